@@ -1,0 +1,91 @@
+"""Returns and advantages over a batch of meta-trajectories: the paper's Algorithm 1.
+
+Arrays are `[batch, episodes, steps]`; l = 1..MT is the long time step and m_l its inner episode.
+"""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+
+def batch_lambda_returns(
+    rewards: Any,
+    next_values: Any = None,
+    *,
+    discount: float = 1.0,
+    lambda_: float = 1.0,
+    average_future_episodes: bool,
+    normalize_current_episode: bool,
+) -> Float[Array, "batch episodes steps"]:
+    """λ-returns in which later inner episodes may be averaged over the batch; one reverse scan over l.
+
+    With λ = discount = 1 and no values: Σ of the rest of this inner episode (over B, if
+    `normalize_current_episode`), plus Σ of all later inner episodes, of this trajectory or, if
+    `average_future_episodes`, averaged over the batch.
+
+    **Arguments:**
+
+    - `rewards` `[batch, episodes, steps]`, or TD errors, to get advantages.
+    - `next_values`: the same shape; the value of the NEXT history, hence 0 at the last step; 0 unless given.
+    - `discount`, `lambda_`: per step, also across inner episodes.
+    - `average_future_episodes`, `normalize_current_episode`: the two flags of Algorithm 1.
+
+    **Raises** `ValueError` for other shapes.
+
+    Source: Meulemans et al. (2025), Algorithm 1, with v_t read as the value of the next history and both
+    accumulators starting at 0, as the reading v_t = V̂(h_t) makes every advantage biased (see `docs/errata.md`).
+    """
+    rewards, next_values = _arrays("next_values", rewards, next_values)
+    batch, episodes, steps = rewards.shape
+    norm = batch if normalize_current_episode else 1
+
+    def back(carry: tuple[Array, Array], inputs: tuple[Array, Array, Array]) -> tuple[tuple[Array, Array], Array]:
+        own, average = carry
+        reward, next_value, ends_episode = inputs
+        if average_future_episodes:
+            own = jnp.where(ends_episode, average, own)
+        bootstrapped = (1 - lambda_) * next_value
+        own = reward / norm + discount * (bootstrapped + lambda_ * own)
+        average = jnp.mean(reward + discount * (bootstrapped + lambda_ * average))
+        return (own, average), own
+
+    ends_episode = np.tile(np.arange(steps) == steps - 1, episodes)
+    start = (jnp.zeros_like(rewards[:, 0, 0]), jnp.zeros_like(rewards[0, 0, 0]))
+    inputs = (rewards.reshape(batch, -1).T, next_values.reshape(batch, -1).T, jnp.asarray(ends_episode))
+    _, returns = jax.lax.scan(back, start, inputs, reverse=True)
+    return returns.T.reshape(rewards.shape)
+
+
+def td_errors(rewards: Any, values: Any = None, discount: float = 1.0) -> Float[Array, "batch episodes steps"]:
+    """δ_l = r_l + discount·V̂(h_{l+1}) − V̂(h_l), across inner episodes; the value after the last step is 0.
+
+    Without values these are the rewards. Raises `ValueError` if `values` has not the shape of `rewards`.
+    """
+    rewards, values = _arrays("values", rewards, values)
+    return rewards + discount * next_values(values) - values
+
+
+def next_values(values: Float[Array, "batch episodes steps"]) -> Float[Array, "batch episodes steps"]:
+    """V̂(h_{l+1}) from V̂(h_l): shifted by one step along the whole meta-trajectory, 0 at its end."""
+    long_values = values.reshape(values.shape[0], -1)
+    shifted = jnp.concatenate([long_values[:, 1:], jnp.zeros_like(long_values[:, :1])], axis=1)
+    return shifted.reshape(values.shape)
+
+
+def _arrays(name: str, rewards: Any, values: Any) -> tuple[Array, Array]:
+    rewards = jnp.asarray(rewards)
+    if rewards.ndim != 3 or 0 in rewards.shape:
+        raise ValueError(f"`rewards` must have shape [batch, episodes, steps], but has {rewards.shape}.")
+    rewards = rewards.astype(jnp.result_type(rewards, 0.0))
+    if values is None:
+        return rewards, jnp.zeros_like(rewards)
+    values = jnp.asarray(values)
+    if values.shape != rewards.shape:
+        raise ValueError(
+            f"`{name}` must have the shape of `rewards`, [batch, episodes, steps] = {rewards.shape}, "
+            f"but has {values.shape}."
+        )
+    return rewards, values.astype(rewards.dtype)

@@ -1,0 +1,129 @@
+"""The contract of an estimator."""
+
+import abc
+from typing import Any, ClassVar
+
+import equinox as eqx
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Key
+
+from coala_eqx.learners import AbstractGradientLearner
+from coala_eqx.policies import AbstractPolicy
+from coala_eqx.shaping import MetaEpisode, ShapingProblem, replay_ego
+
+Gradient = Any
+"""A pytree like the policy, with `None` in place of what is not an array of floating-point numbers."""
+
+
+class EstimateInfo(eqx.Module):
+    """What came along with a gradient estimate."""
+
+    episode: MetaEpisode
+    """The meta-episode that it was computed from."""
+
+    shaping_return: Float[Array, ""]
+    """(1/B) Σ_b Σ_l r_l^b of this meta-episode."""
+
+
+class AbstractEstimator(eqx.Module):
+    """A stochastic estimate of the gradient of an objective with respect to the ego agent's policy.
+
+    It is a function of one sampled `MetaEpisode`, so that whatever can be sampled can also be enumerated:
+    `coala_eqx.exact.moments` calls the same `from_episode` on every possible meta-episode.
+
+    What an estimator claims and needs are class attributes; all have defaults.
+    """
+
+    unbiased_for: ClassVar[str | None] = None
+    """The objective of which E[estimate] is the gradient, or `None` for no claim:
+
+    - `"shaping_return"`: J̄ = E[(1/B) Σ_b Σ_l r_l^b] (paper, Eq. 2);
+    - `"last_episode_return"`: the same with the rewards of the last inner episode only;
+    - `"lookahead_return"`: J^i after `episodes − 1` expected updates of the co-players (paper, Eq. 4).
+
+    `coala-eqx verify` holds an estimator to this claim.
+    """
+
+    measured_against: ClassVar[str] = "shaping_return"
+    """The objective that it is compared with if it claims nothing."""
+
+    exchangeable: ClassVar[bool] = False
+    """Whether the estimate is unchanged when the trajectories of the batch are permuted.
+
+    If so (and the learners are, too), exact functions enumerate unordered batches, which are far fewer.
+    """
+
+    needs_co_player_parameters: ClassVar[bool] = False
+    """Whether it looks at the co-players' parameters."""
+
+    needs_learning_rule: ClassVar[bool] = False
+    """Whether it applies the co-players' learner itself."""
+
+    needs_gradient_learner: ClassVar[bool] = False
+    """Whether that learner must be an `AbstractGradientLearner`."""
+
+    needs_differentiable_learner: ClassVar[bool] = False
+    """Whether it differentiates through the co-players' updates."""
+
+    @abc.abstractmethod
+    def from_episode(self, problem: ShapingProblem, policy: AbstractPolicy, episode: MetaEpisode) -> Gradient:
+        """The estimate from one sampled meta-episode: a pytree like `policy`."""
+
+    @eqx.filter_jit
+    def __call__(
+        self, problem: ShapingProblem, policy: AbstractPolicy, key: Key[Array, ""]
+    ) -> tuple[Gradient, EstimateInfo]:
+        """Play one meta-episode and estimate the gradient from it: compiled, and fit for `vmap` over keys.
+
+        **Returns** the estimate, and an `EstimateInfo`.
+
+        **Raises** `ValueError` if this estimator cannot be applied to this problem.
+        """
+        self.check_problem(problem)
+        episode = problem.play(policy, key)
+        gradient = self.from_episode(problem, policy, episode)
+        return gradient, EstimateInfo(episode=episode, shaping_return=episode.shaping_return)
+
+    def check_problem(self, problem: ShapingProblem) -> None:
+        """Check that the problem offers what this estimator needs; raises `Inapplicable` that says what is missing."""
+        if self.needs_gradient_learner:
+            for learner in problem.learners:
+                if not isinstance(learner, AbstractGradientLearner):
+                    raise Inapplicable(
+                        f"{type(self).__name__} needs learners that ascend a gradient (an AbstractGradientLearner, "
+                        f"such as PolicyGradient), but the problem has a {type(learner).__name__}."
+                    )
+
+
+class Inapplicable(ValueError):
+    """An estimator cannot be applied to a problem; the message says what is missing."""
+
+
+class AbstractScoreFunctionEstimator(AbstractEstimator):
+    """ĝ = Σ_b Σ_l ∇_φ log π(a_l^b | h_l^b; φ) · C_l^b; what C is, is all that a subclass says."""
+
+    @abc.abstractmethod
+    def coefficients(self, rewards: Any, values: Any = None) -> Float[Array, "batch episodes steps"]:
+        """C_l^b from the rewards, and from the critic's values V̂(h_l^b) if there is a critic.
+
+        **Arguments:**
+
+        - `rewards` `[batch, episodes, steps]`: JAX or NumPy.
+        - `values`: the same shape; the value after the last step is taken to be 0.
+
+        **Raises** `ValueError` for other shapes.
+        """
+
+    def from_episode(self, problem: ShapingProblem, policy: AbstractPolicy, episode: MetaEpisode) -> Gradient:
+        coefficients = self.coefficients(episode.rewards, episode.values)
+        if jnp.shape(coefficients) != episode.rewards.shape:
+            raise ValueError(
+                f"{type(self).__name__}.coefficients must return an array of the shape of the rewards, [batch, "
+                f"episodes, steps] = {episode.rewards.shape}, but returned shape {jnp.shape(coefficients)}."
+            )
+
+        def surrogate(policy: AbstractPolicy) -> Array:
+            log_probs, _ = replay_ego(policy, episode.observations, episode.actions)
+            return jnp.sum(log_probs * coefficients)
+
+        return eqx.filter_grad(surrogate)(policy)

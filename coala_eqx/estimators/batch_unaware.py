@@ -1,0 +1,40 @@
+"""The batch-unaware policy gradient."""
+
+from typing import Any, ClassVar
+
+from jaxtyping import Array, Float
+
+from coala_eqx.estimators.advantages import batch_lambda_returns, td_errors
+from coala_eqx.estimators.base import AbstractScoreFunctionEstimator
+
+
+class BatchUnaware(AbstractScoreFunctionEstimator):
+    """Each trajectory is treated as if it were alone with its co-player.
+
+    C_l^b = (1/B) Σ_{k≥l} r_k^b. What an action does to the other trajectories, through the co-player's
+    update, is missing: biased for B > 1 against a learner. Unbiased for B = 1, and for any B if the
+    co-players do not learn; there it is the plain policy gradient.
+
+    With values, C_l^b − (1/B)·V̂(h_l^b).
+
+    **Arguments:**
+
+    - `discount`, `gae_lambda`: per step.
+
+    Source: Meulemans et al. (2025), Eqs 6 and 25.
+    """
+
+    discount: float = 1.0
+    gae_lambda: float = 1.0
+
+    unbiased_for: ClassVar[str | None] = None
+    exchangeable: ClassVar[bool] = True
+
+    def coefficients(self, rewards: Any, values: Any = None) -> Float[Array, "batch episodes steps"]:
+        advantages = batch_lambda_returns(
+            td_errors(rewards, values, self.discount),
+            discount=self.discount * self.gae_lambda,
+            average_future_episodes=False,
+            normalize_current_episode=False,
+        )
+        return advantages / advantages.shape[0]

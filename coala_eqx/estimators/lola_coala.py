@@ -1,0 +1,35 @@
+"""LOLA without higher derivatives."""
+
+from typing import Any, ClassVar
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from coala_eqx.estimators.advantages import batch_lambda_returns, td_errors
+from coala_eqx.estimators.base import AbstractScoreFunctionEstimator
+
+
+class LolaCoala(AbstractScoreFunctionEstimator):
+    """COALA-PG on the return of the last inner episode alone: a LOLA with sampled updates.
+
+    E[ĝ] = ∇ E[(1/B) Σ_b Σ_{l in episode M} r_l^b]: M − 1 look-ahead steps, in which the co-players' updates
+    are sampled, not expected, and no derivative is taken through them. C is that of `CoalaPG` with the
+    rewards before the last inner episode set to 0.
+
+    With values, they are taken as a critic of that return; unbiased for any V̂.
+
+    Source: Meulemans et al. (2025), Theorem E.1 and Appendix E.
+    """
+
+    unbiased_for: ClassVar[str | None] = "last_episode_return"
+    exchangeable: ClassVar[bool] = True
+
+    def coefficients(self, rewards: Any, values: Any = None) -> Float[Array, "batch episodes steps"]:
+        rewards = jnp.asarray(rewards)
+        if rewards.ndim == 3:
+            rewards = rewards.at[:, :-1].set(0)
+        return batch_lambda_returns(
+            td_errors(rewards, values),
+            average_future_episodes=True,
+            normalize_current_episode=True,
+        )

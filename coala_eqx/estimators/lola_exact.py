@@ -1,0 +1,60 @@
+"""LOLA with exact expectations."""
+
+from typing import Any, ClassVar
+
+import equinox as eqx
+import jax
+from jaxtyping import Array
+
+from coala_eqx.estimators.base import AbstractEstimator, Gradient
+from coala_eqx.policies import AbstractPolicy
+from coala_eqx.returns import episode_returns
+from coala_eqx.shaping import MetaEpisode, ShapingProblem
+
+
+class LolaExact(AbstractEstimator):
+    """∇ J^i(φ, φ^{-i} + Σ_{q=1..n} Δ_q) with n = `episodes` − 1 expected updates: no sampling, hence no variance.
+
+    J^i is the expected return of one inner episode, and Δ_q the step of the co-player's learner along the
+    exact gradient of its own J^{-i} (not J^i, as the paper prints). The derivative is total: it passes
+    through every update. The meta-episode is ignored but for who the co-players were.
+
+    The ego agent's memory is fresh in that one inner episode: for a policy that remembers earlier ones,
+    this is a statement about its behaviour in the first.
+
+    Needs a game that can be tabulated, and learners that ascend a gradient.
+
+    Source: Meulemans et al. (2025), Eq. 4; Foerster et al. (2018).
+    """
+
+    unbiased_for: ClassVar[str | None] = "lookahead_return"
+    exchangeable: ClassVar[bool] = True
+    needs_co_player_parameters: ClassVar[bool] = True
+    needs_learning_rule: ClassVar[bool] = True
+    needs_gradient_learner: ClassVar[bool] = True
+    needs_differentiable_learner: ClassVar[bool] = True
+
+    def from_episode(self, problem: ShapingProblem, policy: AbstractPolicy, episode: MetaEpisode) -> Gradient:
+        self.check_problem(problem)
+
+        def lookahead_return(policy: AbstractPolicy) -> Array:
+            co_players = list(episode.co_player_policies)
+            states = [learner.init(p) for learner, p in zip(problem.learners, co_players, strict=True)]
+            for _ in range(problem.episodes - 1):
+                gradients = [_own_gradient(problem, policy, co_players, i) for i in range(len(co_players))]
+                for i, learner in enumerate(problem.learners):
+                    co_players[i], states[i] = learner.ascend(co_players[i], states[i], gradients[i])
+            return episode_returns(problem.game, (policy, *co_players), problem.steps)[0]
+
+        return eqx.filter_grad(lookahead_return)(policy)
+
+
+def _own_gradient(problem: ShapingProblem, policy: AbstractPolicy, co_players: list[Any], index: int) -> Gradient:
+    """∂J^j/∂φ^j of co-player j in one inner episode, everybody else as they are."""
+    discount = problem.learners[index].discount
+
+    def own_return(own: AbstractPolicy) -> Array:
+        players = (policy, *co_players[:index], own, *co_players[index + 1 :])
+        return episode_returns(problem.game, players, problem.steps, discount)[index + 1]
+
+    return eqx.filter_grad(own_return)(co_players[index])

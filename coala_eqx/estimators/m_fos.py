@@ -1,0 +1,36 @@
+"""M-FOS, in its policy-gradient form."""
+
+from typing import Any, ClassVar
+
+from jaxtyping import Array, Float
+
+from coala_eqx.estimators.advantages import batch_lambda_returns, td_errors
+from coala_eqx.estimators.base import AbstractScoreFunctionEstimator
+
+
+class MFOS(AbstractScoreFunctionEstimator):
+    """M-FOS (Lu et al., 2022) on a batch: biased for B > 1, as the current inner episode weighs B times too much.
+
+    C_l^b = Σ_{k=l..T·m_l} r_k^b + (1/B) Σ_{b'} Σ_{k>T·m_l} r_k^{b'}. Its bias is B − 1 times the part of ∇J̄
+    in which an action acts on its own inner episode. For B = 1 it is COALA-PG.
+
+    **Arguments:**
+
+    - `discount`, `gae_lambda`: per step.
+
+    Source: Meulemans et al. (2025), Eqs 7 and 26.
+    """
+
+    discount: float = 1.0
+    gae_lambda: float = 1.0
+
+    unbiased_for: ClassVar[str | None] = None
+    exchangeable: ClassVar[bool] = True
+
+    def coefficients(self, rewards: Any, values: Any = None) -> Float[Array, "batch episodes steps"]:
+        return batch_lambda_returns(
+            td_errors(rewards, values, self.discount),
+            discount=self.discount * self.gae_lambda,
+            average_future_episodes=True,
+            normalize_current_episode=False,
+        )

@@ -1,0 +1,75 @@
+"""Enumerating batches of trajectories: all of them, or up to the order of the trajectories."""
+
+import math
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+
+
+class Chunk(NamedTuple):
+    """Some batches of trajectories."""
+
+    trajectories: np.ndarray
+    """`[chunk, batch]`: the number of each trajectory, in 0..trajectories−1."""
+
+    multiplicities: np.ndarray
+    """`[chunk]`: how many ordered batches each stands for; 0 for padding."""
+
+
+def count_batches(trajectories: int, batch: int, *, exchangeable: bool) -> int:
+    """C(n + B − 1, B) unordered batches of n possible trajectories, or n^B ordered ones."""
+    if exchangeable:
+        return math.comb(trajectories + batch - 1, batch)
+    return trajectories**batch
+
+
+def enumerate_batches(trajectories: int, batch: int, *, exchangeable: bool, chunk: int) -> Iterator[Chunk]:
+    """All batches, in chunks that all have the same size (the last one is padded)."""
+    count = count_batches(trajectories, batch, exchangeable=exchangeable)
+    tables = _binomials(trajectories, batch) if exchangeable else []
+    for start in range(0, count, chunk):
+        ranks = np.arange(start, min(start + chunk, count))
+        picks = _unordered(ranks, tables) if exchangeable else _ordered(ranks, trajectories, batch)
+        multiplicities = _multiplicities(picks) if exchangeable else np.ones(len(ranks))
+        padding = chunk - len(ranks)
+        yield Chunk(np.pad(picks, ((0, padding), (0, 0))), np.pad(multiplicities, (0, padding)))
+
+
+def _ordered(ranks: np.ndarray, trajectories: int, batch: int) -> np.ndarray:
+    return np.stack(np.unravel_index(ranks, (trajectories,) * batch), axis=1)
+
+
+def _binomials(trajectories: int, batch: int) -> list[np.ndarray | None]:
+    """Entry i ≥ 2 holds C(c + i − 1, i), the number of unordered i-batches of c trajectories, for all c."""
+    counts: list[np.ndarray | None] = [None, None]
+    running = np.arange(trajectories, dtype=np.int64)
+    for _ in range(2, batch + 1):
+        running = np.cumsum(running)
+        counts.append(running)
+    return counts
+
+
+def _unordered(ranks: np.ndarray, tables: list[np.ndarray | None]) -> np.ndarray:
+    """Unrank multisets in the combinatorial number system: picks in non-increasing order.
+
+    The largest pick c of a multiset of size i is preceded by the C(c + i − 1, i) multisets of picks below c.
+    """
+    ranks = ranks.copy()
+    picks = []
+    for table in reversed(tables[2:]):
+        assert table is not None
+        pick = np.searchsorted(table, ranks, side="right") - 1
+        ranks -= table[pick]
+        picks.append(pick)
+    return np.stack([*picks, ranks], axis=1)
+
+
+def _multiplicities(picks: np.ndarray) -> np.ndarray:
+    """B! / Π (count of each value)! for rows in which equal values are adjacent."""
+    run = np.ones(len(picks))
+    product = np.ones(len(picks))
+    for column in range(1, picks.shape[1]):
+        run = np.where(picks[:, column] == picks[:, column - 1], run + 1, 1.0)
+        product *= run
+    return math.factorial(picks.shape[1]) / product

@@ -1,0 +1,297 @@
+"""Sums over every outcome of a whole shaping problem."""
+
+import dataclasses
+import itertools
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int
+
+from coala_eqx.exact.batches import Chunk, count_batches, enumerate_batches
+from coala_eqx.exact.outcomes import InnerOutcomes, count_inner_outcomes, list_inner_outcomes
+from coala_eqx.games import AbstractEnumerableGame, TabularGame
+from coala_eqx.games.arrays import concrete
+from coala_eqx.policies import AbstractPolicy
+from coala_eqx.shaping import MetaEpisode, Population, ShapingProblem, replay
+from coala_eqx.shaping.learning import Policies
+
+LIMIT = 20_000_000
+"""How many outcomes are enumerated at most, unless another limit is given."""
+
+Progress = Callable[[int, int], None]
+"""Called with (outcomes done, outcomes in all) now and then."""
+
+_TOTAL_TOLERANCE = 1e-9
+"""Probabilities are products of some dozens of rounded factors, and added up pairwise: rounding is below 1e-12."""
+
+_ORDER_TOLERANCE = 1e-10
+"""Reversing a batch changes only the order of some sums; real dependence on the order is far larger."""
+
+_CHUNK_BYTES = 16 * 2**20
+"""Measured: larger chunks leave the cache and spend their time on fresh memory pages, smaller ones on dispatch."""
+
+
+def count_outcomes(problem: ShapingProblem, *, exchangeable: bool = True) -> int:
+    """How many outcomes the exact functions enumerate for this problem.
+
+    **Arguments:**
+
+    - `exchangeable`: up to the order of the trajectories (if the learners allow it), or all.
+
+    **Raises** `ValueError` if the problem cannot be enumerated.
+    """
+    trajectories = count_inner_outcomes(_table(problem), problem.steps) ** problem.episodes
+    batches = count_batches(trajectories, problem.batch, exchangeable=exchangeable and learners_exchangeable(problem))
+    return batches * len(list_meetings(problem))
+
+
+def learners_exchangeable(problem: ShapingProblem) -> bool:
+    """Whether all learners declare that the order of the trajectories does not matter to them."""
+    return all(learner.exchangeable for learner in problem.learners)
+
+
+class Enumeration:
+    """Every outcome of `problem`: which co-players, which actions of everybody, which draws of the game.
+
+    **Arguments:**
+
+    - `problem`, `policy`: the ego agent's policy is checked against the problem.
+    - `exchangeable`: whether what is summed ignores the order of the trajectories.
+    - `limit`: refuse more outcomes than this.
+    - `chunk`: outcomes handled at once; from the sizes of the problem and the policy unless given.
+
+    **Raises** `ValueError` if the game cannot be tabulated, a co-player is a function of a key, the
+    policy does not fit, or there are too many outcomes.
+    """
+
+    def __init__(
+        self,
+        problem: ShapingProblem,
+        policy: AbstractPolicy,
+        *,
+        exchangeable: bool,
+        limit: int,
+        chunk: int | None = None,
+        progress: Progress | None = None,
+    ):
+        problem.check_policy(policy)
+        self.problem = problem
+        self.policy = policy
+        self.meetings = list_meetings(problem)
+        self.exchangeable = exchangeable and learners_exchangeable(problem)
+        self.count = count_outcomes(problem, exchangeable=exchangeable)
+        if self.count > limit:
+            raise ValueError(_too_many(problem, self.count, limit, exchangeable))
+        self.outcomes = list_outcomes(problem, limit)
+        self.trajectories = len(self.outcomes.chance) ** problem.episodes
+        self.chunk = chunk or self._chunk_size()
+        self.progress = progress
+
+    def __iter__(self) -> Iterator[tuple[Float[Array, ""], Policies, Chunk]]:
+        """Yields the probability of meeting these co-players, the co-players, and some batches."""
+        done, each = 0, self.count // len(self.meetings)
+        for probability, co_players in self.meetings:
+            batches = enumerate_batches(
+                self.trajectories, self.problem.batch, exchangeable=self.exchangeable, chunk=self.chunk
+            )
+            for number, chunk in enumerate(batches):
+                yield probability, co_players, chunk
+                if self.progress is not None:
+                    self.progress(done + min((number + 1) * self.chunk, each), self.count)
+            done += each
+
+    def first_chunk(self) -> tuple[Any, ...]:
+        """The arguments for `sum_chunk` with some outcomes: all of them, if they fit into one chunk."""
+        _, co_players, chunk = next(iter(self))
+        return self.problem, self.policy, co_players, self.outcomes, Chunk(*map(jnp.asarray, chunk))
+
+    def expectation(self, function: Callable[..., Any], run: Callable[..., tuple[Array, Any]] | None = None) -> Any:
+        """Add up `run(function, problem, policy, co_players, outcomes, chunk)`, by default `sum_chunk`.
+
+        **Raises** `ValueError` unless the probabilities add up to one, and if `function` or a learner
+        turns out to depend on the order of the trajectories although it is declared not to.
+        """
+        run = run or sum_chunk
+        if self.exchangeable and self.problem.batch > 1:
+            self._check_exchangeable(function, run)
+        total: Any = 0.0
+        value: Any = None
+        for probability, co_players, chunk in self:
+            arrays = Chunk(*map(jnp.asarray, chunk))
+            part = run(function, self.problem, self.policy, co_players, self.outcomes, arrays)
+            part_total, part_value = jax.tree.map(lambda leaf, p=probability: p * leaf, part)
+            total = total + part_total
+            value = part_value if value is None else jax.tree.map(jnp.add, value, part_value)
+        _check_total(total)
+        return value
+
+    def _check_exchangeable(self, function: Callable[..., Any], run: Callable[..., tuple[Array, Any]]) -> None:
+        """Some batches, forwards and backwards: what is declared exchangeable must come out the same."""
+        *args, chunk = self.first_chunk()
+        forwards = run(function, *args, chunk)
+        backwards = run(function, *args, Chunk(chunk.trajectories[:, ::-1], chunk.multiplicities))
+        leaves = jax.tree.leaves((forwards, backwards))
+        if all(concrete(leaf) for leaf in leaves):
+            scale = max(float(jnp.max(jnp.abs(leaf))) for leaf in leaves)
+            for one, other in zip(jax.tree.leaves(forwards), jax.tree.leaves(backwards), strict=True):
+                if float(jnp.max(jnp.abs(one - other))) > _ORDER_TOLERANCE * max(scale, 1e-3):
+                    names = ", ".join(type(part).__name__ for part in (function, *self.problem.learners))
+                    raise ValueError(
+                        f"One of {names} declares `exchangeable = True`, but its result changes when the trajectories "
+                        f"of the batch are reversed; set it to False, and all ordered batches are enumerated."
+                    )
+
+    def _chunk_size(self) -> int:
+        """A power of two, no larger than needed, that keeps the arrays of one chunk near `_CHUNK_BYTES`."""
+        problem = self.problem
+        parameters = sum(leaf.size for leaf in jax.tree.leaves(eqx.filter(self.policy, eqx.is_inexact_array)))
+        others = sum(
+            leaf.size for leaf in jax.tree.leaves(eqx.filter(self.meetings[0][1], eqx.is_inexact_array))
+        )
+        steps = problem.batch * problem.episodes * problem.steps * problem.game.num_players
+        floats = 2 * parameters + 4 * others + 16 * steps
+        fits = max(1, _CHUNK_BYTES // (8 * floats))
+        needed = self.count // len(self.meetings)
+        return 1 << min(fits.bit_length() - 1, (needed - 1).bit_length())
+
+
+def weighted_sum(
+    function: Callable[[ShapingProblem, AbstractPolicy, MetaEpisode], Any],
+    problem: ShapingProblem,
+    policy: AbstractPolicy,
+    co_players: Policies,
+    outcomes: InnerOutcomes,
+    chunk: Chunk,
+) -> tuple[Float[Array, ""], Any]:
+    """Σ probability and Σ probability · function over the batches of one chunk; differentiable in `policy`."""
+    weights, episodes = _replay_chunk(problem, policy, co_players, outcomes, chunk)
+    return weights.sum(), _apply(function, problem, policy, co_players, weights, episodes)
+
+
+def sum_chunk(
+    function: Callable[[ShapingProblem, AbstractPolicy, MetaEpisode], Any],
+    problem: ShapingProblem,
+    policy: AbstractPolicy,
+    co_players: Policies,
+    outcomes: InnerOutcomes,
+    chunk: Chunk,
+) -> tuple[Float[Array, ""], Any]:
+    """`weighted_sum`, compiled in two parts, so that the first serves every function."""
+    weights, episodes = _compiled_replay_chunk(problem, policy, co_players, outcomes, chunk)
+    return weights.sum(), _compiled_apply(function, problem, policy, co_players, weights, episodes)
+
+
+def _replay_chunk(
+    problem: ShapingProblem, policy: AbstractPolicy, co_players: Policies, outcomes: InnerOutcomes, chunk: Chunk
+) -> tuple[Float[Array, " chunk"], MetaEpisode]:
+    """The probabilities of the batches, times their multiplicities, and their meta-episodes, without the co-players'
+    policies, which are the same in all of them."""
+
+    def one(trajectories: Int[Array, " batch"]) -> tuple[Array, MetaEpisode]:
+        numbers = _digits(trajectories, len(outcomes.chance), problem.episodes)
+        experiences = tuple(outcomes.experience(numbers, player) for player in range(problem.game.num_players))
+        episode, log_prob = replay(problem, policy, co_players, experiences)
+        probability = jnp.exp(log_prob) * outcomes.chance[numbers].prod()
+        return probability, dataclasses.replace(episode, co_player_policies=())
+
+    probabilities, episodes = jax.vmap(one)(chunk.trajectories)
+    return probabilities * chunk.multiplicities, episodes
+
+
+def _apply(
+    function: Callable[[ShapingProblem, AbstractPolicy, MetaEpisode], Any],
+    problem: ShapingProblem,
+    policy: AbstractPolicy,
+    co_players: Policies,
+    weights: Float[Array, " chunk"],
+    episodes: MetaEpisode,
+) -> Any:
+    def one(episode: MetaEpisode) -> Any:
+        return function(problem, policy, dataclasses.replace(episode, co_player_policies=co_players))
+
+    values = jax.vmap(one)(episodes)
+    return jax.tree.map(lambda leaf: jnp.tensordot(weights, leaf, axes=1), values)
+
+
+_compiled_replay_chunk = eqx.filter_jit(_replay_chunk)
+_compiled_apply = eqx.filter_jit(_apply)
+
+
+def _digits(number: Int[Array, " batch"], base: int, digits: int) -> Int[Array, "batch digits"]:
+    """Which outcome each inner episode of a trajectory has."""
+    places = np.array([base**place for place in reversed(range(digits))])
+    return number[:, None] // places % base
+
+
+def _table(problem: ShapingProblem) -> TabularGame:
+    if not isinstance(problem.game, AbstractEnumerableGame):
+        raise ValueError(
+            f"{type(problem.game).__name__} cannot be enumerated: it is no AbstractEnumerableGame. Use a small version "
+            f"of it that can be written as a TabularGame."
+        )
+    return problem.game.table()
+
+
+def list_outcomes(problem: ShapingProblem, limit: int) -> InnerOutcomes:
+    """The outcomes of one inner episode; raises `ValueError` if there are more than `limit`."""
+    table = _table(problem)
+    count = count_inner_outcomes(table, problem.steps)
+    if count > limit:
+        raise ValueError(
+            f"One inner episode of {problem.steps} steps has {count:,} outcomes, more than the limit of {limit:,}; "
+            f"lower `steps`, or raise the limit."
+        )
+    return list_inner_outcomes(table, problem.steps)
+
+
+def list_meetings(problem: ShapingProblem) -> list[tuple[Any, Policies]]:
+    """Every combination of co-players that can be met, with its probability."""
+    choices = []
+    for index, co_player in enumerate(problem.co_players):
+        if isinstance(co_player, Population):
+            choices.append(list(zip(co_player.probabilities, co_player.policies, strict=True)))
+        elif isinstance(co_player, AbstractPolicy):
+            choices.append([(1.0, co_player)])
+        else:
+            raise ValueError(
+                f"co_players[{index}] is a function of a key, which can be sampled but not enumerated; give a policy, "
+                f"or a Population of finitely many."
+            )
+    meetings = []
+    for combination in itertools.product(*choices):
+        probability = 1.0
+        for factor, _ in combination:
+            probability = probability * factor
+        meetings.append((probability, tuple(policy for _, policy in combination)))
+    return meetings
+
+
+def _too_many(problem: ShapingProblem, count: int, limit: int, exchangeable: bool) -> str:
+    message = (
+        f"The problem has {count:,} outcomes to enumerate (batch {problem.batch}, episodes {problem.episodes}, "
+        f"steps {problem.steps}), more than the limit of {limit:,}; lower one of these, or raise the limit."
+    )
+    sizes = {name: getattr(problem, name) for name in ("batch", "episodes", "steps")}
+    for name, size in sizes.items():
+        if size > 1:
+            smaller = ShapingProblem(
+                game=problem.game,
+                co_players=problem.co_players,
+                learner=problem.learner,
+                **{**sizes, name: size - 1},
+            )
+            message += f" With {name}={size - 1} there are {count_outcomes(smaller, exchangeable=exchangeable):,}."
+    return message
+
+
+def _check_total(total: Any) -> None:
+    """A guard on policies, games and this file. Skipped where the sum is traced."""
+    if concrete(total) and not abs(float(total) - 1) < _TOTAL_TOLERANCE:
+        raise ValueError(
+            f"The probabilities of all outcomes add up to {float(total)!r} instead of 1: the policy's logits are NaN or "
+            f"infinite for some history, or a row of the game's tables does not sum to one to rounding."
+        )

@@ -1,0 +1,116 @@
+"""Ground truth: the exact value and gradient of the objective."""
+
+from collections.abc import Callable
+from typing import Any
+
+import equinox as eqx
+import jax
+from jaxtyping import Array, Float
+
+from coala_eqx.exact.enumeration import LIMIT, Enumeration, Progress, list_meetings, list_outcomes, weighted_sum
+from coala_eqx.exact.objectives import episode_return, lookahead_return
+from coala_eqx.exact.precision import in_float64
+from coala_eqx.policies import AbstractPolicy
+from coala_eqx.shaping import MetaEpisode, ShapingProblem
+
+
+@in_float64
+def expectation(
+    function: Callable[[ShapingProblem, AbstractPolicy, MetaEpisode], Any],
+    problem: ShapingProblem,
+    policy: AbstractPolicy,
+    *,
+    exchangeable: bool = False,
+    limit: int = LIMIT,
+    chunk: int | None = None,
+    progress: Progress | None = None,
+) -> Any:
+    """E[function(problem, policy, episode)] over every outcome of the problem, in float64.
+
+    **Arguments:**
+
+    - `function`: maps a meta-episode to a pytree of arrays; must be traceable.
+    - `exchangeable`: set it if `function` does not depend on the order of the trajectories; then far
+      fewer outcomes are enumerated (where the learners allow it).
+    - `limit`: refuse more outcomes than this.
+    - `chunk`: outcomes handled at once; peak memory is proportional to it. Chosen unless given.
+    - `progress`: called with (outcomes done, outcomes in all).
+
+    **Raises** `ValueError` if the problem cannot be enumerated, or has too many outcomes.
+    """
+    space = Enumeration(problem, policy, exchangeable=exchangeable, limit=limit, chunk=chunk, progress=progress)
+    return space.expectation(function)
+
+
+@in_float64
+def expected_return(
+    problem: ShapingProblem,
+    policy: AbstractPolicy,
+    objective: str = "shaping_return",
+    *,
+    limit: int = LIMIT,
+    progress: Progress | None = None,
+) -> Float[Array, ""]:
+    """The exact objective, J̄(φ) unless another is named, in float64.
+
+    **Arguments:**
+
+    - `objective`: `"shaping_return"`, `"last_episode_return"` or `"lookahead_return"`.
+    - `limit`, `progress`: as in `expectation`.
+
+    **Raises** `ValueError` if the objective is unknown or the problem cannot be enumerated.
+    """
+    function = episode_return(objective, problem.episodes)
+    if function is None:
+        return _average_lookahead(_lookahead_value, problem, policy, limit)
+    return expectation(function, problem, policy, exchangeable=True, limit=limit, progress=progress)
+
+
+@in_float64
+def gradient(
+    problem: ShapingProblem,
+    policy: AbstractPolicy,
+    objective: str = "shaping_return",
+    *,
+    limit: int = LIMIT,
+    chunk: int | None = None,
+    progress: Progress | None = None,
+) -> Any:
+    """The exact gradient of the objective: the enumerated sum is differentiated, no score function is involved.
+
+    Arguments and errors as for `expected_return`; **returns** a pytree like `policy`, in float64.
+    """
+    function = episode_return(objective, problem.episodes)
+    if function is None:
+        return _average_lookahead(_lookahead_gradient, problem, policy, limit)
+    space = Enumeration(problem, policy, exchangeable=True, limit=limit, chunk=chunk, progress=progress)
+    return space.expectation(function, run=_differentiate_chunk)
+
+
+@eqx.filter_jit
+def _differentiate_chunk(
+    function: Callable[..., Any], problem: ShapingProblem, policy: AbstractPolicy, *args: Any
+) -> tuple[Array, Any]:
+    def value_and_total(policy: AbstractPolicy) -> tuple[Array, Array]:
+        total, value = weighted_sum(function, problem, policy, *args)
+        return value, total
+
+    value, total = eqx.filter_grad(value_and_total, has_aux=True)(policy)
+    return total, value
+
+
+_lookahead_value = eqx.filter_jit(lookahead_return)
+_lookahead_gradient = eqx.filter_jit(
+    lambda problem, policy, *args: eqx.filter_grad(lambda p: lookahead_return(problem, p, *args))(policy)
+)
+
+
+def _average_lookahead(run: Callable[..., Any], problem: ShapingProblem, policy: AbstractPolicy, limit: int) -> Any:
+    """`lookahead_return`, or its gradient, averaged over who may be met."""
+    problem.check_policy(policy)
+    outcomes = list_outcomes(problem, limit)
+    parts = [
+        jax.tree.map(lambda leaf, p=probability: p * leaf, run(problem, policy, co_players, outcomes))
+        for probability, co_players in list_meetings(problem)
+    ]
+    return jax.tree.map(lambda *leaves: sum(leaves), *parts)

@@ -1,0 +1,74 @@
+"""The objectives whose gradient an estimator can claim to estimate."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from coala_eqx.exact.outcomes import InnerOutcomes
+from coala_eqx.policies import AbstractPolicy, replay_actions
+from coala_eqx.shaping import MetaEpisode, ShapingProblem
+from coala_eqx.shaping.learning import Policies
+
+
+OBJECTIVES = ("shaping_return", "last_episode_return", "lookahead_return")
+"""The objectives known here; see `AbstractEstimator.unbiased_for`."""
+
+
+class EpisodeReturn(eqx.Module):
+    """(1/B) Σ_b Σ_m weight_m · (return of trajectory b in inner episode m).
+
+    The weights are an array, so that one compiled program serves all objectives of this form.
+    """
+
+    weights: Float[Array, " episodes"]
+
+    def __call__(self, problem: ShapingProblem, policy: AbstractPolicy, episode: MetaEpisode) -> Float[Array, ""]:
+        return episode.rewards.sum(axis=2).mean(axis=0) @ self.weights
+
+
+def episode_return(objective: str, episodes: int) -> EpisodeReturn | None:
+    """The objective as the expectation of something that a meta-episode shows; `None` if it is no such thing.
+
+    **Raises** `ValueError` for an unknown objective.
+    """
+    if objective == "shaping_return":
+        return EpisodeReturn(jnp.ones(episodes))
+    if objective == "last_episode_return":
+        return EpisodeReturn(jnp.zeros(episodes).at[-1].set(1.0))
+    if objective == "lookahead_return":
+        return None
+    raise ValueError(f"Unknown objective {objective!r}; known are {', '.join(map(repr, OBJECTIVES))}.")
+
+
+def lookahead_return(
+    problem: ShapingProblem, policy: AbstractPolicy, co_players: Policies, outcomes: InnerOutcomes
+) -> Float[Array, ""]:
+    """J^i(φ, φ^{-i} + Σ_{q=1..M−1} Δ_q) of one inner episode, Δ_q along the exact ∂J^{-i}/∂φ^{-i} (paper, Eq. 4).
+
+    All co-players step at once. Written as a sum over listed outcomes, while `estimators.LolaExact` goes
+    along the tree of histories: two routes to one number.
+    """
+    current = co_players
+    states = tuple(learner.init(policy) for learner, policy in zip(problem.learners, co_players, strict=True))
+    for _ in range(problem.episodes - 1):
+        stepped = []
+        for index, (learner, state) in enumerate(zip(problem.learners, states, strict=True)):
+
+            def own_return(own: AbstractPolicy, index: int = index, current: Policies = current) -> Array:
+                players = (policy, *current[:index], own, *current[index + 1 :])
+                return _episode_return(players, outcomes, index + 1, problem.learners[index].discount)
+
+            stepped.append(learner.ascend(current[index], state, eqx.filter_grad(own_return)(current[index])))
+        current, states = tuple(p for p, _ in stepped), tuple(s for _, s in stepped)
+    return _episode_return((policy, *current), outcomes, 0)
+
+
+def _episode_return(players: Policies, outcomes: InnerOutcomes, player: int, discount: float = 1.0) -> Array:
+    log_probs = jnp.zeros(len(outcomes.chance))
+    for number, policy in enumerate(players):
+        own = outcomes.observations[:, :, number], outcomes.actions[:, :, number]
+        log_probs += replay_actions(policy, *own)[0].sum(axis=1)
+    steps = outcomes.rewards.shape[1]
+    returns = outcomes.rewards[:, :, player] @ discount ** jnp.arange(steps)
+    return jnp.sum(outcomes.chance * jnp.exp(log_probs) * returns)

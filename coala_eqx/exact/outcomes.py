@@ -1,0 +1,66 @@
+"""The outcomes of one inner episode, listed."""
+
+import math
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int, Shaped
+
+from coala_eqx.games import TabularGame
+from coala_eqx.learners import Experience
+
+
+class InnerOutcomes(eqx.Module):
+    """Everything that can happen in one inner episode: K sequences of states and joint actions.
+
+    The state after the last action is left out: nobody sees it, and no reward depends on it.
+    """
+
+    observations: Shaped[Array, "outcomes steps players"]
+    actions: Int[Array, "outcomes steps players"]
+    rewards: Float[Array, "outcomes steps players"]
+    chance: Float[Array, " outcomes"]
+    """The probability of the states, given the actions."""
+
+    def experience(self, outcomes: Int[Array, "batch episodes"], player: int) -> Experience:
+        """What one player sees, does and earns if each inner episode has the outcome given: `[batch, episodes, steps]`."""
+        return Experience(
+            observations=self.observations[outcomes, :, player],
+            actions=self.actions[outcomes, :, player],
+            rewards=self.rewards[outcomes, :, player],
+        )
+
+
+def count_inner_outcomes(table: TabularGame, steps: int) -> int:
+    """How many outcomes `list_inner_outcomes` would list, without listing them."""
+    joint_actions = math.prod(table.num_actions)
+    follows = table.possible_moves.reshape(len(table.possible_starts), joint_actions, -1).sum(axis=1)
+    paths = table.possible_starts.astype(object)
+    for _ in range(steps - 1):
+        paths = paths @ follows.astype(object)
+    return int(paths.sum()) * joint_actions
+
+
+def list_inner_outcomes(table: TabularGame, steps: int) -> InnerOutcomes:
+    """Every sequence of states and joint actions of positive probability."""
+    joint = np.indices(table.num_actions).reshape(table.num_players, -1).T
+    states = np.nonzero(table.possible_starts)[0][:, None]
+    actions = np.zeros((len(states), 0, table.num_players), dtype=int)
+    for step in range(steps):
+        states = np.repeat(states, len(joint), axis=0)
+        chosen = np.tile(joint, (len(actions), 1))
+        actions = np.concatenate([np.repeat(actions, len(joint), axis=0), chosen[:, None]], axis=1)
+        if step + 1 < steps:
+            row, successor = np.nonzero(table.possible_moves[(states[:, -1], *chosen.T)])
+            states = np.concatenate([states[row], successor[:, None]], axis=1)
+            actions = actions[row]
+    chance = table.initial[states[:, 0]]
+    for step in range(1, steps):
+        chance *= table.transition[(states[:, step - 1], *actions[:, step - 1].T, states[:, step])]
+    return InnerOutcomes(
+        observations=jnp.moveaxis(table.observations[:, states], 0, -1),
+        actions=jnp.asarray(actions),
+        rewards=jnp.moveaxis(table.rewards[(slice(None), states, *np.moveaxis(actions, -1, 0))], 0, -1),
+        chance=chance,
+    )

@@ -1,0 +1,12 @@
+"""What is played."""
+
+from coala_eqx.games.base import AbstractEnumerableGame as AbstractEnumerableGame
+from coala_eqx.games.base import AbstractGame as AbstractGame
+from coala_eqx.games.matrix import MatrixGame as MatrixGame
+from coala_eqx.games.matrix import battle_of_the_sexes as battle_of_the_sexes
+from coala_eqx.games.matrix import chicken as chicken
+from coala_eqx.games.matrix import iterated_prisoners_dilemma as iterated_prisoners_dilemma
+from coala_eqx.games.matrix import matching_pennies as matching_pennies
+from coala_eqx.games.matrix import public_goods as public_goods
+from coala_eqx.games.matrix import stag_hunt as stag_hunt
+from coala_eqx.games.tabular import TabularGame as TabularGame

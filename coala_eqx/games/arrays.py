@@ -1,0 +1,64 @@
+"""Arrays that come from a user: reading them with clear errors, and holding them as static fields."""
+
+from typing import Any
+
+import jax
+import numpy as np
+
+
+class Frozen:
+    """A NumPy array that can be a static field: read-only, compared and hashed by content."""
+
+    def __init__(self, array: np.ndarray):
+        self.array = np.ascontiguousarray(array)
+        self.array.flags.writeable = False
+        self._hash = hash((self.array.shape, self.array.dtype.str, self.array.tobytes()))
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    def __eq__(self, other: object) -> bool:
+        return (
+            isinstance(other, Frozen)
+            and self._hash == other._hash
+            and self.array.dtype == other.array.dtype
+            and np.array_equal(self.array, other.array)
+        )
+
+    def __repr__(self) -> str:
+        return f"Frozen({self.array.dtype}{list(self.array.shape)})"
+
+
+def concrete(array: Any) -> bool:
+    """Whether the values are known now (not traced by `jit`, `vmap` or `grad`)."""
+    return not isinstance(array, jax.core.Tracer)
+
+
+def numbers(name: str, value: Any) -> Any:
+    """`value` as an array of finite real numbers; traced and JAX arrays pass through as they are.
+
+    **Raises** `ValueError` that names the offending value: ragged nesting, entries that are not numbers,
+    NaN or infinity.
+    """
+    if not concrete(value) or any(not concrete(leaf) for leaf in jax.tree.leaves(value)):
+        return jax.numpy.asarray(value)
+    try:
+        array = np.asarray(value)
+    except ValueError as error:
+        raise ValueError(f"`{name}` must be a rectangular array of numbers; its rows differ in length.") from error
+    if array.dtype.kind not in "biuf":
+        wrong = _first_non_number(value)
+        raise ValueError(f"`{name}` must hold numbers only, but holds {wrong!r}.")
+    if not np.isfinite(array).all():
+        where = [int(i) for i in np.argwhere(~np.isfinite(array))[0]]
+        raise ValueError(f"`{name}` must hold finite numbers, but entry {where} is {array[tuple(where)]}.")
+    return array
+
+
+def _first_non_number(value: Any) -> Any:
+    for leaf in jax.tree.leaves(value, is_leaf=lambda x: x is None):
+        entries = leaf.ravel().tolist() if isinstance(leaf, np.ndarray) else [leaf]
+        for entry in entries:
+            if isinstance(entry, bool) or not isinstance(entry, int | float | np.number):
+                return entry
+    return value

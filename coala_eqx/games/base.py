@@ -1,0 +1,54 @@
+"""What every game offers: a reset, a step, and the sizes a policy must fit."""
+
+import abc
+from typing import TYPE_CHECKING, Any
+
+import equinox as eqx
+from jaxtyping import Array, Float, Int, Key, Shaped
+
+if TYPE_CHECKING:
+    from coala_eqx.games.tabular import TabularGame
+
+State = Any
+
+
+class AbstractGame(eqx.Module):
+    """A simultaneous-move stochastic game of `num_players` players.
+
+    The horizon is not the game's: a `ShapingProblem` decides how many steps an inner episode has, so
+    there is no `done`. Everything is pure and works under `jit` and `vmap`.
+    """
+
+    num_players: eqx.AbstractVar[int]
+    """Number of players; player 0 is the ego agent."""
+
+    num_actions: eqx.AbstractVar[tuple[int, ...]]
+    """Number of actions of each player."""
+
+    num_observations: eqx.AbstractVar[tuple[int, ...]]
+    """For each player, the number of distinct observations if they are integers, or their length if
+    they are vectors."""
+
+    @abc.abstractmethod
+    def reset(self, key: Key[Array, ""]) -> tuple[State, Shaped[Array, "players *features"]]:
+        """Draw an initial state.
+
+        **Returns** the state, and the observations, one row per player.
+        """
+
+    @abc.abstractmethod
+    def step(
+        self, state: State, actions: Int[Array, " players"], key: Key[Array, ""]
+    ) -> tuple[State, Shaped[Array, "players *features"], Float[Array, " players"]]:
+        """Play one simultaneous move.
+
+        **Returns** the next state, the observations made there, and the rewards of the move.
+        """
+
+
+class AbstractEnumerableGame(AbstractGame):
+    """A game that can be written as a table, so that `coala_eqx.exact` can enumerate its outcomes."""
+
+    @abc.abstractmethod
+    def table(self) -> "TabularGame":
+        """The same game as a `TabularGame`: same observations, rewards and distribution of outcomes."""

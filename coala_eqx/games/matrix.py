@@ -1,0 +1,151 @@
+"""Iterated matrix games, of any number of players and actions, and the well-known 2×2 ones."""
+
+import math
+from typing import Any
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int, Key
+
+from coala_eqx.games.arrays import numbers
+from coala_eqx.games.base import AbstractEnumerableGame
+from coala_eqx.games.tabular import TabularGame
+
+
+class MatrixGame(AbstractEnumerableGame):
+    """The same matrix game again and again.
+
+    A player observes 0 at the start, and afterwards 1 + the index of the last joint action, read from
+    its own side: its own action is the most significant digit, then the others in the order of players.
+    With two players and two actions that is 1 + 2·own + other.
+
+    **Arguments:**
+
+    - `payoffs` `[P, A_0, …, A_{P−1}]`: what each player earns for each joint action; for two players
+      `payoffs[0]` is the row player's matrix and `payoffs[1]` the column player's, both indexed
+      `[row action, column action]`.
+
+    **Raises** `ValueError` if `payoffs` has another shape, or an entry that is not a finite number.
+    """
+
+    payoffs: Float[Array, "players *actions"]
+
+    def __init__(self, payoffs: Any):
+        payoffs = numbers("payoffs", payoffs)
+        if payoffs.ndim < 2 or payoffs.shape[0] != payoffs.ndim - 1 or 0 in payoffs.shape:
+            raise ValueError(
+                f"`payoffs` must have shape [players, actions of player 0, actions of player 1, …], one axis of "
+                f"actions per player (two players with two actions each: [2, 2, 2]), but has {payoffs.shape}."
+            )
+        self.payoffs = jnp.asarray(payoffs).astype(jnp.result_type(float))
+
+    @property
+    def num_players(self) -> int:
+        return self.payoffs.shape[0]
+
+    @property
+    def num_actions(self) -> tuple[int, ...]:
+        return tuple(self.payoffs.shape[1:])
+
+    @property
+    def num_observations(self) -> tuple[int, ...]:
+        return (1 + math.prod(self.num_actions),) * self.num_players
+
+    def reset(self, key: Key[Array, ""]) -> tuple[None, Int[Array, " players"]]:
+        del key
+        return None, jnp.zeros(self.num_players, dtype=int)
+
+    def step(
+        self, state: None, actions: Int[Array, " players"], key: Key[Array, ""]
+    ) -> tuple[None, Int[Array, " players"], Float[Array, " players"]]:
+        del state, key
+        rewards = self.payoffs[(slice(None), *actions)]
+        return None, 1 + jnp.asarray(self._place_values()) @ actions.astype(int), rewards
+
+    def table(self) -> TabularGame:
+        """State 0 is the start, state 1 + k follows the k-th joint action (player 0's action first)."""
+        states = 1 + math.prod(self.num_actions)
+        joint_actions = np.indices(self.num_actions).reshape(self.num_players, -1)
+        transition = np.zeros((states, states - 1, states))
+        transition[:, np.arange(states - 1), 1 + np.arange(states - 1)] = 1.0
+        observations = np.zeros((self.num_players, states), dtype=int)
+        observations[:, 1:] = 1 + self._place_values() @ joint_actions
+        shape = (self.num_players, states, *self.num_actions)
+        return TabularGame(
+            initial=np.eye(states)[0],
+            transition=transition.reshape(states, *self.num_actions, states),
+            rewards=jnp.broadcast_to(self.payoffs[:, None], shape),
+            observations=observations,
+            num_observations=self.num_observations,
+        )
+
+    def _place_values(self) -> np.ndarray:
+        """`[players, players]`: the weight of each action in each player's number for the joint action."""
+        weights = np.zeros((self.num_players, self.num_players), dtype=int)
+        for player in range(self.num_players):
+            order = [player, *(other for other in range(self.num_players) if other != player)]
+            weight = 1
+            for digit in reversed(order):
+                weights[player, digit] = weight
+                weight *= self.num_actions[digit]
+        return weights
+
+
+def _symmetric(rows: list[list[float]]) -> MatrixGame:
+    """A symmetric two-player game from the row player's matrix."""
+    row = np.asarray(rows, dtype=float)
+    return MatrixGame(np.stack([row, row.T]))
+
+
+def iterated_prisoners_dilemma() -> MatrixGame:
+    """The iterated prisoner's dilemma with the paper's payoffs: R, S, T, P = 1, −1, 2, 0.
+
+    Action 0 cooperates, 1 defects. Source: Meulemans et al. (2025), Section 4.
+    """
+    return _symmetric([[1, -1], [2, 0]])
+
+
+def chicken() -> MatrixGame:
+    """Chicken: action 0 swerves, 1 drives on; a crash is the worst. R, S, T, P = 1, 0, 2, −1."""
+    return _symmetric([[1, 0], [2, -1]])
+
+
+def stag_hunt() -> MatrixGame:
+    """Stag hunt: action 0 hunts the stag, 1 the hare. R, S, T, P = 1, −1, 0.5, 0.
+
+    Both (stag, stag) and (hare, hare) are equilibria; hare is risk-dominant.
+    """
+    return _symmetric([[1, -1], [0.5, 0]])
+
+
+def matching_pennies() -> MatrixGame:
+    """Matching pennies, zero-sum: player 0 earns 1 where the actions match, player 1 where they differ."""
+    match = np.array([[1.0, -1.0], [-1.0, 1.0]])
+    return MatrixGame(np.stack([match, -match]))
+
+
+def battle_of_the_sexes() -> MatrixGame:
+    """Battle of the sexes: both want the same action, player 0 rather action 0, player 1 rather action 1."""
+    return MatrixGame([[[2, 0], [0, 1]], [[1, 0], [0, 2]]])
+
+
+def public_goods(players: int = 3, multiplier: float = 1.8) -> MatrixGame:
+    """A linear public-goods game: action 0 contributes 1, action 1 keeps it.
+
+    Contributions are multiplied and shared by all, so that everybody is better off if all contribute,
+    and each if only the others do.
+
+    **Arguments:**
+
+    - `players`: at least 2.
+    - `multiplier`: strictly between 1 and `players`, or there is no dilemma.
+
+    **Raises** `ValueError` outside these ranges.
+    """
+    if players < 2:
+        raise ValueError(f"`players` must be at least 2, but is {players}.")
+    if not 1 < multiplier < players:
+        raise ValueError(f"`multiplier` must lie strictly between 1 and players = {players}, but is {multiplier}.")
+    contributes = 1.0 - np.indices((2,) * players)
+    return MatrixGame(multiplier / players * contributes.sum(axis=0) - contributes)

@@ -1,0 +1,7 @@
+"""How a co-player learns between inner episodes."""
+
+from coala_eqx.learners.base import AbstractGradientLearner as AbstractGradientLearner
+from coala_eqx.learners.base import AbstractLearner as AbstractLearner
+from coala_eqx.learners.base import Experience as Experience
+from coala_eqx.learners.policy_gradient import PolicyGradient as PolicyGradient
+from coala_eqx.learners.static import Static as Static

@@ -1,0 +1,68 @@
+"""What every learner offers: how a co-player changes after each batch of inner episodes."""
+
+import abc
+from typing import Any, ClassVar
+
+import equinox as eqx
+from jaxtyping import Array, Float, Int, Shaped
+
+from coala_eqx.policies import AbstractPolicy
+
+LearnerState = Any
+
+
+class Experience(eqx.Module):
+    """What one player saw, did and earned: one batch of inner episodes, or of whole meta-trajectories."""
+
+    observations: Shaped[Array, "batch ..."]
+    """What it saw before each action, `[batch, steps]` or `[batch, episodes, steps]` (and features)."""
+
+    actions: Int[Array, "batch *times"]
+    """What it did."""
+
+    rewards: Float[Array, "batch *times"]
+    """What it earned for it."""
+
+
+class AbstractLearner(eqx.Module):
+    """A learning rule: any function of the batch of inner episodes that one co-player has just played.
+
+    Between inner episodes the roll-out calls `update` once per co-player, with that co-player's own view
+    of the `batch` trajectories. Whatever must last from one update to the next (moments of an optimiser,
+    a step count, a random key) goes into the state.
+    """
+
+    exchangeable: ClassVar[bool] = False
+    """Whether `update` is unchanged when the trajectories of the batch are permuted.
+
+    If so, `coala_eqx.exact` enumerates unordered batches, of which there are far fewer.
+    """
+
+    @abc.abstractmethod
+    def init(self, policy: AbstractPolicy) -> LearnerState:
+        """The state before the first inner episode; a pytree of arrays."""
+
+    @abc.abstractmethod
+    def update(
+        self, policy: AbstractPolicy, state: LearnerState, experience: Experience
+    ) -> tuple[AbstractPolicy, LearnerState]:
+        """Learn from one batch of inner episodes, arrays `[batch, steps]`.
+
+        **Returns** the new policy and state, with the same structure, shapes and dtypes as the old.
+        """
+
+
+class AbstractGradientLearner(AbstractLearner):
+    """A learner that ascends a gradient estimate of its own expected return in one inner episode.
+
+    What it would do with the exact gradient is then known: the look-ahead of LOLA.
+    """
+
+    discount: eqx.AbstractVar[float]
+    """Per step, inside the inner episode."""
+
+    @abc.abstractmethod
+    def ascend(
+        self, policy: AbstractPolicy, state: LearnerState, gradient: AbstractPolicy
+    ) -> tuple[AbstractPolicy, LearnerState]:
+        """Take one step along `gradient`, a pytree like the policy; differentiable."""

@@ -1,0 +1,105 @@
+"""REINFORCE and A2C on a batch of inner episodes, through any optax optimiser."""
+
+from typing import ClassVar, Literal
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Float
+
+from coala_eqx.learners.base import AbstractGradientLearner, Experience, LearnerState
+from coala_eqx.policies import AbstractPolicy, replay_actions
+
+_EPSILON = 1e-8
+"""Added to the standard deviation of advantages (in quadrature, so that it stays differentiable at 0)."""
+
+
+class PolicyGradient(AbstractGradientLearner):
+    """Reward-to-go policy gradient: one optimiser step on each batch of inner episodes.
+
+    It ascends (1/B) Σ_b Σ_t log π(a_t^b | x_t^b) · A_t^b with A = G − baseline and
+    G_t = Σ_{k=t..T} discount^{k−t} · r_k, where A does not contribute to the gradient. The optimiser's
+    state lasts across inner episodes.
+
+    **Arguments:**
+
+    - `optimiser`: any optax gradient transformation; it is handed the negative gradient, as optax
+      minimises. If a gradient is to flow through the update (LOLA), take one that is differentiable
+      everywhere: `optax.adam(…, eps_root=1e-8)`, as without `eps_root` Adam's square root is not, at 0.
+    - `discount`: per step, in [0, 1].
+    - `baseline`: `None`; `"batch_mean"`, the mean of G_t over the batch; or `"critic"`, the policy's own
+      value, which is then trained to match G with the loss `value_coefficient`·(1/B) Σ_b Σ_t (V − G)².
+    - `normalise_advantages`: shift and scale A to mean 0 and standard deviation 1 over batch and steps.
+    - `reward_scale`: multiplies the rewards it learns from.
+    - `value_coefficient`: weight of the critic's loss.
+
+    The paper's naive A2C (Table 8) is `baseline="critic"`, `normalise_advantages=True`.
+
+    **Raises** `ValueError` for a discount outside [0, 1] or an unknown baseline.
+    """
+
+    optimiser: optax.GradientTransformation = eqx.field(static=True)
+    discount: float = 1.0
+    baseline: Literal["batch_mean", "critic"] | None = eqx.field(static=True, default=None)
+    normalise_advantages: bool = eqx.field(static=True, default=False)
+    reward_scale: float = 1.0
+    value_coefficient: float = 0.5
+
+    exchangeable: ClassVar[bool] = True
+
+    def __check_init__(self):
+        if isinstance(self.discount, int | float) and not 0 <= self.discount <= 1:
+            raise ValueError(f"`discount` must lie in [0, 1], but is {self.discount}.")
+        if self.baseline not in (None, "batch_mean", "critic"):
+            raise ValueError(f'`baseline` must be None, "batch_mean" or "critic", but is {self.baseline!r}.')
+
+    def init(self, policy: AbstractPolicy) -> LearnerState:
+        return self.optimiser.init(eqx.filter(policy, eqx.is_inexact_array))
+
+    def update(
+        self, policy: AbstractPolicy, state: LearnerState, experience: Experience
+    ) -> tuple[AbstractPolicy, LearnerState]:
+        returns = self._returns(experience.rewards)
+        # Computed outside the loss: constants for the co-player's own gradient, yet a gradient that is
+        # taken through the whole update (LOLA) still flows through them.
+        advantages = self._advantages(policy, experience, returns)
+
+        def loss(policy: AbstractPolicy) -> Array:
+            log_probs, values = replay_actions(policy, experience.observations, experience.actions)
+            per_step = -log_probs * advantages
+            if self.baseline == "critic":
+                per_step += self.value_coefficient * (values - returns) ** 2
+            return per_step.sum(axis=1).mean()
+
+        descent = eqx.filter_grad(loss)(policy)
+        return self.ascend(policy, state, jax.tree.map(jnp.negative, descent))
+
+    def ascend(
+        self, policy: AbstractPolicy, state: LearnerState, gradient: AbstractPolicy
+    ) -> tuple[AbstractPolicy, LearnerState]:
+        parameters = eqx.filter(policy, eqx.is_inexact_array)
+        updates, state = self.optimiser.update(jax.tree.map(jnp.negative, gradient), state, parameters)
+        return eqx.apply_updates(policy, updates), state
+
+    def _returns(self, rewards: Float[Array, "batch steps"]) -> Float[Array, "batch steps"]:
+        def back(later: Array, reward: Array) -> tuple[Array, Array]:
+            now = reward + self.discount * later
+            return now, now
+
+        scaled = self.reward_scale * rewards.T
+        _, returns = jax.lax.scan(back, jnp.zeros_like(scaled[0]), scaled, reverse=True)
+        return returns.T
+
+    def _advantages(
+        self, policy: AbstractPolicy, experience: Experience, returns: Float[Array, "batch steps"]
+    ) -> Float[Array, "batch steps"]:
+        advantages = returns
+        if self.baseline == "batch_mean":
+            advantages = returns - returns.mean(axis=0)
+        if self.baseline == "critic":
+            advantages = returns - replay_actions(policy, experience.observations, experience.actions)[1]
+        if self.normalise_advantages:
+            centred = advantages - advantages.mean()
+            advantages = centred / jnp.sqrt((centred**2).mean() + _EPSILON**2)
+        return advantages

@@ -1,0 +1,27 @@
+"""A co-player that does not learn."""
+
+from typing import ClassVar
+
+from coala_eqx.learners.base import AbstractGradientLearner, Experience, LearnerState
+from coala_eqx.policies import AbstractPolicy
+
+
+class Static(AbstractGradientLearner):
+    """Does not learn: the co-player stays as it is. A gradient learner whose steps have length zero."""
+
+    discount: float = 1.0
+
+    exchangeable: ClassVar[bool] = True
+
+    def init(self, policy: AbstractPolicy) -> LearnerState:
+        return None
+
+    def update(
+        self, policy: AbstractPolicy, state: LearnerState, experience: Experience
+    ) -> tuple[AbstractPolicy, LearnerState]:
+        return policy, state
+
+    def ascend(
+        self, policy: AbstractPolicy, state: LearnerState, gradient: AbstractPolicy
+    ) -> tuple[AbstractPolicy, LearnerState]:
+        return policy, state

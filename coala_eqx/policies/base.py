@@ -1,0 +1,104 @@
+"""What every policy offers: a step for play, the same over a whole sequence for gradients."""
+
+import abc
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int, Shaped
+
+Memory = Any
+
+NO_ACTION = -1
+"""The `previous_action` of a policy that has not acted yet."""
+
+
+class PolicyOutput(eqx.Module):
+    """What a policy says about one step, or about every step of a sequence."""
+
+    logits: Float[Array, "*steps actions"]
+    """Unnormalised log-probabilities of the actions."""
+
+    values: Float[Array, " *steps"]
+    """The critic's estimate of the return to come; 0 for a policy without a critic."""
+
+
+class AbstractPolicy(eqx.Module):
+    """A policy with memory, for one player.
+
+    Its history is what it has observed and done. Whoever plays it decides how long the memory lives: an
+    ego agent keeps it across inner episodes, a co-player starts each inner episode with a fresh one.
+
+    `__call__` and `unroll` must agree: the outputs of `unroll` are those of calling the policy step by
+    step. Policies act on one trajectory; a batch is a `vmap`, so that they cannot share activations
+    across it (which would break the theorem that this package rests on).
+    """
+
+    num_observations: eqx.AbstractVar[int]
+    """How many observations it tells apart, or the length of an observation that is a vector."""
+
+    num_actions: eqx.AbstractVar[int]
+    """How many actions it chooses from."""
+
+    max_steps: eqx.AbstractVar[int | None]
+    """The longest history it can act on; `None` if there is no limit."""
+
+    @abc.abstractmethod
+    def initial_memory(self) -> Memory:
+        """The memory before the first observation; a pytree of arrays."""
+
+    @abc.abstractmethod
+    def __call__(
+        self, memory: Memory, observation: Shaped[Array, "*features"], previous_action: Int[Array, ""]
+    ) -> tuple[Memory, PolicyOutput]:
+        """Take in one observation, and the own action before it (`NO_ACTION` at first).
+
+        **Returns** the new memory, and the output for this step.
+        """
+
+    @abc.abstractmethod
+    def unroll(
+        self,
+        memory: Memory,
+        observations: Shaped[Array, "steps *features"],
+        previous_actions: Int[Array, " steps"],
+    ) -> tuple[Memory, PolicyOutput]:
+        """Take in a whole sequence.
+
+        **Returns** the memory after it, and the outputs for all steps.
+        """
+
+
+def unroll_by_steps(
+    policy: AbstractPolicy,
+    memory: Memory,
+    observations: Shaped[Array, "steps *features"],
+    previous_actions: Int[Array, " steps"],
+) -> tuple[Memory, PolicyOutput]:
+    """`unroll` for a policy that has no faster way: a scan over its steps."""
+
+    def step(memory: Memory, inputs: tuple[Array, Array]) -> tuple[Memory, PolicyOutput]:
+        return policy(memory, *inputs)
+
+    return jax.lax.scan(step, memory, (observations, previous_actions))
+
+
+def replay_actions(
+    policy: AbstractPolicy,
+    observations: Shaped[Array, "batch steps *features"],
+    actions: Int[Array, "batch steps"],
+) -> tuple[Float[Array, "batch steps"], Float[Array, "batch steps"]]:
+    """What a policy with a fresh memory thinks of sequences that were played: differentiable in the policy.
+
+    **Returns** the log-probabilities of the actions, and the critic's values, both `[batch, steps]`.
+    """
+    first = jnp.full_like(actions[:, :1], NO_ACTION)
+    previous_actions = jnp.concatenate([first, actions[:, :-1]], axis=1)
+
+    def one(observations: Array, actions: Array, previous_actions: Array) -> tuple[Array, Array]:
+        _, output = policy.unroll(policy.initial_memory(), observations, previous_actions)
+        log_probs = jax.nn.log_softmax(output.logits)
+        return jnp.take_along_axis(log_probs, actions[:, None], axis=1)[:, 0], output.values
+
+    return jax.vmap(one)(observations, actions, previous_actions)

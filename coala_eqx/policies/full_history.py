@@ -1,0 +1,162 @@
+"""Policies with a separate row of logits for every history: the hardest case for a theorem."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int, Key
+
+from coala_eqx.games import AbstractEnumerableGame
+from coala_eqx.games.arrays import Frozen
+from coala_eqx.policies.base import AbstractPolicy, Memory, PolicyOutput
+
+_MOST_ROWS = 20_000_000
+
+
+class FullHistory(AbstractPolicy):
+    """A table with one row of logits for every history of observations and own actions up to `max_steps`.
+
+    Histories are the nodes of a tree. Its roots are the observations that an episode can start with; a
+    node's children are the pairs (own action, next observation) that can occur in the game, where the
+    next observation may also be one that an episode starts with, since the ego agent's memory lasts
+    across inner episodes. Rows are numbered level by level: the children of row n are the
+    `branches` rows from `roots + n·branches` on.
+
+    Make one with `random`, or with `tabulate` from any other policy. A history outside the tree has NaN
+    logits.
+    """
+
+    logits: Float[Array, "histories actions"]
+    max_steps: int = eqx.field(static=True)
+    root_of: Frozen = eqx.field(static=True)
+    branch_of: Frozen = eqx.field(static=True)
+
+    @classmethod
+    def random(
+        cls,
+        game: AbstractEnumerableGame,
+        steps: int,
+        key: Key[Array, ""],
+        *,
+        player: int = 0,
+        scale: float = 1.0,
+    ) -> "FullHistory":
+        """Independent normal logits of standard deviation `scale`.
+
+        **Arguments:**
+
+        - `game`: the game whose observations it tells apart.
+        - `steps`: the longest history; M·T for an ego agent, T for a co-player.
+        - `key`: draws the logits.
+        - `player`: which player's observations and actions.
+
+        **Raises** `ValueError` if `steps` < 1, or if the table would have more than 2e7 rows.
+        """
+        root_of, branch_of = _tree(game, player)
+        rows = _count_rows(root_of, branch_of, steps)
+        logits = scale * jax.random.normal(key, (rows, game.num_actions[player]))
+        return cls(logits=logits, max_steps=int(steps), root_of=root_of, branch_of=branch_of)
+
+    @classmethod
+    def tabulate(
+        cls, policy: AbstractPolicy, game: AbstractEnumerableGame, steps: int, *, player: int = 0
+    ) -> "FullHistory":
+        """The table of another policy's logits, history by history: the same behaviour, no shared parameters.
+
+        Differentiable in `policy`. Raises as `random` does.
+        """
+        root_of, branch_of = _tree(game, player)
+        _count_rows(root_of, branch_of, steps)
+        actions_of, observations_of = np.nonzero(branch_of.array >= 0)
+        observations = np.nonzero(root_of.array >= 0)[0][:, None]
+        previous_actions = np.full_like(observations, -1)
+        levels = []
+        for _ in range(steps):
+            output = jax.vmap(lambda o, a: policy.unroll(policy.initial_memory(), o, a)[1])(
+                jnp.asarray(observations), jnp.asarray(previous_actions)
+            )
+            levels.append(output.logits[:, -1])
+            parents, branches = len(observations), len(actions_of)
+            observations = _extend(observations, np.tile(observations_of, parents), branches)
+            previous_actions = _extend(previous_actions, np.tile(actions_of, parents), branches)
+        return cls(
+            logits=jnp.concatenate(levels), max_steps=int(steps), root_of=root_of, branch_of=branch_of
+        )
+
+    @property
+    def num_observations(self) -> int:
+        return len(self.root_of.array)
+
+    @property
+    def num_actions(self) -> int:
+        return self.logits.shape[1]
+
+    def initial_memory(self) -> Memory:
+        return jnp.asarray(-1)
+
+    def __call__(
+        self, memory: Int[Array, ""], observation: Int[Array, ""], previous_action: Int[Array, ""]
+    ) -> tuple[Memory, PolicyOutput]:
+        row = self._next_row(memory, observation, previous_action)
+        return row, self._output(row)
+
+    def unroll(
+        self, memory: Int[Array, ""], observations: Int[Array, " steps"], previous_actions: Int[Array, " steps"]
+    ) -> tuple[Memory, PolicyOutput]:
+        def step(row: Array, inputs: tuple[Array, Array]) -> tuple[Array, Array]:
+            row = self._next_row(row, *inputs)
+            return row, row
+
+        last, rows = jax.lax.scan(step, memory, (observations, previous_actions))
+        return last, self._output(rows)
+
+    def _next_row(self, row: Array, observation: Array, previous_action: Array) -> Array:
+        """The row of the history that follows; one past the last row for a history outside the tree."""
+        root = jnp.asarray(self.root_of.array)[observation]
+        branch = jnp.asarray(self.branch_of.array)[previous_action, observation]
+        child = _size(self.root_of) + row * _size(self.branch_of) + branch
+        known = jnp.where(row < 0, root, branch) >= 0
+        rows = self.logits.shape[0]
+        return jnp.where(known & (row < rows), jnp.where(row < 0, root, child), rows).astype(row.dtype)
+
+    def _output(self, rows: Int[Array, " *steps"]) -> PolicyOutput:
+        logits = self.logits.at[rows].get(mode="fill", fill_value=jnp.nan)
+        return PolicyOutput(logits=logits, values=jnp.zeros_like(logits[..., 0]))
+
+
+def _tree(game: AbstractEnumerableGame, player: int) -> tuple[Frozen, Frozen]:
+    """Number the first observations, `[observations]`, and the pairs, `[actions, observations]`; −1 if impossible."""
+    table = game.table()
+    seen = np.asarray(table.observations[player])
+    starts = np.zeros(game.num_observations[player], dtype=bool)
+    starts[seen[table.possible_starts]] = True
+    pairs = np.tile(starts, (game.num_actions[player], 1))
+    moves = np.moveaxis(table.possible_moves, 1 + player, 0)
+    for action, follows in enumerate(moves):
+        pairs[action, seen[follows.reshape(-1, follows.shape[-1]).any(axis=0)]] = True
+    return Frozen(_numbered(starts)), Frozen(_numbered(pairs))
+
+
+def _numbered(possible: np.ndarray) -> np.ndarray:
+    numbers = np.cumsum(possible.ravel()).reshape(possible.shape) - 1
+    return np.where(possible, numbers, -1)
+
+
+def _size(numbered: Frozen) -> int:
+    return int(numbered.array.max()) + 1
+
+
+def _count_rows(root_of: Frozen, branch_of: Frozen, steps: int) -> int:
+    if steps < 1:
+        raise ValueError(f"`steps` must be at least 1, but is {steps}.")
+    rows = sum(_size(root_of) * _size(branch_of) ** level for level in range(int(steps)))
+    if rows > _MOST_ROWS:
+        raise ValueError(
+            f"A table of every history of {steps} steps would have {rows:.3g} rows (limit {_MOST_ROWS:.0e}); "
+            f"lower `steps` (episodes × steps of the problem), or use a GRU."
+        )
+    return rows
+
+
+def _extend(sequences: np.ndarray, last: np.ndarray, branches: int) -> np.ndarray:
+    return np.concatenate([np.repeat(sequences, branches, axis=0), last[:, None]], axis=1)

@@ -1,0 +1,77 @@
+"""Expected returns of fixed policies over one inner episode, by summing over the tree of histories."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from coala_eqx.games import AbstractEnumerableGame, AbstractGame, TabularGame
+from coala_eqx.policies import NO_ACTION, AbstractPolicy
+
+_MOST_HISTORIES = 2_000_000
+
+
+def episode_returns(
+    game: AbstractGame, policies: tuple[AbstractPolicy, ...], steps: int, discount: float = 1.0
+) -> Float[Array, " players"]:
+    """E[Σ_{t=1..steps} discount^{t−1} r_t] of every player, for policies that start with a fresh memory.
+
+    Exact, differentiable to any order in the policies and in the game's tables, and traceable. The tree
+    is as large as the number of different histories; where policies have no memory, nothing is saved.
+
+    **Raises** `ValueError` if the game cannot be tabulated, or has more than 2e6 histories of `steps` steps.
+    """
+    if not isinstance(game, AbstractEnumerableGame):
+        raise ValueError(f"{type(game).__name__} cannot be written as a table, which exact returns need.")
+    table = game.table()
+    minds = [(_row(policy.initial_memory()), np.array([NO_ACTION])) for policy in policies]
+    (states,) = np.nonzero(table.possible_starts)
+    minds = [jax.tree.map(lambda leaf: jnp.repeat(leaf, len(states), axis=0), mind) for mind in minds]
+    probabilities = table.initial[states]
+    joint = np.indices(table.num_actions).reshape(table.num_players, -1).T
+    returns = jnp.zeros(table.num_players, dtype=table.rewards.dtype)
+    for step in range(steps):
+        branch, minds = _joint_probabilities(table, policies, minds, states, joint)
+        weights = probabilities[:, None] * branch
+        rewards = table.rewards[(slice(None), states[:, None], *joint.T[:, None])]
+        returns += discount**step * jnp.einsum("nj,pnj->p", weights, rewards)
+        if step + 1 < steps:
+            possible = table.possible_moves[(states[:, None], *joint.T[:, None])]
+            node, choice, successor = np.nonzero(possible)
+            _check_size(len(node), steps)
+            chance = table.transition[(states[node], *joint[choice].T, successor)]
+            probabilities = weights[node, choice] * chance
+            minds = [_branch(mind, node, joint[choice, p]) for p, mind in enumerate(minds)]
+            states = successor
+    return returns
+
+
+def _joint_probabilities(
+    table: TabularGame, policies: tuple[AbstractPolicy, ...], minds: list[Any], states: np.ndarray, joint: np.ndarray
+) -> tuple[Float[Array, "nodes joint_actions"], list[Any]]:
+    """The probability of every joint action at every node, and the minds that have seen the node."""
+    product, after = jnp.ones((1, 1)), []
+    for player, (policy, (memory, previous_actions)) in enumerate(zip(policies, minds, strict=True)):
+        observations = table.observations[player, states]
+        memory, output = jax.vmap(policy)(memory, observations, jnp.asarray(previous_actions))
+        product = product * jax.nn.softmax(output.logits)[:, joint[:, player]]
+        after.append((memory, previous_actions))
+    return product, after
+
+
+def _row(memory: Any) -> Any:
+    return jax.tree.map(lambda leaf: jnp.asarray(leaf)[None], memory)
+
+
+def _branch(mind: tuple[Any, Any], node: np.ndarray, actions: np.ndarray) -> tuple[Any, np.ndarray]:
+    return jax.tree.map(lambda leaf: leaf[node], mind[0]), actions
+
+
+def _check_size(histories: int, steps: int) -> None:
+    if histories > _MOST_HISTORIES:
+        raise ValueError(
+            f"One inner episode of {steps} steps has more than {histories:,} histories (limit "
+            f"{_MOST_HISTORIES:,}); lower `steps`."
+        )

@@ -1,0 +1,9 @@
+"""The batched co-player shaping POMDP: what is sampled, and what its outcomes are worth."""
+
+from coala_eqx.shaping.episode import MetaEpisode as MetaEpisode
+from coala_eqx.shaping.learning import alternate as alternate
+from coala_eqx.shaping.population import Population as Population
+from coala_eqx.shaping.population import draw_co_player as draw_co_player
+from coala_eqx.shaping.problem import ShapingProblem as ShapingProblem
+from coala_eqx.shaping.replay import replay as replay
+from coala_eqx.shaping.replay import replay_ego as replay_ego

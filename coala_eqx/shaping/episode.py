@@ -1,0 +1,40 @@
+"""What is recorded of one meta-episode."""
+
+import equinox as eqx
+from jaxtyping import Array, Float, Int, Shaped
+
+from coala_eqx.learners import Experience
+from coala_eqx.policies import AbstractPolicy
+
+
+class MetaEpisode(eqx.Module):
+    """B meta-trajectories of M inner episodes of T steps, played against the same learning co-players.
+
+    The unprefixed arrays are the ego agent's, `[batch, episodes, steps]`.
+    """
+
+    observations: Shaped[Array, "batch episodes steps *features"]
+    """What the ego agent saw before each action."""
+
+    actions: Int[Array, "batch episodes steps"]
+    """What it did."""
+
+    rewards: Float[Array, "batch episodes steps"]
+    """What it earned for it."""
+
+    log_probs: Float[Array, "batch episodes steps"]
+    """log π(action | long history; φ) of the actions."""
+
+    values: Float[Array, "batch episodes steps"]
+    """Its critic's V̂(long history); 0 for a policy without a critic."""
+
+    co_players: tuple[Experience, ...]
+    """What each co-player saw, did and earned, arrays `[batch, episodes, steps]`."""
+
+    co_player_policies: tuple[AbstractPolicy, ...]
+    """The co-players' policies before their first update."""
+
+    @property
+    def shaping_return(self) -> Float[Array, ""]:
+        """(1/B) Σ_b Σ_l r_l^b, whose expectation is the objective (paper, Eq. 2)."""
+        return self.rewards.sum(axis=(1, 2)).mean()

@@ -1,0 +1,138 @@
+"""The batched co-player shaping POMDP."""
+
+from typing import Any
+
+import equinox as eqx
+import jax
+from jaxtyping import Array, Key
+
+from coala_eqx.games import AbstractGame
+from coala_eqx.learners import AbstractLearner
+from coala_eqx.policies import AbstractPolicy
+from coala_eqx.shaping.episode import MetaEpisode
+from coala_eqx.shaping.population import CoPlayer, Population, draw_co_player
+from coala_eqx.shaping.roll_out import roll_out
+
+
+class ShapingProblem(eqx.Module):
+    """One ego agent against co-players that learn from what it does.
+
+    A meta-episode: `batch` copies of the game are played for `episodes` inner episodes of `steps` steps
+    against the same co-players. After every inner episode the games are reset and each co-player updates
+    its policy from its `batch` trajectories, by its learner. The ego agent (player 0) acts on each
+    trajectory by the same policy and keeps its memory across inner episodes; co-players start every
+    inner episode with a fresh memory. The objective is J̄(φ) = E[(1/B) Σ_b Σ_l r_l^b].
+
+    **Arguments:**
+
+    - `game`: what is played.
+    - `co_players`: one per player but the first: a policy, a `Population`, or a function key → policy.
+    - `learner`: how they learn; one learner for all of them, or a tuple with one each.
+    - `batch`, `episodes`, `steps`: B, M and T, each at least 1.
+
+    **Raises** `ValueError` if the numbers of players do not agree, a policy does not fit the game, or a
+    size is not an integer ≥ 1.
+
+    Source: Meulemans et al. (2025), Section 2 and Eq. 2.
+    """
+
+    game: AbstractGame
+    co_players: tuple[CoPlayer, ...]
+    learner: AbstractLearner | tuple[AbstractLearner, ...]
+    batch: int = eqx.field(static=True)
+    episodes: int = eqx.field(static=True)
+    steps: int = eqx.field(static=True)
+
+    def __init__(
+        self,
+        *,
+        game: AbstractGame,
+        co_players: Any,
+        learner: AbstractLearner | tuple[AbstractLearner, ...],
+        batch: int,
+        episodes: int,
+        steps: int,
+    ):
+        self.game = game
+        self.co_players = tuple(co_players) if isinstance(co_players, list | tuple) else (co_players,)
+        self.learner = learner
+        self.batch = _size("batch", batch)
+        self.episodes = _size("episodes", episodes)
+        self.steps = _size("steps", steps)
+        if not isinstance(game, AbstractGame):
+            raise ValueError(f"`game` must be a game (an AbstractGame), but is {game!r}.")
+        others = game.num_players - 1
+        if len(self.co_players) != others:
+            raise ValueError(
+                f"The game has {game.num_players} players, so `co_players` must have {others} entries, "
+                f"but has {len(self.co_players)}."
+            )
+        if isinstance(learner, tuple) and len(learner) != others:
+            raise ValueError(f"`learner` is a tuple: it must have {others} entries, one per co-player, not {learner}.")
+        for one in self.learners:
+            if not isinstance(one, AbstractLearner):
+                raise ValueError(f"`learner` must be a learner (an AbstractLearner), but is {one!r}.")
+        for player, co_player in enumerate(self.co_players, start=1):
+            members = co_player.policies if isinstance(co_player, Population) else (co_player,)
+            for member in members:
+                if isinstance(member, AbstractPolicy):
+                    self._check_fit(member, player, self.steps)
+                elif not callable(member):
+                    raise ValueError(
+                        f"co_players[{player - 1}] must be a policy, a Population or a function key → policy, "
+                        f"but is {member!r}."
+                    )
+
+    @property
+    def learners(self) -> tuple[AbstractLearner, ...]:
+        """One learner per co-player."""
+        if isinstance(self.learner, tuple):
+            return self.learner
+        return (self.learner,) * len(self.co_players)
+
+    @eqx.filter_jit
+    def play(self, policy: AbstractPolicy, key: Key[Array, ""]) -> MetaEpisode:
+        """Sample one meta-episode of the ego agent `policy`: compiled, and fit for `vmap`.
+
+        **Raises** `ValueError` if the policy does not fit the game or the length of the meta-episode.
+        """
+        self.check_policy(policy)
+        key_co_players, key_play = jax.random.split(key)
+        keys = jax.random.split(key_co_players, max(1, len(self.co_players)))
+        drawn = tuple(draw_co_player(co_player, k) for co_player, k in zip(self.co_players, keys, strict=False))
+        for player, co_player in enumerate(drawn, start=1):
+            self._check_fit(co_player, player, self.steps)
+        return roll_out(self, policy, drawn, key_play)
+
+    def check_policy(self, policy: AbstractPolicy) -> None:
+        """Check that `policy` can be the ego agent; raises `ValueError` that says why not."""
+        self._check_fit(policy, 0, self.episodes * self.steps)
+
+    def _check_fit(self, policy: Any, player: int, steps: int) -> None:
+        if not isinstance(policy, AbstractPolicy):
+            raise ValueError(f"The policy of player {player} must be an AbstractPolicy, but is {policy!r}.")
+        name = type(policy).__name__
+        for what, has, needs in (
+            ("actions", policy.num_actions, self.game.num_actions[player]),
+            ("observations", policy.num_observations, self.game.num_observations[player]),
+        ):
+            if has != needs:
+                raise ValueError(
+                    f"The policy of player {player}, a {name}, is made for {has} {what}, but the game has {needs} for "
+                    f"this player; make the policy with {what}={needs}."
+                )
+        if policy.max_steps is not None and policy.max_steps < steps:
+            raise ValueError(
+                f"The policy of player {player}, a {name}, can act on histories of {policy.max_steps} steps, but the "
+                f"problem asks for {steps}; make it with steps={steps}."
+            )
+
+
+def _size(name: str, value: Any) -> int:
+    try:
+        size = int(value)
+    except (TypeError, ValueError):
+        size = 0
+    if size != value or size < 1:
+        raise ValueError(f"`{name}` must be an integer ≥ 1, but is {value!r}.")
+    return size

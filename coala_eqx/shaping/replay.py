@@ -1,0 +1,69 @@
+"""The likelihood of a meta-episode whose actions are known."""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from coala_eqx.learners import Experience
+from coala_eqx.policies import AbstractPolicy, replay_actions
+from coala_eqx.shaping.episode import MetaEpisode
+from coala_eqx.shaping.learning import Policies, alternate
+from coala_eqx.shaping.problem import ShapingProblem
+
+
+def replay_ego(
+    policy: AbstractPolicy, observations: Array, actions: Array
+) -> tuple[Float[Array, "batch episodes steps"], Float[Array, "batch episodes steps"]]:
+    """The ego agent's log-probabilities and values of what it did, memory kept across inner episodes.
+
+    Arrays `[batch, episodes, steps]`; differentiable in `policy`.
+    """
+    batch, episodes, steps = actions.shape
+    long_observations = observations.reshape(batch, episodes * steps, *observations.shape[3:])
+    log_probs, values = replay_actions(policy, long_observations, actions.reshape(batch, -1))
+    return log_probs.reshape(actions.shape), values.reshape(actions.shape)
+
+
+def replay(
+    problem: ShapingProblem,
+    policy: AbstractPolicy,
+    co_players: Policies,
+    experiences: tuple[Experience, ...],
+) -> tuple[MetaEpisode, Float[Array, ""]]:
+    """The meta-episode in which every player saw, did and earned what `experiences` say.
+
+    The co-players learn as in `ShapingProblem.play`, from these experiences.
+
+    **Arguments:**
+
+    - `co_players`: their policies before the first update.
+    - `experiences`: one per player, the ego agent's first, arrays `[batch, episodes, steps]`.
+
+    **Returns** the meta-episode, and log Π (probability of every action of every player), to which the
+    game's own randomness has still to be added. Differentiable in `policy`.
+    """
+    ego, *others = experiences
+
+    def visit(
+        log_prob: Array, co_players: Policies, experiences: tuple[Experience, ...]
+    ) -> tuple[Array, tuple[Experience, ...], None]:
+        for co_player, experience in zip(co_players, experiences, strict=True):
+            log_prob += replay_actions(co_player, experience.observations, experience.actions)[0].sum()
+        return log_prob, experiences, None
+
+    log_probs, values = replay_ego(policy, ego.observations, ego.actions)
+    log_prob = log_probs.sum()
+    if others:
+        by_episode = jax.tree.map(lambda leaf: jnp.moveaxis(leaf, 1, 0), tuple(others))
+        co_log_prob, _ = alternate(problem.learners, co_players, visit, jnp.zeros_like(log_prob), by_episode)
+        log_prob += co_log_prob
+    episode = MetaEpisode(
+        observations=ego.observations,
+        actions=ego.actions,
+        rewards=ego.rewards,
+        log_probs=log_probs,
+        values=values,
+        co_players=tuple(others),
+        co_player_policies=co_players,
+    )
+    return episode, log_prob

@@ -1,0 +1,8 @@
+"""Certificates: an estimator on a problem, held against the exact gradient."""
+
+from coala_eqx.verification.certificate import TOLERANCE as TOLERANCE
+from coala_eqx.verification.certificate import Certificate as Certificate
+from coala_eqx.verification.certificate import certify as certify
+from coala_eqx.verification.certificate import certify_all as certify_all
+from coala_eqx.verification.problems import NamedProblem as NamedProblem
+from coala_eqx.verification.problems import default_problems as default_problems

@@ -1,0 +1,69 @@
+"""Games by name, and from JSON and TOML files."""
+
+import json
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from coala_eqx import games
+from coala_eqx.games import AbstractEnumerableGame, TabularGame
+
+GAMES: dict[str, Callable[[], AbstractEnumerableGame]] = {
+    "prisoners-dilemma": games.iterated_prisoners_dilemma,
+    "chicken": games.chicken,
+    "stag-hunt": games.stag_hunt,
+    "matching-pennies": games.matching_pennies,
+    "battle-of-the-sexes": games.battle_of_the_sexes,
+    "public-goods": games.public_goods,
+}
+"""Games by the name that `--payoffs` knows."""
+
+
+def load_game(source: str) -> tuple[str, AbstractEnumerableGame]:
+    """A game by name, or from a JSON or TOML file.
+
+    The file holds `payoffs` (as for `MatrixGame`; in JSON it may also be the bare array), or the tables
+    `initial`, `transition`, `rewards` and `observations` of a `TabularGame`; and optionally a `name`.
+
+    **Returns** the name, and the game.
+
+    **Raises** `ValueError` if there is no such name or file, or its content makes no game.
+    """
+    if source in GAMES:
+        return source, GAMES[source]()
+    content = _read(source)
+    name = str(content.pop("name", Path(source).stem))
+    try:
+        if set(content) == {"payoffs"}:
+            return name, games.MatrixGame(**content)
+        if set(content) == {"initial", "transition", "rewards", "observations"}:
+            return name, TabularGame(**content)
+    except ValueError as error:
+        raise ValueError(f"{source}: {error}") from error
+    raise ValueError(
+        f"{source}: expected `payoffs`, or `initial`, `transition`, `rewards` and `observations` (and optionally "
+        f"`name`), but found {', '.join(sorted(content)) or 'nothing'}."
+    )
+
+
+def _read(source: str) -> dict[str, Any]:
+    """The content of a JSON or TOML file; a bare JSON array counts as its `payoffs`."""
+    path = Path(source)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ValueError(f"{source!r} is neither a known game ({', '.join(GAMES)}) nor a file that can be read: {error}.") from error
+    if path.suffix.lower() not in (".json", ".toml"):
+        raise ValueError(f"{source!r} must be a .json or .toml file, but ends with {path.suffix!r}.")
+    try:
+        content = tomllib.loads(text) if path.suffix.lower() == ".toml" else json.loads(text)
+    except ValueError as error:
+        raise ValueError(f"{source!r} cannot be parsed: {error}.") from error
+    if isinstance(content, list):
+        content = {"payoffs": content}
+    if not isinstance(content, dict):
+        raise ValueError(f"{source!r} must hold a table or an array of payoffs, but holds {content!r}.")
+    return content
+
+
