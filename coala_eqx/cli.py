@@ -55,7 +55,7 @@ def _parser() -> argparse.ArgumentParser:
         nargs="+",
         action="extend",
         metavar="NAME",
-        help="FILE.py:NAME, module:NAME, or a name of this package or of a registered one; default: all of this package",
+        help="FILE.py:NAME, module:NAME, or the name of one of this package (default: all of them) or registered",
     )
     own = verify.add_argument_group("own problem", "any of these replaces the default set of problems by one problem")
     own.add_argument("--payoffs", metavar="GAME", help=f"JSON or TOML file, or one of {', '.join(GAMES)}")
@@ -101,9 +101,7 @@ def _certify(
             progress.update(outcomes, completed=done, total=total)
 
         for named in problems:
-            made = certify_all(
-                estimators, named.problem, named.policy, name=named.name, limit=limit, progress=show
-            )
+            made = certify_all(estimators, named.problem, named.policy, name=named.name, limit=limit, progress=show)
             try:
                 for certificate in made:
                     certificates.append(certificate)
@@ -181,5 +179,10 @@ def _progress() -> Progress:
     )
 
 
-if __name__ == "__main__":
+def entry_point() -> None:
+    """The console script."""
     sys.exit(main())
+
+
+if __name__ == "__main__":
+    entry_point()

@@ -7,7 +7,7 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
-from coala_eqx.learners import AbstractGradientLearner
+from coala_eqx.learners import gradient_learners
 from coala_eqx.policies import AbstractPolicy
 from coala_eqx.shaping import MetaEpisode, ShapingProblem, replay_ego
 
@@ -87,12 +87,10 @@ class AbstractEstimator(eqx.Module):
     def check_problem(self, problem: ShapingProblem) -> None:
         """Check that the problem offers what this estimator needs; raises `Inapplicable` that says what is missing."""
         if self.needs_gradient_learner:
-            for learner in problem.learners:
-                if not isinstance(learner, AbstractGradientLearner):
-                    raise Inapplicable(
-                        f"{type(self).__name__} needs learners that ascend a gradient (an AbstractGradientLearner, "
-                        f"such as PolicyGradient), but the problem has a {type(learner).__name__}."
-                    )
+            try:
+                gradient_learners(problem.learners)
+            except ValueError as error:
+                raise Inapplicable(f"{type(self).__name__} cannot be applied: {error}") from error
 
 
 class Inapplicable(ValueError):

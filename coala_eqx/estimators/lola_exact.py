@@ -3,10 +3,10 @@
 from typing import Any, ClassVar
 
 import equinox as eqx
-import jax
 from jaxtyping import Array
 
 from coala_eqx.estimators.base import AbstractEstimator, Gradient
+from coala_eqx.learners import gradient_learners
 from coala_eqx.policies import AbstractPolicy
 from coala_eqx.returns import episode_returns
 from coala_eqx.shaping import MetaEpisode, ShapingProblem
@@ -35,23 +35,29 @@ class LolaExact(AbstractEstimator):
     needs_differentiable_learner: ClassVar[bool] = True
 
     def from_episode(self, problem: ShapingProblem, policy: AbstractPolicy, episode: MetaEpisode) -> Gradient:
-        self.check_problem(problem)
+        learners = gradient_learners(problem.learners)
 
         def lookahead_return(policy: AbstractPolicy) -> Array:
             co_players = list(episode.co_player_policies)
-            states = [learner.init(p) for learner, p in zip(problem.learners, co_players, strict=True)]
+            states = [learner.init(p) for learner, p in zip(learners, co_players, strict=True)]
             for _ in range(problem.episodes - 1):
-                gradients = [_own_gradient(problem, policy, co_players, i) for i in range(len(co_players))]
-                for i, learner in enumerate(problem.learners):
-                    co_players[i], states[i] = learner.ascend(co_players[i], states[i], gradients[i])
+                gradients = [
+                    _own_gradient(problem, policy, co_players, index, learner.discount)
+                    for index, learner in enumerate(learners)
+                ]
+                for index, learner in enumerate(learners):
+                    co_players[index], states[index] = learner.ascend(
+                        co_players[index], states[index], gradients[index]
+                    )
             return episode_returns(problem.game, (policy, *co_players), problem.steps)[0]
 
         return eqx.filter_grad(lookahead_return)(policy)
 
 
-def _own_gradient(problem: ShapingProblem, policy: AbstractPolicy, co_players: list[Any], index: int) -> Gradient:
+def _own_gradient(
+    problem: ShapingProblem, policy: AbstractPolicy, co_players: list[Any], index: int, discount: float
+) -> Gradient:
     """∂J^j/∂φ^j of co-player j in one inner episode, everybody else as they are."""
-    discount = problem.learners[index].discount
 
     def own_return(own: AbstractPolicy) -> Array:
         players = (policy, *co_players[:index], own, *co_players[index + 1 :])

@@ -5,15 +5,16 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
+from jaxtyping import Array
 
 
 class Chunk(NamedTuple):
     """Some batches of trajectories."""
 
-    trajectories: np.ndarray
+    trajectories: Array | np.ndarray
     """`[chunk, batch]`: the number of each trajectory, in 0..trajectories−1."""
 
-    multiplicities: np.ndarray
+    multiplicities: Array | np.ndarray
     """`[chunk]`: how many ordered batches each stands for; 0 for padding."""
 
 

@@ -149,9 +149,7 @@ class Enumeration:
         """A power of two, no larger than needed, that keeps the arrays of one chunk near `_CHUNK_BYTES`."""
         problem = self.problem
         parameters = sum(leaf.size for leaf in jax.tree.leaves(eqx.filter(self.policy, eqx.is_inexact_array)))
-        others = sum(
-            leaf.size for leaf in jax.tree.leaves(eqx.filter(self.meetings[0][1], eqx.is_inexact_array))
-        )
+        others = sum(leaf.size for leaf in jax.tree.leaves(eqx.filter(self.meetings[0][1], eqx.is_inexact_array)))
         steps = problem.batch * problem.episodes * problem.steps * problem.game.num_players
         floats = 2 * parameters + 4 * others + 16 * steps
         fits = max(1, _CHUNK_BYTES // (8 * floats))
@@ -189,7 +187,8 @@ def _replay_chunk(
     problem: ShapingProblem, policy: AbstractPolicy, co_players: Policies, outcomes: InnerOutcomes, chunk: Chunk
 ) -> tuple[Float[Array, " chunk"], MetaEpisode]:
     """The probabilities of the batches, times their multiplicities, and their meta-episodes, without the co-players'
-    policies, which are the same in all of them."""
+    policies, which are the same in all of them.
+    """
 
     def one(trajectories: Int[Array, " batch"]) -> tuple[Array, MetaEpisode]:
         numbers = _digits(trajectories, len(outcomes.chance), problem.episodes)
@@ -198,7 +197,7 @@ def _replay_chunk(
         probability = jnp.exp(log_prob) * outcomes.chance[numbers].prod()
         return probability, dataclasses.replace(episode, co_player_policies=())
 
-    probabilities, episodes = jax.vmap(one)(chunk.trajectories)
+    probabilities, episodes = jax.vmap(one)(jnp.asarray(chunk.trajectories))
     return probabilities * chunk.multiplicities, episodes
 
 
@@ -253,7 +252,8 @@ def list_meetings(problem: ShapingProblem) -> list[tuple[Any, Policies]]:
     choices = []
     for index, co_player in enumerate(problem.co_players):
         if isinstance(co_player, Population):
-            choices.append(list(zip(co_player.probabilities, co_player.policies, strict=True)))
+            probabilities = co_player.probabilities / co_player.probabilities.sum()
+            choices.append(list(zip(probabilities, co_player.policies, strict=True)))
         elif isinstance(co_player, AbstractPolicy):
             choices.append([(1.0, co_player)])
         else:
@@ -284,7 +284,8 @@ def _too_many(problem: ShapingProblem, count: int, limit: int, exchangeable: boo
                 learner=problem.learner,
                 **{**sizes, name: size - 1},
             )
-            message += f" With {name}={size - 1} there are {count_outcomes(smaller, exchangeable=exchangeable):,}."
+            fewer = count_outcomes(smaller, exchangeable=exchangeable)
+            message += f" With {name}={size - 1} there are {fewer:,}."
     return message
 
 

@@ -11,6 +11,7 @@ from jaxtyping import Array, Float
 from coala_eqx.estimators import AbstractEstimator
 from coala_eqx.exact.enumeration import LIMIT, Enumeration, Progress, sum_chunk
 from coala_eqx.exact.precision import in_float64
+from coala_eqx.games.arrays import concrete
 from coala_eqx.policies import AbstractPolicy
 from coala_eqx.shaping import MetaEpisode, ShapingProblem
 
@@ -100,7 +101,7 @@ def _check_tree(estimator: AbstractEstimator, policy: AbstractPolicy, estimate: 
 
 def _check_finite(estimator: AbstractEstimator, tree: Any) -> None:
     leaves = jax.tree.leaves(tree)
-    if any(isinstance(leaf, jax.core.Tracer) for leaf in leaves):
+    if not all(map(concrete, leaves)):
         return
     if not all(np.isfinite(leaf).all() for leaf in leaves):
         raise ValueError(

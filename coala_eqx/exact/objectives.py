@@ -1,15 +1,14 @@
 """The objectives whose gradient an estimator can claim to estimate."""
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from coala_eqx.exact.outcomes import InnerOutcomes
+from coala_eqx.learners import gradient_learners
 from coala_eqx.policies import AbstractPolicy, replay_actions
 from coala_eqx.shaping import MetaEpisode, ShapingProblem
 from coala_eqx.shaping.learning import Policies
-
 
 OBJECTIVES = ("shaping_return", "last_episode_return", "lookahead_return")
 """The objectives known here; see `AbstractEstimator.unbiased_for`."""
@@ -49,15 +48,21 @@ def lookahead_return(
     All co-players step at once. Written as a sum over listed outcomes, while `estimators.LolaExact` goes
     along the tree of histories: two routes to one number.
     """
+    learners = gradient_learners(problem.learners)
     current = co_players
-    states = tuple(learner.init(policy) for learner, policy in zip(problem.learners, co_players, strict=True))
+    states = tuple(learner.init(policy) for learner, policy in zip(learners, co_players, strict=True))
     for _ in range(problem.episodes - 1):
         stepped = []
-        for index, (learner, state) in enumerate(zip(problem.learners, states, strict=True)):
+        for index, (learner, state) in enumerate(zip(learners, states, strict=True)):
 
-            def own_return(own: AbstractPolicy, index: int = index, current: Policies = current) -> Array:
+            def own_return(
+                own: AbstractPolicy,
+                index: int = index,
+                current: Policies = current,
+                discount: float = learner.discount,
+            ) -> Array:
                 players = (policy, *current[:index], own, *current[index + 1 :])
-                return _episode_return(players, outcomes, index + 1, problem.learners[index].discount)
+                return _episode_return(players, outcomes, index + 1, discount)
 
             stepped.append(learner.ascend(current[index], state, eqx.filter_grad(own_return)(current[index])))
         current, states = tuple(p for p, _ in stepped), tuple(s for _, s in stepped)

@@ -24,7 +24,7 @@ class InnerOutcomes(eqx.Module):
     """The probability of the states, given the actions."""
 
     def experience(self, outcomes: Int[Array, "batch episodes"], player: int) -> Experience:
-        """What one player sees, does and earns if each inner episode has the outcome given: `[batch, episodes, steps]`."""
+        """What one player sees, does and earns if the inner episodes end as given: `[batch, episodes, steps]`."""
         return Experience(
             observations=self.observations[outcomes, :, player],
             actions=self.actions[outcomes, :, player],

@@ -3,7 +3,9 @@
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 
 
 class Frozen:
@@ -31,7 +33,7 @@ class Frozen:
 
 def concrete(array: Any) -> bool:
     """Whether the values are known now (not traced by `jit`, `vmap` or `grad`)."""
-    return not isinstance(array, jax.core.Tracer)
+    return not isinstance(array, Tracer)
 
 
 def numbers(name: str, value: Any) -> Any:
@@ -41,7 +43,7 @@ def numbers(name: str, value: Any) -> Any:
     NaN or infinity.
     """
     if not concrete(value) or any(not concrete(leaf) for leaf in jax.tree.leaves(value)):
-        return jax.numpy.asarray(value)
+        return jnp.asarray(value)
     try:
         array = np.asarray(value)
     except ValueError as error:

@@ -1,9 +1,9 @@
 """Iterated matrix games, of any number of players and actions, and the well-known 2×2 ones."""
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
-import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Key
@@ -92,7 +92,7 @@ class MatrixGame(AbstractEnumerableGame):
         return weights
 
 
-def _symmetric(rows: list[list[float]]) -> MatrixGame:
+def _symmetric(rows: Sequence[Sequence[float]]) -> MatrixGame:
     """A symmetric two-player game from the row player's matrix."""
     row = np.asarray(rows, dtype=float)
     return MatrixGame(np.stack([row, row.T]))

@@ -83,7 +83,9 @@ class TabularGame(AbstractEnumerableGame):
         return state, self.observations[:, state], rewards
 
     def table(self) -> "TabularGame":
-        return self
+        # Rows given in float32 sum to one only up to its rounding, which would show in exact results.
+        normalised = (self.initial / self.initial.sum(), self.transition / self.transition.sum(axis=-1, keepdims=True))
+        return eqx.tree_at(lambda game: (game.initial, game.transition), self, normalised)
 
     @property
     def possible_starts(self) -> np.ndarray:

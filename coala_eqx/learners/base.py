@@ -66,3 +66,16 @@ class AbstractGradientLearner(AbstractLearner):
         self, policy: AbstractPolicy, state: LearnerState, gradient: AbstractPolicy
     ) -> tuple[AbstractPolicy, LearnerState]:
         """Take one step along `gradient`, a pytree like the policy; differentiable."""
+
+
+def gradient_learners(learners: tuple[AbstractLearner, ...]) -> tuple[AbstractGradientLearner, ...]:
+    """The same learners, known to ascend a gradient; raises `ValueError` if one does not."""
+    checked = []
+    for learner in learners:
+        if not isinstance(learner, AbstractGradientLearner):
+            raise ValueError(
+                f"Learners that ascend a gradient are needed (an AbstractGradientLearner, such as PolicyGradient), but "
+                f"the problem has a {type(learner).__name__}."
+            )
+        checked.append(learner)
+    return tuple(checked)

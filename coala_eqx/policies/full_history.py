@@ -31,6 +31,12 @@ class FullHistory(AbstractPolicy):
     root_of: Frozen = eqx.field(static=True)
     branch_of: Frozen = eqx.field(static=True)
 
+    def __init__(self, logits: Array, steps: int, root_of: Frozen, branch_of: Frozen):
+        self.logits = logits
+        self.max_steps = int(steps)
+        self.root_of = root_of
+        self.branch_of = branch_of
+
     @classmethod
     def random(
         cls,
@@ -55,7 +61,7 @@ class FullHistory(AbstractPolicy):
         root_of, branch_of = _tree(game, player)
         rows = _count_rows(root_of, branch_of, steps)
         logits = scale * jax.random.normal(key, (rows, game.num_actions[player]))
-        return cls(logits=logits, max_steps=int(steps), root_of=root_of, branch_of=branch_of)
+        return cls(logits, steps, root_of, branch_of)
 
     @classmethod
     def tabulate(
@@ -79,9 +85,7 @@ class FullHistory(AbstractPolicy):
             parents, branches = len(observations), len(actions_of)
             observations = _extend(observations, np.tile(observations_of, parents), branches)
             previous_actions = _extend(previous_actions, np.tile(actions_of, parents), branches)
-        return cls(
-            logits=jnp.concatenate(levels), max_steps=int(steps), root_of=root_of, branch_of=branch_of
-        )
+        return cls(jnp.concatenate(levels), steps, root_of, branch_of)
 
     @property
     def num_observations(self) -> int:

@@ -55,9 +55,9 @@ def _joint_probabilities(
     product, after = jnp.ones((1, 1)), []
     for player, (policy, (memory, previous_actions)) in enumerate(zip(policies, minds, strict=True)):
         observations = table.observations[player, states]
-        memory, output = jax.vmap(policy)(memory, observations, jnp.asarray(previous_actions))
+        new_memory, output = jax.vmap(policy)(memory, observations, jnp.asarray(previous_actions))
         product = product * jax.nn.softmax(output.logits)[:, joint[:, player]]
-        after.append((memory, previous_actions))
+        after.append((new_memory, previous_actions))
     return product, after
 
 

@@ -102,7 +102,16 @@ class ShapingProblem(eqx.Module):
         drawn = tuple(draw_co_player(co_player, k) for co_player, k in zip(self.co_players, keys, strict=False))
         for player, co_player in enumerate(drawn, start=1):
             self._check_fit(co_player, player, self.steps)
-        return roll_out(self, policy, drawn, key_play)
+        return roll_out(
+            self.game,
+            policy,
+            drawn,
+            self.learners,
+            batch=self.batch,
+            episodes=self.episodes,
+            steps=self.steps,
+            key=key_play,
+        )
 
     def check_policy(self, policy: AbstractPolicy) -> None:
         """Check that `policy` can be the ego agent; raises `ValueError` that says why not."""

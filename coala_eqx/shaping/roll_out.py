@@ -1,6 +1,6 @@
 """Sampling a meta-episode."""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -8,28 +8,32 @@ import jax.numpy as jnp
 from jaxtyping import Array, Key
 
 from coala_eqx.games import AbstractGame
-from coala_eqx.learners import Experience
+from coala_eqx.learners import AbstractLearner, Experience
 from coala_eqx.policies import NO_ACTION, AbstractPolicy
 from coala_eqx.shaping.episode import MetaEpisode
 from coala_eqx.shaping.learning import Policies, alternate
 
-if TYPE_CHECKING:
-    from coala_eqx.shaping.problem import ShapingProblem
-
 
 def roll_out(
-    problem: "ShapingProblem", policy: AbstractPolicy, co_players: Policies, key: Key[Array, ""]
+    game: AbstractGame,
+    policy: AbstractPolicy,
+    co_players: Policies,
+    learners: tuple[AbstractLearner, ...],
+    *,
+    batch: int,
+    episodes: int,
+    steps: int,
+    key: Key[Array, ""],
 ) -> MetaEpisode:
     """What `ShapingProblem.play` does once the co-players are drawn."""
-    game, batch, steps = problem.game, problem.batch, problem.steps
 
     def visit(ego: tuple[Any, Array], co_players: Policies, key: Array) -> tuple[Any, tuple[Experience, ...], Any]:
         minds = (ego, *(_fresh_mind(co_player, batch) for co_player in co_players))
         ego, record = _inner_episode(game, (policy, *co_players), minds, batch, steps, key)
         return ego, tuple(_experience(record, player) for player in range(1, game.num_players)), record
 
-    keys = jax.random.split(key, problem.episodes)
-    _, record = alternate(problem.learners, co_players, visit, _fresh_mind(policy, batch), keys)
+    keys = jax.random.split(key, episodes)
+    _, record = alternate(learners, co_players, visit, _fresh_mind(policy, batch), keys)
     record = jax.tree.map(lambda leaf: jnp.moveaxis(leaf, 0, 1), record)
     ego, *others = (_experience(record, player) for player in range(game.num_players))
     return MetaEpisode(
@@ -101,4 +105,3 @@ def _act(
     actions = jax.random.categorical(key, output.logits).astype(previous_actions.dtype)
     log_probs = jnp.take_along_axis(jax.nn.log_softmax(output.logits), actions[:, None], axis=1)[:, 0]
     return (memory, actions), log_probs, output.values
-

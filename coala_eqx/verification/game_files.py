@@ -53,7 +53,9 @@ def _read(source: str) -> dict[str, Any]:
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise ValueError(f"{source!r} is neither a known game ({', '.join(GAMES)}) nor a file that can be read: {error}.") from error
+        raise ValueError(
+            f"{source!r} is neither a known game ({', '.join(GAMES)}) nor a file that can be read: {error}."
+        ) from error
     if path.suffix.lower() not in (".json", ".toml"):
         raise ValueError(f"{source!r} must be a .json or .toml file, but ends with {path.suffix!r}.")
     try:
@@ -65,5 +67,3 @@ def _read(source: str) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise ValueError(f"{source!r} must hold a table or an array of payoffs, but holds {content!r}.")
     return content
-
-

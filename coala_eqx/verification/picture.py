@@ -24,8 +24,8 @@ def draw_certificates(path: Path, certificates: Sequence[Certificate]) -> None:
     **Raises** `ImportError` if matplotlib is missing, `ValueError` if the suffix is no picture format,
     `OSError` if the file cannot be written.
     """
-    from matplotlib.figure import Figure
-    from matplotlib.lines import Line2D
+    from matplotlib.figure import Figure  # noqa: PLC0415 (an optional dependency)
+    from matplotlib.lines import Line2D  # noqa: PLC0415
 
     shown = [c for c in certificates if c.verdict not in ("inapplicable", "error")]
     problems = list(dict.fromkeys(c.problem for c in shown))
@@ -43,11 +43,14 @@ def draw_certificates(path: Path, certificates: Sequence[Certificate]) -> None:
         axis.set_title(problems[panel], fontsize=10)
     handles = [Line2D([], [], **scale.style(name)) for name in names]
     figure.tight_layout(rect=(0.03, 0.55 / figure.get_figheight(), 1, 1 - 0.35 / figure.get_figheight()))
-    figure.legend(handles, names, loc="lower center", ncols=max(1, min(len(names), 2 * columns)), frameon=False, fontsize=8)
+    figure.legend(
+        handles, names, loc="lower center", ncols=max(1, min(len(names), 2 * columns)), frameon=False, fontsize=8
+    )
     figure.text(0.5, 0.38 / figure.get_figheight(), "relative bias  ‖E[ĝ] − ∇J‖ / ‖∇J‖", ha="center", fontsize=9)
     figure.text(0.008, 0.5, "noise of one sample  √variance / ‖∇J‖", rotation=90, va="center", fontsize=9)
     figure.suptitle(
-        f"In the shaded strip: unbiased (below {TOLERANCE:g}). Further right: more biased. Higher: noisier.", fontsize=9.5
+        f"In the shaded strip: unbiased (below {TOLERANCE:g}). Further right: more biased. Higher: noisier.",
+        fontsize=9.5,
     )
     figure.savefig(path)
 

@@ -36,9 +36,7 @@ LEARNERS: dict[str, Callable[[], AbstractLearner]] = {
     "sgd": lambda: PolicyGradient(optimiser=optax.sgd(1.0)),
     "momentum": lambda: PolicyGradient(optimiser=optax.sgd(1.0, momentum=0.9)),
     "adam": lambda: PolicyGradient(optimiser=_adam()),
-    "a2c": lambda: PolicyGradient(
-        optimiser=_adam(), discount=0.99, baseline="critic", normalise_advantages=True
-    ),
+    "a2c": lambda: PolicyGradient(optimiser=_adam(), discount=0.99, baseline="critic", normalise_advantages=True),
     "static": Static,
 }
 """Learners by the name that `--learner` knows."""
@@ -144,7 +142,8 @@ def _with_population(named: NamedProblem, seed: int) -> NamedProblem:
 
 def _stochastic_game(seed: int) -> TabularGame:
     """Two players, three states, random rewards; half of the moves are random, and states 1 and 2 look the same
-    to player 1."""
+    to player 1.
+    """
     generator = np.random.default_rng(seed)
     transition = np.zeros((3, 2, 2, 3))
     for state, own, other in np.ndindex(3, 2, 2):

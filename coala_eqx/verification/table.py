@@ -2,6 +2,7 @@
 
 import dataclasses
 import datetime
+import importlib.metadata
 import json
 import math
 import platform
@@ -86,15 +87,15 @@ def summary(certificates: Sequence[Certificate]) -> str:
     return f"All {len(claims)} claims hold."
 
 
-def write_json(path: Path, certificates: Sequence[Certificate], problems: Sequence[NamedProblem], settings: Any) -> None:
+def write_json(
+    path: Path, certificates: Sequence[Certificate], problems: Sequence[NamedProblem], settings: Any
+) -> None:
     """Everything in the table, unrounded, and what made it. Infinities and NaN become `null`.
 
     **Raises** `OSError` if the file cannot be written.
     """
-    from coala_eqx import __version__
-
     content = {
-        "coala_eqx": __version__,
+        "coala_eqx": importlib.metadata.version("coala_eqx"),
         "jax": jax.__version__,
         "python": platform.python_version(),
         "machine": platform.machine(),
@@ -112,9 +113,7 @@ def write_json(path: Path, certificates: Sequence[Certificate], problems: Sequen
             }
             for named in problems
         ],
-        "certificates": [
-            {key: _finite(value) for key, value in dataclasses.asdict(c).items()} for c in certificates
-        ],
+        "certificates": [{key: _finite(value) for key, value in dataclasses.asdict(c).items()} for c in certificates],
     }
     path.write_text(json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
 

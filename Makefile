@@ -1,0 +1,37 @@
+# `make verify` and `make test` work on a fresh clone: they set up .venv by themselves.
+
+PYTHON ?= python3
+BIN := .venv/bin
+ARGS ?=
+
+.PHONY: env verify test test-slow lint types bench clean
+
+env: .venv/.complete
+
+.venv/.complete: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed, but $(PYTHON) is " + sys.version.split()[0] + "; set PYTHON=python3.12, say.") if sys.version_info < (3, 11) else None'
+	$(PYTHON) -m venv .venv
+	PIP_CONSTRAINT="$(CURDIR)/constraints.txt" $(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[all]'
+	@touch $@
+
+verify: env
+	$(BIN)/coala-eqx verify $(ARGS)
+
+test: env
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow" $(ARGS)
+
+test-slow: env
+	$(BIN)/python -m pytest -m slow $(ARGS)
+
+lint: env
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: env
+	$(BIN)/basedpyright
+
+bench: env
+	$(BIN)/coala-eqx bench $(ARGS)
+
+clean:
+	rm -rf .venv

@@ -1,0 +1,13 @@
+"""What all tests share: float64, and deterministic keys."""
+
+import jax
+import pytest
+
+jax.config.update("jax_enable_x64", True)
+
+
+@pytest.fixture
+def getkey():
+    """A function that returns a new key each time it is called, the same ones in every run."""
+    keys = iter(range(10_000))
+    return lambda: jax.random.fold_in(jax.random.key(2410), next(keys))

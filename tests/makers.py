@@ -1,0 +1,63 @@
+"""Small problems, policies and episodes that several tests use."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+import coala_eqx as ce
+from coala_eqx.learners import AbstractLearner, PolicyGradient
+from coala_eqx.policies import GRU, FullHistory, MemoryOne
+
+SGD = PolicyGradient(optimiser=optax.sgd(1.0))
+
+
+def make_problem(
+    key,
+    *,
+    batch: int = 2,
+    episodes: int = 2,
+    steps: int = 2,
+    learner: AbstractLearner = SGD,
+    game=None,
+) -> ce.ShapingProblem:
+    """A problem with random memory-one co-players."""
+    game = ce.games.iterated_prisoners_dilemma() if game is None else game
+    keys = jax.random.split(key, game.num_players)
+    co_players = tuple(MemoryOne.random(game, keys[p], player=p) for p in range(1, game.num_players))
+    return ce.ShapingProblem(
+        game=game, co_players=co_players, learner=learner, batch=batch, episodes=episodes, steps=steps
+    )
+
+
+def make_policy(kind: str, problem: ce.ShapingProblem, key):
+    """A random ego policy of one of the three kinds."""
+    game = problem.game
+    if kind == "MemoryOne":
+        return MemoryOne.random(game, key)
+    if kind == "FullHistory":
+        return FullHistory.random(game, problem.episodes * problem.steps, key)
+    return GRU(game.num_observations[0], game.num_actions[0], width=3, head_scale=2.0, key=key)
+
+
+def random_game(seed: int, *, states: int = 3, actions: tuple[int, ...] = (2, 3)) -> ce.games.TabularGame:
+    """Random start, random transitions, random rewards, partial observations."""
+    generator = np.random.default_rng(seed)
+    players = len(actions)
+    return ce.games.TabularGame(
+        initial=generator.dirichlet(np.ones(states)),
+        transition=generator.dirichlet(np.ones(states), size=(states, *actions)),
+        rewards=generator.normal(size=(players, states, *actions)),
+        observations=generator.integers(2, size=(players, states)),
+        num_observations=(2,) * players,
+    )
+
+
+def norm(tree) -> float:
+    """The Euclidean norm of all leaves together."""
+    return float(jnp.sqrt(sum(jnp.sum(leaf**2) for leaf in jax.tree.leaves(tree))))
+
+
+def distance(one, other) -> float:
+    """The norm of the difference, relative to the second."""
+    return norm(jax.tree.map(jnp.subtract, one, other)) / norm(other)
