@@ -1,7 +1,6 @@
 """Iterated matrix games, of any number of players and actions, and the well-known 2×2 ones."""
 
 import math
-from collections.abc import Sequence
 from typing import Any
 
 import jax.numpy as jnp
@@ -92,7 +91,7 @@ class MatrixGame(AbstractEnumerableGame):
         return weights
 
 
-def _symmetric(rows: Sequence[Sequence[float]]) -> MatrixGame:
+def _symmetric(rows: list[list[float]]) -> MatrixGame:
     """A symmetric two-player game from the row player's matrix."""
     row = np.asarray(rows, dtype=float)
     return MatrixGame(np.stack([row, row.T]))
@@ -103,12 +102,12 @@ def iterated_prisoners_dilemma() -> MatrixGame:
 
     Action 0 cooperates, 1 defects. Source: Meulemans et al. (2025), Section 4.
     """
-    return _symmetric([[1, -1], [2, 0]])
+    return _symmetric([[1.0, -1.0], [2.0, 0.0]])
 
 
 def chicken() -> MatrixGame:
     """Chicken: action 0 swerves, 1 drives on; a crash is the worst. R, S, T, P = 1, 0, 2, −1."""
-    return _symmetric([[1, 0], [2, -1]])
+    return _symmetric([[1.0, 0.0], [2.0, -1.0]])
 
 
 def stag_hunt() -> MatrixGame:
@@ -116,7 +115,7 @@ def stag_hunt() -> MatrixGame:
 
     Both (stag, stag) and (hare, hare) are equilibria; hare is risk-dominant.
     """
-    return _symmetric([[1, -1], [0.5, 0]])
+    return _symmetric([[1.0, -1.0], [0.5, 0.0]])
 
 
 def matching_pennies() -> MatrixGame:

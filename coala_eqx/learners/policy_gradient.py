@@ -1,6 +1,6 @@
 """REINFORCE and A2C on a batch of inner episodes, through any optax optimiser."""
 
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 import equinox as eqx
 import jax
@@ -41,7 +41,7 @@ class PolicyGradient(AbstractGradientLearner):
 
     optimiser: optax.GradientTransformation = eqx.field(static=True)
     discount: float = 1.0
-    baseline: Literal["batch_mean", "critic"] | None = eqx.field(static=True, default=None)
+    baseline: str | None = eqx.field(static=True, default=None)
     normalise_advantages: bool = eqx.field(static=True, default=False)
     reward_scale: float = 1.0
     value_coefficient: float = 0.5

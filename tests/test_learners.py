@@ -1,0 +1,160 @@
+"""Learners: what they ascend, what they carry along, and bad input."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from coala_eqx.learners import AbstractLearner, Experience, PolicyGradient, Static
+from coala_eqx.policies import GRU, MemoryOne
+from tests.makers import make_policy, make_problem
+
+BATCH, STEPS = 3, 4
+
+
+def _experience(key):
+    keys = jax.random.split(key, 3)
+    shape = (BATCH, STEPS)
+    return Experience(
+        observations=jax.random.randint(keys[0], shape, 0, 5),
+        actions=jax.random.randint(keys[1], shape, 0, 2),
+        rewards=jax.random.normal(keys[2], shape),
+    )
+
+
+def _by_hand(logits, experience, weigh):
+    """(1/B) Σ_b Σ_t ∇ log π(a|o) · A in loops; ∇ log softmax = one-hot − probabilities."""
+    gradient = np.zeros_like(logits)
+    advantages = weigh(np.asarray(experience.rewards))
+    for b in range(BATCH):
+        for t in range(STEPS):
+            o, a = int(experience.observations[b, t]), int(experience.actions[b, t])
+            probabilities = np.exp(logits[o]) / np.exp(logits[o]).sum()
+            gradient[o] += (np.eye(2)[a] - probabilities) * advantages[b, t] / BATCH
+    return gradient
+
+
+def _reward_to_go(rewards, discount=1.0):
+    return np.array(
+        [[sum(discount ** (k - t) * row[k] for k in range(t, STEPS)) for t in range(STEPS)] for row in rewards]
+    )
+
+
+def _normalised(advantages):
+    return (advantages - advantages.mean()) / advantages.std()
+
+
+@pytest.mark.parametrize(
+    ("settings", "weigh"),
+    [
+        ({}, _reward_to_go),
+        ({"discount": 0.8}, lambda r: _reward_to_go(r, 0.8)),
+        ({"reward_scale": 0.05}, lambda r: 0.05 * _reward_to_go(r)),
+        ({"baseline": "batch_mean"}, lambda r: _reward_to_go(r) - _reward_to_go(r).mean(axis=0)),
+        ({"normalise_advantages": True}, lambda r: _normalised(_reward_to_go(r))),
+        ({"normalise_advantages": True, "discount": 0.5}, lambda r: _normalised(_reward_to_go(r, 0.5))),
+    ],
+    ids=["plain", "discount", "reward_scale", "batch_mean", "normalised", "normalised and discounted"],
+)
+def test_one_step_of_sgd_is_the_gradient_by_hand(settings, weigh, getkey):
+    learner = PolicyGradient(optimiser=optax.sgd(0.7), **settings)
+    policy, experience = MemoryOne(jax.random.normal(getkey(), (5, 2))), _experience(getkey())
+    updated, _ = learner.update(policy, learner.init(policy), experience)
+    expected = policy.logits + 0.7 * _by_hand(np.asarray(policy.logits), experience, weigh)
+    np.testing.assert_allclose(updated.logits, expected, atol=1e-12)
+
+
+def test_the_critic_is_the_baseline_and_learns_the_returns(getkey):
+    """With a frozen actor part the critic's loss falls; the actor's gradient uses returns minus values."""
+    policy, experience = GRU(5, 2, width=4, key=getkey()), _experience(getkey())
+    learner = PolicyGradient(optimiser=optax.sgd(0.05), baseline="critic")
+    returns = _reward_to_go(np.asarray(experience.rewards))
+
+    def values_and_log_probs(policy):
+        _, output = jax.vmap(lambda o: policy.unroll(policy.initial_memory(), o, jnp.zeros_like(o)))(
+            experience.observations
+        )
+        log_probs = jax.nn.log_softmax(output.logits)
+        return output.values, jnp.take_along_axis(log_probs, experience.actions[..., None], axis=2)[..., 0]
+
+    values, _ = values_and_log_probs(policy)
+
+    def objective(policy):
+        new_values, log_probs = values_and_log_probs(policy)
+        actor = (log_probs * (returns - values)).sum() / BATCH
+        return actor - 0.5 * ((new_values - returns) ** 2).sum() / BATCH
+
+    expected = eqx.apply_updates(policy, jax.tree.map(lambda g: 0.05 * g, eqx.filter_grad(objective)(policy)))
+    updated, _ = learner.update(policy, learner.init(policy), experience)
+    for one, other in zip(jax.tree.leaves(updated), jax.tree.leaves(expected), strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-12)
+
+
+def test_the_optimiser_state_lasts(getkey):
+    """Two steps of momentum 0.9 from the same gradient are 1 + 1.9 steps."""
+    learner = PolicyGradient(optimiser=optax.sgd(1.0, momentum=0.9))
+    policy = MemoryOne(np.zeros((1, 2)))
+    # One action only, ever: the same probabilities give the same gradient if the logits do not move.
+    gradient = MemoryOne(np.array([[0.25, -0.25]]))
+    once, state = learner.ascend(policy, learner.init(policy), gradient)
+    twice, _ = learner.ascend(once, state, gradient)
+    np.testing.assert_allclose(twice.logits, 2.9 * gradient.logits, rtol=1e-12)
+
+
+def test_a_gradient_can_be_taken_through_an_update_even_where_advantages_vanish(getkey):
+    learner = PolicyGradient(optimiser=optax.adam(0.1, eps_root=1e-8), normalise_advantages=True)
+    policy, experience = MemoryOne(np.zeros((5, 2))), _experience(getkey())
+
+    def after(rewards):
+        experienced = Experience(experience.observations, experience.actions, rewards)
+        return learner.update(policy, learner.init(policy), experienced)[0].logits.sum(axis=0)[0]
+
+    assert jnp.isfinite(jax.grad(after)(jnp.zeros((BATCH, STEPS)))).all()
+
+
+def test_static_stays(getkey):
+    policy = MemoryOne(np.zeros((5, 2)))
+    assert Static().update(policy, None, _experience(getkey())) == (policy, None)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"discount": 1.5}, r"`discount` must lie in \[0, 1\], but is 1.5"),
+        ({"baseline": "mean"}, "`baseline` must be None.*but is 'mean'"),
+    ],
+)
+def test_bad_settings_are_named(settings, message):
+    with pytest.raises(ValueError, match=message):
+        PolicyGradient(optimiser=optax.sgd(1.0), **settings)
+
+
+class _Reshaping(AbstractLearner):
+    def init(self, policy):
+        return jnp.zeros(())
+
+    def update(self, policy, state, experience):
+        return MemoryOne(policy.logits[:1]), state
+
+
+class _Forgetful(AbstractLearner):
+    def init(self, policy):
+        return jnp.zeros(())
+
+    def update(self, policy, state, experience):
+        return policy
+
+
+@pytest.mark.parametrize(
+    ("learner", "message"),
+    [
+        (_Reshaping(), r"_Reshaping.update must return a policy with.*float64\[5, 2\].*float64\[1, 2\]"),
+        (_Forgetful(), r"_Forgetful.update must return \(policy, state\)"),
+    ],
+)
+def test_a_learner_that_breaks_its_contract_is_named(learner, message, getkey):
+    problem = make_problem(getkey(), learner=learner)
+    with pytest.raises(ValueError, match=message):
+        problem.play(make_policy("MemoryOne", problem, getkey()), getkey())
