@@ -9,5 +9,4 @@ from coala_eqx import verification as verification
 from coala_eqx.shaping import MetaEpisode as MetaEpisode
 from coala_eqx.shaping import Population as Population
 from coala_eqx.shaping import ShapingProblem as ShapingProblem
-
-__version__ = "0.1.0"
+from coala_eqx.version import __version__ as __version__

@@ -10,19 +10,27 @@ import jax
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from coala_eqx import __version__
 from coala_eqx.estimators import AbstractEstimator
 from coala_eqx.exact import LIMIT
 from coala_eqx.learners import AbstractLearner
 from coala_eqx.verification import Certificate, NamedProblem, certify_all, default_problems
+from coala_eqx.verification.benchmarks import print_benchmarks
 from coala_eqx.verification.game_files import GAMES, load_game
 from coala_eqx.verification.loading import DEFAULT_ESTIMATORS, load_estimator, load_object
 from coala_eqx.verification.picture import draw_certificates
 from coala_eqx.verification.problems import LEARNERS, POLICIES, make_problem
 from coala_eqx.verification.table import print_certificates, print_problems, summary, write_json
+from coala_eqx.version import __version__
 
-_OWN_PROBLEM = {"payoffs": "prisoners-dilemma", "batch": 2, "episodes": 2, "steps": 2, "learner": "sgd"}
-_OWN_PROBLEM["policy"] = "full-history"
+_OWN_PROBLEM: dict[str, Any] = {
+    "payoffs": "prisoners-dilemma",
+    "batch": 2,
+    "episodes": 2,
+    "steps": 2,
+    "learner": "sgd",
+    "policy": "full-history",
+}
+"""What an own problem has where no option says otherwise."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -68,10 +76,20 @@ def _parser() -> argparse.ArgumentParser:
     verify.add_argument("--limit", type=int, default=LIMIT, help="most outcomes to enumerate per problem (%(default)s)")
     verify.add_argument("--json", type=Path, metavar="FILE", help="write all numbers, unrounded")
     verify.add_argument("--figure", type=Path, metavar="FILE", help="draw the bias–variance picture (PNG, PDF or SVG)")
+    bench = commands.add_parser("bench", help="the project's own benchmarks, as ratios of things measured in one run")
+    bench.set_defaults(run=_bench)
     return parser
 
 
+def _bench(options: argparse.Namespace) -> int:
+    print_benchmarks(Console(highlight=False))
+    return 0
+
+
 def _verify(options: argparse.Namespace) -> int:
+    for name, least in (("seed", 0), ("limit", 1)):
+        if getattr(options, name) < least:
+            raise ValueError(f"--{name} must be at least {least}, but is {getattr(options, name)}.")
     estimators = tuple(map(load_estimator, options.estimator or [cls.__name__ for cls in DEFAULT_ESTIMATORS]))
     problems = _problems(options)
     console = Console(highlight=False)
@@ -106,16 +124,22 @@ def _certify(
                 for certificate in made:
                     certificates.append(certificate)
                     progress.advance(rows)
-            except ValueError as error:
-                return certificates, error
+            except Exception as error:  # whatever a user's game or learner may raise
+                return certificates, error if isinstance(error, ValueError) else _explained(error, named)
     return certificates, None
 
 
+def _explained(error: Exception, named: NamedProblem) -> ValueError:
+    return ValueError(f"'{named.name}' cannot be enumerated: {type(error).__name__}: {error}")
+
+
 def _problems(options: argparse.Namespace) -> tuple[NamedProblem, ...]:
-    given = {name: getattr(options, name) for name in _OWN_PROBLEM if getattr(options, name) is not None}
-    if not given:
+    if all(getattr(options, name) is None for name in _OWN_PROBLEM):
         return default_problems(options.seed)
-    chosen: dict[str, Any] = _OWN_PROBLEM | given
+    for name, default in _OWN_PROBLEM.items():
+        if getattr(options, name) is None:
+            setattr(options, name, default)
+    chosen = {name: getattr(options, name) for name in _OWN_PROBLEM}
     game_name, game = load_game(chosen["payoffs"])
     return (
         make_problem(
@@ -156,10 +180,7 @@ def _write(options: argparse.Namespace, certificates: list[Certificate], problem
         if path is not None:
             try:
                 write(path)
-            except ImportError as error:
-                print(f"coala-eqx: {error}; figures need: pip install 'coala_eqx[figures]'", file=sys.stderr)
-                written = False
-            except (OSError, ValueError) as error:
+            except (OSError, ValueError, ImportError) as error:
                 print(f"coala-eqx: cannot write {str(path)!r}: {error}", file=sys.stderr)
                 written = False
             else:

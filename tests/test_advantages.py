@@ -116,7 +116,9 @@ def test_integer_rewards_are_not_truncated():
 @pytest.mark.parametrize("name", ["CoalaPG", "MFOS", "BatchUnaware", "Reinforce", "LolaCoala"])
 def test_other_shapes_are_named(name, rewards, values):
     estimator = getattr(ce.estimators, name)()
-    with pytest.raises(ValueError, match=r"`values` must have the shape of `rewards`.*\(3, 3, 2\), but has \(3, 2, 3\)"):
+    with pytest.raises(
+        ValueError, match=r"`values` must have the shape of `rewards`.*\(3, 3, 2\), but has \(3, 2, 3\)"
+    ):
         estimator.coefficients(rewards, values.swapaxes(1, 2))
     with pytest.raises(ValueError, match=r"shape \[batch, episodes, steps\], but has \(3, 6\)"):
         estimator.coefficients(rewards.reshape(B, -1))

@@ -76,7 +76,7 @@ def test_declared_exchangeability_is_real(estimator, problem, getkey):
     policy = make_policy("GRU", problem, getkey())
     episode = problem.play(policy, getkey())
     order = jnp.array([2, 0, 1])
-    batched, rest = eqx.partition(episode, lambda leaf: eqx.is_array(leaf))
+    batched, rest = eqx.partition(episode, eqx.is_array)
     shuffled = eqx.combine(jax.tree.map(lambda leaf: leaf[order], batched), rest)
     # Only what has a batch axis is permuted, not the co-players' parameters.
     shuffled = eqx.tree_at(lambda e: e.co_player_policies, shuffled, episode.co_player_policies)

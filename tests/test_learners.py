@@ -158,3 +158,42 @@ def test_a_learner_that_breaks_its_contract_is_named(learner, message, getkey):
     problem = make_problem(getkey(), learner=learner)
     with pytest.raises(ValueError, match=message):
         problem.play(make_policy("MemoryOne", problem, getkey()), getkey())
+
+
+def test_equal_advantages_stay_near_zero_in_float32(getkey):
+    """Rounding of equal returns must not be blown up to advantages of size one."""
+    learner = PolicyGradient(optimiser=optax.sgd(1.0), normalise_advantages=True)
+    for batch in (3, 7, 11, 100):
+        policy = MemoryOne(np.zeros((5, 2)))
+        policy = eqx.tree_at(lambda p: p.logits, policy, policy.logits.astype(jnp.float32))
+        zeros = jnp.zeros((batch, 1), dtype=int)
+        experience = Experience(zeros, zeros, jnp.full((batch, 1), 0.1, dtype=jnp.float32))
+        updated, _ = learner.update(policy, learner.init(policy), experience)
+        # A rounding error of 6e-8 over the floor of the deviation, sqrt(1.2e-7) = 3.5e-4, each relative to 0.1.
+        assert jnp.abs(updated.logits).max() < 1e-3
+
+
+class _Counting(AbstractLearner):
+    """Its state is a plain number, the count of updates; it acts only after the second."""
+
+    def init(self, policy):
+        return 0
+
+    def update(self, policy, state, experience):
+        logits = jnp.where(state >= 1, policy.logits + 5.0 * jnp.array([1.0, 0.0]), policy.logits)
+        return MemoryOne(logits), state + 1
+
+
+def test_a_plain_number_as_state_is_carried_along(getkey):
+    problem = make_problem(getkey(), episodes=3, steps=1, learner=_Counting(), batch=1)
+    policy = make_policy("MemoryOne", problem, getkey())
+
+    def cooperation(problem, policy, episode):
+        return 1.0 - episode.co_players[0].actions[0, :, 0]
+
+    import coala_eqx as ce
+
+    first, second, third = ce.exact.expectation(cooperation, problem, policy)
+    np.testing.assert_allclose(first, second, rtol=1e-12)
+    odds = third / (1 - third) / (first / (1 - first))
+    np.testing.assert_allclose(odds, np.exp(5.0), rtol=1e-9)

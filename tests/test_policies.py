@@ -2,6 +2,7 @@
 
 import itertools
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -123,9 +124,33 @@ def test_memory_one_has_logits_as_its_only_leaf():
         (lambda key: GRU(0, 2, key=key), "`observations` must be at least 1, but is 0"),
         (lambda key: GRU(5, 2, width=0, key=key), "`width` must be at least 1, but is 0"),
         (lambda key: FullHistory.random(ce.games.chicken(), 0, key), "`steps` must be at least 1, but is 0"),
-        (lambda key: FullHistory.random(ce.games.chicken(), 20, key), r"7.31e\+14 rows.*lower `steps`"),
+        (lambda key: FullHistory.random(ce.games.chicken(), 20, key), r"731,\d+,\d+,\d+,\d+ rows.*lower `steps`"),
     ],
 )
 def test_bad_policies_are_named(make, message, getkey):
     with pytest.raises(ValueError, match=message):
         make(getkey())
+
+
+def test_full_history_can_be_made_and_tabulated_under_jit(getkey):
+    game = random_game(6)
+    network = GRU(2, 2, width=3, key=getkey())
+    plain = FullHistory.tabulate(network, game, 2)
+    compiled = eqx.filter_jit(lambda n: FullHistory.tabulate(n, game, 2))(network)
+    np.testing.assert_allclose(compiled.logits, plain.logits, rtol=1e-12)
+
+
+def test_a_table_of_another_game_is_refused(getkey):
+    one_way = ce.games.TabularGame([1.0, 0.0], [[[0.0, 1.0]], [[0.0, 1.0]]], np.zeros((1, 2, 1)), [[0, 1]])
+    both_ways = ce.games.TabularGame([1.0, 0.0], [[[0.5, 0.5]], [[0.0, 1.0]]], np.zeros((1, 2, 1)), [[1, 0]])
+    policy = FullHistory.random(one_way, 2, getkey())
+    problem = make_problem(getkey(), game=both_ways, episodes=1, steps=2)
+    with pytest.raises(ValueError, match="was made for another game"):
+        problem.play(policy, getkey())
+
+
+def test_integer_vectors_are_read_as_vectors(getkey):
+    policy = GRU(4, 2, width=3, key=getkey())
+    _, from_ints = policy(policy.initial_memory(), jnp.array([0, 0, 1, 0]), jnp.array(NO_ACTION))
+    _, from_number = policy(policy.initial_memory(), jnp.array(2), jnp.array(NO_ACTION))
+    np.testing.assert_array_equal(from_ints.logits, from_number.logits)

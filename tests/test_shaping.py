@@ -61,7 +61,7 @@ def test_the_ego_agent_remembers_across_inner_episodes(kind, getkey):
 
 
 def test_co_players_learn_between_inner_episodes_and_forget(getkey):
-    """The co-player acts in inner episode m by the policy that its learner made of episodes 1..m−1, with a fresh memory.
+    """The co-player acts in each inner episode by what its learner made of the ones before, with a fresh memory.
 
     Frequencies of its first action in each inner episode, over many meta-episodes, against the exact ones.
     """
@@ -237,8 +237,12 @@ def test_a_policy_that_does_not_fit_is_named(getkey):
     problem = ce.ShapingProblem(**GOOD)
     for policy, message in [
         (MemoryOne(np.zeros((5, 3))), "player 0, a MemoryOne, is made for 3 actions, but the game has 2"),
-        (GRU(7, 2, key=getkey()), "player 0, a GRU, is made for 7 observations, but the game has 5"),
+        (GRU(3, 2, key=getkey()), "player 0, a GRU, is made for 3 observations, but the game has 5"),
         (FullHistory.random(DILEMMA, 1, getkey()), "histories of 1 steps, but the problem asks for 2.*steps=2"),
+        (
+            FullHistory.random(random_game(0, actions=(2, 2)), 2, getkey()),
+            "made for 2 observations, but the game has 5",
+        ),
     ]:
         with pytest.raises(ValueError, match=message):
             problem.play(policy, getkey())

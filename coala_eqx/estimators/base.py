@@ -7,7 +7,8 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
-from coala_eqx.learners import gradient_learners
+from coala_eqx.games import AbstractEnumerableGame
+from coala_eqx.learners import NoGradientLearner, gradient_learners
 from coala_eqx.policies import AbstractPolicy
 from coala_eqx.shaping import MetaEpisode, ShapingProblem, replay_ego
 
@@ -62,6 +63,9 @@ class AbstractEstimator(eqx.Module):
     needs_gradient_learner: ClassVar[bool] = False
     """Whether that learner must be an `AbstractGradientLearner`."""
 
+    needs_table: ClassVar[bool] = False
+    """Whether the game must be an `AbstractEnumerableGame`."""
+
     needs_differentiable_learner: ClassVar[bool] = False
     """Whether it differentiates through the co-players' updates."""
 
@@ -86,10 +90,14 @@ class AbstractEstimator(eqx.Module):
 
     def check_problem(self, problem: ShapingProblem) -> None:
         """Check that the problem offers what this estimator needs; raises `Inapplicable` that says what is missing."""
+        if self.needs_table and not isinstance(problem.game, AbstractEnumerableGame):
+            raise Inapplicable(
+                f"{type(self).__name__} cannot be applied: {type(problem.game).__name__} cannot be written as a table."
+            )
         if self.needs_gradient_learner:
             try:
                 gradient_learners(problem.learners)
-            except ValueError as error:
+            except NoGradientLearner as error:
                 raise Inapplicable(f"{type(self).__name__} cannot be applied: {error}") from error
 
 

@@ -1,12 +1,12 @@
 """LOLA with exact expectations."""
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import equinox as eqx
 from jaxtyping import Array
 
 from coala_eqx.estimators.base import AbstractEstimator, Gradient
-from coala_eqx.learners import gradient_learners
+from coala_eqx.learners import AbstractGradientLearner, gradient_learners
 from coala_eqx.policies import AbstractPolicy
 from coala_eqx.returns import episode_returns
 from coala_eqx.shaping import MetaEpisode, ShapingProblem
@@ -18,6 +18,8 @@ class LolaExact(AbstractEstimator):
     J^i is the expected return of one inner episode, and Δ_q the step of the co-player's learner along the
     exact gradient of its own J^{-i} (not J^i, as the paper prints). The derivative is total: it passes
     through every update. The meta-episode is ignored but for who the co-players were.
+
+    Baselines and the normalisation of advantages do not enter: the step is along the exact gradient.
 
     The ego agent's memory is fresh in that one inner episode: for a policy that remembers earlier ones,
     this is a statement about its behaviour in the first.
@@ -32,6 +34,7 @@ class LolaExact(AbstractEstimator):
     needs_co_player_parameters: ClassVar[bool] = True
     needs_learning_rule: ClassVar[bool] = True
     needs_gradient_learner: ClassVar[bool] = True
+    needs_table: ClassVar[bool] = True
     needs_differentiable_learner: ClassVar[bool] = True
 
     def from_episode(self, problem: ShapingProblem, policy: AbstractPolicy, episode: MetaEpisode) -> Gradient:
@@ -42,8 +45,7 @@ class LolaExact(AbstractEstimator):
             states = [learner.init(p) for learner, p in zip(learners, co_players, strict=True)]
             for _ in range(problem.episodes - 1):
                 gradients = [
-                    _own_gradient(problem, policy, co_players, index, learner.discount)
-                    for index, learner in enumerate(learners)
+                    _own_gradient(problem, policy, co_players, index, learner) for index, learner in enumerate(learners)
                 ]
                 for index, learner in enumerate(learners):
                     co_players[index], states[index] = learner.ascend(
@@ -55,12 +57,17 @@ class LolaExact(AbstractEstimator):
 
 
 def _own_gradient(
-    problem: ShapingProblem, policy: AbstractPolicy, co_players: list[Any], index: int, discount: float
+    problem: ShapingProblem,
+    policy: AbstractPolicy,
+    co_players: list[AbstractPolicy],
+    index: int,
+    learner: AbstractGradientLearner,
 ) -> Gradient:
     """∂J^j/∂φ^j of co-player j in one inner episode, everybody else as they are."""
 
     def own_return(own: AbstractPolicy) -> Array:
         players = (policy, *co_players[:index], own, *co_players[index + 1 :])
-        return episode_returns(problem.game, players, problem.steps, discount)[index + 1]
+        returns = episode_returns(problem.game, players, problem.steps, learner.discount)
+        return learner.reward_scale * returns[index + 1]
 
     return eqx.filter_grad(own_return)(co_players[index])

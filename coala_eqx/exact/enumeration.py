@@ -1,6 +1,5 @@
 """Sums over every outcome of a whole shaping problem."""
 
-import dataclasses
 import itertools
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -8,15 +7,16 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float
 
+from coala_eqx.arrays import concrete, in_words
 from coala_eqx.exact.batches import Chunk, count_batches, enumerate_batches
+from coala_eqx.exact.chunks import Run, sum_chunk
+from coala_eqx.exact.exchangeability import check_exchangeable
 from coala_eqx.exact.outcomes import InnerOutcomes, count_inner_outcomes, list_inner_outcomes
 from coala_eqx.games import AbstractEnumerableGame, TabularGame
-from coala_eqx.games.arrays import concrete
 from coala_eqx.policies import AbstractPolicy
-from coala_eqx.shaping import MetaEpisode, Population, ShapingProblem, replay
+from coala_eqx.shaping import Population, ShapingProblem
 from coala_eqx.shaping.learning import Policies
 
 LIMIT = 20_000_000
@@ -27,9 +27,6 @@ Progress = Callable[[int, int], None]
 
 _TOTAL_TOLERANCE = 1e-9
 """Probabilities are products of some dozens of rounded factors, and added up pairwise: rounding is below 1e-12."""
-
-_ORDER_TOLERANCE = 1e-10
-"""Reversing a batch changes only the order of some sums; real dependence on the order is far larger."""
 
 _CHUNK_BYTES = 16 * 2**20
 """Measured: larger chunks leave the cache and spend their time on fresh memory pages, smaller ones on dispatch."""
@@ -109,15 +106,14 @@ class Enumeration:
         _, co_players, chunk = next(iter(self))
         return self.problem, self.policy, co_players, self.outcomes, Chunk(*map(jnp.asarray, chunk))
 
-    def expectation(self, function: Callable[..., Any], run: Callable[..., tuple[Array, Any]] | None = None) -> Any:
-        """Add up `run(function, problem, policy, co_players, outcomes, chunk)`, by default `sum_chunk`.
+    def expectation(self, function: Callable[..., Any], run: Run = sum_chunk) -> Any:
+        """Add up `run(function, problem, policy, co_players, outcomes, chunk)` over all chunks.
 
         **Raises** `ValueError` unless the probabilities add up to one, and if `function` or a learner
         turns out to depend on the order of the trajectories although it is declared not to.
         """
-        run = run or sum_chunk
         if self.exchangeable and self.problem.batch > 1:
-            self._check_exchangeable(function, run)
+            check_exchangeable(function, run, self.trajectories, self.chunk, *self.first_chunk()[:-1])
         total: Any = 0.0
         value: Any = None
         for probability, co_players, chunk in self:
@@ -129,22 +125,6 @@ class Enumeration:
         _check_total(total)
         return value
 
-    def _check_exchangeable(self, function: Callable[..., Any], run: Callable[..., tuple[Array, Any]]) -> None:
-        """Some batches, forwards and backwards: what is declared exchangeable must come out the same."""
-        *args, chunk = self.first_chunk()
-        forwards = run(function, *args, chunk)
-        backwards = run(function, *args, Chunk(chunk.trajectories[:, ::-1], chunk.multiplicities))
-        leaves = jax.tree.leaves((forwards, backwards))
-        if all(concrete(leaf) for leaf in leaves):
-            scale = max(float(jnp.max(jnp.abs(leaf))) for leaf in leaves)
-            for one, other in zip(jax.tree.leaves(forwards), jax.tree.leaves(backwards), strict=True):
-                if float(jnp.max(jnp.abs(one - other))) > _ORDER_TOLERANCE * max(scale, 1e-3):
-                    names = ", ".join(type(part).__name__ for part in (function, *self.problem.learners))
-                    raise ValueError(
-                        f"One of {names} declares `exchangeable = True`, but its result changes when the trajectories "
-                        f"of the batch are reversed; set it to False, and all ordered batches are enumerated."
-                    )
-
     def _chunk_size(self) -> int:
         """A power of two, no larger than needed, that keeps the arrays of one chunk near `_CHUNK_BYTES`."""
         problem = self.problem
@@ -155,75 +135,6 @@ class Enumeration:
         fits = max(1, _CHUNK_BYTES // (8 * floats))
         needed = self.count // len(self.meetings)
         return 1 << min(fits.bit_length() - 1, (needed - 1).bit_length())
-
-
-def weighted_sum(
-    function: Callable[[ShapingProblem, AbstractPolicy, MetaEpisode], Any],
-    problem: ShapingProblem,
-    policy: AbstractPolicy,
-    co_players: Policies,
-    outcomes: InnerOutcomes,
-    chunk: Chunk,
-) -> tuple[Float[Array, ""], Any]:
-    """Σ probability and Σ probability · function over the batches of one chunk; differentiable in `policy`."""
-    weights, episodes = _replay_chunk(problem, policy, co_players, outcomes, chunk)
-    return weights.sum(), _apply(function, problem, policy, co_players, weights, episodes)
-
-
-def sum_chunk(
-    function: Callable[[ShapingProblem, AbstractPolicy, MetaEpisode], Any],
-    problem: ShapingProblem,
-    policy: AbstractPolicy,
-    co_players: Policies,
-    outcomes: InnerOutcomes,
-    chunk: Chunk,
-) -> tuple[Float[Array, ""], Any]:
-    """`weighted_sum`, compiled in two parts, so that the first serves every function."""
-    weights, episodes = _compiled_replay_chunk(problem, policy, co_players, outcomes, chunk)
-    return weights.sum(), _compiled_apply(function, problem, policy, co_players, weights, episodes)
-
-
-def _replay_chunk(
-    problem: ShapingProblem, policy: AbstractPolicy, co_players: Policies, outcomes: InnerOutcomes, chunk: Chunk
-) -> tuple[Float[Array, " chunk"], MetaEpisode]:
-    """The probabilities of the batches, times their multiplicities, and their meta-episodes, without the co-players'
-    policies, which are the same in all of them.
-    """
-
-    def one(trajectories: Int[Array, " batch"]) -> tuple[Array, MetaEpisode]:
-        numbers = _digits(trajectories, len(outcomes.chance), problem.episodes)
-        experiences = tuple(outcomes.experience(numbers, player) for player in range(problem.game.num_players))
-        episode, log_prob = replay(problem, policy, co_players, experiences)
-        probability = jnp.exp(log_prob) * outcomes.chance[numbers].prod()
-        return probability, dataclasses.replace(episode, co_player_policies=())
-
-    probabilities, episodes = jax.vmap(one)(jnp.asarray(chunk.trajectories))
-    return probabilities * chunk.multiplicities, episodes
-
-
-def _apply(
-    function: Callable[[ShapingProblem, AbstractPolicy, MetaEpisode], Any],
-    problem: ShapingProblem,
-    policy: AbstractPolicy,
-    co_players: Policies,
-    weights: Float[Array, " chunk"],
-    episodes: MetaEpisode,
-) -> Any:
-    def one(episode: MetaEpisode) -> Any:
-        return function(problem, policy, dataclasses.replace(episode, co_player_policies=co_players))
-
-    values = jax.vmap(one)(episodes)
-    return jax.tree.map(lambda leaf: jnp.tensordot(weights, leaf, axes=1), values)
-
-
-_compiled_replay_chunk = eqx.filter_jit(_replay_chunk)
-_compiled_apply = eqx.filter_jit(_apply)
-
-
-def _digits(number: Int[Array, " batch"], base: int, digits: int) -> Int[Array, "batch digits"]:
-    """Which outcome each inner episode of a trajectory has."""
-    places = np.array([base**place for place in reversed(range(digits))])
-    return number[:, None] // places % base
 
 
 def _table(problem: ShapingProblem) -> TabularGame:
@@ -241,8 +152,8 @@ def list_outcomes(problem: ShapingProblem, limit: int) -> InnerOutcomes:
     count = count_inner_outcomes(table, problem.steps)
     if count > limit:
         raise ValueError(
-            f"One inner episode of {problem.steps} steps has {count:,} outcomes, more than the limit of {limit:,}; "
-            f"lower `steps`, or raise the limit."
+            f"One inner episode of {problem.steps} steps has {in_words(count)} outcomes, more than the limit of "
+            f"{limit:,}; lower `steps`, or raise the limit."
         )
     return list_inner_outcomes(table, problem.steps)
 
@@ -272,7 +183,7 @@ def list_meetings(problem: ShapingProblem) -> list[tuple[Any, Policies]]:
 
 def _too_many(problem: ShapingProblem, count: int, limit: int, exchangeable: bool) -> str:
     message = (
-        f"The problem has {count:,} outcomes to enumerate (batch {problem.batch}, episodes {problem.episodes}, "
+        f"The problem has {in_words(count)} outcomes to enumerate (batch {problem.batch}, episodes {problem.episodes}, "
         f"steps {problem.steps}), more than the limit of {limit:,}; lower one of these, or raise the limit."
     )
     sizes = {name: getattr(problem, name) for name in ("batch", "episodes", "steps")}
@@ -285,7 +196,7 @@ def _too_many(problem: ShapingProblem, count: int, limit: int, exchangeable: boo
                 **{**sizes, name: size - 1},
             )
             fewer = count_outcomes(smaller, exchangeable=exchangeable)
-            message += f" With {name}={size - 1} there are {fewer:,}."
+            message += f" With {name}={size - 1} there are {in_words(fewer)}."
     return message
 
 
@@ -293,6 +204,6 @@ def _check_total(total: Any) -> None:
     """A guard on policies, games and this file. Skipped where the sum is traced."""
     if concrete(total) and not abs(float(total) - 1) < _TOTAL_TOLERANCE:
         raise ValueError(
-            f"The probabilities of all outcomes add up to {float(total)!r} instead of 1: the policy's logits are NaN or "
-            f"infinite for some history, or a row of the game's tables does not sum to one to rounding."
+            f"The probabilities of all outcomes add up to {float(total)!r} instead of 1: the policy's logits are NaN "
+            f"or infinite for some history, or a row of the game's tables does not sum to one to rounding."
         )

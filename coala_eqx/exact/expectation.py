@@ -7,8 +7,9 @@ import equinox as eqx
 import jax
 from jaxtyping import Array, Float
 
-from coala_eqx.exact.enumeration import LIMIT, Enumeration, Progress, list_meetings, list_outcomes, weighted_sum
-from coala_eqx.exact.objectives import episode_return, lookahead_return
+from coala_eqx.exact.chunks import weighted_sum
+from coala_eqx.exact.enumeration import LIMIT, Enumeration, Progress, list_meetings, list_outcomes
+from coala_eqx.exact.objectives import as_episode_return, lookahead_return
 from coala_eqx.exact.precision import in_float64
 from coala_eqx.policies import AbstractPolicy
 from coala_eqx.shaping import MetaEpisode, ShapingProblem
@@ -60,7 +61,7 @@ def expected_return(
 
     **Raises** `ValueError` if the objective is unknown or the problem cannot be enumerated.
     """
-    function = episode_return(objective, problem.episodes)
+    function = as_episode_return(objective, problem.episodes)
     if function is None:
         return _average_lookahead(_lookahead_value, problem, policy, limit)
     return expectation(function, problem, policy, exchangeable=True, limit=limit, progress=progress)
@@ -80,7 +81,7 @@ def gradient(
 
     Arguments and errors as for `expected_return`; **returns** a pytree like `policy`, in float64.
     """
-    function = episode_return(objective, problem.episodes)
+    function = as_episode_return(objective, problem.episodes)
     if function is None:
         return _average_lookahead(_lookahead_gradient, problem, policy, limit)
     space = Enumeration(problem, policy, exchangeable=True, limit=limit, chunk=chunk, progress=progress)

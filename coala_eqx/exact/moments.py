@@ -8,10 +8,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from coala_eqx.arrays import concrete
 from coala_eqx.estimators import AbstractEstimator
-from coala_eqx.exact.enumeration import LIMIT, Enumeration, Progress, sum_chunk
+from coala_eqx.exact.chunks import sum_chunk
+from coala_eqx.exact.enumeration import LIMIT, Enumeration, Progress
 from coala_eqx.exact.precision import in_float64
-from coala_eqx.games.arrays import concrete
 from coala_eqx.policies import AbstractPolicy
 from coala_eqx.shaping import MetaEpisode, ShapingProblem
 
@@ -46,6 +47,8 @@ def moments(
     **Raises** `ValueError` as `expectation` does, and if the estimator returns another structure or shape
     than the policy's, or a value that is not finite.
     """
+    if not isinstance(estimator, AbstractEstimator):
+        raise ValueError(f"`estimator` must be an estimator (an instance, CoalaPG() say), but is {estimator!r}.")
     estimator.check_problem(problem)
     space = Enumeration(
         problem, policy, exchangeable=estimator.exchangeable, limit=limit, chunk=chunk, progress=progress
@@ -104,7 +107,10 @@ def _check_finite(estimator: AbstractEstimator, tree: Any) -> None:
     if not all(map(concrete, leaves)):
         return
     if not all(np.isfinite(leaf).all() for leaf in leaves):
-        raise ValueError(
-            f"{type(estimator).__name__}.from_episode returned NaN or infinity for some outcome. If it differentiates "
-            f"through the co-player's optimiser, that must be differentiable everywhere: optax.adam needs eps_root > 0."
-        )
+        message = f"{type(estimator).__name__}.from_episode returned NaN or infinity for some outcome"
+        if estimator.needs_differentiable_learner:
+            message += (
+                "; it differentiates through the co-player's update, which must be differentiable everywhere: "
+                "optax.adam needs eps_root > 0, and clipping by a norm is not differentiable at 0"
+            )
+        raise ValueError(message + ".")

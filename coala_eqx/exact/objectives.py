@@ -5,7 +5,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from coala_eqx.exact.outcomes import InnerOutcomes
-from coala_eqx.learners import gradient_learners
+from coala_eqx.learners import AbstractGradientLearner, gradient_learners
 from coala_eqx.policies import AbstractPolicy, replay_actions
 from coala_eqx.shaping import MetaEpisode, ShapingProblem
 from coala_eqx.shaping.learning import Policies
@@ -26,7 +26,7 @@ class EpisodeReturn(eqx.Module):
         return episode.rewards.sum(axis=2).mean(axis=0) @ self.weights
 
 
-def episode_return(objective: str, episodes: int) -> EpisodeReturn | None:
+def as_episode_return(objective: str, episodes: int) -> EpisodeReturn | None:
     """The objective as the expectation of something that a meta-episode shows; `None` if it is no such thing.
 
     **Raises** `ValueError` for an unknown objective.
@@ -49,31 +49,33 @@ def lookahead_return(
     along the tree of histories: two routes to one number.
     """
     learners = gradient_learners(problem.learners)
-    current = co_players
     states = tuple(learner.init(policy) for learner, policy in zip(learners, co_players, strict=True))
     for _ in range(problem.episodes - 1):
-        stepped = []
-        for index, (learner, state) in enumerate(zip(learners, states, strict=True)):
-
-            def own_return(
-                own: AbstractPolicy,
-                index: int = index,
-                current: Policies = current,
-                discount: float = learner.discount,
-            ) -> Array:
-                players = (policy, *current[:index], own, *current[index + 1 :])
-                return _episode_return(players, outcomes, index + 1, discount)
-
-            stepped.append(learner.ascend(current[index], state, eqx.filter_grad(own_return)(current[index])))
-        current, states = tuple(p for p, _ in stepped), tuple(s for _, s in stepped)
-    return _episode_return((policy, *current), outcomes, 0)
+        players = (policy, *co_players)
+        stepped = [
+            learner.ascend(players[number], state, _own_gradient(players, number, outcomes, learner))
+            for number, (learner, state) in enumerate(zip(learners, states, strict=True), start=1)
+        ]
+        co_players, states = tuple(p for p, _ in stepped), tuple(s for _, s in stepped)
+    return _mean_return((policy, *co_players), 0, outcomes)
 
 
-def _episode_return(players: Policies, outcomes: InnerOutcomes, player: int, discount: float = 1.0) -> Array:
+def _own_gradient(
+    players: Policies, number: int, outcomes: InnerOutcomes, learner: AbstractGradientLearner
+) -> AbstractPolicy:
+    def own_return(own: AbstractPolicy) -> Array:
+        changed = (*players[:number], own, *players[number + 1 :])
+        return learner.reward_scale * _mean_return(changed, number, outcomes, learner.discount)
+
+    return eqx.filter_grad(own_return)(players[number])
+
+
+def _mean_return(players: Policies, number: int, outcomes: InnerOutcomes, discount: float = 1.0) -> Array:
+    """The expected return of player `number` in one inner episode."""
     log_probs = jnp.zeros(len(outcomes.chance))
-    for number, policy in enumerate(players):
-        own = outcomes.observations[:, :, number], outcomes.actions[:, :, number]
+    for other, policy in enumerate(players):
+        own = outcomes.observations[:, :, other], outcomes.actions[:, :, other]
         log_probs += replay_actions(policy, *own)[0].sum(axis=1)
     steps = outcomes.rewards.shape[1]
-    returns = outcomes.rewards[:, :, player] @ discount ** jnp.arange(steps)
+    returns = outcomes.rewards[:, :, number] @ discount ** jnp.arange(steps)
     return jnp.sum(outcomes.chance * jnp.exp(log_probs) * returns)

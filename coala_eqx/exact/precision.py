@@ -8,16 +8,27 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
+from coala_eqx.arrays import concrete
+
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 def in_float64(function: Function) -> Function:
-    """Run `function` with 64-bit types on, and all floating-point arrays among its arguments as float64."""
+    """Run `function` with 64-bit types on, and all floating-point arrays among its arguments as float64.
+
+    Where 64-bit types are off, traced arguments are refused: a derivative would be taken half in float32.
+    """
 
     @functools.wraps(function)
     def wrapped(*args: Any, **kwargs: Any) -> Any:
+        enabled = jnp.result_type(float) == jnp.float64
+        if not enabled and not all(map(concrete, jax.tree.leaves((args, kwargs)))):
+            raise ValueError(
+                f"`{function.__name__}` is called under `jit`, `vmap` or `grad` with 64-bit types off; switch them on "
+                f'first: jax.config.update("jax_enable_x64", True).'
+            )
         with jax.enable_x64(True):
-            args, kwargs = jax.tree.map(_to_float64, (args, kwargs), is_leaf=lambda leaf: leaf is None)
+            args, kwargs = jax.tree.map(_to_float64, (args, kwargs))
             return function(*args, **kwargs)
 
     return wrapped  # pyright: ignore[reportReturnType]

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
-from coala_eqx.games.arrays import numbers
+from coala_eqx.arrays import numbers
 from coala_eqx.games.base import AbstractEnumerableGame
 from coala_eqx.games.tabular import TabularGame
 

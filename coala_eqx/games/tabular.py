@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
-from coala_eqx.games.arrays import Frozen, concrete, numbers
+from coala_eqx.arrays import Frozen, concrete, numbers
 from coala_eqx.games.base import AbstractEnumerableGame
 
 _SUM_TOLERANCE = 1e-6
@@ -38,8 +38,8 @@ class TabularGame(AbstractEnumerableGame):
     initial: Float[Array, " states"]
     transition: Float[Array, "states *actions states"]
     rewards: Float[Array, "players states *actions"]
-    observations: Int[Array, "players states"]
     num_observations: tuple[int, ...] = eqx.field(static=True)
+    seen: Frozen = eqx.field(static=True)
     support: Frozen = eqx.field(static=True)
 
     def __init__(
@@ -60,7 +60,12 @@ class TabularGame(AbstractEnumerableGame):
         self.initial = _floating(initial)
         self.transition = _floating(transition)
         self.rewards = _floating(rewards)
-        self.observations = jnp.asarray(observations).astype(int)
+        self.seen = Frozen(np.asarray(observations).astype(int))
+
+    @property
+    def observations(self) -> Int[Array, "players states"]:
+        """The integer that each player sees in a state."""
+        return jnp.asarray(self.seen.array)
 
     @property
     def num_players(self) -> int:
@@ -145,9 +150,7 @@ def _check_distributions(name: str, array: Any) -> None:
 
 def _count_observations(observations: Any, given: tuple[int, ...] | None) -> tuple[int, ...]:
     if not concrete(observations):
-        if given is None:
-            raise ValueError("Give `num_observations` when `observations` is traced: it must be known beforehand.")
-        return tuple(given)
+        raise ValueError("`observations` must be known beforehand, but is traced by `jit`, `vmap` or `grad`.")
     table = np.asarray(observations)
     if (table != np.floor(table)).any() or (table < 0).any():
         wrong = table[(table != np.floor(table)) | (table < 0)][0]

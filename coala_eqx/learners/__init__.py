@@ -3,6 +3,7 @@
 from coala_eqx.learners.base import AbstractGradientLearner as AbstractGradientLearner
 from coala_eqx.learners.base import AbstractLearner as AbstractLearner
 from coala_eqx.learners.base import Experience as Experience
+from coala_eqx.learners.base import NoGradientLearner as NoGradientLearner
 from coala_eqx.learners.base import gradient_learners as gradient_learners
 from coala_eqx.learners.policy_gradient import PolicyGradient as PolicyGradient
 from coala_eqx.learners.static import Static as Static

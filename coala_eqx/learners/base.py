@@ -29,7 +29,7 @@ class AbstractLearner(eqx.Module):
 
     Between inner episodes the roll-out calls `update` once per co-player, with that co-player's own view
     of the `batch` trajectories. Whatever must last from one update to the next (moments of an optimiser,
-    a step count, a random key) goes into the state.
+    a step count) goes into the state. It has no randomness of its own.
     """
 
     exchangeable: ClassVar[bool] = False
@@ -61,19 +61,29 @@ class AbstractGradientLearner(AbstractLearner):
     discount: eqx.AbstractVar[float]
     """Per step, inside the inner episode."""
 
+    reward_scale: eqx.AbstractVar[float]
+    """What it multiplies its rewards with, and so its gradient."""
+
     @abc.abstractmethod
     def ascend(
         self, policy: AbstractPolicy, state: LearnerState, gradient: AbstractPolicy
     ) -> tuple[AbstractPolicy, LearnerState]:
-        """Take one step along `gradient`, a pytree like the policy; differentiable."""
+        """Take one step along `gradient` of its discounted and scaled return, a pytree like the policy.
+
+        Must be differentiable.
+        """
+
+
+class NoGradientLearner(ValueError):
+    """A learner follows no gradient, so that there is no look-ahead."""
 
 
 def gradient_learners(learners: tuple[AbstractLearner, ...]) -> tuple[AbstractGradientLearner, ...]:
-    """The same learners, known to ascend a gradient; raises `ValueError` if one does not."""
+    """The same learners, known to ascend a gradient; raises `NoGradientLearner` if one does not."""
     checked = []
     for learner in learners:
         if not isinstance(learner, AbstractGradientLearner):
-            raise ValueError(
+            raise NoGradientLearner(
                 f"Learners that ascend a gradient are needed (an AbstractGradientLearner, such as PolicyGradient), but "
                 f"the problem has a {type(learner).__name__}."
             )

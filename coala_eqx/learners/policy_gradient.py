@@ -11,7 +11,7 @@ from jaxtyping import Array, Float
 from coala_eqx.learners.base import AbstractGradientLearner, Experience, LearnerState
 from coala_eqx.policies import AbstractPolicy, replay_actions
 
-_EPSILON = 1e-8
+_LEAST_DEVIATION = 1e-8
 """Added to the standard deviation of advantages (in quadrature, so that it stays differentiable at 0)."""
 
 
@@ -24,7 +24,8 @@ class PolicyGradient(AbstractGradientLearner):
 
     **Arguments:**
 
-    - `optimiser`: any optax gradient transformation; it is handed the negative gradient, as optax
+    - `optimiser`: any optax gradient transformation. It is static: problems compile anew for each
+      optimiser object, so make it once and share it. It is handed the negative gradient, as optax
       minimises. If a gradient is to flow through the update (LOLA), take one that is differentiable
       everywhere: `optax.adam(…, eps_root=1e-8)`, as without `eps_root` Adam's square root is not, at 0.
     - `discount`: per step, in [0, 1].
@@ -101,5 +102,7 @@ class PolicyGradient(AbstractGradientLearner):
             advantages = returns - replay_actions(policy, experience.observations, experience.actions)[1]
         if self.normalise_advantages:
             centred = advantages - advantages.mean()
-            advantages = centred / jnp.sqrt((centred**2).mean() + _EPSILON**2)
+            # Equal advantages differ by rounding only, and must come out near 0, not blown up to 1.
+            floor = jnp.finfo(advantages.dtype).eps * (advantages**2).mean() + _LEAST_DEVIATION**2
+            advantages = centred / jnp.sqrt((centred**2).mean() + floor)
         return advantages

@@ -10,6 +10,7 @@ class Static(AbstractGradientLearner):
     """Does not learn: the co-player stays as it is. A gradient learner whose steps have length zero."""
 
     discount: float = 1.0
+    reward_scale: float = 1.0
 
     exchangeable: ClassVar[bool] = True
 

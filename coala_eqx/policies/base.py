@@ -36,13 +36,10 @@ class AbstractPolicy(eqx.Module):
     """
 
     num_observations: eqx.AbstractVar[int]
-    """How many observations it tells apart, or the length of an observation that is a vector."""
+    """How many observations it tells apart (at least the game's), or the length of one that is a vector."""
 
     num_actions: eqx.AbstractVar[int]
     """How many actions it chooses from."""
-
-    max_steps: eqx.AbstractVar[int | None]
-    """The longest history it can act on; `None` if there is no limit."""
 
     @abc.abstractmethod
     def initial_memory(self) -> Memory:

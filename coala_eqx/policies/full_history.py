@@ -6,8 +6,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
-from coala_eqx.games import AbstractEnumerableGame
-from coala_eqx.games.arrays import Frozen
+from coala_eqx.arrays import Frozen, in_words
+from coala_eqx.games import AbstractEnumerableGame, AbstractGame
 from coala_eqx.policies.base import AbstractPolicy, Memory, PolicyOutput
 
 _MOST_ROWS = 20_000_000
@@ -87,6 +87,21 @@ class FullHistory(AbstractPolicy):
             previous_actions = _extend(previous_actions, np.tile(actions_of, parents), branches)
         return cls(jnp.concatenate(levels), steps, root_of, branch_of)
 
+    def check_game(self, game: AbstractGame, player: int, steps: int) -> None:
+        """Check that its tree holds every history of `steps` steps; raises `ValueError` if not."""
+        if self.max_steps < steps:
+            raise ValueError(
+                f"The FullHistory policy of player {player} can act on histories of {self.max_steps} steps, but the "
+                f"problem asks for {steps}; make it with steps={steps}."
+            )
+        if isinstance(game, AbstractEnumerableGame):
+            for has, needs in zip((self.root_of, self.branch_of), _tree(game, player), strict=True):
+                if ((has.array < 0) & (needs.array >= 0)).any():
+                    raise ValueError(
+                        f"The FullHistory policy of player {player} was made for another game: here histories occur "
+                        f"that it has no row for. (If the game's transitions are traced, all count as possible.)"
+                    )
+
     @property
     def num_observations(self) -> int:
         return len(self.root_of.array)
@@ -131,7 +146,7 @@ class FullHistory(AbstractPolicy):
 def _tree(game: AbstractEnumerableGame, player: int) -> tuple[Frozen, Frozen]:
     """Number the first observations, `[observations]`, and the pairs, `[actions, observations]`; −1 if impossible."""
     table = game.table()
-    seen = np.asarray(table.observations[player])
+    seen = table.seen.array[player]
     starts = np.zeros(game.num_observations[player], dtype=bool)
     starts[seen[table.possible_starts]] = True
     pairs = np.tile(starts, (game.num_actions[player], 1))
@@ -156,7 +171,7 @@ def _count_rows(root_of: Frozen, branch_of: Frozen, steps: int) -> int:
     rows = sum(_size(root_of) * _size(branch_of) ** level for level in range(int(steps)))
     if rows > _MOST_ROWS:
         raise ValueError(
-            f"A table of every history of {steps} steps would have {rows:.3g} rows (limit {_MOST_ROWS:.0e}); "
+            f"A table of every history of {steps} steps would have {in_words(rows)} rows (limit {_MOST_ROWS:,}); "
             f"lower `steps` (episodes × steps of the problem), or use a GRU."
         )
     return rows

@@ -49,10 +49,6 @@ class GRU(AbstractPolicy):
         self.num_observations = observations
         self.num_actions = actions
 
-    @property
-    def max_steps(self) -> None:
-        return None
-
     def initial_memory(self) -> Memory:
         return jnp.zeros(self.cell.hidden_size, dtype=self.cell.weight_hh.dtype)
 
@@ -64,7 +60,7 @@ class GRU(AbstractPolicy):
     ) -> tuple[Memory, PolicyOutput]:
         del previous_action
         dtype = self.cell.weight_hh.dtype
-        if jnp.issubdtype(observation.dtype, jnp.integer):
+        if observation.ndim == 0:
             observation = jax.nn.one_hot(observation, self.num_observations, dtype=dtype)
         memory = self.cell(observation.astype(dtype), memory)
         return memory, PolicyOutput(logits=self.policy_head(memory), values=self.value_head(memory))

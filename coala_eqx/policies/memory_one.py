@@ -6,8 +6,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key
 
+from coala_eqx.arrays import numbers
 from coala_eqx.games import AbstractGame
-from coala_eqx.games.arrays import numbers
 from coala_eqx.policies.base import AbstractPolicy, Memory, PolicyOutput
 
 
@@ -43,10 +43,6 @@ class MemoryOne(AbstractPolicy):
     @property
     def num_actions(self) -> int:
         return self.logits.shape[1]
-
-    @property
-    def max_steps(self) -> None:
-        return None
 
     def initial_memory(self) -> Memory:
         return None

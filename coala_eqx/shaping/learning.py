@@ -6,6 +6,7 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from coala_eqx.learners import AbstractLearner, Experience
 from coala_eqx.policies import AbstractPolicy
@@ -30,7 +31,9 @@ def alternate(
     **Returns** the last carry, and the records, arrays `[episodes, …]`. After the last inner episode
     nobody learns, as nobody would see it.
     """
-    states = tuple(learner.init(policy) for learner, policy in zip(learners, policies, strict=True))
+    states = tuple(
+        jax.tree.map(_number_to_array, learner.init(policy)) for learner, policy in zip(learners, policies, strict=True)
+    )
     arrays, static = eqx.partition((policies, states), eqx.is_array)
 
     def visit_and_learn(scan_carry: tuple[Any, Any], episode: Any) -> tuple[tuple[Any, Any], Any]:
@@ -69,7 +72,12 @@ def _update(learner: AbstractLearner, policy: AbstractPolicy, state: Any, experi
     return updated
 
 
+def _number_to_array(leaf: Any) -> Any:
+    """Numbers of a state are carried along as arrays are, or else they would stay as they were at first."""
+    return jnp.asarray(leaf) if isinstance(leaf, int | float | np.ndarray | np.generic) else leaf
+
+
 def _signature(tree: Any) -> tuple:
-    arrays = eqx.filter(tree, eqx.is_array)
-    leaves, structure = jax.tree.flatten(arrays)
-    return structure, tuple(f"{leaf.dtype}{list(leaf.shape)}" for leaf in leaves)
+    """What must not change: the structure, shapes and dtypes, and whatever is no array."""
+    leaves, structure = jax.tree.flatten(tree)
+    return structure, tuple(f"{leaf.dtype}{list(leaf.shape)}" if eqx.is_array(leaf) else leaf for leaf in leaves)

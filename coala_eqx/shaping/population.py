@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Key
 
-from coala_eqx.games.arrays import concrete, numbers
+from coala_eqx.arrays import concrete, numbers
 from coala_eqx.policies import AbstractPolicy
 
 

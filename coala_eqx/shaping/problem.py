@@ -8,7 +8,7 @@ from jaxtyping import Array, Key
 
 from coala_eqx.games import AbstractGame
 from coala_eqx.learners import AbstractLearner
-from coala_eqx.policies import AbstractPolicy
+from coala_eqx.policies import AbstractPolicy, FullHistory
 from coala_eqx.shaping.episode import MetaEpisode
 from coala_eqx.shaping.population import CoPlayer, Population, draw_co_player
 from coala_eqx.shaping.roll_out import roll_out
@@ -77,7 +77,7 @@ class ShapingProblem(eqx.Module):
             for member in members:
                 if isinstance(member, AbstractPolicy):
                     self._check_fit(member, player, self.steps)
-                elif not callable(member):
+                elif not callable(member) or isinstance(member, type):
                     raise ValueError(
                         f"co_players[{player - 1}] must be a policy, a Population or a function key → policy, "
                         f"but is {member!r}."
@@ -92,7 +92,10 @@ class ShapingProblem(eqx.Module):
 
     @eqx.filter_jit
     def play(self, policy: AbstractPolicy, key: Key[Array, ""]) -> MetaEpisode:
-        """Sample one meta-episode of the ego agent `policy`: compiled, and fit for `vmap`.
+        """Sample one meta-episode of the ego agent `policy`: compiled, and fit for `vmap` over keys and problems.
+
+        (`eqx.filter_vmap`, where a co-player has leaves that are no arrays. To map over problems, build them
+        inside the mapped function, or stack their arrays with one optimiser object in all of them.)
 
         **Raises** `ValueError` if the policy does not fit the game or the length of the meta-episode.
         """
@@ -120,27 +123,26 @@ class ShapingProblem(eqx.Module):
     def _check_fit(self, policy: Any, player: int, steps: int) -> None:
         if not isinstance(policy, AbstractPolicy):
             raise ValueError(f"The policy of player {player} must be an AbstractPolicy, but is {policy!r}.")
-        name = type(policy).__name__
-        for what, has, needs in (
-            ("actions", policy.num_actions, self.game.num_actions[player]),
-            ("observations", policy.num_observations, self.game.num_observations[player]),
-        ):
-            if has != needs:
-                raise ValueError(
-                    f"The policy of player {player}, a {name}, is made for {has} {what}, but the game has {needs} for "
-                    f"this player; make the policy with {what}={needs}."
-                )
-        if policy.max_steps is not None and policy.max_steps < steps:
+        name, game = type(policy).__name__, self.game
+        if policy.num_actions != game.num_actions[player]:
             raise ValueError(
-                f"The policy of player {player}, a {name}, can act on histories of {policy.max_steps} steps, but the "
-                f"problem asks for {steps}; make it with steps={steps}."
+                f"The policy of player {player}, a {name}, is made for {policy.num_actions} actions, but the game has "
+                f"{game.num_actions[player]} for this player; make the policy with actions={game.num_actions[player]}."
             )
+        if policy.num_observations < game.num_observations[player]:
+            raise ValueError(
+                f"The policy of player {player}, a {name}, is made for {policy.num_observations} observations, but the "
+                f"game has {game.num_observations[player]} for this player; make the policy with "
+                f"observations={game.num_observations[player]}."
+            )
+        if isinstance(policy, FullHistory):
+            policy.check_game(game, player, steps)
 
 
 def _size(name: str, value: Any) -> int:
     try:
         size = int(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         size = 0
     if size != value or size < 1:
         raise ValueError(f"`{name}` must be an integer ≥ 1, but is {value!r}.")

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 from coala_eqx.estimators import AbstractEstimator, Inapplicable
 from coala_eqx.exact import LIMIT, OBJECTIVES, count_outcomes, gradient, moments
 from coala_eqx.exact.enumeration import Progress
+from coala_eqx.learners import NoGradientLearner
 from coala_eqx.policies import AbstractPolicy
 from coala_eqx.shaping import ShapingProblem
 
@@ -56,7 +57,8 @@ class Certificate:
     """How many outcomes were enumerated."""
 
     seconds: float
-    """Wall-clock time of the enumeration, compilation included."""
+    """Wall-clock time of the estimator's moments, compilation included (that of the meta-episodes, too, where it is
+    the first on its problem)."""
 
     verdict: Verdict
     """`"holds"` or `"fails"` for a claim; `"unbiased"` or `"biased"` where there is none; `"inapplicable"`
@@ -94,6 +96,8 @@ def certify(
 
     **Raises** `ValueError` as `coala_eqx.exact.moments` does, and if the claim is no known objective.
     """
+    if not isinstance(estimator, AbstractEstimator):
+        raise ValueError(f"`estimator` must be an estimator (an instance, CoalaPG() say), but is {estimator!r}.")
     estimator.check_problem(problem)
     (certificate,) = certify_all(
         (estimator,), problem, policy, name=name, tolerance=tolerance, limit=limit, progress=progress
@@ -122,18 +126,23 @@ def certify_all(
     gradients: dict[str, Any] = {}
     for estimator in estimators:
         objective = _objective(estimator)
-        start = time.perf_counter()
         try:
             estimator.check_problem(problem)
         except Inapplicable as reason:
             yield _without_numbers(estimator, name, "inapplicable", str(reason))
             continue
         if objective not in gradients:
-            gradients[objective] = gradient(problem, policy, objective, limit=limit, progress=progress)
+            try:
+                gradients[objective] = gradient(problem, policy, objective, limit=limit, progress=progress)
+            except NoGradientLearner as reason:
+                yield _without_numbers(estimator, name, "inapplicable", f"no {objective} to measure against. {reason}")
+                continue
+        start = time.perf_counter()
         try:
             mean, variance = moments(estimator, problem, policy, limit=limit, progress=progress)
-        except ValueError as error:
-            yield _without_numbers(estimator, name, "error", str(error))
+        except Exception as error:  # whatever a user's estimator may raise
+            kind = "" if isinstance(error, ValueError) else f"{type(error).__name__}: "
+            yield _without_numbers(estimator, name, "error", f"{kind}{error}")
             continue
         outcomes = count_outcomes(problem, exchangeable=estimator.exchangeable)
         seconds = time.perf_counter() - start

@@ -59,7 +59,11 @@ def load_object(source: str, kind: type[Kind], what: str) -> Kind:
     module = _import_file(Path(place), what) if place.endswith(".py") else _import_module(place, what)
     found = getattr(module, name, None)
     if found is None:
-        offered = [key for key, value in vars(module).items() if _is_kind(value, kind)]
+        offered = [
+            key
+            for key, value in vars(module).items()
+            if _is_kind(value, kind) and getattr(value, "__module__", None) == module.__name__
+        ]
         raise ValueError(
             f"{place} has no {name!r}; it defines {', '.join(offered)}."
             if offered
@@ -67,6 +71,9 @@ def load_object(source: str, kind: type[Kind], what: str) -> Kind:
         )
     if isinstance(found, kind):
         return found
+    if inspect.isabstract(found) and issubclass(found, kind):
+        missing = ", ".join(sorted(getattr(found, "__abstractmethods__", ())))
+        raise ValueError(f"{source} is abstract: it must define {missing}.")
     if not _is_kind(found, kind):
         raise ValueError(f"{source} is no {what}: it must be a subclass of {kind.__name__}, but is {found!r}.")
     try:

@@ -24,15 +24,18 @@ def draw_certificates(path: Path, certificates: Sequence[Certificate]) -> None:
     **Raises** `ImportError` if matplotlib is missing, `ValueError` if the suffix is no picture format,
     `OSError` if the file cannot be written.
     """
-    from matplotlib.figure import Figure  # noqa: PLC0415 (an optional dependency)
-    from matplotlib.lines import Line2D  # noqa: PLC0415
+    try:
+        from matplotlib.figure import Figure  # noqa: PLC0415 (an optional dependency)
+        from matplotlib.lines import Line2D  # noqa: PLC0415
+    except ImportError as error:
+        raise ImportError(f"{error}; figures need: pip install 'coala_eqx[figures]'") from error
 
     shown = [c for c in certificates if c.verdict not in ("inapplicable", "error")]
     problems = list(dict.fromkeys(c.problem for c in shown))
     names = list(dict.fromkeys(c.estimator for c in shown))
     columns = max(1, min(4, len(problems)))
     rows = max(1, math.ceil(len(problems) / columns))
-    figure = Figure(figsize=(1.2 + 2.5 * columns, 1.6 + 2.2 * rows), dpi=150)
+    figure = Figure(figsize=(max(7.0, 2.2 + 2.4 * columns), 1.5 + 2.2 * rows), layout="constrained", dpi=150)
     axes = figure.subplots(rows, columns, squeeze=False)
     scale = _Scale(shown, names)
     for panel, axis in enumerate(axes.flat):
@@ -40,18 +43,13 @@ def draw_certificates(path: Path, certificates: Sequence[Certificate]) -> None:
             axis.axis("off")
             continue
         _panel(axis, [c for c in shown if c.problem == problems[panel]], scale, left=panel % columns == 0)
-        axis.set_title(problems[panel], fontsize=10)
+        axis.set_title(problems[panel], fontsize=10, parse_math=False)
+    title = f"In the shaded strip: unbiased (below {TOLERANCE:g}).", "Further right: more biased. Higher: noisier."
+    figure.suptitle((" " if columns > 2 else "\n").join(title), fontsize=9)
+    figure.supxlabel("relative bias  ‖E[ĝ] − ∇J‖ / ‖∇J‖,  J what each estimates", fontsize=9)
+    figure.supylabel("noise of one sample  √variance / ‖∇J‖", fontsize=9)
     handles = [Line2D([], [], **scale.style(name)) for name in names]
-    figure.tight_layout(rect=(0.03, 0.55 / figure.get_figheight(), 1, 1 - 0.35 / figure.get_figheight()))
-    figure.legend(
-        handles, names, loc="lower center", ncols=max(1, min(len(names), 2 * columns)), frameon=False, fontsize=8
-    )
-    figure.text(0.5, 0.38 / figure.get_figheight(), "relative bias  ‖E[ĝ] − ∇J‖ / ‖∇J‖", ha="center", fontsize=9)
-    figure.text(0.008, 0.5, "noise of one sample  √variance / ‖∇J‖", rotation=90, va="center", fontsize=9)
-    figure.suptitle(
-        f"In the shaded strip: unbiased (below {TOLERANCE:g}). Further right: more biased. Higher: noisier.",
-        fontsize=9.5,
-    )
+    figure.legend(handles, names, loc="outside right upper", frameon=False, fontsize=8)
     figure.savefig(path)
 
 

@@ -2,7 +2,6 @@
 
 import dataclasses
 import datetime
-import importlib.metadata
 import json
 import math
 import platform
@@ -19,6 +18,7 @@ from rich.text import Text
 
 from coala_eqx.verification.certificate import TOLERANCE, Certificate
 from coala_eqx.verification.problems import NamedProblem
+from coala_eqx.version import __version__
 
 _STYLES = {
     "holds": "green",
@@ -43,7 +43,8 @@ def print_problems(console: Console, problems: Sequence[NamedProblem]) -> None:
     for named in problems:
         problem = named.problem
         sizes = (str(problem.batch), str(problem.episodes), str(problem.steps))
-        table.add_row(named.name, named.game, *sizes, type(named.policy).__name__, named.learner)
+        cells = (named.name, named.game, *sizes, type(named.policy).__name__, named.learner)
+        table.add_row(*map(Text, cells))  # a Text, as a string would be read as markup
     _print(console, table)
 
 
@@ -64,7 +65,7 @@ def print_certificates(console: Console, certificates: Sequence[Certificate]) ->
         f"relative bias: ‖E[ĝ] − ∇J‖ / ‖∇J‖, exact; unbiased means below {TOLERANCE:g}. J: the objective named under "
         f"'claims', in brackets if it is not claimed.\n"
         f"variance: of one sampled ĝ, exact (trace of the covariance). SNR: ‖E[ĝ]‖ / √variance. time: compilation "
-        f"included.",
+        f"included, in the first row also what all rows of the problem share.",
         soft_wrap=True,
         highlight=False,
     )
@@ -76,15 +77,23 @@ def print_certificates(console: Console, certificates: Sequence[Certificate]) ->
 
 
 def summary(certificates: Sequence[Certificate]) -> str:
-    """One sentence on who keeps what."""
+    """One sentence on who keeps what, and one on what could not be judged."""
     claims = [c for c in certificates if c.verdict in ("holds", "fails")]
     failed = [c for c in claims if c.verdict == "fails"]
     if failed:
         names = ", ".join(f"{c.estimator} on '{c.problem}' (relative bias {c.relative_bias:.2g})" for c in failed)
-        return f"{len(failed)} of {len(claims)} claims FAIL: {names}."
-    if not claims:
-        return "No estimator claims anything; all were measured."
-    return f"All {len(claims)} claims hold."
+        words = f"{len(failed)} of {len(claims)} claims FAIL: {names}."
+    elif claims:
+        words = "The claim holds." if len(claims) == 1 else f"All {len(claims)} claims hold."
+    else:
+        words = "No claim was judged."
+    errors = sum(c.verdict == "error" for c in certificates)
+    if errors:
+        words += f" {errors} of {len(certificates)} rows are errors."
+    flat = dict.fromkeys(c.problem for c in certificates if c.gradient_norm < 1e-14)
+    if flat:
+        words += f" The exact gradient vanishes on {', '.join(map(repr, flat))}: little is proved there."
+    return words
 
 
 def write_json(
@@ -95,7 +104,7 @@ def write_json(
     **Raises** `OSError` if the file cannot be written.
     """
     content = {
-        "coala_eqx": importlib.metadata.version("coala_eqx"),
+        "coala_eqx": __version__,
         "jax": jax.__version__,
         "python": platform.python_version(),
         "machine": platform.machine(),
@@ -121,8 +130,8 @@ def write_json(
 def _cells(certificate: Certificate) -> list[str | Text]:
     objective = _CLAIMS[certificate.objective]
     cells: list[str | Text] = [
-        certificate.estimator,
-        certificate.problem,
+        Text(certificate.estimator),
+        Text(certificate.problem),
         objective if certificate.claim else f"({objective})",
     ]
     if certificate.verdict in ("inapplicable", "error"):

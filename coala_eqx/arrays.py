@@ -1,5 +1,6 @@
-"""Arrays that come from a user: reading them with clear errors, and holding them as static fields."""
+"""Arrays and numbers at the border to the user: read with clear errors, held as static fields, put into words."""
 
+import math
 from typing import Any
 
 import jax
@@ -37,7 +38,7 @@ def concrete(array: Any) -> bool:
 
 
 def numbers(name: str, value: Any) -> Any:
-    """`value` as an array of finite real numbers; traced and JAX arrays pass through as they are.
+    """`value` as a NumPy array of finite real numbers; a traced one passes through as it is.
 
     **Raises** `ValueError` that names the offending value: ragged nesting, entries that are not numbers,
     NaN or infinity.
@@ -55,6 +56,13 @@ def numbers(name: str, value: Any) -> Any:
         where = [int(i) for i in np.argwhere(~np.isfinite(array))[0]]
         raise ValueError(f"`{name}` must hold finite numbers, but entry {where} is {array[tuple(where)]}.")
     return array
+
+
+def in_words(count: int) -> str:
+    """A count in digits, or as a power of ten where nobody would read the digits."""
+    if count < 10**15:
+        return f"{count:,}"
+    return f"about 10^{round((count.bit_length() - 1) * math.log10(2))}"
 
 
 def _first_non_number(value: Any) -> Any:

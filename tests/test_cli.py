@@ -1,0 +1,126 @@
+"""The command as it is typed, in processes of its own."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+COMMAND = shutil.which("coala-eqx", path=str(Path(sys.executable).parent)) or "coala-eqx"
+SMALL = ["--batch", "2", "--episodes", "2", "--steps", "1"]
+
+
+def run(*arguments, cwd=ROOT):
+    return subprocess.run([COMMAND, *arguments], capture_output=True, text=True, cwd=cwd, check=False)
+
+
+def test_verify_prints_one_row_per_estimator_and_exits_with_0(tmp_path):
+    result = run("verify", *SMALL, "--json", str(tmp_path / "v.json"), "--figure", str(tmp_path / "v.png"))
+    assert result.returncode == 0, result.stderr
+    rows = [line.split() for line in result.stdout.splitlines()]
+    verdicts = {row[0]: row[-1] for row in rows if row and row[-1] in ("holds", "biased", "unbiased")}
+    assert verdicts == {
+        "CoalaPG": "holds",
+        "MFOS": "biased",
+        "BatchUnaware": "biased",
+        "Reinforce": "holds",
+        "LolaExact": "holds",
+        "LolaDice": "biased",
+        "LolaCoala": "holds",
+    }
+    assert "All 4 claims hold." in result.stdout
+    content = json.loads((tmp_path / "v.json").read_text())
+    assert len(content["certificates"]) == 7
+    assert content["settings"]["batch"] == 2
+    assert (tmp_path / "v.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_ones_own_estimator_game_learner_and_policy():
+    result = run(
+        "verify", "--estimator", "examples/leave_one_out.py:LeaveOneOut", "CoalaPG", "--estimator", "LolaExact",
+        "--payoffs", "examples/rock_paper_scissors.toml", "--learner", "examples/win_stay.py:WinStay",
+        "--policy", "memory-one", "--seed", "3", *SMALL,
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr
+    assert "rock-paper-scissors, with a bonus on rock" in result.stdout
+    lines = result.stdout.splitlines()
+    assert sum(line.rstrip().endswith("holds") for line in lines) == 2
+    assert any("LolaExact" in line and line.rstrip().endswith("inapplicable") for line in lines)
+    assert "the problem has a WinStay" in result.stdout
+
+
+def test_a_wrong_estimator_is_rejected_with_exit_status_1():
+    result = run("verify", "--estimator", "examples/centred_wrongly.py:CentredWrongly", *SMALL)
+    assert result.returncode == 1, result.stderr
+    assert "1 of 1 claims FAIL: CentredWrongly" in result.stdout
+
+
+def test_an_estimator_that_returns_nan_is_an_error_and_the_others_are_kept(tmp_path):
+    (tmp_path / "mine.py").write_text(
+        "from coala_eqx.estimators import CoalaPG, AbstractScoreFunctionEstimator\n"
+        "class Mine(AbstractScoreFunctionEstimator):\n"
+        "    def coefficients(self, rewards, values=None):\n        return rewards * float('nan')\n"
+    )
+    result = run("verify", "--estimator", f"{tmp_path / 'mine.py'}:Mine", "CoalaPG", *SMALL)
+    assert result.returncode == 2
+    assert "Mine.from_episode returned NaN" in result.stdout
+    assert any(line.split()[:1] == ["CoalaPG"] and "holds" in line for line in result.stdout.splitlines())
+
+
+def test_names_are_never_cut():
+    """In a pipe, and in a terminal of 40 columns."""
+    for width in ("40", "80"):
+        result = subprocess.run(
+            [COMMAND, "verify", "--estimator", "BatchUnaware", *SMALL],
+            capture_output=True,
+            text=True,
+            check=True,
+            env={"COLUMNS": width, "TERM": "dumb", "PATH": "/usr/bin:/bin"},
+            cwd=ROOT,
+        )
+        assert any(line.split()[:1] == ["BatchUnaware"] for line in result.stdout.splitlines())
+        assert "…" not in result.stdout
+
+
+@pytest.mark.parametrize("option", ["--json", "--figure"])
+def test_what_cannot_be_written_loses_nothing(option, tmp_path):
+    path = tmp_path / "no" / "such" / "folder.png"
+    result = run("verify", "--estimator", "CoalaPG", *SMALL, option, str(path))
+    assert result.returncode == 2
+    assert "The claim holds." in result.stdout
+    assert f"cannot write {str(path)!r}" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--estimator", "Nobody"], "no estimator 'Nobody'"),
+        (["--payoffs", "nowhere.json"], "'nowhere.json' is neither a known game"),
+        (["--learner", "genius"], "no learner 'genius': it is none of sgd"),
+        (["--policy", "oracle"], "Unknown policy 'oracle'"),
+        (["--batch", "0"], "`batch` must be an integer ≥ 1, but is 0"),
+        (["--episodes", "0"], "`episodes` must be an integer ≥ 1"),
+        (["--steps", "-2"], "`steps` must be an integer ≥ 1"),
+        (["--batch", "8", "--steps", "2", "--policy", "memory-one"], "outcomes to enumerate (batch 8"),
+        (["--batch", "two"], "invalid int value: 'two'"),
+        (["--episodes", "20", "--steps", "20"], "rows (limit 20,000,000); lower `steps`"),
+        (["--batch", "64", "--episodes", "20", "--steps", "10", "--policy", "memory-one"], "has about 10^"),
+        (["--seed", "-1"], "--seed must be at least 0, but is -1"),
+        (["--limit", "0"], "--limit must be at least 1, but is 0"),
+        (["--limit", "10"], "more than the limit of 10"),
+    ],
+)
+def test_bad_input_is_named_and_exits_with_2(arguments, message):
+    result = run("verify", *arguments)
+    assert result.returncode == 2
+    assert message in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_help_and_version():
+    assert "--estimator" in run("verify", "--help").stdout
+    assert run("--version").stdout.startswith("coala-eqx 0.")
+    assert run().returncode == 2

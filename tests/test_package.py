@@ -1,0 +1,125 @@
+"""The package as a whole: abstract or final, the direction of imports, what the README says, what is shipped."""
+
+import ast
+import importlib
+import inspect
+import pkgutil
+import re
+import tomllib
+from pathlib import Path
+
+import equinox as eqx
+import pytest
+
+import coala_eqx as ce
+
+ROOT = Path(__file__).parent.parent
+ORDER = ["arrays", "games", "policies", "returns", "learners", "shaping", "estimators", "exact", "verification", "cli"]
+MODULES = [m.name for m in pkgutil.walk_packages(ce.__path__, "coala_eqx.")]
+
+
+def _room(module: str) -> str:
+    return module.split(".")[1]
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_imports_go_one_way(module):
+    """A room imports only from rooms before it; estimators do not import each other."""
+    path = Path(inspect.getfile(importlib.import_module(module)))
+    for node in ast.walk(ast.parse(path.read_text())):
+        names = []
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        if isinstance(node, ast.ImportFrom):
+            base = node.module or ""
+            names = [base] if base != "coala_eqx" else [f"coala_eqx.{alias.name}" for alias in node.names]
+        for name in names:
+            assert not name.startswith(("experiments", "proofs_checks", "paper_figs", "tests", "examples"))
+            if name.startswith("coala_eqx.") and _room(name) in ORDER:
+                assert ORDER.index(_room(name)) <= ORDER.index(_room(module)), (module, name)
+                if _room(module) == "estimators" and not module.endswith("estimators"):
+                    assert _room(name) != "estimators" or name.endswith((".base", ".advantages")), (module, name)
+
+
+def _classes():
+    for module in MODULES:
+        for name, value in vars(importlib.import_module(module)).items():
+            if inspect.isclass(value) and issubclass(value, eqx.Module) and value.__module__ == module:
+                yield name, value
+
+
+@pytest.mark.parametrize(("name", "cls"), list(_classes()), ids=lambda x: x if isinstance(x, str) else "")
+def test_classes_are_abstract_or_final(name, cls):
+    """A class is either abstract and called `Abstract…`, or has no subclass; nothing concrete is overridden."""
+    assert name.startswith("Abstract") == inspect.isabstract(cls), name
+    for base in cls.__mro__[1:]:
+        if base.__module__.startswith("coala_eqx"):
+            assert inspect.isabstract(base), f"{name} derives from {base.__name__}, which is not abstract"
+            for attribute, value in vars(cls).items():
+                overridden = vars(base).get(attribute)
+                if inspect.isfunction(value) and inspect.isfunction(overridden) and not attribute.startswith("__"):
+                    assert getattr(overridden, "__isabstractmethod__", False), f"{name}.{attribute}"
+
+
+def test_public_names_are_there():
+    names = """games.iterated_prisoners_dilemma games.chicken games.stag_hunt games.matching_pennies games.MatrixGame
+    games.TabularGame games.battle_of_the_sexes games.public_goods policies.MemoryOne policies.FullHistory policies.GRU
+    learners.PolicyGradient learners.Static ShapingProblem MetaEpisode Population estimators.CoalaPG estimators.MFOS
+    estimators.BatchUnaware estimators.Reinforce estimators.LolaExact estimators.LolaDice estimators.LolaCoala
+    exact.expected_return exact.gradient exact.moments verification.certify""".split()
+    for name in names:
+        value = ce
+        for part in name.split("."):
+            value = getattr(value, part)
+        assert value.__doc__, name
+
+
+def test_every_public_function_and_class_has_a_docstring():
+    for module in MODULES:
+        for name, value in vars(importlib.import_module(module)).items():
+            defined_here = getattr(value, "__module__", None) == module
+            if defined_here and not name.startswith("_") and (inspect.isclass(value) or inspect.isfunction(value)):
+                assert inspect.getdoc(value), f"{module}.{name}"
+
+
+def test_the_readme_example_runs(capsys):
+    readme = (ROOT / "README.md").read_text()
+    (example,) = re.findall(r"```python\n(.*?)```", readme, flags=re.DOTALL)
+    assert len(example.strip().splitlines()) <= 12
+    exec(compile(example, "README.md", "exec"), {})
+    printed = capsys.readouterr().out
+    assert "holds" in printed
+    assert "biased" in printed
+
+
+def test_the_readme_names_the_two_commands():
+    readme = (ROOT / "README.md").read_text()
+    makefile = (ROOT / "Makefile").read_text()
+    for target in ("verify", "test"):
+        assert f"make {target}" in readme
+        assert re.search(rf"^{target}:", makefile, flags=re.MULTILINE)
+
+
+def test_links_in_the_docs_lead_somewhere():
+    for page in [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]:
+        for target in re.findall(r"\]\((?!http)([^)#]+)", page.read_text()):
+            assert (page.parent / target).exists(), (page.name, target)
+
+
+def test_pins_are_plain_and_cover_the_dependencies():
+    """No addresses; every dependency of the project has a pin that it allows."""
+    lines = (ROOT / "constraints.txt").read_text().splitlines()
+    pins = {re.split("==", line)[0].lower().replace("_", "-") for line in lines if not line.startswith("#")}
+    assert all(re.fullmatch(r"[A-Za-z0-9_.-]+==[A-Za-z0-9.]+", line) for line in lines if not line.startswith("#"))
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    needed = [*project["dependencies"], *(d for extra in project["optional-dependencies"].values() for d in extra)]
+    for requirement in needed:
+        name = re.split(r"[<>=\[]", requirement)[0].lower().replace("_", "-")
+        assert name == "coala-eqx" or name in pins, requirement
+
+
+def test_examples_are_short():
+    for path in (ROOT / "examples").glob("*.py"):
+        assert len(path.read_text().splitlines()) <= 40, path.name
+    own = (ROOT / "examples" / "leave_one_out.py").read_text()
+    assert len(own[own.index("class ") :].splitlines()) <= 30
