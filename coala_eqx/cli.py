@@ -81,7 +81,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _bench(options: argparse.Namespace) -> int:
+def _bench(_: argparse.Namespace) -> int:
     print_benchmarks(Console(highlight=False))
     return 0
 
