@@ -345,6 +345,9 @@ problem = ce.ShapingProblem(game=game, co_players=(ce.policies.MemoryOne.random(
     learner=ce.learners.PolicyGradient(optimiser=optax.sgd(1.0)), batch=2, episodes=2, steps=2)
 policy = ce.policies.MemoryOne.random(game, key)
 assert policy.logits.dtype == "float32"
+for estimator in (ce.estimators.CoalaPG(), ce.estimators.LolaExact(), ce.estimators.LolaDice()):
+    sampled, _ = estimator(problem, policy, key)
+    assert sampled.logits.dtype == "float32" and np.isfinite(sampled.logits).all()
 gradient = ce.exact.gradient(problem, policy)
 assert gradient.logits.dtype == "float64"
 for estimator in (ce.estimators.CoalaPG(), ce.estimators.LolaExact()):

@@ -227,6 +227,19 @@ def test_estimators_are_loaded_by_name_file_and_module():
     assert type(load_estimator("examples/leave_one_out.py:LeaveOneOut")).__name__ == "LeaveOneOut"
 
 
+def test_estimators_of_other_packages_are_found_by_their_entry_point(monkeypatch):
+    from importlib.metadata import EntryPoint, entry_points
+
+    point = EntryPoint("TheirPG", "examples.leave_one_out:LeaveOneOut", "coala_eqx.estimators")
+    monkeypatch.setattr(
+        "importlib.metadata.entry_points",
+        lambda group: [point] if group == "coala_eqx.estimators" else entry_points(group=group),
+    )
+    assert isinstance(load_estimator("TheirPG"), LeaveOneOut)
+    with pytest.raises(ValueError, match="none of CoalaPG.*TheirPG"):
+        load_estimator("NobodysPG")
+
+
 def test_a_file_does_not_replace_a_module_of_its_name(tmp_path):
     (tmp_path / "json.py").write_text("from coala_eqx.estimators import CoalaPG as Mine")
     load_estimator(f"{tmp_path / 'json.py'}:Mine")
