@@ -1,5 +1,6 @@
 """Small problems, policies and episodes that several tests use."""
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -10,6 +11,20 @@ from coala_eqx.learners import AbstractLearner, PolicyGradient
 from coala_eqx.policies import GRU, FullHistory, MemoryOne
 
 SGD = PolicyGradient(optimiser=optax.sgd(1.0))
+ADAM = PolicyGradient(optimiser=optax.adam(0.3, eps_root=1e-6))
+"""Made once, as an optimiser is static and each new one would be compiled anew."""
+
+
+@eqx.filter_jit
+def estimate(estimator, problem, policy, episode):
+    """`estimator.from_episode`, compiled, and once only for all tests that need it."""
+    return estimator.from_episode(problem, policy, episode)
+
+
+@eqx.filter_jit
+def tabulate(policy, game, steps):
+    """`FullHistory.tabulate`, likewise."""
+    return FullHistory.tabulate(policy, game, steps)
 
 
 def make_problem(

@@ -10,10 +10,10 @@ import pytest
 import coala_eqx as ce
 from coala_eqx.estimators import AbstractEstimator
 from coala_eqx.learners import PolicyGradient
-from coala_eqx.policies import FullHistory, MemoryOne
+from coala_eqx.policies import MemoryOne
 from coala_eqx.verification.loading import DEFAULT_ESTIMATORS
 from examples.leave_one_out import LeaveOneOut
-from tests.makers import SGD, distance, make_policy, make_problem, norm, random_game
+from tests.makers import ADAM, SGD, distance, estimate, make_policy, make_problem, norm, random_game, tabulate
 
 REGISTRY = {cls.__name__: cls for cls in (*DEFAULT_ESTIMATORS, LeaveOneOut)}
 every_estimator = pytest.mark.parametrize("estimator", [cls() for cls in REGISTRY.values()], ids=list(REGISTRY))
@@ -26,8 +26,7 @@ def _as(dtype, tree):
 @pytest.fixture
 def problem(getkey):
     """Three trajectories, partial observations, a stateful optimiser."""
-    learner = PolicyGradient(optimiser=optax.adam(0.3, eps_root=1e-6))
-    return make_problem(getkey(), game=random_game(0), batch=3, episodes=2, steps=2, learner=learner)
+    return make_problem(getkey(), game=random_game(0), batch=3, episodes=2, steps=2, learner=ADAM)
 
 
 @every_estimator
@@ -48,14 +47,14 @@ def test_calling_is_playing_and_looking(estimator, problem, getkey):
     gradient, info = estimator(problem, policy, key)
     episode = problem.play(policy, key)
     np.testing.assert_array_equal(info.episode.actions, episode.actions)
-    assert distance(estimator.from_episode(problem, policy, episode), gradient) < 1e-12
+    assert distance(estimate(estimator, problem, policy, episode), gradient) < 1e-12
 
 
 @every_estimator
 def test_compiled_and_not_compiled_agree(estimator, problem, getkey):
     policy = make_policy("MemoryOne", problem, getkey())
     episode = problem.play(policy, getkey())
-    compiled = eqx.filter_jit(estimator.from_episode)(problem, policy, episode)
+    compiled = estimate(estimator, problem, policy, episode)
     with jax.disable_jit():
         plain = estimator.from_episode(problem, policy, episode)
     assert distance(compiled, plain) < 1e-12
@@ -81,7 +80,7 @@ def test_declared_exchangeability_is_real(estimator, problem, getkey):
     # Only what has a batch axis is permuted, not the co-players' parameters.
     shuffled = eqx.tree_at(lambda e: e.co_player_policies, shuffled, episode.co_player_policies)
     assert not np.array_equal(shuffled.actions, episode.actions)
-    one, other = (estimator.from_episode(problem, policy, e) for e in (episode, shuffled))
+    one, other = (estimate(estimator, problem, policy, e) for e in (episode, shuffled))
     assert distance(one, other) < 1e-12
 
 
@@ -89,8 +88,8 @@ def test_declared_exchangeability_is_real(estimator, problem, getkey):
 def test_float32_is_float64_to_rounding(estimator, problem, getkey):
     policy = make_policy("GRU", problem, getkey())
     episode = problem.play(policy, getkey())
-    double = estimator.from_episode(problem, policy, episode)
-    single = estimator.from_episode(*(_as(jnp.float32, x) for x in (problem, policy, episode)))
+    double = estimate(estimator, problem, policy, episode)
+    single = estimate(estimator, *(_as(jnp.float32, x) for x in (problem, policy, episode)))
     assert all(leaf.dtype == jnp.float32 for leaf in jax.tree.leaves(single))
     # Some hundred operations at 6e-8 each, on numbers of comparable size; Adam divides by a square root.
     assert distance(_as(jnp.float64, single), double) < 1e-3
@@ -119,15 +118,15 @@ def test_a_table_of_a_networks_logits_has_the_networks_gradient_by_the_chain_rul
     network = eqx.tree_at(
         lambda n: (n.value_head.weight, n.value_head.bias), network, replace_fn=jnp.zeros_like
     )  # a table has no critic
-    table = FullHistory.tabulate(network, problem.game, 4)
+    table = tabulate(network, problem.game, 4)
     key = getkey()
     episode, same = problem.play(network, key), problem.play(table, key)
     np.testing.assert_array_equal(episode.actions, same.actions)
     np.testing.assert_allclose(episode.log_probs, same.log_probs, rtol=1e-9)
-    by_table = estimator.from_episode(problem, table, same)
-    _, pull_back = eqx.filter_vjp(lambda n: FullHistory.tabulate(n, problem.game, 4).logits, network)
+    by_table = estimate(estimator, problem, table, same)
+    _, pull_back = eqx.filter_vjp(lambda n: tabulate(n, problem.game, 4).logits, network)
     (by_chain_rule,) = pull_back(by_table.logits)
-    direct = estimator.from_episode(problem, network, episode)
+    direct = estimate(estimator, problem, network, episode)
     assert distance(by_chain_rule, direct) < 1e-9
 
 

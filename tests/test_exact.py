@@ -18,7 +18,7 @@ from coala_eqx.learners import AbstractLearner, PolicyGradient
 from coala_eqx.policies import GRU, FullHistory, MemoryOne
 from coala_eqx.verification.loading import DEFAULT_ESTIMATORS
 from tests import brute_force
-from tests.makers import SGD, distance, make_policy, make_problem, norm, random_game
+from tests.makers import SGD, distance, make_policy, make_problem, norm, random_game, tabulate
 
 RATE = 0.7
 SMALL_SGD = PolicyGradient(optimiser=optax.sgd(RATE))
@@ -165,11 +165,11 @@ def test_lola_exact_is_the_gradient_of_the_look_ahead(name, kind, getkey):
 def test_a_history_table_of_a_network_has_its_return_and_gradient(getkey):
     problem = make_problem(getkey(), episodes=2, steps=2, batch=2)
     network = make_policy("GRU", problem, getkey())
-    table = FullHistory.tabulate(network, problem.game, 4)
+    table = tabulate(network, problem.game, 4)
     np.testing.assert_allclose(
         ce.exact.expected_return(problem, table), ce.exact.expected_return(problem, network), rtol=1e-12
     )
-    _, pull_back = eqx.filter_vjp(lambda n: FullHistory.tabulate(n, problem.game, 4).logits, network)
+    _, pull_back = eqx.filter_vjp(lambda n: tabulate(n, problem.game, 4).logits, network)
     (by_chain_rule,) = pull_back(ce.exact.gradient(problem, table).logits)
     assert distance(by_chain_rule, ce.exact.gradient(problem, network)) < 1e-10
 
