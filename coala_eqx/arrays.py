@@ -21,7 +21,7 @@ class Frozen:
         return self._hash
 
     def __eq__(self, other: object) -> bool:
-        return (
+        return self is other or (
             isinstance(other, Frozen)
             and self._hash == other._hash
             and self.array.dtype == other.array.dtype

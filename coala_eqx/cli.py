@@ -113,7 +113,7 @@ def _certify(
     certificates: list[Certificate] = []
     with _progress() as progress:
         rows = progress.add_task("estimators × problems", total=len(estimators) * len(problems))
-        outcomes = progress.add_task("outcomes")
+        outcomes = progress.add_task("outcomes", total=None)
 
         def show(done: int, total: int) -> None:
             progress.update(outcomes, completed=done, total=total)

@@ -59,6 +59,35 @@ def batch_lambda_returns(
     return returns.T.reshape(rewards.shape)
 
 
+def batch_advantages(
+    rewards: Any,
+    values: Any = None,
+    *,
+    discount: float = 1.0,
+    gae_lambda: float = 1.0,
+    average_future_episodes: bool,
+    normalize_current_episode: bool,
+) -> Float[Array, "batch episodes steps"]:
+    """Generalised advantages: `batch_lambda_returns` of TD errors, discounted by discount · gae_lambda.
+
+    **Arguments:**
+
+    - `rewards` `[batch, episodes, steps]`; `values`, the same shape: V̂(h_l) of THIS history, 0 unless given.
+    - `discount`, `gae_lambda`: per step, also across inner episodes.
+    - `average_future_episodes`, `normalize_current_episode`: the two flags of Algorithm 1.
+
+    **Raises** `ValueError` for other shapes.
+
+    Source: Meulemans et al. (2025), Appendix A.3 and Algorithm 1.
+    """
+    return batch_lambda_returns(
+        td_errors(rewards, values, discount),
+        discount=discount * gae_lambda,
+        average_future_episodes=average_future_episodes,
+        normalize_current_episode=normalize_current_episode,
+    )
+
+
 def td_errors(rewards: Any, values: Any = None, discount: float = 1.0) -> Float[Array, "batch episodes steps"]:
     """δ_l = r_l + discount·V̂(h_{l+1}) − V̂(h_l), across inner episodes; the value after the last step is 0.
 

@@ -5,7 +5,7 @@ from typing import Any, ClassVar
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from coala_eqx.estimators.advantages import batch_lambda_returns, td_errors
+from coala_eqx.estimators.advantages import batch_advantages
 from coala_eqx.estimators.base import AbstractScoreFunctionEstimator
 
 
@@ -28,8 +28,4 @@ class LolaCoala(AbstractScoreFunctionEstimator):
         rewards = jnp.asarray(rewards)
         if rewards.ndim == 3:
             rewards = rewards.at[:, :-1].set(0)
-        return batch_lambda_returns(
-            td_errors(rewards, values),
-            average_future_episodes=True,
-            normalize_current_episode=True,
-        )
+        return batch_advantages(rewards, values, average_future_episodes=True, normalize_current_episode=True)

@@ -5,7 +5,7 @@ from typing import Any, ClassVar
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from coala_eqx.estimators.advantages import batch_lambda_returns, td_errors
+from coala_eqx.estimators.advantages import batch_advantages
 from coala_eqx.estimators.base import AbstractScoreFunctionEstimator
 
 
@@ -30,9 +30,11 @@ class Reinforce(AbstractScoreFunctionEstimator):
     exchangeable: ClassVar[bool] = True
 
     def coefficients(self, rewards: Any, values: Any = None) -> Float[Array, "batch episodes steps"]:
-        advantages = batch_lambda_returns(
-            td_errors(rewards, values, self.discount),
-            discount=self.discount * self.gae_lambda,
+        advantages = batch_advantages(
+            rewards,
+            values,
+            discount=self.discount,
+            gae_lambda=self.gae_lambda,
             average_future_episodes=False,
             normalize_current_episode=False,
         )
