@@ -303,6 +303,15 @@ def test_results_do_not_depend_on_the_chunk(getkey):
         np.testing.assert_allclose(variance, reference.variance, rtol=1e-12)
 
 
+def test_outcomes_of_probability_zero_do_no_harm(getkey):
+    """All but a few outcomes have a probability that underflows to 0, among them all of the first chunk."""
+    problem = make_problem(getkey(), steps=1, batch=2)
+    policy = MemoryOne(np.array([[-800.0, 800.0]] * 5))
+    in_one, in_many = (ce.exact.moments(ce.estimators.CoalaPG(), problem, policy, chunk=c) for c in (None, 1))
+    assert jnp.isfinite(in_many.variance)
+    np.testing.assert_allclose(in_many.mean.logits, in_one.mean.logits, atol=1e-15)
+
+
 def test_progress_is_reported_to_the_end(getkey):
     problem = make_problem(getkey(), steps=1, batch=3)
     policy = make_policy("MemoryOne", problem, getkey())

@@ -79,7 +79,8 @@ def _centre(estimator: AbstractEstimator, space: Enumeration) -> Any:
     zero = jax.tree.map(jnp.zeros_like, eqx.filter(space.policy, eqx.is_inexact_array))
     total, (mean, _) = sum_chunk(_Deviation(estimator, zero), *space.first_chunk())
     _check_finite(estimator, mean)
-    return jax.tree.map(lambda leaf: leaf / total, mean)
+    # A chunk of outcomes that are all impossible has no mean; 0 will do.
+    return jax.tree.map(lambda leaf: leaf / jnp.where(total > 0, total, 1.0), mean)
 
 
 def _squared_norm(tree: Any) -> Array:
