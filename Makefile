@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 ARGS ?=
 
-.PHONY: env verify test test-slow lint types bench clean
+.PHONY: env verify test lint types bench clean
 
 env: .venv/.complete
 
@@ -18,10 +18,7 @@ verify: env
 	$(BIN)/coala-eqx verify $(ARGS)
 
 test: env
-	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow" $(ARGS)
-
-test-slow: env
-	$(BIN)/python -m pytest -m slow $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist worksteal $(ARGS)
 
 lint: env
 	$(BIN)/ruff check .

@@ -162,6 +162,19 @@ def test_lola_exact_is_the_gradient_of_the_look_ahead(name, kind, getkey):
     assert variance < 1e-25
 
 
+def test_lola_dice_tends_to_the_look_ahead_as_one_over_the_batch(getkey):
+    """The sampled update is a mean over the batch: for small steps E[LolaDice] is off by its variance, O(1/B)."""
+    key, policy = getkey(), MemoryOne.random(ce.games.iterated_prisoners_dilemma(), getkey())
+    scaled = []
+    for batch in (2, 4, 6):
+        problem = make_problem(key, batch=batch, steps=1, learner=PolicyGradient(optax.sgd(0.1)))
+        mean, _ = ce.exact.moments(ce.estimators.LolaDice(), problem, policy)
+        scaled.append(batch * distance(mean, ce.exact.gradient(problem, policy, "lookahead_return")))
+    # The next order is O(1/B²): the products with B differ by less than that from their limit.
+    assert 1e-5 < scaled[2] < 0.1
+    np.testing.assert_allclose(scaled, scaled[2], rtol=0.25)
+
+
 def test_a_history_table_of_a_network_has_its_return_and_gradient(getkey):
     problem = make_problem(getkey(), episodes=2, steps=2, batch=2)
     network = make_policy("GRU", problem, getkey())
