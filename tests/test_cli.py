@@ -1,6 +1,7 @@
 """The command as it is typed, in processes of its own."""
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -118,6 +119,22 @@ def test_bad_input_is_named_and_exits_with_2(arguments, message):
     assert result.returncode == 2
     assert message in result.stderr
     assert "Traceback" not in result.stderr
+
+
+README_COMMANDS = re.findall(r"^    coala-eqx (verify .*)$", (ROOT / "README.md").read_text(), flags=re.MULTILINE)
+
+
+def test_the_readme_has_commands():
+    assert len(README_COMMANDS) == 3
+
+
+@pytest.mark.parametrize("command", README_COMMANDS)
+def test_the_commands_of_the_readme_work(command, tmp_path):
+    shutil.copytree(ROOT / "examples", tmp_path / "examples")
+    result = run(*command.split(), cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    for written in re.findall(r"--(?:json|figure) (\S+)", command):
+        assert (tmp_path / written).stat().st_size > 0
 
 
 def test_help_and_version():
