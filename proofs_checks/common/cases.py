@@ -1,0 +1,238 @@
+"""What is drawn at random: games, policies, learners and sizes.
+
+A `Case` is a line of small integers and words. It prints as the Python expression that makes it, and `build` makes
+the problem and the ego policy from it, so that a counterexample can be pasted and re-run.
+"""
+
+import dataclasses
+import itertools
+import math
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar
+
+import equinox as eqx
+import hypothesis
+import hypothesis.strategies as st
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+import coala_eqx as ce
+from coala_eqx.games import AbstractEnumerableGame, MatrixGame, TabularGame
+from coala_eqx.learners import AbstractLearner, Experience, PolicyGradient, Static
+from coala_eqx.policies import GRU, AbstractPolicy, FullHistory, MemoryOne
+
+
+class Nonlinear(AbstractLearner):
+    """No gradient of anything: an arbitrary function of the batch, with a memory of its own and jumps."""
+
+    exchangeable: ClassVar[bool] = True
+
+    def init(self, policy: AbstractPolicy) -> jax.Array:
+        return jnp.zeros(())
+
+    def update(self, policy: AbstractPolicy, state: jax.Array, experience: Experience) -> tuple[Any, Any]:
+        returns = experience.rewards.sum(axis=1)
+        state = 0.5 * state + jnp.prod(jnp.tanh(returns)) + jnp.max(experience.actions)
+        shift = jnp.where(jnp.max(returns) > state, jnp.sin(3 * jnp.sum(returns**2)), -jnp.cos(state))
+        return _shift_parameters(policy, shift), state
+
+
+class Ordered(AbstractLearner):
+    """Weighs the trajectories of the batch by their position: another order is another batch."""
+
+    exchangeable: ClassVar[bool] = False
+
+    def init(self, policy: AbstractPolicy) -> None:
+        return None
+
+    def update(self, policy: AbstractPolicy, state: None, experience: Experience) -> tuple[Any, None]:
+        weights = 1.0 + jnp.arange(experience.rewards.shape[0])
+        return _shift_parameters(policy, jnp.sin(weights @ experience.rewards.sum(axis=1))), None
+
+
+def _shift_parameters(policy: AbstractPolicy, shift: jax.Array) -> AbstractPolicy:
+    arrays, rest = eqx.partition(policy, eqx.is_inexact_array)
+    return eqx.combine(jax.tree.map(lambda leaf: leaf + shift * jnp.cos(2 * leaf + shift), arrays), rest)
+
+
+LEARNERS: dict[str, AbstractLearner] = {
+    "sgd": PolicyGradient(optimiser=optax.sgd(1.0)),
+    "static": Static(),
+    "momentum": PolicyGradient(optimiser=optax.sgd(1.0, momentum=0.9), discount=0.9),
+    "adam": PolicyGradient(optimiser=optax.adam(0.5, eps_root=1e-4)),
+    "normalised": PolicyGradient(optimiser=optax.sgd(1.0), normalise_advantages=True),
+    "centred": PolicyGradient(optimiser=optax.sgd(2.0), baseline="batch_mean"),
+    "a2c": PolicyGradient(optimiser=optax.adam(0.5, eps_root=1e-4), discount=0.9, baseline="critic"),
+    "nonlinear": Nonlinear(),
+    "ordered": Ordered(),
+}
+"""Made once, as an optimiser is static and each new one would be compiled anew."""
+
+EGOS = ("MemoryOne", "FullHistory", "GRU")
+
+_SIGHTS: dict[str, Callable[[int], int]] = {"all": lambda s: s, "some": lambda s: min(s, 1), "none": lambda s: 0}
+"""What a player sees of state s."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Case:
+    """A shaping problem and an ego policy, in words and small numbers."""
+
+    actions: tuple[int, ...] = (2, 2)
+    """Of each player."""
+
+    sights: tuple[str, ...] = ()
+    """What each player sees of a stochastic game's state: `"all"`, `"some"` or `"none"`; empty for a matrix game."""
+
+    states: int = 1
+    """Of a stochastic game."""
+
+    ego: str = "MemoryOne"
+    learner: str = "sgd"
+    population: int = 1
+    """How many policies the first co-player is drawn from."""
+
+    batch: int = 2
+    episodes: int = 2
+    steps: int = 1
+    seed: int = 0
+    """Draws the numbers: payoffs, transitions, logits; with one decimal each, but for a GRU's."""
+
+    def count(self) -> int:
+        """How many outcomes must be enumerated; at most the count of the exact functions."""
+        inner = (self.states * math.prod(self.actions)) ** self.steps
+        trajectories = inner**self.episodes
+        if LEARNERS[self.learner].exchangeable:
+            return self.population * math.comb(trajectories + self.batch - 1, self.batch)
+        return self.population * trajectories**self.batch
+
+    def build(self) -> tuple[ce.ShapingProblem, AbstractPolicy]:
+        """The problem and the ego policy."""
+        generator = np.random.default_rng(self.seed)
+        game = self._game(generator)
+        co_players: list[Any] = [self._co_player(game, player, generator) for player in range(1, len(self.actions))]
+        if self.population > 1:
+            members = [co_players[0], *(self._co_player(game, 1, generator) for _ in range(self.population - 1))]
+            co_players[0] = ce.Population(members, _distributions(generator, (self.population,)))
+        problem = ce.ShapingProblem(
+            game=game,
+            co_players=co_players,
+            learner=LEARNERS[self.learner],
+            batch=self.batch,
+            episodes=self.episodes,
+            steps=self.steps,
+        )
+        return problem, self._ego(game, generator)
+
+    def describe(self) -> str:
+        """All numbers of the case, to read."""
+        problem, policy = self.build()
+        lines = [f"{self}, with"]
+        for name, tree in (("game", problem.game), ("co-players", problem.co_players), ("ego", policy)):
+            for path, leaf in jax.tree.leaves_with_path(eqx.filter(tree, eqx.is_array)):
+                text = np.array2string(np.asarray(leaf), precision=3, separator=", ", threshold=60)
+                lines.append(f"{name}{jax.tree_util.keystr(path)} = {text}")
+        return "\n".join(lines)
+
+    def _game(self, generator: np.random.Generator) -> AbstractEnumerableGame:
+        players = len(self.actions)
+        if not self.sights:
+            return MatrixGame(generator.uniform(-2, 2, size=(players, *self.actions)).round(1))
+        return TabularGame(
+            initial=_distributions(generator, (self.states,)),
+            transition=_distributions(generator, (self.states, *self.actions, self.states)),
+            rewards=generator.uniform(-2, 2, size=(players, self.states, *self.actions)).round(1),
+            observations=[[_SIGHTS[sight](state) for state in range(self.states)] for sight in self.sights],
+            num_observations=(self.states,) * players,
+        )
+
+    def _co_player(
+        self, game: AbstractEnumerableGame, player: int, generator: np.random.Generator
+    ) -> AbstractPolicy:
+        shape = game.num_observations[player], game.num_actions[player]
+        if self.learner == "a2c":
+            return GRU(*shape, width=2, head_scale=2.0, key=jax.random.key(int(generator.integers(2**31))))
+        return MemoryOne(generator.uniform(-1.5, 1.5, size=shape).round(1))
+
+    def _ego(self, game: AbstractEnumerableGame, generator: np.random.Generator) -> AbstractPolicy:
+        shape = game.num_observations[0], game.num_actions[0]
+        key = jax.random.key(int(generator.integers(2**31)))
+        if self.ego == "MemoryOne":
+            return MemoryOne(generator.uniform(-1.5, 1.5, size=shape).round(1))
+        if self.ego == "FullHistory":
+            table = FullHistory.random(game, self.episodes * self.steps, key)
+            return eqx.tree_at(lambda policy: policy.logits, table, table.logits.round(1))
+        return GRU(*shape, width=3, head_scale=2.0, key=key)
+
+
+def _distributions(generator: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+    """Rows of tenths along the last axis, none of them zero."""
+    tenths = generator.multinomial(10 - shape[-1], np.full(shape[-1], 1 / shape[-1]), size=shape[:-1])
+    return (1 + tenths) / 10
+
+
+COVER = (
+    Case(),
+    Case(ego="FullHistory", batch=1, steps=2),
+    Case(ego="FullHistory", steps=2),
+    Case(actions=(2, 3), ego="FullHistory", learner="normalised", batch=3),
+    Case(actions=(2, 2, 2), ego="FullHistory", learner="momentum"),
+    Case(sights=("all", "none"), states=2, ego="FullHistory", learner="centred", batch=1, steps=2),
+    Case(sights=("some", "all"), states=3, ego="GRU", learner="a2c", population=2),
+    Case(ego="GRU", learner="adam", episodes=3),
+    Case(sights=("none", "all"), states=2, ego="FullHistory", learner="nonlinear", batch=3),
+    Case(actions=(3, 2), ego="FullHistory", learner="static", population=3),
+    Case(ego="FullHistory", learner="ordered", batch=3),
+)
+"""From simple to intricate: between them everything that `cases` can draw. Few, as each must be compiled."""
+
+_GAMES = tuple(
+    (actions, sights, states)
+    for actions in ((2, 2), (2, 3), (3, 2), (3, 3), (2, 2, 2), (2, 3, 2), (3, 2, 2))
+    for states in (0, 1, 2, 3)
+    for sights in ([()] if states == 0 else itertools.product(_SIGHTS, repeat=len(actions)))
+)
+_SIZES = tuple(itertools.product((1, 2, 3, 4, 5, 6), (1, 2, 3, 4), (1, 2, 3)))
+
+
+def deep() -> bool:
+    """Whether the deep profile is on, in which anything may be drawn and time does not matter."""
+    return hypothesis.settings.get_current_profile_name() == "deep"
+
+
+def cases(
+    *,
+    cover: Sequence[Case] = COVER,
+    limit: int = 300_000,
+    where: Callable[[Case], bool] = lambda case: True,
+) -> st.SearchStrategy[Case]:
+    """Cases that meet `where`: in the deep profile any up to `limit` outcomes, else those of `cover`; any numbers."""
+    seeds = st.integers(0, 10_000)
+    if not deep():
+        chosen = st.sampled_from([case for case in cover if where(case)])
+        return st.builds(lambda case, seed: dataclasses.replace(case, seed=seed), chosen, seeds)
+    return _any_case(limit).filter(where)
+
+
+@st.composite
+def _any_case(draw: st.DrawFn, limit: int) -> Case:
+    learner = draw(st.sampled_from(list(LEARNERS)))
+    population = draw(st.integers(1, 3))
+    batch, episodes, steps = draw(st.sampled_from(_SIZES))
+
+    def make(game: tuple[Any, Any, int]) -> Case:
+        actions, sights, states = game
+        sizes = {"batch": batch, "episodes": episodes, "steps": steps}
+        return Case(actions, tuple(sights), max(1, states), "MemoryOne", learner, population, **sizes)
+
+    fitting = [case for case in map(make, _GAMES) if case.count() <= limit]
+    hypothesis.assume(fitting)
+    case = draw(st.sampled_from(fitting))
+    return dataclasses.replace(case, ego=draw(st.sampled_from(EGOS)), seed=draw(st.integers(0, 10_000)))
+
+
+def examples(ci: int, deep: int) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """How many examples a test draws: `ci` in most profiles, `deep` in the deep one."""
+    return hypothesis.settings(max_examples=deep if globals()["deep"]() else ci)

@@ -1,0 +1,40 @@
+"""Arithmetic on gradients: pytrees like a policy."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+
+def vector(tree: Any) -> np.ndarray:
+    """All leaves, flattened into one vector."""
+    leaves = [np.asarray(leaf).ravel() for leaf in jax.tree.leaves(tree)]
+    return np.concatenate(leaves) if leaves else np.zeros(0)
+
+
+def norm(tree: Any) -> float:
+    """The Euclidean norm of all leaves together."""
+    return float(np.linalg.norm(vector(tree)))
+
+
+def distance(one: Any, other: Any) -> float:
+    """The norm of the difference."""
+    return norm(subtract(one, other))
+
+
+def cosine(one: Any, other: Any) -> float:
+    """The cosine of the angle between two gradients; NaN where one of them is zero."""
+    first, second = vector(one), vector(other)
+    norms = np.linalg.norm(first) * np.linalg.norm(second)
+    return float(first @ second / norms) if norms > 0 else float("nan")
+
+
+def subtract(one: Any, other: Any) -> Any:
+    """one − other."""
+    return jax.tree.map(jnp.subtract, one, other)
+
+
+def scale(factor: Any, tree: Any) -> Any:
+    """factor · tree."""
+    return jax.tree.map(lambda leaf: factor * leaf, tree)
