@@ -23,7 +23,9 @@ settings.load_profile("ci")
 
 
 def pytest_addoption(parser):
-    parser.addoption("--summary", metavar="FILE", help="write the claims that were checked to FILE, as a Markdown table")
+    parser.addoption(
+        "--summary", metavar="FILE", help="write the claims that were checked to FILE, as a Markdown table"
+    )
 
 
 @pytest.hookimpl(wrapper=True)

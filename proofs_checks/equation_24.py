@@ -72,7 +72,9 @@ def _excess(problem: ce.ShapingProblem, policy: ce.policies.AbstractPolicy) -> f
         step, action = episode.observations[0, 0], episode.actions[0, 0]
         reward = episode.rewards[0, 0, 0]
         probabilities = jnp.exp(
-            jnp.stack([replay_actions(policy, step[None], jnp.full((1, 1), a))[0][0, 0] for a in range(policy.num_actions)])
+            jnp.stack(
+                [replay_actions(policy, step[None], jnp.full((1, 1), a))[0][0, 0] for a in range(policy.num_actions)]
+            )
         )
         score = jnp.zeros((policy.num_observations, policy.num_actions))
         score = score.at[step[0]].set(jnp.eye(policy.num_actions)[action[0]] - probabilities)
@@ -99,7 +101,9 @@ def test_the_excess_variance_of_one_step(case):
     check_excess_variance(Reinforce(), case)
 
 
-@given(case=cases(cover=BANDITS[1:3], where=lambda c: c.episodes * c.steps == 1 and c.ego == "MemoryOne" and c.batch > 1))
+@given(
+    case=cases(cover=BANDITS[1:3], where=lambda c: c.episodes * c.steps == 1 and c.ego == "MemoryOne" and c.batch > 1)
+)
 @examples(ci=10, deep=200)
 def test_rewards_of_one_sign_leave_coala_pg_with_less_variance(case):
     problem, policy = case.build()

@@ -100,11 +100,15 @@ class Case:
     seed: int = 0
     """Draws the numbers: payoffs, transitions, logits; with one decimal each, but for a GRU's."""
 
+    def exchangeable(self) -> bool:
+        """Whether the learner does not care for the order of the trajectories."""
+        return LEARNERS[self.learner].exchangeable
+
     def count(self) -> int:
         """How many outcomes must be enumerated; at most the count of the exact functions."""
         inner = (self.states * math.prod(self.actions)) ** self.steps
         trajectories = inner**self.episodes
-        if LEARNERS[self.learner].exchangeable:
+        if self.exchangeable():
             return self.population * math.comb(trajectories + self.batch - 1, self.batch)
         return self.population * trajectories**self.batch
 
@@ -148,9 +152,7 @@ class Case:
             num_observations=(self.states,) * players,
         )
 
-    def _co_player(
-        self, game: AbstractEnumerableGame, player: int, generator: np.random.Generator
-    ) -> AbstractPolicy:
+    def _co_player(self, game: AbstractEnumerableGame, player: int, generator: np.random.Generator) -> AbstractPolicy:
         shape = game.num_observations[player], game.num_actions[player]
         if self.learner == "a2c":
             return GRU(*shape, width=2, head_scale=2.0, key=jax.random.key(int(generator.integers(2**31))))

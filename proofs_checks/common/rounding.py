@@ -12,6 +12,10 @@ _OPERATIONS = 100
 """Rounded operations per player and step: logits (a small network's at most), a softmax, and its share of the updates
 of the learners. None is badly conditioned, as logits, rewards and learning rates are of order one."""
 
+_NORMALISED = 1 / EPS**0.5
+"""But for advantages that are normalised: where all are equal they are divided by a deviation of √eps, so that the update
+is known to √eps only."""
+
 
 def rounding(problem: ShapingProblem, outcomes: int, *scales: Any) -> float:
     """A bound on the error of a sum over `outcomes` outcomes of `problem`: (outcomes + operations) · eps · condition.
@@ -24,4 +28,5 @@ def rounding(problem: ShapingProblem, outcomes: int, *scales: Any) -> float:
     - `scales`: Σ p·|x|, or √(Σ p·x²), of every sum that enters the comparison.
     """
     operations = _OPERATIONS * problem.game.num_players * problem.batch * problem.episodes * problem.steps
+    operations += _NORMALISED * any(getattr(learner, "normalise_advantages", False) for learner in problem.learners)
     return (outcomes + operations) * EPS * float(sum(scales))

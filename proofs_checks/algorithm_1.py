@@ -1,0 +1,204 @@
+"""Algorithm 1: the batch λ-returns are the closed forms, and v_t must be read as the next step's value.
+
+**Claim.** At λ = γ = 1 and without values, the coefficients are the sums of Eqs 5, 24, 25 and 26. With V̂, they are Eqs 13–14 for COALA-PG,
+and the same with the other weights for the others.
+
+**Claim.** For every λ, γ and both flags the scan equals the double sum it abbreviates. With ρ_k^b = γ·(1−λ)·v_{k+1}^b, e the
+end of l's inner episode, n = B or 1, and G_l = mean_b Σ_{k≥l} (γλ)^{k−l} (r_k^b + ρ_k^b),
+
+    out_l^b = Σ_{k=l..e} (γλ)^{k−l} (r_k^b/n + ρ_k^b) + (γλ)^{e−l+1} · ( G_{e+1}  or, without averaging,  out_{e+1}^b ).
+
+**Claim.** The paper does not place v_t in time. If it is the value of the NEXT history, 0 after the last step, the algorithm is exact.
+If it is V̂(h_t), as the letter is used in App. A.3, both accumulators start at V̂(h_MT). With λ = 1 every advantage then contains it,
+multiplied by its discount: V̂(h_MT^b) in the last inner episode, its mean over the batch in the earlier ones. It is a function of
+earlier actions, and the estimate is biased.
+
+**Why.** Unrolling a recursion x_l = u_l + c·x_{l+1} gives Σ_{k≥l} c^{k−l} u_k; Algorithm 1 consists of two of them, and one is replaced
+by the other where an inner episode ends. Telescoping the TD errors δ = r + V̂' − V̂ leaves the values of Eqs 13–14.
+
+**Drawn at random.** Rewards and values of any shape, λ and γ, the flags; for the bias, as for Theorem 3.1.
+"""
+
+from typing import Any
+
+import equinox as eqx
+import hypothesis.strategies as st
+import jax.numpy as jnp
+import numpy as np
+from hypothesis import given, note
+
+import coala_eqx as ce
+from coala_eqx.estimators import MFOS, BatchUnaware, CoalaPG, Reinforce
+from coala_eqx.estimators.advantages import batch_advantages, batch_lambda_returns, next_values
+from coala_eqx.estimators.base import AbstractScoreFunctionEstimator
+from coala_eqx.policies import FullHistory
+from proofs_checks.common.cases import COVER, Case, cases, examples
+from proofs_checks.common.critics import WithCritic, exact_critic, own_return, sums_by_history
+from proofs_checks.common.ledger import differs, holds
+from proofs_checks.common.rounding import EPS, rounding
+from proofs_checks.common.trees import distance, norm
+
+CLOSED_FORM = "Algorithm 1: coefficients at λ = γ = 1 are Eqs 5, 13, 14, 24–26"
+DOUBLE_SUM = "Algorithm 1: the scan is the double sum, any λ, γ and flags"
+OFFSET = "Algorithm 1: v_t read as V̂(h_t) adds V̂(h_MT) to every advantage"
+BIASED = "Algorithm 1: bias of that reading with the exact critic, in standard deviations of a sample"
+EXAMPLE = "Algorithm 1: relative bias of that reading with the exact critic, prisoner's dilemma"
+TARGET = "Algorithm 1: E[TD(λ) target − V(h); h] = 0 for the exact V, v_t the next value"
+TARGET_BIASED = "Algorithm 1: the same with v_t = V̂(h_t) (largest error)"
+
+SHAPES = st.tuples(st.integers(1, 4), st.integers(1, 4), st.integers(1, 4))
+UNIT = st.sampled_from([0.0, 0.3, 0.9, 1.0])
+
+
+def check_closed_form(name: str, estimator: AbstractScoreFunctionEstimator, rewards: Any, values: Any) -> None:
+    """The coefficients of the estimator called `name`, by sums in plain loops."""
+    batch, episodes, steps = rewards.shape
+    expected = np.zeros(rewards.shape)
+    for b, m, t in np.ndindex(rewards.shape):
+        own = rewards[:, m, t:].sum(axis=1)
+        future = rewards[:, m + 1 :].sum(axis=(1, 2))
+        start_of_next = values[:, m + 1, 0] if m + 1 < episodes else np.zeros(batch)
+        # A is the advantage of the current inner episode, bootstrapped; F what the later ones bring beyond V̂.
+        advantage, beyond = own + start_of_next - values[:, m, t], future - start_of_next
+        expected[b, m, t] = {
+            "CoalaPG": (advantage[b] + beyond.sum()) / batch,
+            "MFOS": advantage[b] + beyond.mean(),
+            "BatchUnaware": (advantage[b] + beyond[b]) / batch,
+            "Reinforce": (advantage + beyond).mean(),
+        }[name]
+    error = np.abs(np.asarray(estimator.coefficients(rewards, values)) - expected).max()
+    holds(CLOSED_FORM, error, _bound(rewards, values))
+
+
+def check_double_sum(scan: Any, rewards: Any, next_values: Any, discount: float, lambda_: float, **flags: bool) -> None:
+    """`scan`, called as `batch_lambda_returns`, is the double sum over l and k ≥ l, O(L²·B)."""
+    batch, episodes, steps = rewards.shape
+    length, decay = episodes * steps, discount * lambda_
+    r, v = rewards.reshape(batch, -1), discount * (1 - lambda_) * next_values.reshape(batch, -1)
+    norm_ = batch if flags["normalize_current_episode"] else 1
+    expected = np.zeros((batch, length))
+    for l in range(length):  # noqa: E741
+        end = l // steps * steps + steps
+        for k in range(l, length):
+            if k < end or not flags["average_future_episodes"]:
+                expected[:, l] += decay ** (k - l) * (r[:, k] / norm_ + v[:, k])
+            else:
+                expected[:, l] += decay ** (k - l) * (r[:, k] + v[:, k]).mean()
+    result = np.asarray(scan(rewards, next_values, discount=discount, lambda_=lambda_, **flags)).reshape(batch, -1)
+    holds(DOUBLE_SUM, np.abs(result - expected).max(), _bound(rewards, next_values))
+
+
+def _bound(rewards: Any, values: Any) -> float:
+    """Two sums of at most B·M·T terms, some operations on each term; sums of absolute values as condition."""
+    return (2 * rewards.size + 20) * EPS * 2 * (np.abs(rewards).sum() + np.abs(values).sum() + 1)
+
+
+class SameStep(AbstractScoreFunctionEstimator):
+    """COALA-PG by Algorithm 1 with v_t = V̂(h_t), as printed, on the TD errors of App. A.3."""
+
+    def coefficients(self, rewards: Any, values: Any = None) -> Any:
+        right = CoalaPG().coefficients(rewards, values)
+        last = values[:, -1, -1]
+        start = jnp.broadcast_to(last.mean(), (*right.shape[:2],)).at[:, -1].set(last)
+        return right + start[..., None]
+
+
+def _random(seed: int, shape: tuple[int, int, int]) -> tuple[np.ndarray, np.ndarray]:
+    generator = np.random.default_rng(seed)
+    return generator.uniform(-2, 2, shape).round(1), generator.uniform(-2, 2, shape).round(1)
+
+
+@given(shape=SHAPES, seed=st.integers(0, 10_000), critic=st.booleans())
+@examples(ci=30, deep=2000)
+def test_the_coefficients_are_the_closed_forms(shape, seed, critic):
+    rewards, values = _random(seed, shape)
+    for estimator in (CoalaPG(), MFOS(), BatchUnaware(), Reinforce()):
+        check_closed_form(type(estimator).__name__, estimator, rewards, critic * values)
+
+
+@given(
+    shape=SHAPES,
+    seed=st.integers(0, 10_000),
+    discount=UNIT,
+    lambda_=UNIT,
+    average=st.booleans(),
+    normalize=st.booleans(),
+)
+@examples(ci=60, deep=5000)
+def test_the_scan_is_the_double_sum(shape, seed, discount, lambda_, average, normalize):
+    rewards, values = _random(seed, shape)
+    flags = {"average_future_episodes": average, "normalize_current_episode": normalize}
+    check_double_sum(batch_lambda_returns, rewards, values, discount, lambda_, **flags)
+
+
+@given(shape=SHAPES, seed=st.integers(0, 10_000), average=st.booleans(), normalize=st.booleans())
+@examples(ci=20, deep=500)
+def test_the_other_reading_adds_the_last_value(shape, seed, average, normalize):
+    """The printed scan in plain loops, at λ = γ = 1, started at V̂(h_MT) or at 0."""
+    rewards, values = _random(seed, shape)
+    batch, episodes, steps = shape
+    td_errors = np.asarray(rewards + np.roll(values.reshape(batch, -1), -1, axis=1).reshape(shape) - values)
+    td_errors[:, -1, -1] = rewards[:, -1, -1] - values[:, -1, -1]
+
+    def printed(start: np.ndarray) -> np.ndarray:
+        own, average_, out = start, start, np.zeros(shape)
+        for m, t in reversed(list(np.ndindex(episodes, steps))):
+            if average and t == steps - 1:
+                own = average_
+            own = td_errors[:, m, t] / (batch if normalize else 1) + own
+            average_ = np.full(batch, (td_errors[:, m, t] + average_).mean())
+            out[:, m, t] = own
+        return out
+
+    last = values[:, -1, -1]
+    flags = {"average_future_episodes": average, "normalize_current_episode": normalize}
+    right = np.asarray(batch_advantages(rewards, values, **flags))
+    holds(DOUBLE_SUM, np.abs(printed(np.zeros(batch)) - right).max(), _bound(rewards, values))
+    offset = np.broadcast_to(last[:, None, None], shape).copy()
+    if average:
+        offset[:, :-1] = last.mean()
+    holds(OFFSET, np.abs(printed(last) - right - offset).max(), _bound(rewards, values))
+
+
+def _with_exact_critic(case: Case) -> tuple[ce.ShapingProblem, WithCritic]:
+    problem, policy = case.build()
+    table = FullHistory.tabulate(policy, problem.game, case.episodes * case.steps)
+    return problem, exact_critic(problem, table, own_return)
+
+
+@given(case=cases(cover=COVER[2:3], limit=40_000, where=lambda case: case.steps > 1))
+@examples(ci=4, deep=60)
+def test_the_other_reading_is_biased(case):
+    note(case.describe())
+    problem, policy = _with_exact_critic(case)
+    truth = ce.exact.gradient(problem, policy)
+    mean, variance = ce.exact.moments(SameStep(), problem, policy)
+    differs(BIASED, distance(mean, truth) / float(variance) ** 0.5, 1e-5)
+
+
+def test_how_biased_it_is():
+    """The prisoner's dilemma, two trajectories of two episodes of two steps, against SGD."""
+    problem, policy = _with_exact_critic(Case(ego="FullHistory", steps=2))
+    problem = eqx.tree_at(lambda p: p.game.payoffs, problem, ce.games.iterated_prisoners_dilemma().payoffs)
+    table = exact_critic(problem, policy, own_return)
+    truth = ce.exact.gradient(problem, table)
+    differs(EXAMPLE, distance(ce.exact.moments(SameStep(), problem, table).mean, truth) / norm(truth), 0.2)
+
+
+@given(case=cases(cover=COVER[2:4], limit=40_000, where=lambda case: case.episodes * case.steps > 1))
+@examples(ci=4, deep=60)
+def test_the_exact_critic_is_what_the_targets_expect(case):
+    """E[TD(λ) target | h] = V(h) for the exact V; not, if v_t is read as V̂(h_t)."""
+    note(case.describe())
+    problem, policy = _with_exact_critic(case)
+    flags = {"lambda_": 0.5, "average_future_episodes": False, "normalize_current_episode": False}
+    readings = {
+        TARGET: lambda r, v: batch_lambda_returns(r, next_values(v), **flags) - v,
+        TARGET_BIASED: lambda r, v: batch_lambda_returns(r, v, **flags) - v,
+    }
+    errors = {
+        claim: float(jnp.abs(sums_by_history(problem, policy, excess)[0]).max()) for claim, excess in readings.items()
+    }
+    # A target and its value are sums of at most M·T rewards below 2.
+    holds(TARGET, errors[TARGET], rounding(problem, case.count(), 4.0 * case.batch * case.episodes * case.steps))
+    differs(TARGET_BIASED, errors[TARGET_BIASED], 1e-4)

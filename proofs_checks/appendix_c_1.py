@@ -1,0 +1,217 @@
+"""Appendix C.1: neither unconditional defection nor tit-for-tat is an equilibrium of the mixed pool.
+
+**Setting.** The infinitely iterated prisoner's dilemma with payoffs CC (1, 1), CD (−1, 2), DC (2, −1), DD (0, 0), γ = 0.95, normalised
+returns, and memory-one policies given by five probabilities of cooperation φ: at the start and after CC, CD, DC, DD, own
+action first. A naive learner climbs its own return in five logits, ψ_{m+1} = ψ_m + η·∂J^{-i}(φ, ψ_m)/∂ψ, from ψ_0 ~ N(0, 1), with η = 5
+for M = 20 steps. The shaping objective is Eq. 17, with both ends as printed: Σ_{m=0..M} J^i(φ, ψ_m), differentiated through the
+learner's trajectory. The gradient of the mixed pool is p_naive times its mean, plus 1 − p_naive times the partial
+gradient ∂J^i/∂φ^i against an equal policy. In a corner of the cube an entry counts only if it points into the cube.
+
+**Claim.** In unconditional defection, φ = 0, all that is left of the gradient is the entry DC, and it is positive, for every
+p_naive in (0, 1]: to cooperate after having exploited pays.
+
+**Why.** The ego agent that never cooperates never sees CC or CD. J^i and J^{-i} are then constant in these two entries, for every ψ;
+so are all ψ_m: both entries are exactly 0, for every learner. To cooperate at the start or after DD costs 1 at once, and
+teaches the learner that defection is answered by cooperation; both entries are negative, though in the mean only. To
+cooperate after DC costs as much, but teaches it that cooperation is. Against defection, the partial gradient is
+(−(1 − γ), 0, 0, 0, −γ), as only the start and DD are seen, with weights 1 − γ and γ, and nothing that the ego agent does
+is answered: nothing opposes the entry DC.
+
+**Conditions.** The sign of DC is that of a sum of immediate costs and later gains. The table has the mean and its standard error
+over 65536 learners. On the unnormalised return, η acts like η/(1 − γ) = 20η: rates 4, 20 and 100 are its η = 0.2, 1 and 5.
+
+    rate    M = 1            2                3                5                20
+    0.2     −1.114 ± 0.003   −1.617 ± 0.005   −2.086 ± 0.006   −2.918 ± 0.009   −5.087 ± 0.027
+    1       −0.973 ± 0.003   −1.204 ± 0.004   −1.281 ± 0.005   −1.042 ± 0.008   +7.337 ± 0.021
+    4       −0.505 ± 0.003   −0.060 ± 0.004   +0.543 ± 0.004   +1.815 ± 0.006   +6.227 ± 0.015
+    5       −0.381 ± 0.003   +0.165 ± 0.003   +0.806 ± 0.004   +2.003 ± 0.005   +5.360 ± 0.014
+    20      +0.032 ± 0.002   +0.447 ± 0.002   +0.688 ± 0.003   +0.943 ± 0.003   +1.576 ± 0.004
+    100     −0.415 ± 0.002   −0.368 ± 0.002   −0.340 ± 0.002   −0.308 ± 0.002   −0.234 ± 0.002
+
+A learner too slow for its few steps does not repay (of rate 0.2, it does after 50: +5.43 ± 0.06); nor does one so fast that
+its first step saturates its policy. The entry of the start changes its sign, too: for rate 5 it is −0.042 ± 0.002 after 20
+steps and +0.038 ± 0.004 after 50. (Without the term m = 0, it is +0.008 ± 0.002 after 20 already.)
+
+**Claim.** In tit-for-tat, φ = (1, 1, 0, 1, 0), the entry DC is negative, hence points into the cube, for every p_naive in (0, 1].
+
+**Why.** Two of them cooperate for ever, so that the partial gradient knows only the start and CC: a single defection makes
+them alternate, and turns 1/(1 − γ) into (2 − γ)/(1 − γ²), a loss of (2γ − 1)/(1 − γ²); weighted with 1 − γ at the start and γ after CC.
+Both entries are positive, hence point out of the cube, for γ > 1/2. The shaping gradient of DC is measured: −4.31 ± 0.01.
+Of the others, CD (−4.63 ± 0.01) and DD (−2.96 ± 0.01) point out of the cube. Start (−0.75) and CC (−2.56 ± 0.02) point into it, and the
+partial gradient, 0.46 and 8.77, outweighs them for p_naive up to 0.38 and 0.77.
+
+**Drawn at random.** The learners, always the same ones.
+"""
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import hypothesis.strategies as st
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given
+
+import coala_eqx as ce
+from coala_eqx.returns import memory_one_returns
+from proofs_checks.common.cases import deep, examples
+from proofs_checks.common.ledger import differs, holds
+from proofs_checks.equation_16 import Returns, rounding
+
+UNSEEN = "App. C.1: all-D, entries CC and CD of the shaping gradient, largest of any learner"
+BLOCKED = "App. C.1: all-D, entries start and DD negative (standard errors)"
+IN_THE_MEAN_ONLY = "App. C.1: all-D, entries start and DD positive for some learners (least share of learners)"
+PUSHED = "App. C.1: all-D, entry DC positive (standard errors)"
+DEFECTION = "App. C.1: all-D, projected gradient of the mixed pool but for DC, any p_naive"
+SIGNS = "App. C.1: all-D, sign of DC for rates 0.2 to 100 and 1 to 20 naive steps (standard errors)"
+LONG = "App. C.1: all-D, entry start positive after 50 naive steps (standard errors)"
+PARTIAL = "App. C.1: partial gradients of all-D and tit-for-tat as derived (times 1 − γ)"
+PARTIAL_UNSEEN = "App. C.1: entry DC of the partial gradients of all-D and tit-for-tat"
+TIT_FOR_TAT = "App. C.1: tit-for-tat, entry DC of the shaping gradient negative (standard errors)"
+OTHERS = "App. C.1: tit-for-tat, entries start, CC, CD and DD negative (standard errors)"
+LEFT = "App. C.1: tit-for-tat, share of DC in the projected gradient of the mixed pool, p_naive ≤ 0.38"
+
+DISCOUNT, RATE, STEPS = 0.95, 5.0, 20
+PAYOFFS = np.asarray(ce.games.iterated_prisoners_dilemma().payoffs)
+ALL_D, TFT = np.zeros(5), np.array([1.0, 1.0, 0.0, 1.0, 0.0])
+START, CC, CD, DC, DD = range(5)
+
+SIGN_OF_DC = {
+    0.2: (-1, -1, -1, -1, -1),
+    1.0: (-1, -1, -1, -1, 1),
+    4.0: (-1, -1, 1, 1, 1),
+    5.0: (-1, 1, 1, 1, 1),
+    20.0: (1, 1, 1, 1, 1),
+    100.0: (-1, -1, -1, -1, -1),
+}
+"""By rate, after 1, 2, 3, 5 and 20 naive steps."""
+
+Learning = Callable[..., Any]
+"""(φ, ψ_0, rate, discount, steps) → ψ_0, …, ψ_steps, as `naive_path`."""
+
+
+def table(cooperate: Any) -> Any:
+    """Probabilities of both actions."""
+    return jnp.stack([cooperate, 1 - cooperate], axis=-1)
+
+
+def both_returns(ego: Any, logits: Any, discount: Any) -> Any:
+    """J^i and J^{-i} of the ego agent's probabilities and the learner's logits."""
+    learner = jnp.stack([jax.nn.sigmoid(logits), jax.nn.sigmoid(-logits)], axis=-1)
+    return memory_one_returns(table(ego), learner, PAYOFFS, discount)
+
+
+def naive_path(ego: Any, logits: Any, rate: Any, discount: Any, steps: int, climbed: int = 1) -> Any:
+    """ψ_0, …, ψ_steps `[1 + steps, 5]`, along the gradient of J^{-i} (or of another return that is `climbed`)."""
+
+    def step(logits, _):
+        gradient = jax.grad(lambda logits: both_returns(ego, logits, discount)[climbed])(logits)
+        return logits + rate * gradient, logits
+
+    last, path = jax.lax.scan(step, logits, length=steps)
+    return jnp.concatenate([path, last[None]])
+
+
+@functools.partial(jax.jit, static_argnums=(0, 5))
+def _gradients(learning: Learning, ego: Any, learners: Any, rate: Any, discount: Any, steps: int) -> Any:
+    """∂J^i(φ, ψ_m)/∂φ `[learners, 1 + steps, 5]`; in forward mode, as φ is small. Here the discount is traced."""
+
+    def along(ego, logits):
+        path = learning(ego, logits, rate, discount, steps)
+        return jax.vmap(lambda logits: both_returns(ego, logits, discount)[0])(path)
+
+    return jax.lax.map(lambda logits: jax.jacfwd(along)(ego, logits), learners, batch_size=2048)
+
+
+def shaping_gradients(
+    learning: Learning, ego: np.ndarray, rate: float = RATE, steps: int = STEPS, learners: int | None = None
+) -> np.ndarray:
+    """`[learners, 1 + steps, 5]`: the gradient of the shaping objective for every learner and M = 0, …, steps."""
+    count = learners or (65536 if deep() else 16384)
+    starts = np.random.default_rng(0).normal(size=(count, 5))
+    return np.asarray(_gradients(learning, ego, starts, rate, DISCOUNT, steps)).cumsum(axis=1)
+
+
+def partial_gradient(returns: Returns, policy: np.ndarray, discount: float = DISCOUNT) -> np.ndarray:
+    """∂J^i/∂φ^i against the same policy."""
+    return np.asarray(jax.grad(lambda own: returns(table(own), table(policy), PAYOFFS, discount)[0])(policy))
+
+
+def in_standard_errors(samples: np.ndarray) -> np.ndarray:
+    """The mean over the first axis, in units of its standard error; 0 where all samples are 0."""
+    error = samples.std(axis=0) / len(samples) ** 0.5
+    return samples.mean(axis=0) / np.where(error > 0, error, 1.0)
+
+
+def project(corner: np.ndarray, gradient: np.ndarray) -> np.ndarray:
+    """What is left of a gradient in a corner of the cube: entries that point into it."""
+    return np.where(corner == 0, np.maximum(gradient, 0), np.minimum(gradient, 0))
+
+
+def check_defection(learning: Learning, learners: int | None = None) -> None:
+    """In all-D the projected gradient of the mixed pool is positive in DC, and zero elsewhere."""
+    gradients = shaping_gradients(learning, ALL_D, learners=learners)[:, -1]
+    sure = in_standard_errors(gradients)
+    holds(UNSEEN, np.abs(gradients[:, [CC, CD]]).max(), 0.0)
+    differs(PUSHED, sure[DC], 10.0)
+    differs(BLOCKED, -sure[[START, DD]].max(), 3.0 if learners else 10.0)
+    differs(IN_THE_MEAN_ONLY, (gradients[:, [START, DD]] > 0).mean(axis=0).min(), 1e-3)
+    partial = partial_gradient(memory_one_returns, ALL_D)
+    for p_naive in (0.01, 0.25, 1.0):
+        left = project(ALL_D, p_naive * gradients.mean(axis=0) + (1 - p_naive) * partial)
+        holds(DEFECTION, np.abs(np.delete(left, DC)).max(), 0.0)
+
+
+def check_tit_for_tat(learning: Learning) -> None:
+    """In tit-for-tat the projected gradient of the mixed pool is negative in DC, and is that alone for small p_naive."""
+    gradients = shaping_gradients(learning, TFT)[:, -1]
+    sure = in_standard_errors(gradients)
+    differs(TIT_FOR_TAT, -sure[DC], 10.0)
+    differs(OTHERS, -sure.max(), 10.0)
+    partial = partial_gradient(memory_one_returns, TFT)
+    for p_naive in (0.01, 0.25, 0.38):
+        left = project(TFT, p_naive * gradients.mean(axis=0) + (1 - p_naive) * partial)
+        differs(LEFT, -left[DC] / np.abs(left).sum(), 1.0)
+
+
+def check_partial(returns: Returns, discount: float) -> None:
+    """∂J^i/∂φ^i is as derived; DC, which is never seen, exactly 0.
+
+    A derivative adds up what a deviation changes in all later steps: another factor 1/(1 − γ) in the error.
+    """
+    loss = (2 * discount - 1) / (1 - discount**2)
+    for policy, seen in (
+        (ALL_D, {START: discount - 1, DD: -discount}),
+        (TFT, {START: (1 - discount) * loss, CC: discount * loss}),
+    ):
+        gradient = partial_gradient(returns, policy, discount)
+        expected = np.array([seen.get(entry, 0.0) for entry in range(5)])
+        holds(PARTIAL, (1 - discount) * np.abs(gradient - expected).max(), 2 * rounding(4, discount))
+        holds(PARTIAL_UNSEEN, abs(gradient[DC]), 0.0)
+
+
+def test_defection_is_left_by_cooperating_after_exploitation():
+    check_defection(naive_path)
+
+
+@pytest.mark.parametrize("rate", SIGN_OF_DC)
+def test_the_sign_of_dc_depends_on_rate_and_steps(rate):
+    gradients = shaping_gradients(naive_path, ALL_D, rate)[:, [1, 2, 3, 5, 20]]
+    differs(SIGNS, (in_standard_errors(gradients)[:, DC] * SIGN_OF_DC[rate]).min(), 5.0)
+
+
+def test_the_start_is_not_blocked_for_ever():
+    gradients = shaping_gradients(naive_path, ALL_D, steps=50)
+    differs(LONG, in_standard_errors(gradients)[50, START], 4.0)
+
+
+def test_tit_for_tat_is_left():
+    check_tit_for_tat(naive_path)
+
+
+@given(discount=st.floats(0, 0.99))
+@examples(ci=20, deep=200)
+def test_partial_gradients(discount):
+    check_partial(memory_one_returns, discount)

@@ -1,0 +1,74 @@
+"""Equations 6 and 25: the bias of the batch-unaware estimator is minus the cross-trajectory terms.
+
+**Claim.** With C_l^b = (1/B) Σ_{k≥l} r_k^b and φ_{m,b} a copy of φ for each inner episode and trajectory,
+
+    E[ĝ_unaware] − ∇J̄ = − (1/B) Σ_{m'<m} Σ_{b≠b'} ∂E[R_m^{b'}]/∂φ_{m',b}.
+
+It is zero for B = 1, and for any B if no co-player learns.
+
+**Why.** ∇J̄ is the sum of all derivatives of (1/B) Σ R_m^b in the copies. Those of R_m^b in the copies of its own trajectory are
+what the estimator estimates. One trajectory acts on another only through a co-player's update, hence on later inner
+episodes only, and not at all if nothing is learned.
+
+**How it is checked.** The right-hand side contains no score: the enumerated return is differentiated in the copies.
+
+**Drawn at random.** As for Theorem 3.1, with learners that do not care for the order of the trajectories.
+"""
+
+import dataclasses
+
+from hypothesis import given, note
+
+import coala_eqx as ce
+from coala_eqx.estimators import AbstractEstimator, BatchUnaware
+from proofs_checks.common.cases import COVER, Case, cases, examples
+from proofs_checks.common.influence import measure_influence, steps_of, weigh
+from proofs_checks.common.ledger import differs, holds
+from proofs_checks.common.rounding import rounding
+from proofs_checks.common.trees import distance, norm, subtract
+from proofs_checks.common.unbiased import check_unbiased
+
+IDENTITY = "Eqs 6, 25: bias of batch-unaware = − cross-trajectory terms (relative)"
+BIASED = "Eqs 6, 25: relative bias of batch-unaware, B > 1, against a learner"
+ALONE = "Eqs 6, 25: batch-unaware is unbiased for B = 1 (relative)"
+STATIC = "Eqs 6, 25: batch-unaware is unbiased against co-players that do not learn (relative)"
+
+
+def check_identity(estimator: AbstractEstimator, case: Case) -> float:
+    """The bias is minus the cross-trajectory terms; **returns** it, relative to ∇J̄."""
+    problem, policy = case.build()
+    truth = ce.exact.gradient(problem, policy)
+    mean, variance = ce.exact.moments(estimator, problem, policy)
+    influence, steps = measure_influence(problem, policy), steps_of(problem)
+    cross = weigh(influence, case.batch, 0 * steps.future, steps.future / case.batch)
+    missing = subtract(truth, mean)
+    size = float(variance + norm(mean) ** 2) ** 0.5 or 1.0
+    holds(IDENTITY, distance(missing, cross) / size, rounding(problem, case.count() * case.batch, 3.0))
+    return norm(missing) / (norm(truth) or 1.0)
+
+
+@given(case=cases(cover=COVER[2:-1:4], limit=300_000, where=Case.exchangeable))
+@examples(ci=6, deep=250)
+def test_the_bias_is_what_crosses_trajectories(case):
+    note(case.describe())
+    check_identity(BatchUnaware(), case)
+
+
+def test_it_is_biased_against_a_learner():
+    differs(BIASED, check_identity(BatchUnaware(), Case(ego="FullHistory", steps=2, seed=1)), 1e-3)
+
+
+@given(case=cases(cover=(Case(ego="FullHistory", batch=1, steps=2), Case(ego="FullHistory", batch=1, learner="adam"))))
+@examples(ci=6, deep=100)
+def test_it_is_unbiased_for_a_batch_of_one(case):
+    case = dataclasses.replace(case, batch=1)
+    note(case.describe())
+    check_unbiased(ALONE, BatchUnaware(), *case.build(), "shaping_return")
+
+
+@given(case=cases(cover=COVER[-2:-1]))
+@examples(ci=4, deep=100)
+def test_it_is_unbiased_against_who_does_not_learn(case):
+    case = dataclasses.replace(case, learner="static")
+    note(case.describe())
+    check_unbiased(STATIC, BatchUnaware(), *case.build(), "shaping_return")

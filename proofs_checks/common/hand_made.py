@@ -1,0 +1,59 @@
+"""Worlds that the package cannot express, because they break what its theorem rests on: enumerated by hand.
+
+Everything in such a world follows from the ego agent's actions `[batch, episodes, steps]`, two at each step. A world is
+what is observed, what is earned, and how likely actions are, as functions of all actions; it is up to the world that
+nothing depends on later actions.
+"""
+
+import itertools
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from coala_eqx.estimators.base import AbstractScoreFunctionEstimator
+
+
+class World(NamedTuple):
+    """Functions of the actions, `[batch, episodes, steps]` each."""
+
+    batch: int
+    episodes: int
+    steps: int
+    log_probs: Callable[[Any, jax.Array], jax.Array]
+    """(parameters, actions) → log π(action | what was seen before)."""
+
+    rewards: Callable[[jax.Array], jax.Array]
+    values: Callable[[jax.Array], jax.Array]
+    """The critic's V̂ of what was seen."""
+
+
+def exact_gradient(world: World, parameters: Any) -> np.ndarray:
+    """∇J̄: the enumerated return, differentiated."""
+
+    def objective(parameters: Any) -> jax.Array:
+        def one(actions: jax.Array) -> jax.Array:
+            probability = jnp.exp(world.log_probs(parameters, actions).sum())
+            return probability * world.rewards(actions).sum() / world.batch
+
+        return jax.vmap(one)(_all_actions(world)).sum()
+
+    return np.asarray(jax.grad(objective)(parameters))
+
+
+def mean_estimate(estimator: AbstractScoreFunctionEstimator, world: World, parameters: Any) -> np.ndarray:
+    """E[ Σ_b Σ_l ∇ log π(a_l^b) · C_l^b ] with the estimator's own coefficients C."""
+
+    def one(actions: jax.Array) -> jax.Array:
+        coefficients = estimator.coefficients(world.rewards(actions), world.values(actions))
+        score = jax.grad(lambda p: jnp.sum(world.log_probs(p, actions) * coefficients))(parameters)
+        return jnp.exp(world.log_probs(parameters, actions).sum()) * score
+
+    return np.asarray(jax.vmap(one)(_all_actions(world)).sum(axis=0))
+
+
+def _all_actions(world: World) -> jax.Array:
+    shape = (world.batch, world.episodes, world.steps)
+    return jnp.asarray(list(itertools.product((0, 1), repeat=int(np.prod(shape))))).reshape(-1, *shape)

@@ -1,0 +1,135 @@
+"""Discounts below 1: how γ and λ_gae take the learning-aware signal away, exactly.
+
+**Claim.** Without a critic and with d = γ·λ_gae, COALA-PG's coefficient weighs the reward of step k by d^{k−l}: so the future term at l is
+multiplied by d^{T·m_l − l + 1}, and later rewards further by their distance. Hence
+
+    E[ĝ] = (1/B) Σ_{l≤k} d^{k−l} Σ_{b,b'} ∂E[r_k^{b'}]/∂φ_{l,b},
+
+which is ∇J̄ only for d = 1. Over T = 100 steps, d = 0.912 leaves 1e-4 of the signal through the co-player's learning.
+
+**Claim.** With γ = 1, λ_gae = λ < 1 and even the EXACT batch-unaware critic, V(h) = E[own + fut | h], COALA-PG is biased:
+
+    E[ĝ] = E[ĝ_unaware] + (1/B) Σ_{m_k>m_l} λ^{k−l} Σ_{b≠b'} ∂E[δ_k^{b'}]/∂φ_{l,b},    δ_k = r_k + V(h_{k+1}) − V(h_k),
+
+so that λ → 0 gives exactly batch-unaware's expectation.
+
+**Why.** In the own trajectory, E[δ_k | h_k] = 0 for the exact critic, so that later TD errors add nothing and λ is harmless there, as is
+usual. In another trajectory, h_k^{b'} does not contain a_l^b; E[δ_k^{b'} | a_l^b] is what the critic does not expect the co-player to have
+learned. These terms telescope to the shaping signal for λ = 1 only.
+
+**Drawn at random.** As for Theorem 3.1, with learners that do not care for the order of the trajectories, and discounts.
+"""
+
+import equinox as eqx
+import hypothesis.strategies as st
+import numpy as np
+import pytest
+from hypothesis import given, note
+
+import coala_eqx as ce
+from coala_eqx.estimators import BatchUnaware, CoalaPG
+from coala_eqx.estimators.advantages import td_errors
+from coala_eqx.estimators.base import AbstractScoreFunctionEstimator
+from coala_eqx.policies import FullHistory
+from proofs_checks.common.cases import COVER, Case, cases, examples
+from proofs_checks.common.critics import exact_critic, own_return
+from proofs_checks.common.influence import measure_influence, steps_of, weigh
+from proofs_checks.common.ledger import differs, holds
+from proofs_checks.common.rounding import rounding
+from proofs_checks.common.trees import distance, norm
+
+DISCOUNTED = "Discounting: E[COALA-PG] at d = γ·λ < 1, in closed form (relative)"
+LAMBDA = "Discounting: E[COALA-PG] at λ < 1 with the exact critic, in closed form (relative)"
+LIMIT = "Discounting: at λ = 0 it is batch-unaware's expectation (relative)"
+BIASED = "Discounting: relative bias, prisoner's dilemma"
+
+DISCOUNTS = (0.0, 0.5, 0.9, 0.99)
+
+
+def dilemma() -> tuple[ce.ShapingProblem, FullHistory]:
+    """The paper's prisoner's dilemma with B, M, T = 2, 2, 2 and a remembering ego, against SGD."""
+    problem, policy = Case(ego="FullHistory", steps=2).build()
+    payoffs = ce.games.iterated_prisoners_dilemma().payoffs
+    return eqx.tree_at(lambda p: p.game.payoffs, problem, payoffs), policy
+
+
+def check_discounted(estimator: AbstractScoreFunctionEstimator, decay: float, case: Case) -> None:
+    """Without a critic: every pair of steps is weighed by decay^distance."""
+    problem, policy = case.build()
+    mean, variance = ce.exact.moments(estimator, problem, policy)
+    steps = steps_of(problem)
+    weights = float(decay) ** np.maximum(steps.distance, 0) / case.batch
+    influence = measure_influence(problem, policy, _rewards_only)
+    predicted = weigh(influence, case.batch, weights * (steps.current | steps.future), weights * steps.future)
+    size = float(variance + norm(mean) ** 2) ** 0.5 or 1.0
+    holds(DISCOUNTED, distance(mean, predicted) / size, rounding(problem, case.count() * case.batch, 3.0))
+
+
+def check_lambda(estimator: AbstractScoreFunctionEstimator, decay: float, case: Case) -> None:
+    """With the exact critic: batch-unaware, plus TD errors of other trajectories weighed by decay^distance."""
+    problem, policy = case.build()
+    policy = exact_critic(problem, FullHistory.tabulate(policy, problem.game, case.episodes * case.steps), own_return)
+    mean, variance = ce.exact.moments(estimator, problem, policy)
+    unaware = ce.exact.moments(BatchUnaware(), problem, policy).mean
+    steps = steps_of(problem)
+    weights = float(decay) ** np.maximum(steps.distance, 0) * steps.future / case.batch
+    cross = weigh(measure_influence(problem, policy, td_errors), case.batch, 0 * weights, weights)
+    size = float(variance + norm(mean) ** 2) ** 0.5 or 1.0
+    claim = LIMIT if decay == 0 else LAMBDA
+    predicted = unaware if decay == 0 else _add(unaware, cross)
+    holds(claim, distance(mean, predicted) / size, rounding(problem, case.count() * case.batch, 4.0))
+
+
+def _rewards_only(rewards, values):
+    del values
+    return rewards
+
+
+def _add(one, other):
+    return eqx.apply_updates(one, other)
+
+
+@given(case=cases(cover=COVER[3:4], limit=100_000, where=Case.exchangeable), decay=st.sampled_from(DISCOUNTS))
+@examples(ci=4, deep=150)
+def test_without_a_critic(case, decay):
+    note(case.describe())
+    check_discounted(CoalaPG(discount=decay), decay, case)
+    check_discounted(CoalaPG(gae_lambda=decay), decay, case)
+
+
+@given(case=cases(cover=COVER[2:3], limit=100_000, where=Case.exchangeable), decay=st.sampled_from(DISCOUNTS))
+@examples(ci=4, deep=150)
+def test_with_the_exact_critic(case, decay):
+    note(case.describe())
+    check_lambda(CoalaPG(gae_lambda=decay), decay, case)
+
+
+@pytest.mark.parametrize("critic", [False, True])
+def test_the_curve_of_the_bias(critic):
+    """On the prisoner's dilemma, two trajectories of two episodes of two steps, the bias shrinks as d grows:
+
+    | d = λ_gae | 0 | 0.5 | 0.9 | 0.99 |
+    | --- | --- | --- | --- | --- |
+    | relative bias, no critic | 0.253 | 0.194 | 0.057 | 0.0062 |
+    | relative bias, exact critic | 0.117 | 0.067 | 0.016 | 0.0016 |
+    """
+    problem, policy = dilemma()
+    if critic:
+        policy = exact_critic(problem, policy, own_return)
+    truth = ce.exact.gradient(problem, policy)
+    biases = []
+    for decay in DISCOUNTS:
+        mean = ce.exact.moments(CoalaPG(gae_lambda=decay), problem, policy).mean
+        biases.append(distance(mean, truth) / norm(truth))
+    for more, less in zip(biases, biases[1:], strict=False):
+        differs(BIASED, more - less, 1e-4)
+    differs(BIASED, biases[-1], 1e-4)
+
+
+def test_the_signal_over_a_hundred_steps():
+    """One reward in the second inner episode: what remains of its weight at the first step of the first, T = 100."""
+    rewards = np.zeros((1, 2, 100))
+    rewards[0, 1, 0] = 1.0
+    weight = float(CoalaPG(discount=0.912).coefficients(rewards)[0, 0, 0])
+    holds("Discounting: d = 0.912 over T = 100 steps leaves 1e-4 (weight)", abs(weight - 0.912**100), 1e-16)
+    assert round(weight, 5) == 0.0001

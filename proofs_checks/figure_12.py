@@ -1,0 +1,250 @@
+"""Figure 12: how the future part of the gradient compares with the current part as the batch grows, exactly.
+
+Split ∇J̄ into what an action does to its own inner episode (current), to the later inner episodes of its own trajectory
+(D), and to those of the other trajectories (X). All three are derivatives in copies of φ, as in `m_fos_bias.py`.
+
+**Claims.**
+
+1. The ratio future/current, ‖D + X‖/‖current‖ for COALA-PG, is divided by B for M-FOS, in every game.
+2. X, hence COALA-PG's ratio, tends to a constant as B grows where the learner's EXPECTED update depends to first order on what the
+   ego agent does. It falls as 1/B where it does not: for example in the prisoner's dilemma with T = 1 and R + P = T + S
+   (temptation), the paper's own payoffs, in which the co-player gains the same by defecting whatever the ego agent does.
+3. Batch-unaware keeps D alone. For an ego agent without memory across inner episodes, ‖D‖/‖current‖ falls as 1/B, or as
+   1/B² in games as under 2. With such a memory it tends to a constant; what vanishes is the part of D that passes through the learner. (App. H.1 and Fig. 12 need
+   this condition for their statement on batch-unaware.)
+
+**Why.** The learner averages over the batch, so that one action changes its expected update by c/B, and X sums over B − 1
+other trajectories: X → c·∂J/∂ψ. If c = 0, what is left comes from the second moment of the update, on which one action has an influence of order 1/B². D has
+one trajectory only. A memory passes from the action to the later inner episodes past the learner, which does not depend on B.
+For M-FOS the current part has the weight B/B instead of 1/B.
+
+**By how much.** future/current for one random policy (seed 0), by B. M-FOS's is COALA-PG's divided by B.
+
+| | 1 | 2 | 4 | 8 | 16 | 32 | 64 | 128 |
+| --- | --- | --- | --- | --- | --- | --- | --- | --- |
+| stag hunt, COALA-PG | 0.679 | 0.716 | 0.738 | 0.750 | 0.756 | 0.759 | 0.761 | 0.762 |
+| stag hunt, M-FOS | 0.679 | 0.358 | 0.184 | 0.094 | 0.047 | 0.024 | 0.012 | 0.006 |
+| stag hunt, batch-unaware, no memory | 0.679 | 0.358 | 0.184 | 0.094 | 0.047 | 0.024 | 0.012 | 0.006 |
+| stag hunt, batch-unaware, memory | 0.464 | 0.210 | 0.073 | 0.001 | 0.036 | 0.055 | 0.064 | 0.069 |
+| dilemma, COALA-PG | 0.082 | 0.044 | 0.026 | 0.015 | 0.008 | 0.004 | 0.002 | 0.001 |
+
+**How it is checked.** For T = 1, M = 2 and SGD, only the numbers of each joint action matter to the learner, so that sums over
+C(B + 2, 3) counts give exact derivatives up to B = 128. For small B they are held against the enumeration of everything.
+
+**Drawn at random.** For claim 1 as for Theorem 3.1; for the others fixed games with random policies.
+"""
+
+import math
+from typing import NamedTuple
+
+import equinox as eqx
+import hypothesis.strategies as st
+import jax
+import jax.numpy as jnp
+import numpy as np
+from hypothesis import given, note
+
+import coala_eqx as ce
+from coala_eqx.estimators import MFOS, CoalaPG
+from coala_eqx.estimators.base import AbstractScoreFunctionEstimator
+from coala_eqx.policies import FullHistory, MemoryOne
+from proofs_checks.common.cases import COVER, LEARNERS, Case, cases, examples
+from proofs_checks.common.influence import measure_influence, steps_of, weigh
+from proofs_checks.common.ledger import differs, holds
+from proofs_checks.common.rounding import EPS, rounding
+from proofs_checks.common.trees import norm, vector
+
+RATIO = "Fig. 12: E[ĝ] = current part · weight + future part, weight 1 (COALA-PG) or B (M-FOS) (relative)"
+COUNTS = "Fig. 12: sums over counts against the full enumeration, B ≤ 3"
+LIMIT = "Fig. 12: X = ∂J/∂ψ · ∂E[update]/∂φ + x/B + O(1/B²), in stag hunt: B² · remainder, B = 128"
+RATIO_STAYS = "Fig. 12: COALA-PG's ratio in the table, stag hunt, B = 128"
+FALLS = "Fig. 12: X = x/B + O(1/B²) for R + P = T + S, T = 1: B² · remainder, B = 128"
+FALLS_TO = "Fig. 12: the limit of X is 0 there"
+MEMORY = "Fig. 12: D = (its part through memory) + d/B + O(1/B²): B² · remainder, B = 128"
+NO_MEMORY = "Fig. 12: D = d/B + O(1/B²) without memory: B² · remainder, B = 128"
+NO_FIRST_ORDER = "Fig. 12: D = O(1/B²) without memory for R + P = T + S, T = 1: B² · D, B = 128"
+
+_ORDER_ONE = 2.0
+"""Remainders are in units of the derivative of a probability; rewards, rate and logits are of order one, and so are they."""
+
+_RATE = 1.0
+_DILEMMA = ce.games.iterated_prisoners_dilemma()
+_STAG_HUNT = ce.games.stag_hunt()
+
+
+class Parts(NamedTuple):
+    """Derivatives in the first episode's logits of one trajectory, `[2]`, times B as they enter ∇J̄ (with its 1/B)."""
+
+    current: np.ndarray
+    own: np.ndarray
+    """D"""
+    cross: np.ndarray
+    """X"""
+
+
+def check_weights(estimator: AbstractScoreFunctionEstimator, case: Case) -> None:
+    """E[ĝ] = w·current + D + X with w = 1 for COALA-PG, and w = B for M-FOS."""
+    problem, policy = case.build()
+    mean, variance = ce.exact.moments(estimator, problem, policy)
+    influence, steps, batch = measure_influence(problem, policy), steps_of(problem), case.batch
+    current = weigh(influence, batch, steps.current / batch, 0 * steps.current)
+    future = weigh(influence, batch, steps.future / batch, steps.future / batch)
+    weight = batch if isinstance(estimator, MFOS) else 1
+    error = np.linalg.norm(vector(mean) - weight * vector(current) - vector(future))
+    size = float(variance + norm(mean) ** 2) ** 0.5 or 1.0
+    holds(RATIO, error / size, rounding(problem, case.count() * batch, 3.0))
+
+
+def parts(game: ce.games.MatrixGame, first: jax.Array, second: jax.Array, other: jax.Array, batch: int) -> Parts:
+    """The three parts for T = 1, M = 2 against SGD, from sums over how often each joint action occurs.
+
+    **Arguments:**
+
+    - `first` `[2]`: the ego agent's logits in the first inner episode.
+    - `second` `[2, 2]`: in the second, by its own action in the first.
+    - `other` `[2]`: the co-player's logits.
+    """
+    counts = np.array([(a, b, c, batch - 1 - a - b - c) for a, b, c in _triples(batch - 1)], dtype=float)
+    log_factorials = np.array([math.lgamma(n + 1) for n in range(batch + 1)])
+    orders = log_factorials[batch - 1] - log_factorials[counts.astype(int)].sum(axis=1)
+    return Parts(*(np.asarray(part) for part in _parts(game.payoffs, first, second, other, counts, orders)))
+
+
+def _triples(total: int) -> np.ndarray:
+    grid = np.indices((total + 1,) * 3).reshape(3, -1).T
+    return grid[grid.sum(axis=1) <= total]
+
+
+@jax.jit
+def _parts(
+    payoffs: jax.Array, first: jax.Array, second: jax.Array, other: jax.Array, counts: jax.Array, orders: jax.Array
+) -> tuple[jax.Array, ...]:
+    joint = jnp.array([(0, 0), (0, 1), (1, 0), (1, 1)])
+    everyone = jnp.log(jnp.outer(jax.nn.softmax(first), jax.nn.softmax(other))).ravel()
+    weights = jnp.exp(orders + counts @ everyone)
+    batch = counts.sum(axis=1) + 1
+
+    def second_return(counts: jax.Array, batch: jax.Array) -> jax.Array:
+        """`[2]`: the expected second reward, by own first action, after the co-player's update."""
+        scores = jnp.eye(2)[joint[:, 1]] - jax.nn.softmax(other)
+        learned = other + _RATE * (counts * payoffs[1].ravel()) @ scores / batch
+        return jax.nn.softmax(second) @ payoffs[0] @ jax.nn.softmax(learned)
+
+    with_one = jax.vmap(lambda c, n: jax.vmap(lambda k: second_return(c + jnp.eye(4)[k], n))(jnp.arange(4)))(
+        counts, batch
+    )
+    chosen = with_one[:, jnp.arange(4), joint[:, 0]]
+    shares = counts / jnp.maximum(batch[:, None] - 1, 1)
+    of_others = jnp.einsum("nj,nkj->nk", shares, with_one[..., joint[:, 0]])
+
+    def mine(copy: jax.Array) -> jax.Array:
+        return jnp.outer(jax.nn.softmax(copy), jax.nn.softmax(other)).ravel()
+
+    current = jax.grad(lambda copy: mine(copy) @ payoffs[0].ravel())(first)
+    own = jax.grad(lambda copy: weights @ chosen @ mine(copy))(first)
+    cross = jax.grad(lambda copy: weights @ of_others @ mine(copy))(first)
+    return current, own, (batch[0] - 1) * cross
+
+
+def _random_logits(seed: int) -> tuple[jax.Array, jax.Array, jax.Array]:
+    generator = np.random.default_rng(seed)
+    first, second, other = generator.uniform(-1, 1, 2), generator.uniform(-1, 1, (2, 2)), generator.uniform(-1, 1, 2)
+    return jnp.asarray(first.round(1)), jnp.asarray(second.round(1)), jnp.asarray(other.round(1))
+
+
+@given(case=cases(cover=COVER[4:5], limit=100_000, where=Case.exchangeable))
+@examples(ci=3, deep=100)
+def test_m_fos_divides_the_ratio_by_the_batch(case):
+    note(case.describe())
+    for estimator in (CoalaPG(), MFOS()):
+        check_weights(estimator, case)
+
+
+def test_counts_give_what_the_enumeration_gives():
+    first, second, other = _random_logits(0)
+    game = _STAG_HUNT
+    table = FullHistory.random(game, 2, jax.random.key(0))
+    rows = 1 + table.branch_of.array[[0, 1], 0]
+    policy = eqx.tree_at(lambda p: p.logits, table, table.logits.at[0].set(first).at[rows].set(second))
+    co_player = MemoryOne(jnp.zeros((5, 2)).at[0].set(other))
+    for batch in (1, 2, 3):
+        problem = ce.ShapingProblem(
+            game=game, co_players=(co_player,), learner=LEARNERS["sgd"], batch=batch, episodes=2, steps=1
+        )
+        influence = measure_influence(problem, policy)
+        counted = parts(game, first, second, other, batch)
+        expected = Parts(
+            current=influence.own.logits[0, 0, 0],
+            own=influence.own.logits[0, 1, 0],
+            cross=(batch - 1) * influence.other.logits[0, 1, 0],
+        )
+        for one, two in zip(counted, expected, strict=True):
+            holds(COUNTS, np.abs(one - two).max(), rounding(problem, 16**batch, 4.0))
+
+
+@given(seed=st.integers(0, 1000))
+@examples(ci=4, deep=100)
+def test_the_cross_part_tends_to_a_constant_or_falls(seed):
+    first, second, other = _random_logits(seed)
+    for game, claim in ((_STAG_HUNT, LIMIT), (_DILEMMA, FALLS)):
+        half, full = (parts(game, first, second, other, batch) for batch in (64, 128))
+        limit = _limits(game.payoffs, first, second, other)[1]
+        holds(claim, _remainder(half.cross, full.cross, limit, first), _ORDER_ONE)
+        if claim == FALLS:
+            holds(FALLS_TO, np.linalg.norm(limit), 20 * EPS)
+
+
+@given(seed=st.integers(0, 1000))
+@examples(ci=4, deep=100)
+def test_the_own_part_falls_unless_there_is_memory(seed):
+    first, second, other = _random_logits(seed)
+    half, full = (parts(_STAG_HUNT, first, second, other, batch) for batch in (64, 128))
+    limit = _limits(_STAG_HUNT.payoffs, first, second, other)[0]
+    holds(MEMORY, _remainder(half.own, full.own, limit, first), _ORDER_ONE)
+    forgetful = jnp.stack([first, first])
+    half, full = (parts(_STAG_HUNT, first, forgetful, other, batch) for batch in (64, 128))
+    holds(NO_MEMORY, _remainder(half.own, full.own, np.zeros(2), first), _ORDER_ONE)
+    only = parts(_DILEMMA, first, forgetful, other, 128)
+    holds(NO_FIRST_ORDER, 128**2 * np.linalg.norm(only.own) / _unit(first), _ORDER_ONE)
+
+
+def test_the_table():
+    """Its ends."""
+    first, second, other = _random_logits(0)
+    forgetful = jnp.stack([first, first])
+    coala, unaware = {}, {}
+    for memory in (forgetful, second):
+        part = parts(_STAG_HUNT, first, memory, other, 128)
+        unit = np.linalg.norm(part.current)
+        coala[memory is second] = np.linalg.norm(part.own + part.cross) / unit
+        unaware[memory is second] = np.linalg.norm(part.own) / unit
+    differs(RATIO_STAYS, coala[False], 0.76)
+    assert [round(float(x), 3) for x in (coala[False], unaware[False], unaware[True])] == [0.762, 0.006, 0.069]
+
+
+def _unit(first: jax.Array) -> float:
+    """∂p/∂logit: what every part is proportional to."""
+    return float(jnp.prod(jax.nn.softmax(first)))
+
+
+def _remainder(half: np.ndarray, full: np.ndarray, limit: np.ndarray, first: jax.Array) -> float:
+    """B²·‖q(B) − q∞ − q_1/B‖ at B = 128, with q_1 from B = 64."""
+    slope = 64 * (half - limit)
+    return float(128**2 * np.linalg.norm(full - limit - slope / 128) / _unit(first))
+
+
+@jax.jit
+def _limits(payoffs: jax.Array, first: jax.Array, second: jax.Array, other: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """D and X for B → ∞, where the update is the expected one and no single trajectory changes it by more than 1/B."""
+    ego, learner = jax.nn.softmax(first), jax.nn.softmax(other)
+
+    def learned(ego: jax.Array) -> jax.Array:
+        gains = ego @ payoffs[1]
+        return other + _RATE * learner * (gains - learner @ gains)
+
+    def second_return(ego: jax.Array, learned: jax.Array) -> jax.Array:
+        return ego @ jax.nn.softmax(second) @ payoffs[0] @ jax.nn.softmax(learned)
+
+    own = jax.grad(lambda copy: second_return(jax.nn.softmax(copy), learned(ego)))(first)
+    cross = jax.grad(lambda copy: second_return(ego, learned(jax.nn.softmax(copy))))(first)
+    return own, cross

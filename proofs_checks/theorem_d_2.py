@@ -1,0 +1,126 @@
+"""Theorems D.2 and E.1: COALA-PG's expectation is the total derivative of the returns along the co-player's learning.
+
+**Claim.** If the ego policy conditions on the history of the inner episode only, and the naive co-player starts from φ^{-i},
+
+    E[ĝ_COALA] = d/dφ Σ_{m=0..M−1} E[ J(φ, φ^{-i} + Σ_{q≤m} Δ(x̄_q)) ],
+
+J(φ, ψ) being the ego agent's expected return in one inner episode and Δ(x̄_q) the co-player's update from its q-th SAMPLED batch, of
+which the first is Δ(x̄_0) = 0. Keeping the last inner episode only, the same holds for `LolaCoala` and the last term.
+
+**Why.** Given the co-player's parameters ψ_m in inner episode m, each trajectory's expected return there is J(φ, ψ_m), because the
+ego agent remembers nothing else. So J̄ = Σ_m E[J(φ, ψ_m)], and Theorem 3.1 says that E[ĝ] is its derivative, which is total:
+φ enters J directly, and through the distribution of the batches that ψ_m has been learned from. For an ego agent with a
+memory across inner episodes the right-hand side is another function.
+
+**How it is checked.** The right-hand side shares nothing with the package: plain NumPy, a recursion over inner episodes that
+plays, learns and plays again, and the derivative by a complex step, ∂f/∂φ = Im f(φ + ih)/h, exact to rounding as nothing is
+subtracted.
+
+**Drawn at random.** Two-player matrix games with 2 or 3 actions, memory-one policies, SGD with the rate 1, B, M, T.
+"""
+
+import itertools
+
+import hypothesis.strategies as st
+import numpy as np
+from hypothesis import given, note
+
+import coala_eqx as ce
+from coala_eqx.estimators import CoalaPG, LolaCoala
+from coala_eqx.estimators.base import AbstractScoreFunctionEstimator
+from proofs_checks.common.cases import Case, cases, examples
+from proofs_checks.common.ledger import differs, holds
+from proofs_checks.common.rounding import rounding
+from proofs_checks.common.trees import norm
+
+TOTAL = "Theorem D.2: E[COALA-PG] = d/dφ Σ_m E[J(φ, φ⁻ + ΣΔ)] (relative)"
+LAST = "Theorem E.1: E[LolaCoala] = d/dφ of its last term (relative)"
+MEMORY = "Theorem D.2: difference for an ego agent that remembers earlier inner episodes (relative)"
+
+STEP = 1e-30
+RATE = 1.0
+
+_COVER = (
+    Case(),
+    Case(batch=1, episodes=3),
+    Case(actions=(2, 3), batch=2),
+    Case(batch=1, steps=2),
+    Case(actions=(3, 2), batch=3),
+)
+
+
+def _two_players_by_sgd(case: Case) -> bool:
+    plain = not case.sights and len(case.actions) == 2 and case.population == 1
+    return plain and case.learner == "sgd" and case.ego == "MemoryOne"
+
+
+def check_total_derivative(estimator: AbstractScoreFunctionEstimator, case: Case) -> None:
+    """E[ĝ] is the derivative of the sum for COALA-PG, of the last term for LolaCoala."""
+    problem, policy = case.build()
+    mean, variance = ce.exact.moments(estimator, problem, policy)
+    size = float(variance + norm(mean) ** 2) ** 0.5 or 1.0
+    arrays = (np.asarray(x) for x in (problem.game.payoffs, policy.logits, problem.co_players[0].logits))
+    derivative = complex_step(*arrays, case)
+    last_only = estimator.unbiased_for == "last_episode_return"
+    expected = derivative[-1] if last_only else derivative.sum(axis=0)
+    error = np.linalg.norm(np.asarray(mean.logits) - expected) / size
+    holds(LAST if last_only else TOTAL, error, rounding(problem, case.count() * case.batch, 3.0))
+
+
+def complex_step(payoffs: np.ndarray, ego: np.ndarray, other: np.ndarray, case: Case) -> np.ndarray:
+    """d/dφ E[J(φ, ψ_m)], `[episodes, observations, actions]`."""
+    derivative = np.zeros((case.episodes, *ego.shape))
+    for entry in np.ndindex(ego.shape):
+        moved = ego.astype(complex)
+        moved[entry] += 1j * STEP
+        values = np.zeros(case.episodes, dtype=complex)
+        _play_and_learn(values, 0, 1.0, payoffs, moved, other, case)
+        derivative[(slice(None), *entry)] = values.imag / STEP
+    return derivative
+
+
+def _play_and_learn(values, m, probability, payoffs, ego, other, case) -> None:
+    """Add probability · J(φ, ψ_m) for this and all later inner episodes."""
+    played = list(_episodes(payoffs, ego, other, case.steps))
+    values[m] += probability * sum(p * earned for p, earned, _ in played)
+    if m + 1 == case.episodes:
+        return
+    for batch in itertools.product(played, repeat=case.batch):
+        chance = probability * np.prod([p for p, _, _ in batch])
+        update = sum(gradient for _, _, gradient in batch) / case.batch
+        _play_and_learn(values, m + 1, chance, payoffs, ego, other + RATE * update, case)
+
+
+def _episodes(payoffs, ego, other, steps):
+    """Yield (probability, the ego agent's return, the co-player's Σ_t ∇ log π · reward-to-go) of every inner episode."""
+    actions = payoffs.shape[1:]
+    for path in itertools.product(itertools.product(*map(range, actions)), repeat=steps):
+        mine, theirs, probability, earned = 0, 0, 1.0, 0.0
+        gradient = np.zeros_like(other)
+        for t, (a, c) in enumerate(path):
+            p, q = _softmax(ego[mine]), _softmax(other[theirs])
+            probability = probability * p[a] * q[c]
+            earned += payoffs[0, a, c]
+            to_go = sum(payoffs[1, a_, c_] for a_, c_ in path[t:])
+            gradient[theirs] += (np.eye(actions[1])[c] - q) * to_go
+            mine, theirs = 1 + actions[1] * a + c, 1 + actions[0] * c + a
+        yield probability, earned, gradient
+
+
+def _softmax(logits):
+    weights = np.exp(logits)
+    return weights / weights.sum()
+
+
+@given(case=cases(cover=_COVER, limit=2000, where=_two_players_by_sgd), last_only=st.booleans())
+@examples(ci=10, deep=300)
+def test_the_expectation_is_a_total_derivative(case, last_only):
+    note(case.describe())
+    check_total_derivative(LolaCoala() if last_only else CoalaPG(), case)
+
+
+def test_not_if_the_ego_agent_remembers():
+    """J(φ, ψ) is of one inner episode, with a fresh memory: it does not contain the rows for later inner episodes."""
+    problem, policy = Case(ego="FullHistory").build()
+    mean = np.asarray(ce.exact.moments(CoalaPG(), problem, policy).mean.logits)
+    differs(MEMORY, np.linalg.norm(mean[1:]) / np.linalg.norm(mean), 0.01)
