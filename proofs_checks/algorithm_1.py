@@ -33,7 +33,6 @@ from coala_eqx.estimators.advantages import batch_advantages, batch_lambda_retur
 from coala_eqx.estimators.base import AbstractScoreFunctionEstimator
 from coala_eqx.policies import FullHistory
 from proofs_checks.common.cases import COVER, Case, cases, examples
-from proofs_checks.common.critics import WithCritic, exact_critic, own_return, sums_by_history
 from proofs_checks.common.ledger import differs, holds
 from proofs_checks.common.rounding import EPS, rounding
 from proofs_checks.common.trees import distance, norm
@@ -160,10 +159,10 @@ def test_the_other_reading_adds_the_last_value(shape, seed, average, normalize):
     holds(OFFSET, np.abs(printed(last) - right - offset).max(), _bound(rewards, values))
 
 
-def _with_exact_critic(case: Case) -> tuple[ce.ShapingProblem, WithCritic]:
+def _with_exact_critic(case: Case) -> tuple[ce.ShapingProblem, FullHistory]:
     problem, policy = case.build()
     table = FullHistory.tabulate(policy, problem.game, case.episodes * case.steps)
-    return problem, exact_critic(problem, table, own_return)
+    return problem, ce.exact.exact_critic(problem, table, ce.exact.own_return)
 
 
 @given(case=cases(cover=COVER[2:3], limit=40_000, where=lambda case: case.steps > 1))
@@ -180,7 +179,7 @@ def test_how_biased_it_is():
     """The prisoner's dilemma, two trajectories of two episodes of two steps, against SGD."""
     problem, policy = _with_exact_critic(Case(ego="FullHistory", steps=2))
     problem = eqx.tree_at(lambda p: p.game.payoffs, problem, ce.games.iterated_prisoners_dilemma().payoffs)
-    table = exact_critic(problem, policy, own_return)
+    table = ce.exact.exact_critic(problem, policy, ce.exact.own_return)
     truth = ce.exact.gradient(problem, table)
     differs(EXAMPLE, distance(ce.exact.moments(SameStep(), problem, table).mean, truth) / norm(truth), 0.2)
 
@@ -197,7 +196,8 @@ def test_the_exact_critic_is_what_the_targets_expect(case):
         TARGET_BIASED: lambda r, v: batch_lambda_returns(r, v, **flags) - v,
     }
     errors = {
-        claim: float(jnp.abs(sums_by_history(problem, policy, excess)[0]).max()) for claim, excess in readings.items()
+        claim: float(jnp.abs(ce.exact.sums_by_history(problem, policy, excess)[0]).max())
+        for claim, excess in readings.items()
     }
     # A target and its value are sums of at most M·T rewards below 2.
     holds(TARGET, errors[TARGET], rounding(problem, case.count(), 4.0 * case.batch * case.episodes * case.steps))

@@ -22,6 +22,8 @@ learned. These terms telescope to the shaping signal for λ = 1 only.
 
 import equinox as eqx
 import hypothesis.strategies as st
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from hypothesis import given, note
@@ -32,7 +34,6 @@ from coala_eqx.estimators.advantages import td_errors
 from coala_eqx.estimators.base import AbstractScoreFunctionEstimator
 from coala_eqx.policies import FullHistory
 from proofs_checks.common.cases import COVER, Case, cases, examples
-from proofs_checks.common.critics import exact_critic, own_return
 from proofs_checks.common.influence import measure_influence, steps_of, weigh
 from proofs_checks.common.ledger import differs, holds
 from proofs_checks.common.rounding import rounding
@@ -59,7 +60,7 @@ def check_discounted(estimator: AbstractScoreFunctionEstimator, decay: float, ca
     mean, variance = ce.exact.moments(estimator, problem, policy)
     steps = steps_of(problem)
     weights = float(decay) ** np.maximum(steps.distance, 0) / case.batch
-    influence = measure_influence(problem, policy, _rewards_only)
+    influence = measure_influence(problem, policy)
     predicted = weigh(influence, case.batch, weights * (steps.current | steps.future), weights * steps.future)
     size = float(variance + norm(mean) ** 2) ** 0.5 or 1.0
     holds(DISCOUNTED, distance(mean, predicted) / size, rounding(problem, case.count() * case.batch, 3.0))
@@ -68,7 +69,9 @@ def check_discounted(estimator: AbstractScoreFunctionEstimator, decay: float, ca
 def check_lambda(estimator: AbstractScoreFunctionEstimator, decay: float, case: Case) -> None:
     """With the exact critic: batch-unaware, plus TD errors of other trajectories weighed by decay^distance."""
     problem, policy = case.build()
-    policy = exact_critic(problem, FullHistory.tabulate(policy, problem.game, case.episodes * case.steps), own_return)
+    policy = ce.exact.exact_critic(
+        problem, FullHistory.tabulate(policy, problem.game, case.episodes * case.steps), ce.exact.own_return
+    )
     mean, variance = ce.exact.moments(estimator, problem, policy)
     unaware = ce.exact.moments(BatchUnaware(), problem, policy).mean
     steps = steps_of(problem)
@@ -76,17 +79,8 @@ def check_lambda(estimator: AbstractScoreFunctionEstimator, decay: float, case: 
     cross = weigh(measure_influence(problem, policy, td_errors), case.batch, 0 * weights, weights)
     size = float(variance + norm(mean) ** 2) ** 0.5 or 1.0
     claim = LIMIT if decay == 0 else LAMBDA
-    predicted = unaware if decay == 0 else _add(unaware, cross)
+    predicted = unaware if decay == 0 else jax.tree.map(jnp.add, unaware, cross)
     holds(claim, distance(mean, predicted) / size, rounding(problem, case.count() * case.batch, 4.0))
-
-
-def _rewards_only(rewards, values):
-    del values
-    return rewards
-
-
-def _add(one, other):
-    return eqx.apply_updates(one, other)
 
 
 @given(case=cases(cover=COVER[3:4], limit=100_000, where=Case.exchangeable), decay=st.sampled_from(DISCOUNTS))
@@ -115,7 +109,7 @@ def test_the_curve_of_the_bias(critic):
     """
     problem, policy = dilemma()
     if critic:
-        policy = exact_critic(problem, policy, own_return)
+        policy = ce.exact.exact_critic(problem, policy, ce.exact.own_return)
     truth = ce.exact.gradient(problem, policy)
     biases = []
     for decay in DISCOUNTS:

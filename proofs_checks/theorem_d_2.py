@@ -30,6 +30,7 @@ from coala_eqx.estimators import CoalaPG, LolaCoala
 from coala_eqx.estimators.base import AbstractScoreFunctionEstimator
 from proofs_checks.common.cases import Case, cases, examples
 from proofs_checks.common.ledger import differs, holds
+from proofs_checks.common.plain import complex_step, inner_episodes
 from proofs_checks.common.rounding import rounding
 from proofs_checks.common.trees import norm
 
@@ -37,7 +38,6 @@ TOTAL = "Theorem D.2: E[COALA-PG] = d/dφ Σ_m E[J(φ, φ⁻ + ΣΔ)] (relative)
 LAST = "Theorem E.1: E[LolaCoala] = d/dφ of its last term (relative)"
 MEMORY = "Theorem D.2: difference for an ego agent that remembers earlier inner episodes (relative)"
 
-STEP = 1e-30
 RATE = 1.0
 
 _COVER = (
@@ -60,28 +60,27 @@ def check_total_derivative(estimator: AbstractScoreFunctionEstimator, case: Case
     mean, variance = ce.exact.moments(estimator, problem, policy)
     size = float(variance + norm(mean) ** 2) ** 0.5 or 1.0
     arrays = (np.asarray(x) for x in (problem.game.payoffs, policy.logits, problem.co_players[0].logits))
-    derivative = complex_step(*arrays, case)
+    derivative = derivatives(*arrays, case)
     last_only = estimator.unbiased_for == "last_episode_return"
     expected = derivative[-1] if last_only else derivative.sum(axis=0)
     error = np.linalg.norm(np.asarray(mean.logits) - expected) / size
     holds(LAST if last_only else TOTAL, error, rounding(problem, case.count() * case.batch, 3.0))
 
 
-def complex_step(payoffs: np.ndarray, ego: np.ndarray, other: np.ndarray, case: Case) -> np.ndarray:
+def derivatives(payoffs: np.ndarray, ego: np.ndarray, other: np.ndarray, case: Case) -> np.ndarray:
     """d/dφ E[J(φ, ψ_m)], `[episodes, observations, actions]`."""
-    derivative = np.zeros((case.episodes, *ego.shape))
-    for entry in np.ndindex(ego.shape):
-        moved = ego.astype(complex)
-        moved[entry] += 1j * STEP
+
+    def returns(ego: np.ndarray) -> np.ndarray:
         values = np.zeros(case.episodes, dtype=complex)
-        _play_and_learn(values, 0, 1.0, payoffs, moved, other, case)
-        derivative[(slice(None), *entry)] = values.imag / STEP
-    return derivative
+        _play_and_learn(values, 0, 1.0, payoffs, ego, other, case)
+        return values
+
+    return complex_step(returns, ego)
 
 
 def _play_and_learn(values, m, probability, payoffs, ego, other, case) -> None:
     """Add probability · J(φ, ψ_m) for this and all later inner episodes."""
-    played = list(_episodes(payoffs, ego, other, case.steps))
+    played = list(inner_episodes(payoffs, ego, other, case.steps))
     values[m] += probability * sum(p * earned for p, earned, _ in played)
     if m + 1 == case.episodes:
         return
@@ -89,27 +88,6 @@ def _play_and_learn(values, m, probability, payoffs, ego, other, case) -> None:
         chance = probability * np.prod([p for p, _, _ in batch])
         update = sum(gradient for _, _, gradient in batch) / case.batch
         _play_and_learn(values, m + 1, chance, payoffs, ego, other + RATE * update, case)
-
-
-def _episodes(payoffs, ego, other, steps):
-    """Yield (probability, the ego agent's return, the co-player's Σ_t ∇ log π · reward-to-go) of every inner episode."""
-    actions = payoffs.shape[1:]
-    for path in itertools.product(itertools.product(*map(range, actions)), repeat=steps):
-        mine, theirs, probability, earned = 0, 0, 1.0, 0.0
-        gradient = np.zeros_like(other)
-        for t, (a, c) in enumerate(path):
-            p, q = _softmax(ego[mine]), _softmax(other[theirs])
-            probability = probability * p[a] * q[c]
-            earned += payoffs[0, a, c]
-            to_go = sum(payoffs[1, a_, c_] for a_, c_ in path[t:])
-            gradient[theirs] += (np.eye(actions[1])[c] - q) * to_go
-            mine, theirs = 1 + actions[1] * a + c, 1 + actions[0] * c + a
-        yield probability, earned, gradient
-
-
-def _softmax(logits):
-    weights = np.exp(logits)
-    return weights / weights.sum()
 
 
 @given(case=cases(cover=_COVER, limit=2000, where=_two_players_by_sgd), last_only=st.booleans())

@@ -88,14 +88,15 @@ def test_a_tabulated_network_acts_like_the_network(player, getkey):
     game = random_game(3)
     network = GRU(2, game.num_actions[player], width=3, head_scale=2.0, key=getkey())
     table = FullHistory.tabulate(network, game, 3, player=player)
-    for observations in itertools.product(range(2), repeat=3):
-        for actions in itertools.product(range(game.num_actions[player]), repeat=3):
-            arrays = jnp.array([observations]), jnp.array([actions])
-            expected, _ = replay_actions(network, *arrays)
-            actual, _ = replay_actions(table, *arrays)
-            possible = jnp.isfinite(actual)
-            np.testing.assert_allclose(actual[possible], expected[possible], rtol=1e-12)
-            assert possible[0, 0] == (observations[0] in game.observations[player])
+    sequences = itertools.product(
+        itertools.product(range(2), repeat=3), itertools.product(range(game.num_actions[player]), repeat=3)
+    )
+    observations, actions = map(jnp.array, zip(*sequences, strict=True))
+    expected, _ = replay_actions(network, observations, actions)
+    actual, _ = replay_actions(table, observations, actions)
+    possible = np.isfinite(actual)
+    np.testing.assert_allclose(actual[possible], expected[possible], rtol=1e-12)
+    np.testing.assert_array_equal(possible[:, 0], np.isin(observations[:, 0], game.observations[player]))
 
 
 def test_a_gru_reads_vectors_as_well_as_numbers(getkey):

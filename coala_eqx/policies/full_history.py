@@ -1,5 +1,7 @@
 """Policies with a separate row of logits for every history: the hardest case for a theorem."""
 
+from typing import Any
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -8,7 +10,7 @@ from jaxtyping import Array, Float, Int, Key
 
 from coala_eqx.arrays import Frozen, in_words
 from coala_eqx.games import AbstractEnumerableGame, AbstractGame
-from coala_eqx.policies.base import AbstractPolicy, Memory, PolicyOutput
+from coala_eqx.policies.base import NO_ACTION, AbstractPolicy, Memory, PolicyOutput
 
 _MOST_ROWS = 20_000_000
 
@@ -23,16 +25,18 @@ class FullHistory(AbstractPolicy):
     `branches` rows from `roots + n·branches` on.
 
     Make one with `random`, or with `tabulate` from any other policy. A history outside the tree has NaN
-    logits.
+    logits. `critic` may hold a value for every history (see `coala_eqx.exact.exact_critic`); it is 0 unless given.
     """
 
     logits: Float[Array, "histories actions"]
+    critic: Float[Array, " histories"] | None
     max_steps: int = eqx.field(static=True)
     root_of: Frozen = eqx.field(static=True)
     branch_of: Frozen = eqx.field(static=True)
 
-    def __init__(self, logits: Array, steps: int, root_of: Frozen, branch_of: Frozen):
+    def __init__(self, logits: Array, steps: int, root_of: Frozen, branch_of: Frozen, critic: Array | None = None):
         self.logits = logits
+        self.critic = critic
         self.max_steps = int(steps)
         self.root_of = root_of
         self.branch_of = branch_of
@@ -87,6 +91,27 @@ class FullHistory(AbstractPolicy):
             previous_actions = _extend(previous_actions, np.tile(actions_of, parents), branches)
         return cls(jnp.concatenate(levels), steps, root_of, branch_of)
 
+    def with_critic(self, critic: Any) -> "FullHistory":
+        """The same policy with a critic: `critic` `[histories]`, a value for every row of the table.
+
+        **Raises** `ValueError` for another shape.
+        """
+        critic = jnp.asarray(critic)
+        if critic.shape != self.logits.shape[:1]:
+            raise ValueError(
+                f"`critic` must hold one value for each of the {self.logits.shape[0]} histories, but has shape "
+                f"{critic.shape}."
+            )
+        return FullHistory(self.logits, self.max_steps, self.root_of, self.branch_of, critic)
+
+    def rows(
+        self, observations: Int[Array, "batch steps"], actions: Int[Array, "batch steps"]
+    ) -> Int[Array, "batch steps"]:
+        """The row of every history of sequences that were played; one past the last for what is outside the tree."""
+        previous_actions = jnp.concatenate([jnp.full_like(actions[:, :1], NO_ACTION), actions[:, :-1]], axis=1)
+        walk = jax.vmap(lambda o, a: self._walk(self.initial_memory(), o, a)[1])
+        return walk(observations, previous_actions)
+
     def check_game(self, game: AbstractGame, player: int, steps: int) -> None:
         """Check that its tree holds every history of `steps` steps; raises `ValueError` if not."""
         if self.max_steps < steps:
@@ -122,12 +147,15 @@ class FullHistory(AbstractPolicy):
     def unroll(
         self, memory: Int[Array, ""], observations: Int[Array, " steps"], previous_actions: Int[Array, " steps"]
     ) -> tuple[Memory, PolicyOutput]:
+        last, rows = self._walk(memory, observations, previous_actions)
+        return last, self._output(rows)
+
+    def _walk(self, memory: Array, observations: Array, previous_actions: Array) -> tuple[Array, Array]:
         def step(row: Array, inputs: tuple[Array, Array]) -> tuple[Array, Array]:
             row = self._next_row(row, *inputs)
             return row, row
 
-        last, rows = jax.lax.scan(step, memory, (observations, previous_actions))
-        return last, self._output(rows)
+        return jax.lax.scan(step, memory, (observations, previous_actions))
 
     def _next_row(self, row: Array, observation: Array, previous_action: Array) -> Array:
         """The row of the history that follows; one past the last row for a history outside the tree."""
@@ -140,7 +168,9 @@ class FullHistory(AbstractPolicy):
 
     def _output(self, rows: Int[Array, " *steps"]) -> PolicyOutput:
         logits = self.logits.at[rows].get(mode="fill", fill_value=jnp.nan)
-        return PolicyOutput(logits=logits, values=jnp.zeros_like(logits[..., 0]))
+        if self.critic is None:
+            return PolicyOutput(logits=logits, values=jnp.zeros_like(logits[..., 0]))
+        return PolicyOutput(logits=logits, values=self.critic.at[rows].get(mode="fill", fill_value=jnp.nan))
 
 
 def _tree(game: AbstractEnumerableGame, player: int) -> tuple[Frozen, Frozen]:

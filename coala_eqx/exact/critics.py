@@ -1,0 +1,57 @@
+"""Exact critics, as tables over the own history."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from coala_eqx.estimators.advantages import batch_lambda_returns
+from coala_eqx.exact.enumeration import LIMIT
+from coala_eqx.exact.expectation import expectation
+from coala_eqx.exact.precision import in_float64
+from coala_eqx.policies import AbstractPolicy, FullHistory
+from coala_eqx.shaping import MetaEpisode, ShapingProblem
+
+Target = Callable[[Array, Array], Array]
+"""(rewards, values) → what a critic should expect; all arrays `[batch, episodes, steps]`."""
+
+
+def own_return(rewards: Array, values: Array) -> Array:
+    """Σ_{k≥l} r_k^b, the rest of the own meta-trajectory: the target of the paper's critic (Eq. 10)."""
+    del values
+    return batch_lambda_returns(rewards, average_future_episodes=False, normalize_current_episode=False)
+
+
+@in_float64
+def exact_critic(problem: ShapingProblem, policy: FullHistory, target: Target, *, limit: int = LIMIT) -> FullHistory:
+    """The policy with the critic V(h) = E[target_l^b | h_l^b = h], and 0 for histories that cannot occur.
+
+    **Arguments:**
+
+    - `target`: of the critic, a function of the rewards and of the values of the policy's present critic, symmetric in the
+      trajectories: `own_return` for the paper's Eq. 10, an estimator's `coefficients` for Eq. 8.
+    - `limit`: as in `expectation`.
+
+    **Raises** `ValueError` as `expectation` does.
+
+    Source: Meulemans et al. (2025), Eqs 8 and 10.
+    """
+    total, visits = sums_by_history(problem, policy, target, limit=limit)
+    return policy.with_critic(jnp.where(visits > 0, total / jnp.where(visits > 0, visits, 1.0), 0.0))
+
+
+@in_float64
+def sums_by_history(
+    problem: ShapingProblem, policy: FullHistory, target: Target, *, limit: int = LIMIT
+) -> tuple[Float[Array, " histories"], Float[Array, " histories"]]:
+    """E[Σ_b Σ_l 1{h_l^b = h} · target_l^b] and E[Σ_b Σ_l 1{h_l^b = h}] for every row h of the policy's table."""
+
+    def collect(problem: ShapingProblem, policy: AbstractPolicy, episode: MetaEpisode) -> tuple[Any, Any]:
+        assert isinstance(policy, FullHistory)
+        long = (problem.batch, problem.episodes * problem.steps)
+        rows = policy.rows(episode.observations.reshape(long), episode.actions.reshape(long)).ravel()
+        blank = jnp.zeros(policy.logits.shape[0])
+        return blank.at[rows].add(target(episode.rewards, episode.values).ravel()), blank.at[rows].add(1.0)
+
+    return expectation(collect, problem, policy, exchangeable=True, limit=limit)

@@ -1,0 +1,164 @@
+"""Expected discounted returns of two memory-one policies in the infinitely iterated matrix game, in closed form."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from coala_eqx.arrays import concrete, numbers
+from coala_eqx.policies import AbstractPolicy, MemoryOne
+
+_SLACK = 1e-3
+"""Within this, probabilities in half precision add up to 1, and logits do not."""
+
+
+def discounted_returns(
+    policy_1: AbstractPolicy, policy_2: AbstractPolicy, payoffs: Any, discount: Any, normalise: bool = True
+) -> Float[Array, "2"]:
+    """E[Σ_{t≥0} discount^t r_t] of both players of the infinitely iterated matrix game, or 1 − discount times that.
+
+    Exact up to rounding, differentiable to any order, and traceable.
+
+    **Arguments:**
+
+    - `policy_1`, `policy_2`: `MemoryOne` policies of A_1 and A_2 actions, with logits `[1 + A_1·A_2, A_1]` and
+      `[1 + A_1·A_2, A_2]`. Each observes what it would in a `MatrixGame`: 0 at the start, then 1 + the index of the
+      last joint action, its own action being the most significant digit.
+    - `payoffs` `[2, A_1, A_2]`: of both players, each indexed by the first player's action, then the second's.
+    - `discount`: in [0, 1).
+    - `normalise`: weigh step t by (1 − discount)·discount^t, so that returns are on the scale of the payoffs.
+
+    **Raises** `ValueError` for policies other than `MemoryOne`, and as `memory_one_returns` does.
+
+    Source: Meulemans et al. (2025), Eq. 16, with the second player's observation swapped as it must be.
+    """
+    tables = []
+    for number, policy in enumerate((policy_1, policy_2), start=1):
+        if not isinstance(policy, MemoryOne):
+            raise ValueError(
+                f"The closed form needs policies that see the last joint action only, but policy {number} is a "
+                f"{type(policy).__name__}; use `MemoryOne`, or `episode_returns` for finitely many steps."
+            )
+        tables.append(jax.nn.softmax(policy.logits))
+    return memory_one_returns(tables[0], tables[1], payoffs, discount, normalise)
+
+
+def memory_one_returns(
+    probabilities_1: Any, probabilities_2: Any, payoffs: Any, discount: Any, normalise: bool = True
+) -> Float[Array, "2"]:
+    """As `discounted_returns`, of the probabilities themselves; differentiable where some are 0 or 1, too.
+
+    A rational function of its arguments, J = s_0ᵀ (I − γP)⁻¹ r, with the distribution s_0 of the first joint action,
+    the matrix P of transitions between joint actions (rows: from) and the payoffs r.
+
+    **Arguments:**
+
+    - `probabilities_1` `[1 + A_1·A_2, A_1]`, `probabilities_2` `[1 + A_1·A_2, A_2]`: of each action, given each
+      observation.
+    - `payoffs`, `discount`, `normalise`: as for `discounted_returns`.
+
+    **Raises** `ValueError` if shapes do not fit, if a row of probabilities is no distribution, if the discount is
+    outside [0, 1) once it is rounded to the precision of the probabilities, or if anything is not a finite number.
+    Values that are traced go unchecked.
+    """
+    payoffs = numbers("payoffs", payoffs)
+    if payoffs.ndim != 3 or payoffs.shape[0] != 2 or 0 in payoffs.shape:
+        raise ValueError(
+            f"`payoffs` must have shape [2, actions of player 1, actions of player 2] (two players with two actions "
+            f"each: [2, 2, 2]), but has {payoffs.shape}."
+        )
+    _, actions_1, actions_2 = payoffs.shape
+    joint_actions = actions_1 * actions_2
+    first = _distributions(1, probabilities_1, (1 + joint_actions, actions_1))
+    second = _distributions(2, probabilities_2, (1 + joint_actions, actions_2))
+    dtype = jnp.result_type(first, second, 0.0)
+    first, second = jnp.asarray(first, dtype), jnp.asarray(second, dtype)
+    discount = _discount(discount, dtype)
+    other_side = np.arange(joint_actions).reshape(actions_2, actions_1).T.ravel()
+    second = jnp.concatenate([second[:1], second[1:][other_side]])
+    moves = jnp.einsum("oi,oj->oij", first, second).reshape(1 + joint_actions, joint_actions)
+    rewards = jnp.asarray(payoffs, dtype).reshape(2, joint_actions).T
+    values = _resolvent(discount, moves[1:], rewards)
+    returns = jnp.matmul(moves[0], values, precision=jax.lax.Precision.HIGHEST)
+    return (1 - discount) * returns if normalise else returns
+
+
+def _resolvent(
+    discount: Any, transition: Float[Array, "states states"], vectors: Float[Array, "states players"]
+) -> Float[Array, "states players"]:
+    """(I − discount·transition)⁻¹ vectors, for a stochastic matrix.
+
+    By (I − A)⁻¹ = Π_k (I + A^(2^k)): sums and products of numbers ≥ 0, in which nothing cancels and an exact zero stays
+    one. How many factors are needed is not known where the discount is traced; there, by elimination.
+    """
+    matrix = discount * transition
+    if not concrete(discount):
+        return _eliminate(jnp.eye(len(matrix), dtype=matrix.dtype) - matrix, vectors)
+    factors = _count_factors(float(discount), float(jnp.finfo(matrix.dtype).eps))
+    for factor in range(factors):
+        vectors += jnp.matmul(matrix, vectors, precision=jax.lax.Precision.HIGHEST)
+        if factor + 1 < factors:
+            matrix = jnp.matmul(matrix, matrix, precision=jax.lax.Precision.HIGHEST)
+    return vectors
+
+
+def _eliminate(
+    matrix: Float[Array, "states states"], vectors: Float[Array, "states players"]
+) -> Float[Array, "states players"]:
+    """matrix⁻¹ vectors, where each diagonal entry outweighs the rest of its row, so that no rows need be exchanged.
+
+    Not by `jnp.linalg.solve`: on a CPU, two batches of small systems at a time can wait for each other for ever.
+    """
+    rows = jnp.concatenate([matrix, vectors], axis=1)
+    for pivot in range(len(matrix)):
+        row = rows[pivot] / rows[pivot, pivot]
+        others = rows[:, pivot].at[pivot].set(0)
+        rows = (rows - others[:, None] * row).at[pivot].set(row)
+    return rows[:, len(matrix) :]
+
+
+def _count_factors(discount: float, eps: float) -> int:
+    """How many factors leave less than `eps` of the series Σ_t A^t out, relative to the whole; and of its derivatives.
+
+    With n factors, all terms from t = N = 2^n on are missing: a share discount^N of the sum Σ_t discount^t, and a share
+    of about (N·(1 − discount))^k / k! · discount^N in a k-th derivative, where terms count t^k times; k ≤ 2 is covered.
+    """
+    factors = 0
+    while max(1.0, 2**factors * (1 - discount)) ** 2 * discount ** (2**factors) >= eps:
+        factors += 1
+    return factors
+
+
+def _distributions(number: int, probabilities: Any, shape: tuple[int, int]) -> Any:
+    """A table of probabilities, checked where it is known."""
+    name = f"probabilities_{number}"
+    table = numbers(name, probabilities)
+    if table.shape != shape:
+        raise ValueError(
+            f"Player {number} must have one row for the start and one for every joint action, and one column for each "
+            f"of its own actions, {list(shape)} by the payoffs, but its table has shape {list(table.shape)}."
+        )
+    if concrete(table):
+        errors = np.maximum(np.abs(table.sum(axis=1) - 1), -table.min(axis=1))
+        if errors.max() > _SLACK:
+            row = int(np.argmax(errors))
+            raise ValueError(
+                f"`{name}` must hold a distribution in every row, but row {row} is {table[row].tolist()}; "
+                f"for logits use `discounted_returns`."
+            )
+    return table
+
+
+def _discount(discount: Any, dtype: Any) -> Any:
+    """The discount in the precision of the computation: a NumPy scalar, unless it is traced."""
+    discount = numbers("discount", discount)
+    if discount.ndim != 0:
+        raise ValueError(f"`discount` must be one number, but has shape {discount.shape}; use `jax.vmap` for several.")
+    if not concrete(discount):
+        return discount.astype(dtype)
+    rounded = np.asarray(discount, dtype)[()]
+    if not 0 <= rounded < 1:
+        raise ValueError(f"`discount` must lie in [0, 1), but is {discount}, which is {rounded} in {dtype}.")
+    return rounded
