@@ -1,29 +1,31 @@
 """Equation 16: the discounted return of two memory-one policies in closed form, J^i = r_iᵀ (I − γM)⁻¹ s_0.
 
-**Claim.** Let two players with memory-one policies iterate a matrix game for ever. With s_0 the distribution of the first
-joint action, M_{s's} the probability that joint action s' follows s, and r_i player i's payoffs,
+**Claim.** Let two players with memory-one policies iterate a matrix game for ever. With s_0 the distribution of the
+first joint action, M_{s's} the probability that joint action s' follows s, and r_i player i's payoffs,
 
     J^i = Σ_{t≥0} γ^t E[r^i_t] = r_iᵀ (I − γM)⁻¹ s_0,    0 ≤ γ < 1.
 
-**Why.** The joint action is a Markov chain, so that s_t = Mᵗ s_0 is its distribution after t steps, and Σ_t (γM)ᵗ is a geometric
-series that converges, as the columns of M add up to 1. After T steps, what is missing is γᵀ times the return from there on, at
-most γᵀ·max|r|/(1 − γ). Where all probabilities are 0 or 1, play runs into a cycle of some length L, whose payoffs are worth
-1/(1 − γᴸ) times those of one round. J is a rational function of the probabilities, with no pole in or on the cube.
+**Why.** The joint action is a Markov chain, so that s_t = Mᵗ s_0 is its distribution after t steps, and Σ_t (γM)ᵗ is
+a geometric series that converges, as the columns of M add up to 1. After T steps, what is missing is γ^T times the
+return from there on, at most γ^T·max|r|/(1 − γ). Where all probabilities are 0 or 1, play runs into a cycle of some
+length L, whose payoffs are worth 1/(1 − γᴸ) times those of one round. J is a rational function of the probabilities,
+with no pole in or on the cube.
 
-**Claim.** M needs the SECOND player's probabilities in its own order, in which the joint action CD is called DC. The M that
-the paper prints uses one order for both. Hence it lets tit-for-tat, facing a player that always defects, cooperate for
-ever: a normalised return of 2 for the defector instead of 2·(1 − γ).
+**Claim.** M needs the SECOND player's probabilities in its own order, in which the joint action CD is called DC. The
+M that the paper prints uses one order for both. Hence it lets tit-for-tat, facing a player that always defects,
+cooperate for ever: a normalised return of 2 for the defector instead of 2·(1 − γ).
 
-**Precision.** Payoffs are taken relative to max|r|, returns times 1 − γ. Every product of γM with a distribution or with itself
-costs at most states + 3 roundings, so that (γM)ᵗ is off by t·(states + 3)·eps, relatively, however it is computed, and
-the return by Σ_t (1 − γ)·γᵗ·t·(states + 3)·eps ≤ (states + 3)·eps/(1 − γ); twice this for two ways to compute it, and twice for the last
-sums and products. A running sum over `steps` terms adds steps·eps.
+**Precision.** Payoffs are taken relative to max|r|, returns times 1 − γ. Every product of γM with a distribution or
+with itself costs at most states + 3 roundings, so that (γM)ᵗ is off by t·(states + 3)·eps, relatively, however it is
+computed, and the return by Σ_t (1 − γ)·γᵗ·t·(states + 3)·eps ≤ (states + 3)·eps/(1 − γ); twice this for two ways to
+compute it, and twice for the last sums and products. A running sum over `steps` terms adds steps·eps.
 
-**Derivatives** are compared with those of the sums over steps, by Cauchy's integral over a circle in the complex plane:
-f⁽ᵏ⁾(0) = k!/ρᵏ · mean of f(ρe^{iθ})·e^{−ikθ}. With n points it is off by at most k!/Rᵏ·(ρ/R)ⁿ·max|f| for f without poles within R; it
-multiplies rounding by k!/ρᵏ, and there is no step size to be balanced. Along a direction in which every row of
-probabilities changes by Σ_a|u_a| ≤ 1, or every logit by |u_a| ≤ 1, Σ_a|p_a(z)| ≤ 1 + |z| for |z| ≤ 1 (of logits: ≤ 1/cos|z|), so that the
-series converges like that of discount γ(1 + R)². R is chosen to make it (1 + γ)/2 at most.
+**Derivatives** are compared with those of the sums over steps, by Cauchy's integral over a circle in the complex
+plane: f⁽ᵏ⁾(0) = k!/ρᵏ · mean of f(ρe^{iθ})·e^{−ikθ}. With n points it is off by at most k!/Rᵏ·(ρ/R)ⁿ·max|f| for f
+without poles within R; it multiplies rounding by k!/ρᵏ, and there is no step size to be balanced. Along a direction
+in which every row of probabilities changes by Σ_a|u_a| ≤ 1, or every logit by |u_a| ≤ 1, Σ_a|p_a(z)| ≤ 1 + |z| for
+|z| ≤ 1 (of logits: ≤ 1/cos|z|), so that the series converges like that of discount γ(1 + R)². R is chosen to make it
+(1 + γ)/2 at most.
 
 **Drawn at random.** Payoffs, 1 to 3 actions of each player, discounts, and probabilities inside the cube and in its
 corners; of two players with two actions, all 2⁵ × 2⁵ pairs of corners.
@@ -52,8 +54,8 @@ from proofs_checks.common.ledger import differs, holds
 from proofs_checks.common.rounding import EPS
 
 SUM = "Eq. 16: closed form = sum over all steps (normalised)"
-TAIL = "Eq. 16: what T enumerated steps leave out, over its bound γᵀ·max|r|/(1 − γ)"
-REST = "Eq. 16: closed form = T enumerated steps + γᵀ·(return from there) (normalised)"
+TAIL = "Eq. 16: what T enumerated steps leave out, over its bound γ^T·max|r|/(1 − γ)"
+REST = "Eq. 16: closed form = T enumerated steps + γ^T·(return from there) (normalised)"
 CORNERS = "Eq. 16: closed form = transient + cycle, all pairs of deterministic policies (normalised)"
 DERIVATIVES = {
     1: "Eq. 16: first derivatives (times (1 − γ)/max|r|)",
@@ -202,7 +204,7 @@ def check_corners(returns: Returns, payoffs: np.ndarray, discount: float) -> Non
 
 
 def _follow(first: list[int], second: list[int], payoffs: np.ndarray, discount: Fraction) -> list[Fraction]:
-    """The normalised returns of two deterministic policies, `first[observation]` and `second[observation]` being actions."""
+    """The normalised returns of two deterministic policies, given by the action that each observation leads to."""
     a, b, seen = first[0], second[0], []
     while (a, b) not in seen:
         seen.append((a, b))

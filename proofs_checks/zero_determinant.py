@@ -1,7 +1,7 @@
 """Equation 18: zero-determinant policies enforce a linear relation between the returns, against every opponent.
 
-**Claim.** In the iterated dilemma with payoffs T > R > P > S, let player X cooperate after CC, CD, DC, DD (own action first) with
-probabilities
+**Claim.** In the iterated dilemma with payoffs T > R > P > S, let player X cooperate after CC, CD, DC, DD (own action
+first) with probabilities
 
     p_1 = 1 − φ(χ − 1)(R − P)/(P − S),        p_2 = 1 − φ(1 + χ(T − P)/(P − S)),
     p_3 = φ(χ + (T − P)/(P − S)),             p_4 = 0,
@@ -13,27 +13,28 @@ c = (1 − γ) Σ_t γ^t Pr[X cooperates in step t], satisfy
 
 Hence (s_X − P) − χ(s_Y − P) vanishes as γ → 1; it is at most (1 − γ)/γ · (P − S)/φ · max(p_0, 1 − p_0).
 
-**Why.** Put X's and Y's payoffs of the four joint actions into p: in each of them
-p = [X has cooperated] + φ·[(r_X − P) − χ(r_Y − P)]/(P − S).
-Let c_t be the probability that X cooperates in step t, and z_t the mean of the second bracket over the joint action of
-step t, divided by P − S. X's next action depends on this joint action only, however Y chooses: c_{t+1} = c_t + φ·z_t. Multiplied by
-γ^{t+1} and summed, the left side is Σ_t γ^{t+1} c_{t+1} = c/(1 − γ) − p_0, and the right one γ·(c + φ·z)/(1 − γ), with z the normalised
-return of z_t: the claim. (The idea is Akin's, and Press and Dyson's.) Cut off after finitely many steps, the sums give
+**Why.** Put X's and Y's payoffs of the four joint actions into p: in each of them p = [X has cooperated] + φ·[(r_X −
+P) − χ(r_Y − P)]/(P − S). Let c_t be the probability that X cooperates in step t, and z_t the mean of the second
+bracket over the joint action of step t, divided by P − S. X's next action depends on this joint action only, however
+Y chooses: c_{t+1} = c_t + φ·z_t. Multiplied by γ^{t+1} and summed, the left side is Σ_t γ^{t+1} c_{t+1} = c/(1 − γ) −
+p_0, and the right one γ·(c + φ·z)/(1 − γ), with z the normalised return of z_t: the claim. (The idea is Akin's, and
+Press and Dyson's.) Cut off after finitely many steps, the sums give
 
     γ·φ·Σ_{t<T−1} γ^t z_t = Σ_{t<T} γ^t c_t − p_0 − γ·Σ_{t<T−1} γ^t c_t.
 
-**Claim.** χ = 1 with φ = (P − S)/((P − S) + (T − P)) is tit-for-tat: then p_1 = 1, p_4 = 0, p_2 = 1 − φ(T − S)/(P − S) = 0, p_3 = 1 − p_2 = 1.
+**Claim.** χ = 1 with φ = (P − S)/((P − S) + (T − P)) is tit-for-tat: then p_1 = 1, p_4 = 0, p_2 = 1 − φ(T − S)/(P −
+S) = 0, p_3 = 1 − p_2 = 1.
 
-**Claim.** All p lie in [0, 1] for 0 < φ ≤ (P − S)/((P − S) + χ(T − P)), and not beyond, if T + S ≥ 2P, as in the paper's game.
-Otherwise φ ≤ (P − S)/(χ(P − S) + (T − P)) is the range, and the printed one lets p_3 exceed 1, by up to
+**Claim.** All p lie in [0, 1] for 0 < φ ≤ (P − S)/((P − S) + χ(T − P)), and not beyond, if T + S ≥ 2P, as in the
+paper's game. Otherwise φ ≤ (P − S)/(χ(P − S) + (T − P)) is the range, and the printed one lets p_3 exceed 1, by up to
 (χ − 1)(2P − T − S)/((P − S) + χ(T − P)).
 
-**Why.** All p are linear in φ. p_1 ≥ 0 and p_2 ≥ 0 bound φ by P − S over (χ − 1)(R − P) and over (P − S) + χ(T − P); the second is
-the smaller bound, as R < T. p_3 ≤ 1 bounds it by P − S over χ(P − S) + (T − P), and the two denominators differ by
-((P − S) + χ(T − P)) − (χ(P − S) + (T − P)) = (χ − 1)(T + S − 2P).
+**Why.** All p are linear in φ. p_1 ≥ 0 and p_2 ≥ 0 bound φ by P − S over (χ − 1)(R − P) and over (P − S) + χ(T − P);
+the second is the smaller bound, as R < T. p_3 ≤ 1 bounds it by P − S over χ(P − S) + (T − P), and the two
+denominators differ by ((P − S) + χ(T − P)) − (χ(P − S) + (T − P)) = (χ − 1)(T + S − 2P).
 
-**Drawn at random.** T, R, P, S; χ, φ, p_0, γ; opponents with memory one, random and deterministic, and opponents that remember
-everything, for finitely many steps.
+**Drawn at random.** T, R, P, S; χ, φ, p_0, γ; opponents with memory one, random and deterministic, and opponents that
+remember everything, for finitely many steps.
 """
 
 import dataclasses
@@ -189,9 +190,9 @@ def check_histories(enforcing: Enforcing, deal: Deal, seed: int) -> None:
     share, shorter_share = (
         enumerate_returns(policies, COOPERATES, steps, deal.discount)[0] for steps in (STEPS, STEPS - 1)
     )
-    weights = (1 - deal.discount ** (STEPS - 1)) / (1 - deal.discount)
-    t, r, p, s = deal.outcomes
-    left = deal.discount * deal.phi * (shorter[0] - p * weights - deal.chi * (shorter[1] - p * weights)) / (p - s)
+    weights = sum(deal.discount**step for step in range(STEPS - 1))
+    surplus = _surplus(deal, shorter / weights) * weights
+    left = deal.discount * deal.phi * surplus / deal.gaps[0]
     right = share - deal.start - deal.discount * shorter_share
     holds(HISTORIES, abs(left - right), STEPS * (4**STEPS + 10 * STEPS) * EPS * deal.size())
 

@@ -1,0 +1,186 @@
+"""The checks of `proofs_checks` can fail: errors planted in copies of the estimators are found, each by one of them."""
+
+import dataclasses
+import importlib
+import inspect
+import sys
+import types
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import numpy as np
+import pytest
+
+from proofs_checks import (
+    algorithm_1,
+    batch_unaware_bias,
+    discounting,
+    equation_4,
+    equation_24,
+    equations_13_14,
+    figure_12,
+    lola_coala,
+    lola_dice,
+    m_fos_bias,
+    normalisation,
+    theorem_3_1,
+    theorem_d_2,
+)
+from proofs_checks.common.cases import Case
+from proofs_checks.common.ledger import Refuted
+
+SMALL = Case(ego="FullHistory", seed=4)
+STEPS = Case(ego="FullHistory", steps=2, seed=4)
+LONG = Case(ego="FullHistory", episodes=3, seed=4)
+PLAIN = Case(seed=4)
+CLASSES = {
+    "coala_pg": "CoalaPG",
+    "m_fos": "MFOS",
+    "batch_unaware": "BatchUnaware",
+    "reinforce": "Reinforce",
+    "lola_exact": "LolaExact",
+    "lola_dice": "LolaDice",
+    "lola_coala": "LolaCoala",
+}
+
+
+def with_critic(estimator):
+    equations_13_14.check_any_critic(estimator, SMALL)
+
+
+def scan_of(module):
+    rewards, values = np.arange(12.0).reshape(2, 3, 2), np.cos(np.arange(12.0)).reshape(2, 3, 2)
+    flags = {"average_future_episodes": True, "normalize_current_episode": True}
+    algorithm_1.check_double_sum(module.batch_lambda_returns, rewards, values, 0.9, 0.5, **flags)
+
+
+def coefficients_of(estimator):
+    rewards, values = np.arange(12.0).reshape(2, 3, 2), np.cos(np.arange(12.0)).reshape(2, 3, 2)
+    algorithm_1.check_closed_form(type(estimator).__name__, estimator, rewards, values)
+
+
+def on(check: Callable[..., Any], *arguments: Any) -> Callable[[Any], Any]:
+    return lambda estimator: check(estimator, *arguments)
+
+
+@dataclasses.dataclass(frozen=True)
+class Mutant:
+    """An error planted in the source of an estimator, or of the advantages it is made of."""
+
+    what: str
+    estimator: str
+    old: str
+    new: str
+    check: Callable[[Any], Any]
+    planted_in: str = ""
+    """The estimator's own module unless given."""
+
+
+ADVANTAGES = "advantages"
+MUTANTS = (
+    Mutant("current episode not divided by B", "coala_pg", "normalize_current_episode=True",
+           "normalize_current_episode=False", on(theorem_3_1.check_theorem, SMALL)),
+    Mutant("future of the own trajectory only", "coala_pg", "average_future_episodes=True",
+           "average_future_episodes=False", on(theorem_3_1.check_theorem, SMALL)),
+    Mutant("future summed over the next episode only", "coala_pg", "average = jnp.mean(reward +",
+           "average = jnp.where(ends_episode, 0.0, 1.0) * jnp.mean(reward +", on(theorem_3_1.check_theorem, LONG),
+           ADVANTAGES),
+    Mutant("the episode ends one step early", "coala_pg", "np.arange(steps) == steps - 1",
+           "np.arange(steps) == max(0, steps - 2)", on(theorem_3_1.check_theorem, STEPS), ADVANTAGES),
+    Mutant("reward of the step itself dropped", "coala_pg", "own = reward / norm + discount",
+           "own = discount", on(theorem_3_1.check_theorem, SMALL), ADVANTAGES),
+    Mutant("stale start of the accumulators", "coala_pg", "jnp.zeros_like(rewards[0, 0, 0]))",
+           "rewards[:, 0, 0].mean())", on(theorem_d_2.check_total_derivative, PLAIN), ADVANTAGES),
+    Mutant("value after the last step kept", "coala_pg", "jnp.zeros_like(long_values[:, :1])",
+           "long_values[:, -1:]", with_critic, ADVANTAGES),
+    Mutant("value of this step in place of the next", "coala_pg", "discount * next_values(values) - values",
+           "discount * values - values", coefficients_of, ADVANTAGES),
+    Mutant("bootstrap not discounted", "coala_pg", "own = reward / norm + discount * (bootstrapped +",
+           "own = reward / norm + (bootstrapped +", scan_of, ADVANTAGES),
+    Mutant("discount of the future one step short", "coala_pg", "own = jnp.where(ends_episode, average, own)",
+           "own = jnp.where(ends_episode, average / discount, own)",
+           lambda estimator: discounting.check_discounted(type(estimator)(discount=0.5), 0.5, SMALL), ADVANTAGES),
+    Mutant("future weighed with 1/B once more", "coala_pg", "own = jnp.where(ends_episode, average, own)",
+           "own = jnp.where(ends_episode, average / len(reward), own)", on(figure_12.check_weights, SMALL), ADVANTAGES),
+    Mutant("summed over the batch", "reinforce", "advantages.mean(axis=0)", "advantages.sum(axis=0)",
+           on(equation_24.check_unbiasedness, SMALL)),
+    Mutant("own trajectory left out", "reinforce", "advantages.mean(axis=0)",
+           "(advantages.sum(axis=0) - advantages) / len(advantages)", on(equation_24.check_unbiasedness, SMALL)),
+    Mutant("it is COALA-PG", "reinforce", "jnp.broadcast_to(advantages.mean(axis=0), advantages.shape)",
+           "advantages / advantages.shape[0]",
+           on(equation_24.check_excess_variance, Case(episodes=1, seed=4))),
+    Mutant("current episode divided by B", "m_fos", "normalize_current_episode=False",
+           "normalize_current_episode=True", on(m_fos_bias.check_identity, SMALL)),
+    Mutant("future of the own trajectory only", "m_fos", "average_future_episodes=True",
+           "average_future_episodes=False", on(m_fos_bias.check_identity, SMALL)),
+    Mutant("not divided by B", "batch_unaware", "advantages / advantages.shape[0]", "advantages",
+           on(batch_unaware_bias.check_identity, SMALL)),
+    Mutant("it knows the batch", "batch_unaware", "average_future_episodes=False", "average_future_episodes=True",
+           on(batch_unaware_bias.check_identity, SMALL)),
+    Mutant("first episode in place of the last", "lola_coala", "at[:, :-1]", "at[:, 1:]",
+           on(lola_coala.check_last_episode, SMALL)),
+    Mutant("current episode not divided by B", "lola_coala", "normalize_current_episode=True",
+           "normalize_current_episode=False", on(lola_coala.check_last_episode, SMALL)),
+    Mutant("no reward set to zero", "lola_coala", "rewards = rewards.at[:, :-1].set(0)", "pass",
+           on(theorem_d_2.check_total_derivative, PLAIN)),
+    Mutant("one look-ahead too many", "lola_exact", "range(problem.episodes - 1)", "range(problem.episodes)",
+           on(equation_4.check_total_derivative, PLAIN)),
+    Mutant("the co-player climbs J^i, as printed", "lola_exact", "returns[index + 1]", "returns[0]",
+           on(equation_4.check_total_derivative, PLAIN)),
+    Mutant("look-ahead outside of the derivative", "lola_exact", "_own_gradient(problem, policy,",
+           "_own_gradient(problem, jax.lax.stop_gradient(policy),", on(equation_4.check_total_derivative, PLAIN)),
+    Mutant("scores of the ego agent dropped", "lola_dice", "log_probs, ego, experiences = inputs",
+           "log_probs, ego, experiences = 0 * inputs[0], *inputs[1:]", on(lola_dice.check_agreement, 0, 2, 2)),
+    Mutant("weighed by the probability once more", "lola_dice",
+           "jnp.exp(log_probs - jax.lax.stop_gradient(log_probs))", "jnp.exp(log_probs)",
+           on(lola_dice.check_agreement, 0, 2, 2)),
+    Mutant("return of the first episode", "lola_dice", "returns[-1]", "returns[0]",
+           on(lola_dice.check_agreement, 0, 2, 2)),
+    Mutant("summed over the batch", "lola_dice", ".sum(axis=1).mean()", ".sum(axis=1).sum()",
+           on(lola_dice.check_orders, 0)),
+)  # fmt: skip
+
+
+def copy_of(module: str, name: str, old: str = "", new: str = "", **replaced: Any) -> types.ModuleType:
+    """A module made from the source of an estimator's, with `old`, which must occur once, replaced by `new`."""
+    source = inspect.getsource(importlib.import_module(f"coala_eqx.estimators.{module}"))
+    assert not old or source.count(old) == 1, f"{old!r} occurs {source.count(old)} times in {module}"
+    copy = types.ModuleType(name)
+    sys.modules[name] = copy
+    copy.__dict__["jax"] = jax
+    exec(compile(source.replace(old, new) if old else source, name, "exec"), copy.__dict__)
+    copy.__dict__.update(replaced)
+    return copy
+
+
+def subject(mutant: Mutant, *, planted: bool) -> Any:
+    """What the check is put to: the estimator, or the module of advantages where the check is of the scan."""
+    change = (mutant.old, mutant.new) if planted else ("", "")
+    if mutant.planted_in == ADVANTAGES:
+        advantages = copy_of(ADVANTAGES, f"mutant_advantages_{planted}", *change)
+        if mutant.what == "bootstrap not discounted":
+            return advantages
+        estimator = copy_of(mutant.estimator, f"mutant_{planted}", batch_advantages=advantages.batch_advantages)
+    else:
+        estimator = copy_of(mutant.estimator, f"mutant_{planted}", *change)
+    return getattr(estimator, CLASSES[mutant.estimator])()
+
+
+@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: f"{mutant.estimator}: {mutant.what}")
+def test_a_check_rejects_the_mutant_and_passes_the_copy(mutant):
+    with pytest.raises(Refuted):
+        mutant.check(subject(mutant, planted=True))
+    mutant.check(subject(mutant, planted=False))
+
+
+def test_every_estimator_has_two_mutants_at_least():
+    for module in CLASSES:
+        assert sum(mutant.estimator == module for mutant in MUTANTS) >= 2, module
+
+
+def test_checks_of_normalisation_reject_what_is_not_centred():
+    with pytest.raises(Refuted):
+        normalisation.check_over_batch(normalisation.CoalaPG(), SMALL)
+    with pytest.raises(Refuted):
+        normalisation.check_over_batch_and_steps(normalisation.Centred(normalisation.over_batch), SMALL)
