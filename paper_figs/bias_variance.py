@@ -7,10 +7,18 @@ import matplotlib as mpl
 import polars as pl
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import NullLocator
 
 from paper_figs.style import COLUMN, ESTIMATORS, PARAMETERS
 
-_CRITICS = {"none": "-", "Eq. 8": ":", "Eqs 13–14": "--"}
+_LINES = {
+    ("FullHistory", "none"): "-",
+    ("FullHistory", "Eqs 13–14"): "--",
+    ("FullHistory", "Eq. 8"): ":",
+    ("MemoryOne", "none"): (0, (1, 0.6)),
+}
+"""How each ego policy and critic is drawn."""
+
 _AXES = {
     "B": ("batch", "batch size B\n(M = 2, T = 1)"),
     "M": ("episodes", "inner episodes M\n(B = 2, T = 1)"),
@@ -21,7 +29,11 @@ _ROWS = {
     "relative_noise": "noise of one sample\n√variance / ‖∇J̄‖",
     "bias_dominates_from": "meta-episodes from which\nbias exceeds noise",
 }
-_UNBIASED = 1e-9
+_ORDER = {"Reinforce": 7.0, "CoalaPG": 4.0, "BatchUnaware": 4.0, "MFOS": 4.0}
+"""What is drawn first, and with which marker, so that what lies on one another can be seen."""
+
+_LEAST_BIAS = 1e-3
+"""Below, the axis of biases is linear."""
 
 
 def draw(records: Path, picture: Path) -> None:
@@ -41,31 +53,35 @@ def draw(records: Path, picture: Path) -> None:
 
 
 def _panel(panel: Any, table: pl.DataFrame, axis: str, quantity: str) -> None:
-    """Bias on a linear scale, where unbiased estimators lie on 0; the others on a logarithmic one."""
+    """One quantity over one size; what is unbiased lies on 0, and does not appear in the last row."""
     size, _ = _AXES[axis]
-    if quantity != "relative_bias":
+    if quantity == "relative_bias":
+        panel.set_yscale("symlog", linthresh=_LEAST_BIAS)
+        panel.set_yticks([0, 0.001, 0.01, 0.1, 1, 10], ["0", "0.001", "0.01", "0.1", "1", "10"])
+        panel.set_ylim(-_LEAST_BIAS / 2, 20)
+        panel.yaxis.set_minor_locator(NullLocator())
+    else:
         panel.set_yscale("log")
-    chosen = table.filter((pl.col("axis") == axis) & (pl.col("ego") == "FullHistory"))
-    for estimator in table["estimator"].unique(maintain_order=True):
-        look = {key: value for key, value in ESTIMATORS[estimator].items() if key != "label"}
-        for critic, dashes in _CRITICS.items():
-            line = chosen.filter((pl.col("estimator") == estimator) & (pl.col("critic") == critic)).sort(size)
-            # A critic changes the bias of no estimator here by more than the width of a line.
-            if quantity == "relative_bias" and critic != "none":
-                continue
-            finite = line.filter(pl.col(quantity).is_finite())
-            panel.plot(finite[size], finite[quantity], ls=dashes, **look, mec="white", mew=0.4)
+    chosen = table.filter(pl.col("axis") == axis)
+    for (ego, critic), dashes in _LINES.items():
+        for estimator, marker_size in _ORDER.items():
+            look = {key: value for key, value in ESTIMATORS[estimator].items() if key != "label"}
+            line = chosen.filter(pl.col("ego") == ego, pl.col("critic") == critic, pl.col("estimator") == estimator)
+            line = line.filter(pl.col(quantity).is_finite()).sort(size)
+            if ego == "MemoryOne":
+                look |= {"marker": "none", "alpha": 0.5}
+            panel.plot(line[size], line[quantity], ls=dashes, **look, ms=marker_size, mec="white", mew=0.4)
     panel.set_xticks(sorted(chosen[size].unique().to_list()))
 
 
 def _legend(figure: Figure) -> None:
     estimators = [
         Line2D([], [], color=look["color"], marker=look["marker"], label=look["label"], mec="white", mew=0.4)
-        for name, look in ESTIMATORS.items()
-        if name in ("CoalaPG", "Reinforce", "MFOS", "BatchUnaware")
+        for look in (ESTIMATORS[name] for name in _ORDER)
     ]
+    names = "no critic", "critic of Eqs 13–14", "critic of Eq. 8", "memory-one, no critic"
     critics = [
-        Line2D([], [], color="#666666", ls=dashes, label="no critic" if critic == "none" else f"critic of {critic}")
-        for critic, dashes in _CRITICS.items()
+        Line2D([], [], color="#666666", ls=dashes, alpha=0.5 if ego == "MemoryOne" else 1, label=name)
+        for ((ego, _), dashes), name in zip(_LINES.items(), names, strict=True)
     ]
     figure.legend(handles=[*estimators, *critics], loc="outside upper center", ncols=4, frameon=False)

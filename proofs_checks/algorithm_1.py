@@ -1,20 +1,21 @@
 """Algorithm 1: the batch λ-returns are the closed forms, and v_t must be read as the next step's value.
 
-**Claim.** At λ = γ = 1 and without values, the coefficients are the sums of Eqs 5, 24, 25 and 26. With V̂, they are Eqs 13–14 for COALA-PG,
-and the same with the other weights for the others.
+**Claim.** At λ = γ = 1 and without values, the coefficients are the sums of Eqs 5, 24, 25 and 26. With V̂, they are
+Eqs 13–14 for COALA-PG, and the same with the other weights for the others.
 
-**Claim.** For every λ, γ and both flags the scan equals the double sum it abbreviates. With ρ_k^b = γ·(1−λ)·v_{k+1}^b, e the
-end of l's inner episode, n = B or 1, and G_l = mean_b Σ_{k≥l} (γλ)^{k−l} (r_k^b + ρ_k^b),
+**Claim.** For every λ, γ and both flags the scan equals the double sum it abbreviates. With ρ_k^b =
+γ·(1−λ)·v_{k+1}^b, e the end of l's inner episode, n = B or 1, and G_l = mean_b Σ_{k≥l} (γλ)^{k−l} (r_k^b + ρ_k^b),
 
     out_l^b = Σ_{k=l..e} (γλ)^{k−l} (r_k^b/n + ρ_k^b) + (γλ)^{e−l+1} · ( G_{e+1}  or, without averaging,  out_{e+1}^b ).
 
-**Claim.** The paper does not place v_t in time. If it is the value of the NEXT history, 0 after the last step, the algorithm is exact.
-If it is V̂(h_t), as the letter is used in App. A.3, both accumulators start at V̂(h_MT). With λ = 1 every advantage then contains it,
-multiplied by its discount: V̂(h_MT^b) in the last inner episode, its mean over the batch in the earlier ones. It is a function of
-earlier actions, and the estimate is biased.
+**Claim.** The paper does not place v_t in time. If it is the value of the NEXT history, 0 after the last step, the
+algorithm is exact. If it is V̂(h_t), as the letter is used in App. A.3, both accumulators start at V̂(h_MT). With λ =
+1 every advantage then contains it, multiplied by its discount: V̂(h_MT^b) in the last inner episode, its mean over
+the batch in the earlier ones. It is a function of earlier actions, and the estimate is biased.
 
-**Why.** Unrolling a recursion x_l = u_l + c·x_{l+1} gives Σ_{k≥l} c^{k−l} u_k; Algorithm 1 consists of two of them, and one is replaced
-by the other where an inner episode ends. Telescoping the TD errors δ = r + V̂' − V̂ leaves the values of Eqs 13–14.
+**Why.** Unrolling a recursion x_l = u_l + c·x_{l+1} gives Σ_{k≥l} c^{k−l} u_k; Algorithm 1 consists of two of them,
+and one is replaced by the other where an inner episode ends. Telescoping the TD errors δ = r + V̂' − V̂ leaves the
+values of Eqs 13–14.
 
 **Drawn at random.** Rewards and values of any shape, λ and γ, the flags; for the bias, as for Theorem 3.1.
 """
@@ -51,7 +52,7 @@ UNIT = st.sampled_from([0.0, 0.3, 0.9, 1.0])
 
 def check_closed_form(name: str, estimator: AbstractScoreFunctionEstimator, rewards: Any, values: Any) -> None:
     """The coefficients of the estimator called `name`, by sums in plain loops."""
-    batch, episodes, steps = rewards.shape
+    batch, episodes, _ = rewards.shape
     expected = np.zeros(rewards.shape)
     for b, m, t in np.ndindex(rewards.shape):
         own = rewards[:, m, t:].sum(axis=1)

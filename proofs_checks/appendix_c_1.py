@@ -172,7 +172,7 @@ def check_defection(learning: Learning) -> None:
 
 
 def check_tit_for_tat(learning: Learning) -> None:
-    """In tit-for-tat the projected gradient of the mixed pool is negative in DC, and is that alone for small p_naive."""
+    """In tit-for-tat the projected gradient of the mixed pool is negative in DC; for small p_naive, zero elsewhere."""
     gradients = shaping_gradients(learning, TFT)[:, -1]
     sure = in_standard_errors(gradients)
     differs(TIT_FOR_TAT, -sure[DC], 10.0)
@@ -189,12 +189,10 @@ def check_partial(returns: Returns, discount: float) -> None:
     A derivative adds up what a deviation changes in all later steps: another factor 1/(1 − γ) in the error.
     """
     loss = (2 * discount - 1) / (1 - discount**2)
-    for policy, seen in (
-        (ALL_D, {START: discount - 1, DD: -discount}),
-        (TFT, {START: (1 - discount) * loss, CC: discount * loss}),
-    ):
+    of_all_d = [-(1 - discount), 0, 0, 0, -discount]
+    of_tit_for_tat = [(1 - discount) * loss, discount * loss, 0, 0, 0]
+    for policy, expected in ((ALL_D, of_all_d), (TFT, of_tit_for_tat)):
         gradient = partial_gradient(returns, policy, discount)
-        expected = np.array([seen.get(entry, 0.0) for entry in range(5)])
         holds(PARTIAL, (1 - discount) * np.abs(gradient - np.array(expected)).max(), 2 * rounding(4, discount))
         holds(PARTIAL_UNSEEN, abs(gradient[DC]), 0.0)
 

@@ -6,9 +6,9 @@
 
 It is zero for B = 1, and for any B if no co-player learns.
 
-**Why.** ∇J̄ is the sum of all derivatives of (1/B) Σ R_m^b in the copies. Those of R_m^b in the copies of its own trajectory are
-what the estimator estimates. One trajectory acts on another only through a co-player's update, hence on later inner
-episodes only, and not at all if nothing is learned.
+**Why.** ∇J̄ is the sum of all derivatives of (1/B) Σ R_m^b in the copies. Those of R_m^b in the copies of its own
+trajectory are what the estimator estimates. One trajectory acts on another only through a co-player's update, hence
+on later inner episodes only, and not at all if nothing is learned.
 
 **How it is checked.** The right-hand side contains no score: the enumerated return is differentiated in the copies.
 

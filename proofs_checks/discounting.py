@@ -1,23 +1,25 @@
 """Discounts below 1: how γ and λ_gae take the learning-aware signal away, exactly.
 
-**Claim.** Without a critic and with d = γ·λ_gae, COALA-PG's coefficient weighs the reward of step k by d^{k−l}: so the future term at l is
-multiplied by d^{T·m_l − l + 1}, and later rewards further by their distance. Hence
+**Claim.** Without a critic and with d = γ·λ_gae, COALA-PG's coefficient weighs the reward of step k by d^{k−l}: so
+the future term at l is multiplied by d^{T·m_l − l + 1}, and later rewards further by their distance. Hence
 
     E[ĝ] = (1/B) Σ_{l≤k} d^{k−l} Σ_{b,b'} ∂E[r_k^{b'}]/∂φ_{l,b},
 
 which is ∇J̄ only for d = 1. Over T = 100 steps, d = 0.912 leaves 1e-4 of the signal through the co-player's learning.
 
-**Claim.** With γ = 1, λ_gae = λ < 1 and even the EXACT batch-unaware critic, V(h) = E[own + fut | h], COALA-PG is biased:
+**Claim.** With γ = 1, λ_gae = λ < 1 and even the EXACT batch-unaware critic, V(h) = E[own + fut | h], COALA-PG is
+biased:
 
     E[ĝ] = E[ĝ_unaware] + (1/B) Σ_{m_k>m_l} λ^{k−l} Σ_{b≠b'} ∂E[δ_k^{b'}]/∂φ_{l,b},    δ_k = r_k + V(h_{k+1}) − V(h_k),
 
 so that λ → 0 gives exactly batch-unaware's expectation.
 
-**Why.** In the own trajectory, E[δ_k | h_k] = 0 for the exact critic, so that later TD errors add nothing and λ is harmless there, as is
-usual. In another trajectory, h_k^{b'} does not contain a_l^b; E[δ_k^{b'} | a_l^b] is what the critic does not expect the co-player to have
-learned. These terms telescope to the shaping signal for λ = 1 only.
+**Why.** In the own trajectory, E[δ_k | h_k] = 0 for the exact critic, so that later TD errors add nothing and λ is
+harmless there, as is usual. In another trajectory, h_k^{b'} does not contain a_l^b; E[δ_k^{b'} | a_l^b] is what the
+critic does not expect the co-player to have learned. These terms telescope to the shaping signal for λ = 1 only.
 
-**Drawn at random.** As for Theorem 3.1, with learners that do not care for the order of the trajectories, and discounts.
+**Drawn at random.** As for Theorem 3.1, with learners that do not care for the order of the trajectories, and
+discounts.
 """
 
 import equinox as eqx
@@ -38,6 +40,7 @@ from proofs_checks.common.influence import measure_influence, steps_of, weigh
 from proofs_checks.common.ledger import differs, holds
 from proofs_checks.common.rounding import rounding
 from proofs_checks.common.trees import distance, norm
+import itertools
 
 DISCOUNTED = "Discounting: E[COALA-PG] at d = γ·λ < 1, in closed form (relative)"
 LAMBDA = "Discounting: E[COALA-PG] at λ < 1 with the exact critic, in closed form (relative)"
@@ -115,7 +118,7 @@ def test_the_curve_of_the_bias(critic):
     for decay in DISCOUNTS:
         mean = ce.exact.moments(CoalaPG(gae_lambda=decay), problem, policy).mean
         biases.append(distance(mean, truth) / norm(truth))
-    for more, less in zip(biases, biases[1:], strict=False):
+    for more, less in itertools.pairwise(biases):
         differs(BIASED, more - less, 1e-4)
     differs(BIASED, biases[-1], 1e-4)
 

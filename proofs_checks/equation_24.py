@@ -4,18 +4,20 @@
 
 **Why.** It is the score-function estimator for the batch as one big trajectory; only rewards before l are left out.
 
-**Claim.** The paper expects a larger variance than COALA-PG's, as more noise is carried along. For one step (M = T = 1), with
-score s, reward r, μ = E[r], g = E[s·r], and B trajectories, which are independent there,
+**Claim.** The paper expects a larger variance than COALA-PG's, as more noise is carried along. For one step (M = T =
+1), with score s, reward r, μ = E[r], g = E[s·r], and B trajectories, which are independent there,
 
     Var[ĝ_24] − Var[ĝ_COALA] = (B−1)/B · ( E‖s‖²·(E[r²] + (B−2)·μ²) + ‖g‖² + 2·μ·E[‖s‖²·r] ).
 
-**Why.** ĝ_24 = ĝ_COALA + Z with Z = (1/B) Σ_{b≠b'} s_b·r_{b'}, of mean zero, so that the difference is E‖Z‖² + 2·E[ĝ_COALA·Z]. Of the
-products s_b·s_c·r_{b'}·r_{c'} only those have a mean other than zero in which each score meets itself or its own reward:
-b = c (with b' = c' or not), or b' = c and c' = b. In ĝ_COALA·Z only s_b·r_b·s_b·r_{b'} has one.
+**Why.** ĝ_24 = ĝ_COALA + Z with Z = (1/B) Σ_{b≠b'} s_b·r_{b'}, of mean zero, so that the difference is E‖Z‖² +
+2·E[ĝ_COALA·Z]. Of the products s_b·s_c·r_{b'}·r_{c'} only those have a mean other than zero in which each score meets
+itself or its own reward: b = c (with b' = c' or not), or b' = c and c' = b. In ĝ_COALA·Z only s_b·r_b·s_b·r_{b'} has
+one.
 
-**Hence** COALA-PG is the noisier only where 2·μ·E[‖s‖²·r] is negative enough: rare actions, whose scores are large, earn rewards
-whose sign is opposite to the mean's. Never where all rewards have the same sign. And never for B ≥ 2 + 1/ε for any
-fixed case with μ ≠ 0, as the term (B−2)·μ² grows. The example (0.9, 0.1), r = (1, −1.5), B = 2 has 0.0619 against 0.0703 (per logit).
+**Hence** COALA-PG is the noisier only where 2·μ·E[‖s‖²·r] is negative enough: rare actions, whose scores are large,
+earn rewards whose sign is opposite to the mean's. Never where all rewards have the same sign. And never for B ≥ 2 +
+1/ε for any fixed case with μ ≠ 0, as the term (B−2)·μ² grows. The example (0.9, 0.1), r = (1, −1.5), B = 2 has 0.0619
+against 0.0703 (per logit).
 
 **Drawn at random.** As for Theorem 3.1; for the variances, one-step games.
 """

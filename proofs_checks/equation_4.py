@@ -6,14 +6,15 @@
 
 through all updates. (The paper prints J^i in Δ_q; a naive learner climbs its own J^{-i}.) It has no variance.
 
-**Why.** It is automatic differentiation of that composition; what can go wrong is what is differentiated. A look-ahead that is
-computed outside of the differentiated function, for instance, has no shaping term.
+**Why.** It is automatic differentiation of that composition; what can go wrong is what is differentiated. A
+look-ahead that is computed outside of the differentiated function, for instance, has no shaping term.
 
-**How it is checked.** Against plain NumPy without the package: returns by listing all episodes, ∂J^{-i} by the policy-gradient
-theorem, and the total derivative by a complex step, exact to rounding. And against central differences of the package's own
-objective, which must approach it with the square of the step.
+**How it is checked.** Against plain NumPy without the package: returns by listing all episodes, ∂J^{-i} by the
+policy-gradient theorem, and the total derivative by a complex step, exact to rounding. And against central
+differences of the package's own objective, which must approach it with the square of the step.
 
-**Drawn at random.** Two-player matrix games with 2 or 3 actions, memory-one policies, SGD with the rate 1, up to 3 look-aheads, T.
+**Drawn at random.** Two-player matrix games with 2 or 3 actions, memory-one policies, SGD with the rate 1, up to 3
+look-aheads, T.
 """
 
 import numpy as np

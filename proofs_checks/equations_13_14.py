@@ -1,22 +1,23 @@
 """Equations 13–14: subtracting a critic keeps COALA-PG unbiased, for any function V̂ of the ego agent's own history.
 
-**Claim.** With A_l^b = C_l^b − (1/B)·V̂(h_l^b) − (1/B) Σ_{b'≠b} V̂(h^{b'}_{T·m_l+1}) in place of C_l^b, E[ĝ] = ∇J̄ for ANY V̂.
+**Claim.** With A_l^b = C_l^b − (1/B)·V̂(h_l^b) − (1/B) Σ_{b'≠b} V̂(h^{b'}_{T·m_l+1}) in place of C_l^b, E[ĝ] = ∇J̄
+for ANY V̂.
 
-**Why.** V̂(h_l^b) is known before a_l^b, and the score has mean zero given the past. h^{b'}_{T·m_l+1} is what trajectory b' ≠ b has seen when the
-next inner episode starts: its own steps of this inner episode, and the first observation of the next. Given the past of
-all trajectories at step l, its own steps are independent of a_l^b, which meets them in the co-player's update only. So
-the product with the score has mean zero again.
+**Why.** V̂(h_l^b) is known before a_l^b, and the score has mean zero given the past. h^{b'}_{T·m_l+1} is what
+trajectory b' ≠ b has seen when the next inner episode starts: its own steps of this inner episode, and the first
+observation of the next. Given the past of all trajectories at step l, its own steps are independent of a_l^b, which
+meets them in the co-player's update only. So the product with the score has mean zero again.
 
-**The condition.** The first observation of the next inner episode comes after the update. It must not depend on what the
-co-player has learned (it does not where games are reset by themselves, as in the paper). If it reveals the update, it
-reveals a_l^b, and the subtracted term correlates with the score. The bias is then
+**The condition.** The first observation of the next inner episode comes after the update. It must not depend on what
+the co-player has learned (it does not where games are reset by themselves, as in the paper). If it reveals the
+update, it reveals a_l^b, and the subtracted term correlates with the score. The bias is then
 
     − (1/B) Σ_m Σ_b Σ_{b'≠b} ∂E[V̂(h^{b'}_{T·m+1})]/∂φ_{m,b},
 
 and it disappears with V̂: without a critic the theorem holds in such worlds, too.
 
-**Drawn at random.** As for Theorem 3.1, with tables of random values, and the random value heads of networks; for the condition, a
-world with two trajectories of two one-step episodes, random policy and critic.
+**Drawn at random.** As for Theorem 3.1, with tables of random values, and the random value heads of networks; for the
+condition, a world with two trajectories of two one-step episodes, random policy and critic.
 """
 
 import hypothesis.strategies as st
@@ -80,7 +81,7 @@ def leaky_world(values: np.ndarray, *, leaks: bool) -> World:
 def check_leak(estimator: AbstractScoreFunctionEstimator, logits: np.ndarray, values: np.ndarray) -> float:
     """The bias is as in the closed form; **returns** it relative to ∇J̄.
 
-    E[V̂(second observation)] = v_1 + (v_2 − v_1)·p_1·p_2 with p_b the probabilities to cooperate, so that the formula gives
+    E[V̂(second observation)] = v_1 + (v_2 − v_1)·p_1·p_2, p_b being the probabilities to cooperate; the formula gives
     −(1/2)·2·(v_2 − v_1)·p·∂p/∂φ, and ∂p/∂φ = p(1 − p)·(1, −1) for a softmax of two logits.
     """
     world = leaky_world(values, leaks=True)

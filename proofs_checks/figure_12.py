@@ -1,22 +1,24 @@
 """Figure 12: how the future part of the gradient compares with the current part as the batch grows, exactly.
 
-Split ∇J̄ into what an action does to its own inner episode (current), to the later inner episodes of its own trajectory
-(D), and to those of the other trajectories (X). All three are derivatives in copies of φ, as in `m_fos_bias.py`.
+Split ∇J̄ into what an action does to its own inner episode (current), to the later inner episodes of its own
+trajectory (D), and to those of the other trajectories (X). All three are derivatives in copies of φ, as in
+`m_fos_bias.py`.
 
 **Claims.**
 
 1. The ratio future/current, ‖D + X‖/‖current‖ for COALA-PG, is divided by B for M-FOS, in every game.
-2. X, hence COALA-PG's ratio, tends to a constant as B grows where the learner's EXPECTED update depends to first order on what the
-   ego agent does. It falls as 1/B where it does not: for example in the prisoner's dilemma with T = 1 and R + P = T + S
-   (temptation), the paper's own payoffs, in which the co-player gains the same by defecting whatever the ego agent does.
-3. Batch-unaware keeps D alone. For an ego agent without memory across inner episodes, ‖D‖/‖current‖ falls as 1/B, or as
-   1/B² in games as under 2. With such a memory it tends to a constant; what vanishes is the part of D that passes through the learner. (App. H.1 and Fig. 12 need
-   this condition for their statement on batch-unaware.)
+2. X, hence COALA-PG's ratio, tends to a constant as B grows where the learner's EXPECTED update depends to first
+   order on what the ego agent does. It falls as 1/B where it does not: for example in the prisoner's dilemma with T =
+   1 and R + P = T + S (temptation), the paper's own payoffs, in which the co-player gains the same by defecting
+   whatever the ego agent does.
+3. Batch-unaware keeps D alone. For an ego agent without memory across inner episodes, ‖D‖/‖current‖ falls as 1/B, or
+   as 1/B² in games as under 2. With such a memory it tends to a constant; what vanishes is the part of D that passes
+   through the learner. (App. H.1 and Fig. 12 need this condition for their statement on batch-unaware.)
 
-**Why.** The learner averages over the batch, so that one action changes its expected update by c/B, and X sums over B − 1
-other trajectories: X → c·∂J/∂ψ. If c = 0, what is left comes from the second moment of the update, on which one action has an influence of order 1/B². D has
-one trajectory only. A memory passes from the action to the later inner episodes past the learner, which does not depend on B.
-For M-FOS the current part has the weight B/B instead of 1/B.
+**Why.** The learner averages over the batch, so that one action changes its expected update by c/B, and X sums over B
+− 1 other trajectories: X → c·∂J/∂ψ. If c = 0, what is left comes from the second moment of the update, on which one
+action has an influence of order 1/B². D has one trajectory only. A memory passes from the action to the later inner
+episodes past the learner, which does not depend on B. For M-FOS the current part has the weight B/B instead of 1/B.
 
 **By how much.** future/current for one random policy (seed 0), by B. M-FOS's is COALA-PG's divided by B.
 
@@ -28,8 +30,9 @@ For M-FOS the current part has the weight B/B instead of 1/B.
 | stag hunt, batch-unaware, memory | 0.464 | 0.210 | 0.073 | 0.001 | 0.036 | 0.055 | 0.064 | 0.069 |
 | dilemma, COALA-PG | 0.082 | 0.044 | 0.026 | 0.015 | 0.008 | 0.004 | 0.002 | 0.001 |
 
-**How it is checked.** For T = 1, M = 2 and SGD, only the numbers of each joint action matter to the learner, so that sums over
-C(B + 2, 3) counts give exact derivatives up to B = 128. For small B they are held against the enumeration of everything.
+**How it is checked.** For T = 1, M = 2 and SGD, only the numbers of each joint action matter to the learner, so that
+sums over C(B + 2, 3) counts give exact derivatives up to B = 128. For small B they are held against the enumeration
+of everything.
 
 **Drawn at random.** For claim 1 as for Theorem 3.1; for the others fixed games with random policies.
 """
@@ -65,7 +68,7 @@ NO_MEMORY = "Fig. 12: D = d/B + O(1/B²) without memory: B² · remainder, B = 1
 NO_FIRST_ORDER = "Fig. 12: D = O(1/B²) without memory for R + P = T + S, T = 1: B² · D, B = 128"
 
 _ORDER_ONE = 2.0
-"""Remainders are in units of the derivative of a probability; rewards, rate and logits are of order one, and so are they."""
+"""Remainders are in units of a probability's derivative; rewards, rate and logits are of order one, hence they are."""
 
 _RATE = 1.0
 _DILEMMA = ce.games.iterated_prisoners_dilemma()

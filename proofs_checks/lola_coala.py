@@ -4,13 +4,13 @@
 
     E[ĝ] = ∇ E[(1/B) Σ_b R_M^b],
 
-the return after M − 1 SAMPLED updates. No derivative is taken through an update, and neither the co-player's parameters
-nor its learning rule are needed.
+the return after M − 1 SAMPLED updates. No derivative is taken through an update, and neither the co-player's
+parameters nor its learning rule are needed.
 
 **Why.** Theorem 3.1 holds for any rewards that depend on the past alone, hence also for these.
 
-**Drawn at random.** As for Theorem 3.1. That the right-hand side is a look-ahead is Theorem E.1: see `theorem_d_2.py`; how it differs from
-Eq. 4, `lola_dice.py`.
+**Drawn at random.** As for Theorem 3.1. That the right-hand side is a look-ahead is Theorem E.1: see
+`theorem_d_2.py`; how it differs from Eq. 4, `lola_dice.py`.
 """
 
 from hypothesis import given, note

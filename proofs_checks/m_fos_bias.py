@@ -1,15 +1,16 @@
 """Equations 7 and 26: the bias of M-FOS is (B − 1) times the current-episode part of ∇J̄.
 
-**Claim.** With C_l^b = Σ_{k=l..T·m_l} r_k^b + (1/B) Σ_{b'} Σ_{k>T·m_l} r_k^{b'} and φ_{m,b} a copy of φ for each inner episode and trajectory,
+**Claim.** With C_l^b = Σ_{k=l..T·m_l} r_k^b + (1/B) Σ_{b'} Σ_{k>T·m_l} r_k^{b'} and φ_{m,b} a copy of φ for each
+inner episode and trajectory,
 
     E[ĝ_M-FOS] − ∇J̄ = (B − 1) · current,    current = (1/B) Σ_{m,b} ∂E[R_m^b]/∂φ_{m,b},
 
-where R_m^b is the return of trajectory b in inner episode m. The current inner episode weighs B times too much; the paper's main text says
-that the future does.
+where R_m^b is the return of trajectory b in inner episode m. The current inner episode weighs B times too much; the
+paper's main text says that the future does.
 
-**Why.** By the chain rule ∇J̄ is the sum of all derivatives of (1/B) Σ R_m^b in the copies. An action acts on its own inner
-episode in its own trajectory only, which is `current`, and on later inner episodes of all trajectories. Theorem 3.1 gives
-both the weight 1/B; M-FOS gives the first the weight 1.
+**Why.** By the chain rule ∇J̄ is the sum of all derivatives of (1/B) Σ R_m^b in the copies. An action acts on its own
+inner episode in its own trajectory only, which is `current`, and on later inner episodes of all trajectories. Theorem
+3.1 gives both the weight 1/B; M-FOS gives the first the weight 1.
 
 **How it is checked.** The right-hand side contains no score: the enumerated return is differentiated in the copies
 (`common/influence.py`). Otherwise the identity would be the definition of the estimator, said twice.
@@ -27,6 +28,7 @@ from proofs_checks.common.influence import measure_influence, steps_of, weigh
 from proofs_checks.common.ledger import differs, holds
 from proofs_checks.common.rounding import rounding
 from proofs_checks.common.trees import cosine, distance, norm, scale, subtract
+import itertools
 
 IDENTITY = "Eqs 7, 26: bias of M-FOS = (B − 1) · current-episode part (relative)"
 BIASED = "Eqs 7, 26: relative bias of M-FOS, B > 1"
@@ -66,7 +68,7 @@ def test_the_direction_turns_away_as_the_batch_grows():
     cos(E[ĝ], ∇J̄) for B = 1, 2, 3, 4, 5, 6: 1, 0.882, 0.782, 0.720, 0.681, 0.653.
     """
     angles = [_angle(Case(batch=batch, ego="FullHistory", seed=4)) for batch in (1, 2, 3, 4, 6)]
-    for smaller, larger in zip(angles, angles[1:], strict=False):
+    for smaller, larger in itertools.pairwise(angles):
         differs(ANGLE, larger - smaller, 1e-3)
 
 

@@ -1,18 +1,23 @@
 """Centring and normalising advantages: over what it keeps COALA-PG unbiased, and over what it does not.
 
-**Claims**, for the advantages of one meta-episode (B trajectories that share a co-player), L = M·T steps, without a critic:
+**Claims**, for the advantages of one meta-episode (B trajectories that share a co-player), L = M·T steps, without a
+critic:
 
-1. Centring over the batch, C_l^b − mean_{b'} C_l^{b'}, removes the signal through the co-player's learning altogether:
-   E[ĝ] = (1 − 1/B) · current, the current-episode part of ∇J̄. The future term of C is the same for all trajectories and cancels.
-2. Centring over batch and steps, C_l^b − c̄ with c̄ = mean_{b,k} C_k^b, has the bias −Σ_b Σ_l ∂E[c̄]/∂φ_{l,b} = −∇E[c̄].
-3. Dividing by the standard deviation over batch and steps as well is biased, too; it has no closed form, but a measured size.
-4. Centring the CURRENT part over the other trajectories (leave-one-out), (own_l^b − mean_{b'≠b} own_l^{b'})/B + fut, is unbiased.
-5. Centring at each (b, l) over other, independent meta-episodes is unbiased. If the average over B̄ meta-episodes includes the own
-   one, E[ĝ] = (1 − 1/B̄)·∇J̄: shorter, in the same direction.
+1. Centring over the batch, C_l^b − mean_{b'} C_l^{b'}, removes the signal through the co-player's learning
+   altogether: E[ĝ] = (1 − 1/B) · current, the current-episode part of ∇J̄. The future term of C is the same for all
+   trajectories and cancels.
+2. Centring over batch and steps, C_l^b − c̄ with c̄ = mean_{b,k} C_k^b, has the bias −Σ_b Σ_l ∂E[c̄]/∂φ_{l,b} =
+   −∇E[c̄].
+3. Dividing by the standard deviation over batch and steps as well is biased, too; it has no closed form, but a
+   measured size.
+4. Centring the CURRENT part over the other trajectories (leave-one-out), (own_l^b − mean_{b'≠b} own_l^{b'})/B + fut,
+   is unbiased.
+5. Centring at each (b, l) over other, independent meta-episodes is unbiased. If the average over B̄ meta-episodes
+   includes the own one, E[ĝ] = (1 − 1/B̄)·∇J̄: shorter, in the same direction.
 
-**Why.** What is subtracted from C_l^b may be anything that does not depend on a_l^b, given the past. The current rewards of other
-trajectories, and other meta-episodes, do not. C_l^b itself does, and so does everything later in the same meta-episode,
-through the co-player's update. E[score · x] = ∂E[x]/∂φ says by how much.
+**Why.** What is subtracted from C_l^b may be anything that does not depend on a_l^b, given the past. The current
+rewards of other trajectories, and other meta-episodes, do not. C_l^b itself does, and so does everything later in the
+same meta-episode, through the co-player's update. E[score · x] = ∂E[x]/∂φ says by how much.
 
 **Drawn at random.** As for Theorem 3.1, with learners that do not care for the order of the trajectories.
 """

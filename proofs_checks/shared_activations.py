@@ -1,13 +1,15 @@
 """Policies that share activations across the batch break the theorem.
 
-**Claim.** Theorem 3.1 needs π̄(ā|h̄) = Π_b π(a^b|h^b; φ). If the trajectories of the batch share activations (batch norm, attention over
-the batch), COALA-PG is biased, even if no co-player learns. Batch-level REINFORCE (Eq. 24) is not.
+**Claim.** Theorem 3.1 needs π̄(ā|h̄) = Π_b π(a^b|h^b; φ). If the trajectories of the batch share activations (batch
+norm, attention over the batch), COALA-PG is biased, even if no co-player learns. Batch-level REINFORCE (Eq. 24) is
+not.
 
-**Why.** An action of one trajectory then changes what the ego agent does in the others in the same inner episode. Their current
-rewards, which COALA-PG leaves out because they cannot depend on it, now do. Eq. 24 leaves out nothing but the past.
+**Why.** An action of one trajectory then changes what the ego agent does in the others in the same inner episode.
+Their current rewards, which COALA-PG leaves out because they cannot depend on it, now do. Eq. 24 leaves out nothing
+but the past.
 
-**Drawn at random.** Parameters, rewards, and how much is shared, in a world of two trajectories with one inner episode of two steps:
-the second step's logit is w·(x^b − share·mean_b x) with x the own first action as ±1.
+**Drawn at random.** Parameters, rewards, and how much is shared, in a world of two trajectories with one inner
+episode of two steps: the second step's logit is w·(x^b − share·mean_b x) with x the own first action as ±1.
 """
 
 import hypothesis.strategies as st
@@ -64,8 +66,6 @@ def test_only_batch_level_reinforce_survives_sharing(seed):
 
 
 def test_coala_pg_does_not():
-    """By hand, in the parameter of the first step, with payoffs 1 where both actions are 0: the part of ∇J̄ that acts on the
-    other trajectory is missing.
-    """
+    """What an action does to the other trajectory in the same inner episode is missing."""
     error, size = bias(CoalaPG(), batch_norm_world(1.0, np.array([[1.0, 0.0], [0.0, 0.0]])), np.array([0.3, 1.5]))
     differs(BIASED, error / size, 0.1)

@@ -1,23 +1,23 @@
 """Theorem 3.1: E[ĝ_COALA] = ∇J̄, against co-players that learn in any way.
 
-**Claim.** Let J̄(φ) = E[(1/B) Σ_b Σ_l r_l^b] (Eq. 2) in the batched co-player shaping POMDP, with an ego policy that factorises
-over the batch, π̄(ā|h̄) = Π_b π(a^b|h^b; φ). Then
+**Claim.** Let J̄(φ) = E[(1/B) Σ_b Σ_l r_l^b] (Eq. 2) in the batched co-player shaping POMDP, with an ego policy that
+factorises over the batch, π̄(ā|h̄) = Π_b π(a^b|h^b; φ). Then
 
     ∇J̄ = E[ Σ_b Σ_l ∇ log π(a_l^b | h_l^b) · ( (1/B) Σ_{k=l..T·m_l} r_k^b + (1/B) Σ_{b'} Σ_{k>T·m_l} r_k^{b'} ) ].
 
-**Conditions.** None on the game or on the co-players: they may be several, of a population, and learn by any function of
-the batch, with a state that lasts (Adam's moments, say).
+**Conditions.** None on the game or on the co-players: they may be several, of a population, and learn by any function
+of the batch, with a state that lasts (Adam's moments, say).
 
-**Why.** The score-function identity for the whole batch gives each log π(a_l^b|h_l^b) the weight (1/B) Σ_{b'} Σ_k r_k^{b'}. A reward
-drops out where, given what was before step l, it does not depend on a_l^b, since then its product with the score has
-mean zero. These are: all rewards before l, in all trajectories; and the rewards of the OTHER trajectories until the end
-of the current inner episode, because trajectories meet only in the co-players' update, which comes after it. What
-remains is the formula.
+**Why.** The score-function identity for the whole batch gives each log π(a_l^b|h_l^b) the weight (1/B) Σ_{b'} Σ_k
+r_k^{b'}. A reward drops out where, given what was before step l, it does not depend on a_l^b, since then its product
+with the score has mean zero. These are: all rewards before l, in all trajectories; and the rewards of the OTHER
+trajectories until the end of the current inner episode, because trajectories meet only in the co-players' update,
+which comes after it. What remains is the formula.
 
 **Drawn at random.** Matrix games and stochastic games with partial observations, 2 or 3 players with 2 or 3 actions;
-ego policies that see only the last observation, that remember everything (a table), and small networks; co-players that
-learn by SGD, momentum, Adam, A2C, normalised advantages, by arbitrary functions of the batch, or not at all, and are
-drawn from populations; B, M, T.
+ego policies that see only the last observation, that remember everything (a table), and small networks; co-players
+that learn by SGD, momentum, Adam, A2C, normalised advantages, by arbitrary functions of the batch, or not at all, and
+are drawn from populations; B, M, T.
 """
 
 from hypothesis import given, note

@@ -1,20 +1,22 @@
 """Theorems D.2 and E.1: COALA-PG's expectation is the total derivative of the returns along the co-player's learning.
 
-**Claim.** If the ego policy conditions on the history of the inner episode only, and the naive co-player starts from φ^{-i},
+**Claim.** If the ego policy conditions on the history of the inner episode only, and the naive co-player starts from
+φ^{-i},
 
     E[ĝ_COALA] = d/dφ Σ_{m=0..M−1} E[ J(φ, φ^{-i} + Σ_{q≤m} Δ(x̄_q)) ],
 
-J(φ, ψ) being the ego agent's expected return in one inner episode and Δ(x̄_q) the co-player's update from its q-th SAMPLED batch, of
-which the first is Δ(x̄_0) = 0. Keeping the last inner episode only, the same holds for `LolaCoala` and the last term.
+J(φ, ψ) being the ego agent's expected return in one inner episode and Δ(x̄_q) the co-player's update from its q-th
+SAMPLED batch, of which the first is Δ(x̄_0) = 0. Keeping the last inner episode only, the same holds for `LolaCoala`
+and the last term.
 
-**Why.** Given the co-player's parameters ψ_m in inner episode m, each trajectory's expected return there is J(φ, ψ_m), because the
-ego agent remembers nothing else. So J̄ = Σ_m E[J(φ, ψ_m)], and Theorem 3.1 says that E[ĝ] is its derivative, which is total:
-φ enters J directly, and through the distribution of the batches that ψ_m has been learned from. For an ego agent with a
-memory across inner episodes the right-hand side is another function.
+**Why.** Given the co-player's parameters ψ_m in inner episode m, each trajectory's expected return there is J(φ,
+ψ_m), because the ego agent remembers nothing else. So J̄ = Σ_m E[J(φ, ψ_m)], and Theorem 3.1 says that E[ĝ] is its
+derivative, which is total: φ enters J directly, and through the distribution of the batches that ψ_m has been learned
+from. For an ego agent with a memory across inner episodes the right-hand side is another function.
 
-**How it is checked.** The right-hand side shares nothing with the package: plain NumPy, a recursion over inner episodes that
-plays, learns and plays again, and the derivative by a complex step, ∂f/∂φ = Im f(φ + ih)/h, exact to rounding as nothing is
-subtracted.
+**How it is checked.** The right-hand side shares nothing with the package: plain NumPy, a recursion over inner
+episodes that plays, learns and plays again, and the derivative by a complex step, ∂f/∂φ = Im f(φ + ih)/h, exact to
+rounding as nothing is subtracted.
 
 **Drawn at random.** Two-player matrix games with 2 or 3 actions, memory-one policies, SGD with the rate 1, B, M, T.
 """

@@ -1,8 +1,8 @@
 """Exact critics, as tables over the own history."""
 
 from collections.abc import Callable
-from typing import Any
 
+import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
@@ -29,8 +29,8 @@ def exact_critic(problem: ShapingProblem, policy: FullHistory, target: Target, *
 
     **Arguments:**
 
-    - `target`: of the critic, a function of the rewards and of the values of the policy's present critic, symmetric in the
-      trajectories: `own_return` for the paper's Eq. 10, an estimator's `coefficients` for Eq. 8.
+    - `target`: of the critic, a function of the rewards and of the values of the policy's present critic, symmetric
+      in the trajectories: `own_return` for the paper's Eq. 10, an estimator's `coefficients` for Eq. 8.
     - `limit`: as in `expectation`.
 
     **Raises** `ValueError` as `expectation` does.
@@ -46,12 +46,18 @@ def sums_by_history(
     problem: ShapingProblem, policy: FullHistory, target: Target, *, limit: int = LIMIT
 ) -> tuple[Float[Array, " histories"], Float[Array, " histories"]]:
     """E[Σ_b Σ_l 1{h_l^b = h} · target_l^b] and E[Σ_b Σ_l 1{h_l^b = h}] for every row h of the policy's table."""
+    return expectation(_SumsByHistory(target), problem, policy, exchangeable=True, limit=limit)
 
-    def collect(problem: ShapingProblem, policy: AbstractPolicy, episode: MetaEpisode) -> tuple[Any, Any]:
+
+class _SumsByHistory(eqx.Module):
+    """Of one meta-episode. A module, not a closure, so that it is compiled once for each target."""
+
+    target: Target
+
+    def __call__(self, problem: ShapingProblem, policy: AbstractPolicy, episode: MetaEpisode) -> tuple[Array, Array]:
         assert isinstance(policy, FullHistory)
         long = (problem.batch, problem.episodes * problem.steps)
         rows = policy.rows(episode.observations.reshape(long), episode.actions.reshape(long)).ravel()
         blank = jnp.zeros(policy.logits.shape[0])
-        return blank.at[rows].add(target(episode.rewards, episode.values).ravel()), blank.at[rows].add(1.0)
-
-    return expectation(collect, problem, policy, exchangeable=True, limit=limit)
+        targets = self.target(episode.rewards, episode.values).ravel()
+        return blank.at[rows].add(targets), blank.at[rows].add(1.0)

@@ -1,1 +1,1 @@
-"""What the checks share: what is drawn, how large rounding can be, the ledger of what was seen, and score-free gradients."""
+"""What the checks share: what is drawn, how large rounding can be, what was seen, gradients without scores."""

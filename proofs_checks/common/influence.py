@@ -1,8 +1,11 @@
-"""What an action does to every later reward, without a score function: the parameters are copied and the return differentiated.
+"""What an action does to every later reward, without a score function.
 
-Give the ego policy one copy of its parameters for each step l and trajectory b, φ_{l,b}, so that action a_l^b is drawn from
-π(·|h_l^b; φ_{l,b}). The expected reward of every step of every trajectory is then a function of all copies. It is a sum
-over all outcomes of (product of probabilities) · reward, which is differentiated; no log-probability is weighed by a return.
+The parameters are copied, and the return is differentiated.
+
+Give the ego policy one copy of its parameters for each step l and trajectory b, φ_{l,b}, so that action a_l^b is
+drawn from π(·|h_l^b; φ_{l,b}). The expected reward of every step of every trajectory is then a function of all
+copies. It is a sum over all outcomes of (product of probabilities) · reward, which is differentiated; no
+log-probability is weighed by a return.
 """
 
 import itertools
@@ -16,7 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from coala_eqx.games import AbstractEnumerableGame, TabularGame
-from coala_eqx.learners import Experience
+from coala_eqx.learners import AbstractLearner, Experience
 from coala_eqx.policies import AbstractPolicy, replay_actions
 from coala_eqx.shaping import Population, ShapingProblem
 
@@ -27,7 +30,7 @@ _CHUNK = 2048
 
 
 class Influence(NamedTuple):
-    """∂E[x_l]/∂φ_{k,b}: pytrees like the policy, leaves `[L, L, …]`, first the step k of the action, then the step l."""
+    """∂E[x_l]/∂φ_{k,b}: pytrees like the policy, leaves `[L, L, …]`, by the step k of the action and the step l."""
 
     own: Any
     """Of x_l^b, in the trajectory of the action."""
@@ -132,13 +135,7 @@ def _jacobian(
         log_probs, values = replay_actions(original, seen, done)
         probability *= jnp.exp(jnp.sum(log_probs[1:]))
         for player, (learner, co_player) in enumerate(zip(problem.learners, co_players, strict=True), start=1):
-            state = learner.init(co_player)
-            for episode in range(problem.episodes):
-                experience = Experience(*(array[:, episode] for array in players[player]))
-                probability *= jnp.exp(
-                    jnp.sum(replay_actions(co_player, experience.observations, experience.actions)[0])
-                )
-                co_player, state = learner.update(co_player, state, experience)
+            probability *= _likelihood(learner, co_player, players[player], problem.episodes)
         shape = players[0][2].shape
         x = jax.lax.stop_gradient(signal(earned.reshape(shape), values.reshape(shape))).reshape(problem.batch, -1)
         others = jnp.mean(x[1:], axis=0) if problem.batch > 1 else jnp.zeros_like(x[0])
@@ -148,6 +145,17 @@ def _jacobian(
         return jnp.tensordot(weights, jax.vmap(one, in_axes=(None, 0))(copies, digits), axes=1)
 
     return jax.jacrev(expected)(copies)
+
+
+def _likelihood(learner: AbstractLearner, co_player: AbstractPolicy, lived: Any, episodes: int) -> jax.Array:
+    """Of all actions of a co-player that learns after each inner episode; `lived` arrays `[batch, episodes, steps]`."""
+    likelihood, state = jnp.ones(()), learner.init(co_player)
+    for episode in range(episodes):
+        experience = Experience(*(array[:, episode] for array in lived))
+        log_probs, _ = replay_actions(co_player, experience.observations, experience.actions)
+        likelihood *= jnp.exp(log_probs.sum())
+        co_player, state = learner.update(co_player, state, experience)
+    return likelihood
 
 
 def _meetings(problem: ShapingProblem) -> list[tuple[Any, tuple[AbstractPolicy, ...]]]:

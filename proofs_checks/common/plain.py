@@ -22,7 +22,7 @@ def complex_step(function: Callable[[np.ndarray], Any], point: np.ndarray) -> np
 def inner_episodes(
     payoffs: np.ndarray, ego: np.ndarray, other: np.ndarray, steps: int
 ) -> Iterator[tuple[Any, float, np.ndarray]]:
-    """Yield (probability, the ego agent's return, the co-player's Σ_t ∇ log π · reward-to-go) of every inner episode."""
+    """Yield (probability, the ego agent's return, the co-player's Σ_t ∇ log π · reward-to-go) of all inner episodes."""
     actions = payoffs.shape[1:]
     for path in itertools.product(itertools.product(*map(range, actions)), repeat=steps):
         mine, theirs, probability, earned = 0, 0, 1.0, 0.0

@@ -13,8 +13,8 @@ _OPERATIONS = 100
 of the learners. None is badly conditioned, as logits, rewards and learning rates are of order one."""
 
 _NORMALISED = 1 / EPS**0.5
-"""But for advantages that are normalised: where all are equal they are divided by a deviation of √eps, so that the update
-is known to √eps only."""
+"""But for advantages that are normalised: where all are equal they are divided by a deviation of √eps, so that the
+update is known to √eps only."""
 
 
 def rounding(problem: ShapingProblem, outcomes: int, *scales: Any) -> float:
