@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 ARGS ?=
 
-.PHONY: env verify test lint types bench clean
+.PHONY: env verify test prove lint types bench clean
 
 env: .venv/.complete
 
@@ -19,6 +19,9 @@ verify: env
 
 test: env
 	$(BIN)/python -m pytest -n 2 --dist worksteal $(ARGS)
+
+prove: env
+	$(BIN)/python -m pytest proofs_checks -n 2 --dist worksteal --hypothesis-profile deep --timeout 0 --summary proofs.md $(ARGS)
 
 lint: env
 	$(BIN)/ruff check .

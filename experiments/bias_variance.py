@@ -8,6 +8,7 @@ Source: a question of the reviewers of Meulemans et al. (2025).
 """
 
 import dataclasses
+import itertools
 import time
 from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar
@@ -24,7 +25,6 @@ from coala_eqx.estimators.base import AbstractScoreFunctionEstimator
 from coala_eqx.learners import PolicyGradient
 from coala_eqx.policies import AbstractPolicy, FullHistory, MemoryOne
 from experiments.records import claim
-import itertools
 
 ESTIMATORS = {"CoalaPG": CoalaPG(), "Reinforce": Reinforce(), "MFOS": MFOS(), "BatchUnaware": BatchUnaware()}
 CRITICS = ("none", "Eq. 8", "Eqs 13–14")

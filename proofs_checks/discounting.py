@@ -22,6 +22,8 @@ critic does not expect the co-player to have learned. These terms telescope to t
 discounts.
 """
 
+import itertools
+
 import equinox as eqx
 import hypothesis.strategies as st
 import jax
@@ -40,7 +42,6 @@ from proofs_checks.common.influence import measure_influence, steps_of, weigh
 from proofs_checks.common.ledger import differs, holds
 from proofs_checks.common.rounding import rounding
 from proofs_checks.common.trees import distance, norm
-import itertools
 
 DISCOUNTED = "Discounting: E[COALA-PG] at d = γ·λ < 1, in closed form (relative)"
 LAMBDA = "Discounting: E[COALA-PG] at λ < 1 with the exact critic, in closed form (relative)"

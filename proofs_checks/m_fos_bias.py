@@ -18,6 +18,8 @@ inner episode in its own trajectory only, which is `current`, and on later inner
 **Drawn at random.** As for Theorem 3.1, with learners that do not care for the order of the trajectories.
 """
 
+import itertools
+
 import pytest
 from hypothesis import given, note
 
@@ -28,7 +30,6 @@ from proofs_checks.common.influence import measure_influence, steps_of, weigh
 from proofs_checks.common.ledger import differs, holds
 from proofs_checks.common.rounding import rounding
 from proofs_checks.common.trees import cosine, distance, norm, scale, subtract
-import itertools
 
 IDENTITY = "Eqs 7, 26: bias of M-FOS = (B − 1) · current-episode part (relative)"
 BIASED = "Eqs 7, 26: relative bias of M-FOS, B > 1"

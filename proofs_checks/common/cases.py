@@ -218,8 +218,14 @@ def cases(
     return _any_case(limit).filter(where)
 
 
+_drawn = itertools.count(1)
+_KEPT = 40
+
+
 @st.composite
 def _any_case(draw: st.DrawFn, limit: int) -> Case:
+    if next(_drawn) % _KEPT == 0:
+        jax.clear_caches()  # nearly every case is compiled anew, and thousands of programs would fill the memory
     learner = draw(st.sampled_from(list(LEARNERS)))
     population = draw(st.integers(1, 3))
     batch, episodes, steps = draw(st.sampled_from(_SIZES))
