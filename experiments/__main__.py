@@ -18,7 +18,7 @@ FIGURES = ("bias-variance",)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; **returns** its exit status: 0 (what does not hold is in `FIGURE.json`), 2 on bad input."""
+    """Run the command; **returns** its exit status: 0 (claims that fail are in `FIGURE.json`), 2 on bad input."""
     parser = argparse.ArgumentParser(prog="python -m experiments", description=__doc__)
     parser.add_argument("figure", choices=FIGURES, metavar="FIGURE", help=", ".join(FIGURES))
     parser.add_argument("--preset", choices=bias_variance.PRESETS, default="cpu", help="smoke, cpu (default) or paper")

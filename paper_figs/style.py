@@ -16,7 +16,7 @@ ESTIMATORS: dict[str, dict[str, Any]] = {
 }
 """Colour, marker and name of each estimator."""
 
-PARAMETERS: dict[str, Any] = {
+PARAMETERS: dict[Any, Any] = {
     "font.size": 8,
     "axes.titlesize": 8,
     "axes.labelsize": 8,

@@ -63,7 +63,7 @@ def test_it_is_biased_against_a_learner():
 def test_it_is_unbiased_for_a_batch_of_one(case):
     case = dataclasses.replace(case, batch=1)
     note(case.describe())
-    check_unbiased(ALONE, BatchUnaware(), *case.build(), "shaping_return")
+    check_unbiased(ALONE, BatchUnaware(), *case.build(), objective="shaping_return")
 
 
 @given(case=cases(cover=COVER[-2:-1]))
@@ -71,4 +71,4 @@ def test_it_is_unbiased_for_a_batch_of_one(case):
 def test_it_is_unbiased_against_who_does_not_learn(case):
     case = dataclasses.replace(case, learner="static")
     note(case.describe())
-    check_unbiased(STATIC, BatchUnaware(), *case.build(), "shaping_return")
+    check_unbiased(STATIC, BatchUnaware(), *case.build(), objective="shaping_return")

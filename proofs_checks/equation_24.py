@@ -51,7 +51,7 @@ BANDITS = (
 
 def check_unbiasedness(estimator: AbstractEstimator, case: Case) -> None:
     """E[ĝ] = ∇J̄."""
-    check_unbiased(UNBIASED, estimator, *case.build(), "shaping_return")
+    check_unbiased(UNBIASED, estimator, *case.build(), objective="shaping_return")
 
 
 def check_excess_variance(estimator: AbstractEstimator, case: Case) -> float:

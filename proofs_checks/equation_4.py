@@ -26,7 +26,7 @@ from coala_eqx.estimators.base import AbstractEstimator
 from coala_eqx.policies import MemoryOne
 from proofs_checks.common.cases import Case, cases, examples
 from proofs_checks.common.ledger import differs, holds
-from proofs_checks.common.plain import complex_step, inner_episodes
+from proofs_checks.common.plain import arrays_of, complex_step, inner_episodes
 from proofs_checks.common.rounding import rounding
 
 TOTAL = "Eq. 4: LolaExact = d/dφ of the look-ahead, NumPy and a complex step (relative)"
@@ -48,7 +48,7 @@ def check_total_derivative(estimator: AbstractEstimator, case: Case) -> None:
     """E[ĝ] is the derivative of Eq. 4, and never varies."""
     problem, policy = case.build()
     mean, variance = ce.exact.moments(estimator, problem, policy)
-    payoffs, ego, other = (np.asarray(x) for x in (problem.game.payoffs, policy.logits, problem.co_players[0].logits))
+    payoffs, ego, other = arrays_of(problem, policy)
     expected = complex_step(lambda ego: lookahead_return(payoffs, ego, other, case), ego)
     size = np.linalg.norm(expected) + 1
     bound = rounding(problem, case.count(), 4.0)
@@ -89,7 +89,7 @@ def test_there_is_a_shaping_term():
     """The derivative with the updates held fixed is another one."""
     problem, policy = Case(episodes=3, seed=2).build()
     total = np.asarray(ce.exact.moments(LolaExact(), problem, policy).mean.logits)
-    payoffs, ego, other = (np.asarray(x) for x in (problem.game.payoffs, policy.logits, problem.co_players[0].logits))
+    payoffs, ego, other = arrays_of(problem, policy)
     for _ in range(2):
         other = other + RATE * sum(p * gradient for p, _, gradient in inner_episodes(payoffs, ego, other, 1))
     partial = complex_step(lambda ego: sum(p * r for p, r, _ in inner_episodes(payoffs, ego, other, 1)), ego)

@@ -52,7 +52,7 @@ def check_any_critic(estimator: AbstractEstimator, case: Case) -> None:
             policy = FullHistory.tabulate(policy, problem.game, case.episodes * case.steps)
         values = 2 * jax.random.normal(jax.random.key(case.seed), policy.logits.shape[:1])
         policy = policy.with_critic(values)
-    check_unbiased(ANY_CRITIC, estimator, problem, policy, "shaping_return")
+    check_unbiased(ANY_CRITIC, estimator, problem, policy, objective="shaping_return")
 
 
 def leaky_world(values: np.ndarray, *, leaks: bool) -> World:

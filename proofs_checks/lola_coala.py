@@ -24,7 +24,7 @@ CLAIM = "Theorem E.1: E[LolaCoala] = ∇E[return of the last inner episode] (rel
 
 def check_last_episode(estimator: AbstractEstimator, case: Case) -> None:
     """E[ĝ] = ∇ of the last inner episode's expected return."""
-    check_unbiased(CLAIM, estimator, *case.build(), "last_episode_return")
+    check_unbiased(CLAIM, estimator, *case.build(), objective="last_episode_return")
 
 
 @given(case=cases(cover=COVER[2:10:4], limit=3_000_000))

@@ -55,11 +55,13 @@ class Probability(AbstractPolicy):
 
     first: Float[Array, " observations"]
 
-    num_actions: int = 2
-
     @property
     def num_observations(self) -> int:
         return len(self.first)
+
+    @property
+    def num_actions(self) -> int:
+        return 2
 
     def initial_memory(self) -> Memory:
         return None
@@ -88,7 +90,7 @@ def probability_problem(seed: int, batch: int, episodes: int) -> tuple[ce.Shapin
     """
     generator = np.random.default_rng(seed)
     game = ce.games.MatrixGame(generator.uniform(-2, 2, (2, 2, 2)).round(1))
-    ego, other = (Probability(jnp.asarray(generator.uniform(0.4, 0.6, 5).round(2))) for _ in range(2))
+    ego, other = (Probability(first=jnp.asarray(generator.uniform(0.4, 0.6, 5).round(2))) for _ in range(2))
     return _problem(game, other, batch, episodes, 0.008), ego
 
 

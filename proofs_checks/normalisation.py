@@ -160,9 +160,9 @@ def test_centring_over_batch_and_steps(case):
 def test_what_is_unbiased(case):
     note(case.describe())
     problem, policy = case.build()
-    check_unbiased(LEAVE_ONE_OUT, LeaveOneOut(), problem, policy, "shaping_return")
+    check_unbiased(LEAVE_ONE_OUT, LeaveOneOut(), problem, policy, objective="shaping_return")
     constant = _mean_coefficients(problem, policy)
-    check_unbiased(OTHERS, AgainstConstant(constant), problem, policy, "shaping_return")
+    check_unbiased(OTHERS, AgainstConstant(constant), problem, policy, objective="shaping_return")
     mean, variance = ce.exact.moments(AgainstConstant(constant, share=1 / 4), problem, policy)
     truth = ce.exact.gradient(problem, policy)
     size = float(variance + norm(mean) ** 2) ** 0.5 or 1.0

@@ -32,7 +32,7 @@ CLAIM = "Theorem 3.1: E[COALA-PG] = ∇J̄ (relative)"
 
 def check_theorem(estimator: ce.estimators.AbstractEstimator, case: Case) -> None:
     """E[ĝ] = ∇J̄."""
-    check_unbiased(CLAIM, estimator, *case.build(), "shaping_return")
+    check_unbiased(CLAIM, estimator, *case.build(), objective="shaping_return")
 
 
 @given(case=cases(limit=3_000_000))

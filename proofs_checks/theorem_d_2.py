@@ -32,7 +32,7 @@ from coala_eqx.estimators import CoalaPG, LolaCoala
 from coala_eqx.estimators.base import AbstractScoreFunctionEstimator
 from proofs_checks.common.cases import Case, cases, examples
 from proofs_checks.common.ledger import differs, holds
-from proofs_checks.common.plain import complex_step, inner_episodes
+from proofs_checks.common.plain import arrays_of, complex_step, inner_episodes
 from proofs_checks.common.rounding import rounding
 from proofs_checks.common.trees import norm
 
@@ -61,8 +61,7 @@ def check_total_derivative(estimator: AbstractScoreFunctionEstimator, case: Case
     problem, policy = case.build()
     mean, variance = ce.exact.moments(estimator, problem, policy)
     size = float(variance + norm(mean) ** 2) ** 0.5 or 1.0
-    arrays = (np.asarray(x) for x in (problem.game.payoffs, policy.logits, problem.co_players[0].logits))
-    derivative = derivatives(*arrays, case)
+    derivative = derivatives(*arrays_of(problem, policy), case)
     last_only = estimator.unbiased_for == "last_episode_return"
     expected = derivative[-1] if last_only else derivative.sum(axis=0)
     error = np.linalg.norm(np.asarray(mean.logits) - expected) / size

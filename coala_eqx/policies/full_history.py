@@ -44,7 +44,7 @@ class FullHistory(AbstractPolicy):
     @classmethod
     def random(
         cls,
-        game: AbstractEnumerableGame,
+        game: AbstractGame,
         steps: int,
         key: Key[Array, ""],
         *,
@@ -60,7 +60,8 @@ class FullHistory(AbstractPolicy):
         - `key`: draws the logits.
         - `player`: which player's observations and actions.
 
-        **Raises** `ValueError` if `steps` < 1, or if the table would have more than 2e7 rows.
+        **Raises** `ValueError` if `steps` < 1, if the game cannot be tabulated, or if the table would have more than
+        2e7 rows.
         """
         root_of, branch_of = _tree(game, player)
         rows = _count_rows(root_of, branch_of, steps)
@@ -68,9 +69,7 @@ class FullHistory(AbstractPolicy):
         return cls(logits, steps, root_of, branch_of)
 
     @classmethod
-    def tabulate(
-        cls, policy: AbstractPolicy, game: AbstractEnumerableGame, steps: int, *, player: int = 0
-    ) -> "FullHistory":
+    def tabulate(cls, policy: AbstractPolicy, game: AbstractGame, steps: int, *, player: int = 0) -> "FullHistory":
         """The table of another policy's logits, history by history: the same behaviour, no shared parameters.
 
         Differentiable in `policy`. Raises as `random` does.
@@ -173,8 +172,12 @@ class FullHistory(AbstractPolicy):
         return PolicyOutput(logits=logits, values=self.critic.at[rows].get(mode="fill", fill_value=jnp.nan))
 
 
-def _tree(game: AbstractEnumerableGame, player: int) -> tuple[Frozen, Frozen]:
+def _tree(game: AbstractGame, player: int) -> tuple[Frozen, Frozen]:
     """Number the first observations, `[observations]`, and the pairs, `[actions, observations]`; −1 if impossible."""
+    if not isinstance(game, AbstractEnumerableGame):
+        raise ValueError(
+            f"A FullHistory policy needs a game that can be written as a table, not {type(game).__name__}; use a GRU."
+        )
     table = game.table()
     seen = table.seen.array[player]
     starts = np.zeros(game.num_observations[player], dtype=bool)

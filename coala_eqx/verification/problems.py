@@ -54,8 +54,6 @@ def make_policy(name: str, problem: ShapingProblem, key: Key[Array, ""]) -> Abst
     if name == "memory-one":
         return MemoryOne.random(game, key)
     if name == "full-history":
-        if not isinstance(game, AbstractEnumerableGame):
-            raise ValueError(f"A full-history policy needs a game that can be tabulated, not {type(game).__name__}.")
         return FullHistory.random(game, problem.episodes * problem.steps, key)
     if name == "gru":
         return _random_gru(game.num_observations[0], game.num_actions[0], key)

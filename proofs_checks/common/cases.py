@@ -112,7 +112,7 @@ class Case:
             return self.population * math.comb(trajectories + self.batch - 1, self.batch)
         return self.population * trajectories**self.batch
 
-    def build(self) -> tuple[ce.ShapingProblem, AbstractPolicy]:
+    def build(self) -> tuple[ce.ShapingProblem, Any]:
         """The problem and the ego policy."""
         generator = np.random.default_rng(self.seed)
         game = self._game(generator)

@@ -142,7 +142,7 @@ def _jacobian(
         return probability * jnp.stack([x[0], others])
 
     def expected(copies: Any) -> jax.Array:
-        return jnp.tensordot(weights, jax.vmap(one, in_axes=(None, 0))(copies, digits), axes=1)
+        return jnp.tensordot(weights, jax.vmap(one, in_axes=(None, 0))(copies, jnp.asarray(digits)), axes=1)
 
     return jax.jacrev(expected)(copies)
 

@@ -1,10 +1,14 @@
-"""Two memory-one players of a matrix game in plain NumPy, and derivatives by a complex step: no code of the package."""
+"""Two memory-one players of a matrix game in plain NumPy, and derivatives by a complex step."""
 
 import itertools
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
+
+import coala_eqx as ce
+from coala_eqx.games import MatrixGame
+from coala_eqx.policies import AbstractPolicy, MemoryOne
 
 _STEP = 1e-30
 
@@ -17,6 +21,15 @@ def complex_step(function: Callable[[np.ndarray], Any], point: np.ndarray) -> np
         moved[entry] += 1j * _STEP
         columns.append(np.imag(function(moved)) / _STEP)
     return np.stack(columns, axis=-1).reshape(*np.shape(columns[0]), *point.shape)
+
+
+def arrays_of(problem: ce.ShapingProblem, policy: AbstractPolicy) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The payoffs, the ego agent's and the co-player's logits of a problem of two memory-one players."""
+    other = problem.co_players[0]
+    assert isinstance(problem.game, MatrixGame)
+    assert isinstance(policy, MemoryOne)
+    assert isinstance(other, MemoryOne)
+    return np.asarray(problem.game.payoffs), np.asarray(policy.logits), np.asarray(other.logits)
 
 
 def inner_episodes(
