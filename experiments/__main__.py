@@ -26,17 +26,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     jax.config.update("jax_enable_x64", True)
     try:
-        _run(options.run_dir or Path("runs") / options.figure, options.preset)
+        run(options.run_dir or Path("runs") / options.figure, bias_variance.PRESETS[options.preset])
     except ValueError as error:
         print(f"experiments: {error}", file=sys.stderr)
         return 2
     return 0
 
 
-def _run(path: Path, preset: str) -> None:
-    settings, console = bias_variance.PRESETS[preset], Console()
-    run = RunDirectory(path, "bias-variance", settings)
-    records = run.load()
+def run(path: Path, settings: bias_variance.Settings) -> None:
+    """Enumerate what is still missing in the run directory, then judge the claims and draw."""
+    console, directory = Console(), RunDirectory(path, "bias-variance", settings)
+    records = directory.load()
     done = {(r["axis"], r["ego"], r["batch"], r["episodes"], r["steps"]) for r in records}
     left = [
         point
@@ -45,13 +45,14 @@ def _run(path: Path, preset: str) -> None:
     ]
     for point in track(left, "Enumerating", console=console, disable=not console.is_terminal):
         records.extend(bias_variance.measure(point, settings.seed))
-        run.save(records)
+        directory.save(records)
     claims = bias_variance.claims(records)
-    run.save_claims(claims)
+    directory.save_claims(claims)
     bias_variance_figure.draw(path / "records.parquet", path / "bias-variance.png")
     table = Table("claim", "measured", "threshold", "holds")
     for claim in claims:
-        table.add_row(claim["claim"], f"{claim['measured']:.3g}", claim["threshold"], "yes" if claim["holds"] else "no")
+        threshold = f"{claim['relation']} {claim['threshold']:g}"
+        table.add_row(claim["claim"], f"{claim['measured']:.3g}", threshold, "yes" if claim["holds"] else "no")
     console.print(table)
     console.print(f"{path / 'bias-variance.png'}, {path / 'bias-variance.json'}, {path / 'records.parquet'}")
 

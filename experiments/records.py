@@ -55,7 +55,13 @@ class RunDirectory:
 def claim(text: str, measured: float, relation: str, threshold: float) -> dict[str, Any]:
     """A claim that is judged by a number: `relation` is `"≤"` or `"≥"`."""
     holds = measured <= threshold if relation == "≤" else measured >= threshold
-    return {"claim": text, "measured": measured, "threshold": f"{relation} {threshold:g}", "holds": bool(holds)}
+    return {
+        "claim": text,
+        "measured": measured,
+        "relation": relation,
+        "threshold": threshold,
+        "holds": bool(holds),
+    }
 
 
 def _plain(value: Any) -> Any:

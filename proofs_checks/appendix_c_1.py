@@ -62,7 +62,7 @@ from hypothesis import given
 
 import coala_eqx as ce
 from coala_eqx.returns import memory_one_returns
-from proofs_checks.common.cases import deep, examples
+from proofs_checks.common.cases import examples, is_deep
 from proofs_checks.common.ledger import differs, holds
 from proofs_checks.equation_16 import Returns, rounding
 
@@ -135,7 +135,7 @@ def shaping_gradients(
     learning: Learning, ego: np.ndarray, rate: float = RATE, discount: float = DISCOUNT
 ) -> np.ndarray:
     """`[learners, 1 + STEPS, 5]`: the gradient of the shaping objective for every learner and M = 0, …, STEPS."""
-    learners = np.random.default_rng(0).normal(size=(65536 if deep() else 8192, 5))
+    learners = np.random.default_rng(0).normal(size=(65536 if is_deep() else 8192, 5))
     return np.asarray(_gradients(learning, ego, learners, rate, discount, STEPS)).cumsum(axis=1)
 
 

@@ -27,7 +27,7 @@ import numpy as np
 import pytest
 
 from experiments.bias_variance import CRITICS, ESTIMATORS, Point, make_problem, measure
-from proofs_checks.common.cases import deep
+from proofs_checks.common.cases import is_deep
 from proofs_checks.common.ledger import differs, holds
 from proofs_checks.common.rounding import rounding
 
@@ -41,7 +41,7 @@ HARMFUL = "Bias or variance: COALA-PG's relative noise at M = 1, with over witho
 ALIKE = "Bias or variance: relative difference in noise between the critics of Eq. 8 and Eqs 13–14"
 
 
-SIZES = [(2, 1, 1), (2, 2, 1), (4, 2, 1)] + [(1, 2, 1), (2, 3, 1), (2, 2, 2), (6, 2, 1)] * deep()
+SIZES = [(2, 1, 1), (2, 2, 1), (4, 2, 1)] + [(1, 2, 1), (2, 3, 1), (2, 2, 2), (6, 2, 1)] * is_deep()
 
 
 @functools.cache

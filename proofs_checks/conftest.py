@@ -7,7 +7,7 @@ import jax
 import pytest
 from hypothesis import HealthCheck, settings
 
-from proofs_checks.common import ledger
+from proofs_checks.common import cases, ledger
 
 jax.config.update("jax_enable_x64", True)
 
@@ -23,9 +23,14 @@ settings.load_profile("ci")
 
 
 def pytest_addoption(parser):
+    parser.addoption("--scale", type=float, default=1.0, help="multiplies the numbers of examples of the deep profile")
     parser.addoption(
         "--summary", metavar="FILE", help="write the claims that were checked to FILE, as a Markdown table"
     )
+
+
+def pytest_configure(config):
+    cases.SCALE = config.getoption("--scale")
 
 
 @pytest.hookimpl(wrapper=True)

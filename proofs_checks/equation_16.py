@@ -49,7 +49,7 @@ from hypothesis import given
 import coala_eqx as ce
 from coala_eqx.policies import AbstractPolicy, MemoryOne
 from coala_eqx.returns import discounted_returns, episode_returns, memory_one_returns
-from proofs_checks.common.cases import deep, examples
+from proofs_checks.common.cases import examples, is_deep
 from proofs_checks.common.ledger import differs, holds
 from proofs_checks.common.rounding import EPS
 
@@ -104,8 +104,8 @@ class Match:
 def matches(**others: Any) -> st.SearchStrategy[Match]:
     """Matches of few shapes and discounts, as each must be compiled, but for what is given."""
     drawn = {
-        "actions": st.sampled_from([(2, 3), (2, 2), (3, 2), (1, 3)] if deep() else [(2, 3)]),
-        "discount": st.sampled_from([0.5, 0.95, 0.0, 0.3, 0.8, 0.99, 0.999] if deep() else [0.5, 0.95]),
+        "actions": st.sampled_from([(2, 3), (2, 2), (3, 2), (1, 3)] if is_deep() else [(2, 3)]),
+        "discount": st.sampled_from([0.5, 0.95, 0.0, 0.3, 0.8, 0.99, 0.999] if is_deep() else [0.5, 0.95]),
         "corner": st.booleans(),
         "seed": st.integers(0, 10_000),
     }
@@ -271,7 +271,7 @@ def test_the_closed_form_is_the_sum_over_all_steps(match):
     check_sum(memory_one_returns, match)
 
 
-@given(match=matches(), steps=st.integers(1, 5) if deep() else st.just(3))
+@given(match=matches(), steps=st.integers(1, 5) if is_deep() else st.just(3))
 @examples(ci=20, deep=200)
 def test_the_closed_form_goes_on_where_enumeration_ends(match, steps):
     check_horizon(memory_one_returns, match, steps)

@@ -199,7 +199,11 @@ _GAMES = tuple(
 _SIZES = tuple(itertools.product((1, 2, 3, 4, 5, 6), (1, 2, 3, 4), (1, 2, 3)))
 
 
-def deep() -> bool:
+SCALE = 1.0
+"""Set by the option `--scale`."""
+
+
+def is_deep() -> bool:
     """Whether the deep profile is on, in which anything may be drawn and time does not matter."""
     return hypothesis.settings.get_current_profile_name() == "deep"
 
@@ -212,7 +216,7 @@ def cases(
 ) -> st.SearchStrategy[Case]:
     """Cases that meet `where`: in the deep profile any up to `limit` outcomes, else those of `cover`; any numbers."""
     seeds = st.integers(0, 10_000)
-    if not deep():
+    if not is_deep():
         chosen = st.sampled_from([case for case in cover if where(case)])
         return st.builds(lambda case, seed: dataclasses.replace(case, seed=seed), chosen, seeds)
     return _any_case(limit).filter(where)
@@ -242,5 +246,5 @@ def _any_case(draw: st.DrawFn, limit: int) -> Case:
 
 
 def examples(ci: int, deep: int) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """How many examples a test draws: `ci` in most profiles, `deep` in the deep one."""
-    return hypothesis.settings(max_examples=deep if globals()["deep"]() else ci)
+    """How many examples a test draws: `ci` in most profiles, `deep` times `SCALE` in the deep one."""
+    return hypothesis.settings(max_examples=max(1, round(SCALE * deep)) if is_deep() else ci)
