@@ -67,6 +67,9 @@ UNSWAPPED_MEAN = "Eq. 16: printed M, mean error over random policies"
 Returns = Callable[..., Any]
 """(probabilities_1, probabilities_2, payoffs, discount) → normalised returns, as `memory_one_returns`."""
 
+TINY = 1e-300
+"""A probability that changes no sum, but has a logarithm."""
+
 POINTS = 56
 """On the circle, of half the radius R: 2^−56 < eps."""
 
@@ -86,9 +89,13 @@ class Match:
     def tables(self) -> tuple[np.ndarray, np.ndarray]:
         """The probabilities of both."""
         generator, rows = np.random.default_rng(self.seed), 1 + self.states
-        if self.corner:
-            return tuple(np.eye(n)[generator.integers(n, size=rows)] for n in self.actions)
-        return tuple(softmax(generator.normal(scale=2, size=(rows, n))) for n in self.actions)
+        first, second = (
+            np.eye(n)[generator.integers(n, size=rows)]
+            if self.corner
+            else softmax(generator.normal(scale=2, size=(rows, n)))
+            for n in self.actions
+        )
+        return first, second
 
     def payoffs(self) -> np.ndarray:
         """Of both, the largest ±1."""
@@ -114,7 +121,7 @@ def matches(**others: Any) -> st.SearchStrategy[Match]:
 
 def softmax(logits: np.ndarray) -> np.ndarray:
     """Along the last axis; of complex numbers, too."""
-    weights = np.exp(logits - logits.real.max(axis=-1, keepdims=True))
+    weights = np.exp(logits - np.real(logits).max(axis=-1, keepdims=True))
     return weights / weights.sum(axis=-1, keepdims=True)
 
 
@@ -168,8 +175,7 @@ def check_horizon(returns: Returns, match: Match, steps: int) -> None:
     The return after joint action s, not counting it, is that of policies whose row for the start is their row for s.
     """
     tables, payoffs, discount = match.tables(), match.payoffs(), match.discount
-    with np.errstate(divide="ignore"):
-        policies = tuple(MemoryOne(np.maximum(np.log(table), -1e4)) for table in tables)
+    policies = tuple(MemoryOne(np.log(np.maximum(table, TINY))) for table in tables)
     enumerated = np.asarray(enumerate_returns(policies, payoffs, steps, discount))
     whole = np.asarray(returns(*tables, payoffs, discount))
     missing = whole - (1 - discount) * enumerated
@@ -232,10 +238,11 @@ def check_derivatives(returns: Returns, match: Match, logits: bool = False) -> N
         directions.append(direction if logits else direction / np.abs(direction).sum(axis=1, keepdims=True))
     radius = min(1.0, math.sqrt((1 + discount) / (2 * max(discount, 0.1))) - 1) / 2
     circle = np.exp(2j * np.pi * np.arange(POINTS) / POINTS)
-    tables = _line(points, directions, radius * circle[:, None, None])
+    first, second = _line(points, directions, radius * circle[:, None, None])
+    tables = (softmax(first), softmax(second)) if logits else (first, second)
     slower = (1 + discount) / 2
     steps = enough_steps(slower)
-    values, _ = play(tuple(map(softmax, tables)) if logits else tables, payoffs, discount, steps)
+    values, _ = play(tables, payoffs, discount, steps)
     for order, derivative in enumerate(_derivatives(returns, points, directions, payoffs, discount), start=1):
         scale = math.factorial(order) / radius**order
         expected = (1 - discount) * scale * (values * circle[:, None] ** -order).mean(axis=0).real

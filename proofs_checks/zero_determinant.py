@@ -52,7 +52,7 @@ from coala_eqx.returns import memory_one_returns
 from proofs_checks.common.cases import examples
 from proofs_checks.common.ledger import holds
 from proofs_checks.common.rounding import EPS
-from proofs_checks.equation_16 import Match, enumerate_returns, rounding
+from proofs_checks.equation_16 import TINY, Match, enumerate_returns, rounding
 
 RELATION = "Eq. 18: γφ[(s_X − P) − χ(s_Y − P)]/(P − S) = (1 − γ)(Pr[own C] − p_0), memory-one opponents"
 HISTORIES = "Eq. 18: the same over finitely many steps, opponents that remember everything"
@@ -184,8 +184,7 @@ def check_histories(enforcing: Enforcing, deal: Deal, seed: int) -> None:
     Each of the three sums has at most STEPS terms, over at most 4^STEPS histories of some 10 roundings a step.
     """
     opponent = FullHistory.random(MatrixGame(deal.payoffs()), STEPS, jax.random.key(seed), player=1, scale=2.0)
-    with np.errstate(divide="ignore"):
-        policies = MemoryOne(np.maximum(np.log(deal.table(enforcing)), -1e4)), opponent
+    policies = MemoryOne(np.log(np.maximum(deal.table(enforcing), TINY))), opponent
     shorter = enumerate_returns(policies, deal.payoffs(), STEPS - 1, deal.discount)
     share, shorter_share = (
         enumerate_returns(policies, COOPERATES, steps, deal.discount)[0] for steps in (STEPS, STEPS - 1)
