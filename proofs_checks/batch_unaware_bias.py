@@ -21,7 +21,7 @@ from hypothesis import given, note
 
 import coala_eqx as ce
 from coala_eqx.estimators import AbstractEstimator, BatchUnaware
-from proofs_checks.common.cases import COVER, Case, cases, examples
+from proofs_checks.common.cases import COVER, EXCHANGEABLE, Case, cases, examples
 from proofs_checks.common.influence import measure_influence, steps_of, weigh
 from proofs_checks.common.ledger import differs, holds
 from proofs_checks.common.rounding import rounding
@@ -47,7 +47,7 @@ def check_identity(estimator: AbstractEstimator, case: Case) -> float:
     return norm(missing) / (norm(truth) or 1.0)
 
 
-@given(case=cases(cover=COVER[2:-1:4], limit=300_000, where=Case.exchangeable))
+@given(case=cases(cover=COVER[2:-1:4], limit=300_000, learner=EXCHANGEABLE))
 @examples(ci=6, deep=250)
 def test_the_bias_is_what_crosses_trajectories(case):
     note(case.describe())

@@ -26,7 +26,7 @@ from coala_eqx.estimators.base import AbstractEstimator
 from coala_eqx.policies import MemoryOne
 from proofs_checks.common.cases import Case, cases, examples
 from proofs_checks.common.ledger import differs, holds
-from proofs_checks.common.plain import arrays_of, complex_step, inner_episodes
+from proofs_checks.common.plain import TWO_PLAYERS_BY_SGD, arrays_of, complex_step, inner_episodes
 from proofs_checks.common.rounding import rounding
 
 TOTAL = "Eq. 4: LolaExact = d/dφ of the look-ahead, NumPy and a complex step (relative)"
@@ -36,12 +36,6 @@ SHAPING = "Eq. 4: part of LolaExact that passes through the updates (relative)"
 
 RATE = 1.0
 _COVER = (Case(batch=1), Case(batch=1, episodes=4), Case(actions=(3, 2), batch=1, steps=2, episodes=3))
-
-
-def two_players_by_sgd(case: Case) -> bool:
-    """What the plain NumPy version covers."""
-    plain = not case.sights and len(case.actions) == 2 and case.population == 1
-    return plain and case.learner == "sgd" and case.ego == "MemoryOne"
 
 
 def check_total_derivative(estimator: AbstractEstimator, case: Case) -> None:
@@ -64,7 +58,7 @@ def lookahead_return(payoffs: np.ndarray, ego: np.ndarray, other: np.ndarray, ca
     return sum(p * earned for p, earned, _ in inner_episodes(payoffs, ego, other, case.steps))
 
 
-@given(case=cases(cover=_COVER, limit=2000, where=two_players_by_sgd))
+@given(case=cases(cover=_COVER, limit=2000, **TWO_PLAYERS_BY_SGD))
 @examples(ci=9, deep=300)
 def test_it_is_the_total_derivative(case):
     note(case.describe())

@@ -55,6 +55,9 @@ class Probability(AbstractPolicy):
 
     first: Float[Array, " observations"]
 
+    def __init__(self, first: Any):
+        self.first = jnp.asarray(first)
+
     @property
     def num_observations(self) -> int:
         return len(self.first)
@@ -90,7 +93,7 @@ def probability_problem(seed: int, batch: int, episodes: int) -> tuple[ce.Shapin
     """
     generator = np.random.default_rng(seed)
     game = ce.games.MatrixGame(generator.uniform(-2, 2, (2, 2, 2)).round(1))
-    ego, other = (Probability(first=jnp.asarray(generator.uniform(0.4, 0.6, 5).round(2))) for _ in range(2))
+    ego, other = (Probability(generator.uniform(0.4, 0.6, 5).round(2)) for _ in range(2))
     return _problem(game, other, batch, episodes, 0.008), ego
 
 

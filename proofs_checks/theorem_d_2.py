@@ -32,7 +32,7 @@ from coala_eqx.estimators import CoalaPG, LolaCoala
 from coala_eqx.estimators.base import AbstractScoreFunctionEstimator
 from proofs_checks.common.cases import Case, cases, examples
 from proofs_checks.common.ledger import differs, holds
-from proofs_checks.common.plain import arrays_of, complex_step, inner_episodes
+from proofs_checks.common.plain import TWO_PLAYERS_BY_SGD, arrays_of, complex_step, inner_episodes
 from proofs_checks.common.rounding import rounding
 from proofs_checks.common.trees import norm
 
@@ -49,11 +49,6 @@ _COVER = (
     Case(batch=1, steps=2),
     Case(actions=(3, 2), batch=3),
 )
-
-
-def _two_players_by_sgd(case: Case) -> bool:
-    plain = not case.sights and len(case.actions) == 2 and case.population == 1
-    return plain and case.learner == "sgd" and case.ego == "MemoryOne"
 
 
 def check_total_derivative(estimator: AbstractScoreFunctionEstimator, case: Case) -> None:
@@ -91,7 +86,7 @@ def _play_and_learn(values, m, probability, payoffs, ego, other, case) -> None:
         _play_and_learn(values, m + 1, chance, payoffs, ego, other + RATE * update, case)
 
 
-@given(case=cases(cover=_COVER, limit=2000, where=_two_players_by_sgd), last_only=st.booleans())
+@given(case=cases(cover=_COVER, limit=2000, **TWO_PLAYERS_BY_SGD), last_only=st.booleans())
 @examples(ci=10, deep=300)
 def test_the_expectation_is_a_total_derivative(case, last_only):
     note(case.describe())

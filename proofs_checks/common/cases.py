@@ -70,6 +70,9 @@ LEARNERS: dict[str, AbstractLearner] = {
 }
 """Made once, as an optimiser is static and each new one would be compiled anew."""
 
+EXCHANGEABLE = tuple(name for name, learner in LEARNERS.items() if learner.exchangeable)
+"""The learners that do not care for the order of the trajectories."""
+
 EGOS = ("MemoryOne", "FullHistory", "GRU")
 
 _SIGHTS: dict[str, Callable[[int], int]] = {"all": lambda s: s, "some": lambda s: min(s, 1), "none": lambda s: 0}
@@ -100,17 +103,19 @@ class Case:
     seed: int = 0
     """Draws the numbers: payoffs, transitions, logits; with one decimal each, but for a GRU's."""
 
-    def exchangeable(self) -> bool:
-        """Whether the learner does not care for the order of the trajectories."""
-        return LEARNERS[self.learner].exchangeable
-
     def count(self) -> int:
         """How many outcomes must be enumerated; at most the count of the exact functions."""
         inner = (self.states * math.prod(self.actions)) ** self.steps
         trajectories = inner**self.episodes
-        if self.exchangeable():
+        if self.learner in EXCHANGEABLE:
             return self.population * math.comb(trajectories + self.batch - 1, self.batch)
         return self.population * trajectories**self.batch
+
+    def histories(self) -> int:
+        """How many rows a table of all histories of the ego agent has."""
+        own, others = self.actions[0], math.prod(self.actions[1:])
+        seen = len({_SIGHTS[self.sights[0]](state) for state in range(self.states)}) if self.sights else others + 1
+        return sum((seen if self.sights else 1) * (own * seen) ** step for step in range(self.episodes * self.steps))
 
     def build(self) -> tuple[ce.ShapingProblem, Any]:
         """The problem and the ego policy."""
@@ -196,7 +201,10 @@ _GAMES = tuple(
     for states in (0, 1, 2, 3)
     for sights in ([()] if states == 0 else itertools.product(_SIGHTS, repeat=len(actions)))
 )
-_SIZES = tuple(itertools.product((1, 2, 3, 4, 5, 6), (1, 2, 3, 4), (1, 2, 3)))
+_SIZES = {"batch": (2, 1, 3, 4, 5, 6), "episodes": (2, 1, 3, 4), "steps": (1, 2, 3)}
+
+_MOST_HISTORIES = 2000
+"""Of a table, as a gradient of that size is computed for every outcome."""
 
 
 SCALE = 1.0
@@ -208,41 +216,42 @@ def is_deep() -> bool:
     return hypothesis.settings.get_current_profile_name() == "deep"
 
 
-def cases(
-    *,
-    cover: Sequence[Case] = COVER,
-    limit: int = 300_000,
-    where: Callable[[Case], bool] = lambda case: True,
-) -> st.SearchStrategy[Case]:
-    """Cases that meet `where`: in the deep profile any up to `limit` outcomes, else those of `cover`; any numbers."""
-    seeds = st.integers(0, 10_000)
-    if not is_deep():
-        chosen = st.sampled_from([case for case in cover if where(case)])
-        return st.builds(lambda case, seed: dataclasses.replace(case, seed=seed), chosen, seeds)
-    return _any_case(limit).filter(where)
+def cases(*, cover: Sequence[Case] = COVER, limit: int = 300_000, **only: Sequence[Any]) -> st.SearchStrategy[Case]:
+    """Cases with any numbers: in the deep profile of any kind with up to `limit` outcomes, else those of `cover`.
+
+    **Arguments:**
+
+    - `only`: for some fields of `Case`, the values that they may have.
+    """
+    if is_deep():
+        return _any_case(limit, only)
+    allowed = [case for case in cover if all(getattr(case, field) in values for field, values in only.items())]
+    return st.builds(lambda case, seed: dataclasses.replace(case, seed=seed), st.sampled_from(allowed), _SEEDS)
 
 
+_SEEDS = st.integers(0, 10_000)
 _drawn = itertools.count(1)
 _KEPT = 40
 
 
 @st.composite
-def _any_case(draw: st.DrawFn, limit: int) -> Case:
+def _any_case(draw: st.DrawFn, limit: int, only: dict[str, Sequence[Any]]) -> Case:
+    """Sizes first, then a game that fits into the limit with them, then an ego policy that does."""
     if next(_drawn) % _KEPT == 0:
         jax.clear_caches()  # nearly every case is compiled anew, and thousands of programs would fill the memory
-    learner = draw(st.sampled_from(list(LEARNERS)))
-    population = draw(st.integers(1, 3))
-    batch, episodes, steps = draw(st.sampled_from(_SIZES))
 
-    def make(game: tuple[Any, Any, int]) -> Case:
-        actions, sights, states = game
-        sizes = {"batch": batch, "episodes": episodes, "steps": steps}
-        return Case(actions, tuple(sights), max(1, states), "MemoryOne", learner, population, **sizes)
+    def one_of(field: str, values: Sequence[Any]) -> Any:
+        return draw(st.sampled_from([value for value in values if value in only.get(field, values)]))
 
-    fitting = [case for case in map(make, _GAMES) if case.count() <= limit]
+    sizes = {field: one_of(field, values) for field, values in _SIZES.items()}
+    case = Case(learner=one_of("learner", tuple(LEARNERS)), population=one_of("population", (1, 2, 3)), **sizes)
+    games = (dataclasses.replace(case, actions=a, sights=tuple(s), states=max(1, n)) for a, s, n in _GAMES)
+    allowed = [game for game in games if all(getattr(game, field) in values for field, values in only.items())]
+    fitting = [game for game in allowed if game.count() <= limit]
     hypothesis.assume(fitting)
     case = draw(st.sampled_from(fitting))
-    return dataclasses.replace(case, ego=draw(st.sampled_from(EGOS)), seed=draw(st.integers(0, 10_000)))
+    egos = [ego for ego in EGOS if ego != "FullHistory" or case.histories() <= _MOST_HISTORIES]
+    return dataclasses.replace(case, ego=one_of("ego", egos), seed=draw(_SEEDS))
 
 
 def examples(ci: int, deep: int) -> Callable[[Callable[..., Any]], Callable[..., Any]]:

@@ -10,6 +10,15 @@ import coala_eqx as ce
 from coala_eqx.games import MatrixGame
 from coala_eqx.policies import AbstractPolicy, MemoryOne
 
+TWO_PLAYERS_BY_SGD: dict[str, Any] = {
+    "actions": ((2, 2), (2, 3), (3, 2), (3, 3)),
+    "sights": ((),),
+    "ego": ("MemoryOne",),
+    "learner": ("sgd",),
+    "population": (1,),
+}
+"""The fields of the cases that these functions cover."""
+
 _STEP = 1e-30
 
 
