@@ -49,12 +49,13 @@ def run(path: Path, settings: bias_variance.Settings) -> None:
     claims = bias_variance.claims(records)
     directory.save_claims(claims)
     bias_variance_figure.draw(path / "records.parquet", path / "bias-variance.png")
+    bias_variance_figure.write_table(path / "records.parquet", path / "bias-variance.md")
     table = Table("claim", "measured", "threshold", "holds")
     for claim in claims:
         threshold = f"{claim['relation']} {claim['threshold']:g}"
         table.add_row(claim["claim"], f"{claim['measured']:.3g}", threshold, "yes" if claim["holds"] else "no")
     console.print(table)
-    console.print(f"{path / 'bias-variance.png'}, {path / 'bias-variance.json'}, {path / 'records.parquet'}")
+    console.print("Written:", *sorted(str(file) for file in path.glob("*.*")), sep="\n  ")
 
 
 if __name__ == "__main__":

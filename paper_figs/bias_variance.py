@@ -1,5 +1,6 @@
-"""Bias and noise of four estimators as B, M and T grow, from the records of `experiments/bias_variance.py`."""
+"""Bias and noise of four estimators as B, M and T grow: a figure and a table, from an experiment's records."""
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +51,37 @@ def draw(records: Path, picture: Path) -> None:
             axes[-1, column].set_xlabel(label)
         _legend(figure)
         figure.savefig(picture)
+
+
+_COLUMNS = {
+    "axis": "sweep",
+    "ego": "ego policy",
+    "batch": "B",
+    "episodes": "M",
+    "steps": "T",
+    "estimator": "estimator",
+    "critic": "critic",
+    "relative_bias": "relative bias",
+    "cosine": "cosine",
+    "relative_noise": "relative noise",
+    "snr": "SNR",
+    "bias_dominates_from": "bias exceeds noise from",
+    "outcomes": "outcomes",
+}
+
+
+def write_table(records: Path, page: Path) -> None:
+    """Write all records as a Markdown table, numbers to three digits."""
+    table = pl.read_parquet(records)
+    rows = [list(_COLUMNS.values()), ["---"] * len(_COLUMNS)]
+    rows += [[_in_words(row[column]) for column in _COLUMNS] for row in table.iter_rows(named=True)]
+    page.write_text("".join(f"| {' | '.join(row)} |\n" for row in rows))
+
+
+def _in_words(value: Any) -> str:
+    if isinstance(value, float):
+        return "never" if math.isinf(value) else f"{value:.3g}"
+    return f"{value:,}" if isinstance(value, int) else str(value)
 
 
 def _panel(panel: Any, table: pl.DataFrame, axis: str, quantity: str) -> None:

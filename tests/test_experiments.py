@@ -27,8 +27,9 @@ def test_a_run_writes_records_claims_and_a_picture(directory):
     claims = json.loads((directory / "bias-variance.json").read_text())
     assert all(set(entry) == {"claim", "measured", "relation", "threshold", "holds"} for entry in claims)
     assert (directory / "bias-variance.png").read_bytes().startswith(b"\x89PNG")
+    assert len((directory / "bias-variance.md").read_text().splitlines()) == 2 + len(records)
     assert {file.name for file in directory.iterdir()} == {
-        "settings.json", "records.parquet", "bias-variance.json", "bias-variance.png"
+        "settings.json", "records.parquet", "bias-variance.json", "bias-variance.png", "bias-variance.md"
     }  # fmt: skip
 
 
