@@ -23,19 +23,6 @@ Run = Callable[..., tuple[Array, Any]]
 """(function, problem, policy, co_players, outcomes, chunk) → (Σ probability, Σ something made of function)."""
 
 
-def weighted_sum(
-    function: Function,
-    problem: ShapingProblem,
-    policy: AbstractPolicy,
-    co_players: Policies,
-    outcomes: InnerOutcomes,
-    chunk: Chunk,
-) -> tuple[Float[Array, ""], Any]:
-    """Σ probability and Σ probability · function over the batches of one chunk; differentiable in `policy`."""
-    weights, episodes = _replay_chunk(problem, policy, co_players, outcomes, chunk)
-    return weights.sum(), _apply(function, problem, policy, co_players, weights, episodes)
-
-
 def sum_chunk(
     function: Function,
     problem: ShapingProblem,
@@ -44,7 +31,10 @@ def sum_chunk(
     outcomes: InnerOutcomes,
     chunk: Chunk,
 ) -> tuple[Float[Array, ""], Any]:
-    """`weighted_sum`, compiled in two parts, so that the first serves every function."""
+    """Σ probability and Σ probability · function over the batches of one chunk; differentiable in `policy`.
+
+    Compiled in two parts, so that the first serves every function.
+    """
     weights, episodes = _compiled_replay_chunk(problem, policy, co_players, outcomes, chunk)
     return weights.sum(), _compiled_apply(function, problem, policy, co_players, weights, episodes)
 

@@ -7,7 +7,7 @@ import equinox as eqx
 import jax
 from jaxtyping import Array, Float
 
-from coala_eqx.exact.chunks import weighted_sum
+from coala_eqx.exact.chunks import sum_chunk
 from coala_eqx.exact.enumeration import LIMIT, Enumeration, Progress, list_meetings, list_outcomes
 from coala_eqx.exact.objectives import as_episode_return, lookahead_return
 from coala_eqx.exact.precision import in_float64
@@ -93,7 +93,7 @@ def _differentiate_chunk(
     function: Callable[..., Any], problem: ShapingProblem, policy: AbstractPolicy, *args: Any
 ) -> tuple[Array, Any]:
     def value_and_total(policy: AbstractPolicy) -> tuple[Array, Array]:
-        total, value = weighted_sum(function, problem, policy, *args)
+        total, value = sum_chunk(function, problem, policy, *args)
         return value, total
 
     value, total = eqx.filter_grad(value_and_total, has_aux=True)(policy)
