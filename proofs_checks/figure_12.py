@@ -51,7 +51,7 @@ import coala_eqx as ce
 from coala_eqx.estimators import MFOS, CoalaPG
 from coala_eqx.estimators.base import AbstractScoreFunctionEstimator
 from coala_eqx.policies import FullHistory, MemoryOne
-from proofs_checks.common.cases import COVER, EXCHANGEABLE, LEARNERS, Case, cases, examples
+from proofs_checks.common.cases import EXCHANGEABLE, LEARNERS, Case, cases, examples
 from proofs_checks.common.influence import measure_influence, steps_of, weigh
 from proofs_checks.common.ledger import differs, holds
 from proofs_checks.common.rounding import EPS, rounding
@@ -155,7 +155,7 @@ def _random_logits(seed: int) -> tuple[jax.Array, jax.Array, jax.Array]:
     return jnp.asarray(first.round(1)), jnp.asarray(second.round(1)), jnp.asarray(other.round(1))
 
 
-@given(case=cases(cover=COVER[4:5], limit=100_000, learner=EXCHANGEABLE))
+@given(case=cases(cover=("three players",), limit=100_000, learner=EXCHANGEABLE))
 @examples(ci=3, deep=100)
 def test_m_fos_divides_the_ratio_by_the_batch(case):
     note(case.describe())

@@ -16,7 +16,7 @@ parameters nor its learning rule are needed.
 from hypothesis import given, note
 
 from coala_eqx.estimators import AbstractEstimator, LolaCoala
-from proofs_checks.common.cases import COVER, Case, cases, examples
+from proofs_checks.common.cases import Case, cases, examples
 from proofs_checks.common.unbiased import check_unbiased
 
 CLAIM = "Theorem E.1: E[LolaCoala] = ∇E[return of the last inner episode] (relative)"
@@ -27,7 +27,7 @@ def check_last_episode(estimator: AbstractEstimator, case: Case) -> None:
     check_unbiased(CLAIM, estimator, *case.build(), objective="last_episode_return")
 
 
-@given(case=cases(cover=COVER[2:10:4], limit=3_000_000))
+@given(case=cases(cover=("steps", "networks"), limit=3_000_000))
 @examples(ci=6, deep=200)
 def test_lola_coala_is_unbiased(case):
     note(case.describe())

@@ -155,3 +155,31 @@ def test_integer_vectors_are_read_as_vectors(getkey):
     _, from_ints = policy(policy.initial_memory(), jnp.array([0, 0, 1, 0]), jnp.array(NO_ACTION))
     _, from_number = policy(policy.initial_memory(), jnp.array(2), jnp.array(NO_ACTION))
     np.testing.assert_array_equal(from_ints.logits, from_number.logits)
+
+
+def test_a_table_can_hold_a_critic(getkey):
+    game = ce.games.chicken()
+    policy = FullHistory.random(game, 2, getkey())
+    observations, actions = jnp.array([[0, 1], [0, 4]]), jnp.array([[0, 1], [1, 0]])
+    values = jnp.arange(float(len(policy.logits)))
+    log_probs, said = replay_actions(policy.with_critic(values), observations, actions)
+    np.testing.assert_array_equal(said, policy.rows(observations, actions))
+    np.testing.assert_array_equal(log_probs, replay_actions(policy, observations, actions)[0])
+    with pytest.raises(ValueError, match=r"one value for each of the .* but has shape \(3,\)"):
+        policy.with_critic(values[:3])
+
+
+def test_a_table_needs_a_game_that_can_be_tabulated(getkey):
+    class Endless(ce.games.AbstractGame):
+        num_players: int = 1
+        num_actions: tuple[int, ...] = (2,)
+        num_observations: tuple[int, ...] = (1,)
+
+        def reset(self, key):
+            return None, jnp.zeros(1, int)
+
+        def step(self, state, actions, key):
+            return None, jnp.zeros(1, int), jnp.zeros(1)
+
+    with pytest.raises(ValueError, match="written as a table, not Endless"):
+        FullHistory.random(Endless(), 2, getkey())

@@ -180,24 +180,25 @@ def _distributions(generator: np.random.Generator, shape: tuple[int, ...]) -> np
     return (1 + tenths) / 10
 
 
-COVER = (
-    Case(),
-    Case(ego="FullHistory", batch=1, steps=2),
-    Case(ego="FullHistory", steps=2),
-    Case(actions=(2, 3), ego="FullHistory", learner="normalised", batch=3),
-    Case(actions=(2, 2, 2), ego="FullHistory", learner="momentum"),
-    Case(sights=("all", "none"), states=2, ego="FullHistory", learner="centred", batch=1, steps=2),
-    Case(sights=("some", "all"), states=3, ego="GRU", learner="a2c", population=2),
-    Case(ego="GRU", learner="adam", episodes=3),
-    Case(sights=("none", "all"), states=2, ego="FullHistory", learner="nonlinear", batch=3),
-    Case(actions=(3, 2), ego="FullHistory", learner="static", population=3),
-    Case(ego="FullHistory", learner="ordered", batch=3),
-)
+COVER = {
+    "plain": Case(),
+    "alone": Case(ego="FullHistory", batch=1, steps=2),
+    "steps": Case(ego="FullHistory", steps=2),
+    "normalised": Case(actions=(2, 3), ego="FullHistory", learner="normalised", batch=3),
+    "three players": Case(actions=(2, 2, 2), ego="FullHistory", learner="momentum"),
+    "hidden states": Case(sights=("all", "none"), states=2, ego="FullHistory", learner="centred", batch=1, steps=2),
+    "networks": Case(sights=("some", "all"), states=3, ego="GRU", learner="a2c", population=2),
+    "adam": Case(ego="GRU", learner="adam", episodes=3),
+    "nonlinear": Case(sights=("none", "all"), states=2, ego="FullHistory", learner="nonlinear", batch=3),
+    "static": Case(actions=(3, 2), ego="FullHistory", learner="static", population=3),
+    "one player": Case(actions=(3,), ego="FullHistory", steps=2),
+    "ordered": Case(ego="FullHistory", learner="ordered", batch=3),
+}
 """From simple to intricate: between them everything that `cases` can draw. Few, as each must be compiled."""
 
 _GAMES = tuple(
     (actions, sights, states)
-    for actions in ((2, 2), (2, 3), (3, 2), (3, 3), (2, 2, 2), (2, 3, 2), (3, 2, 2))
+    for actions in ((2,), (2, 2), (2, 3), (3, 2), (3, 3), (2, 2, 2), (2, 3, 2), (3, 2, 2))
     for states in (0, 1, 2, 3)
     for sights in ([()] if states == 0 else itertools.product(_SIGHTS, repeat=len(actions)))
 )
@@ -216,16 +217,20 @@ def is_deep() -> bool:
     return hypothesis.settings.get_current_profile_name() == "deep"
 
 
-def cases(*, cover: Sequence[Case] = COVER, limit: int = 300_000, **only: Sequence[Any]) -> st.SearchStrategy[Case]:
+def cases(
+    *, cover: Sequence[str | Case] = tuple(COVER), limit: int = 300_000, **only: Sequence[Any]
+) -> st.SearchStrategy[Case]:
     """Cases with any numbers: in the deep profile of any kind with up to `limit` outcomes, else those of `cover`.
 
     **Arguments:**
 
+    - `cover`: cases, or names of some in `COVER`.
     - `only`: for some fields of `Case`, the values that they may have.
     """
     if is_deep():
         return _any_case(limit, only)
-    allowed = [case for case in cover if all(getattr(case, field) in values for field, values in only.items())]
+    known = [COVER[case] if isinstance(case, str) else case for case in cover]
+    allowed = [case for case in known if all(getattr(case, field) in values for field, values in only.items())]
     return st.builds(lambda case, seed: dataclasses.replace(case, seed=seed), st.sampled_from(allowed), _SEEDS)
 
 
@@ -247,7 +252,7 @@ def _any_case(draw: st.DrawFn, limit: int, only: dict[str, Sequence[Any]]) -> Ca
     case = Case(learner=one_of("learner", tuple(LEARNERS)), population=one_of("population", (1, 2, 3)), **sizes)
     games = (dataclasses.replace(case, actions=a, sights=tuple(s), states=max(1, n)) for a, s, n in _GAMES)
     allowed = [game for game in games if all(getattr(game, field) in values for field, values in only.items())]
-    fitting = [game for game in allowed if game.count() <= limit]
+    fitting = [game for game in allowed if game.count() <= limit and (len(game.actions) > 1 or game.population == 1)]
     hypothesis.assume(fitting)
     case = draw(st.sampled_from(fitting))
     egos = [ego for ego in EGOS if ego != "FullHistory" or case.histories() <= _MOST_HISTORIES]
