@@ -21,7 +21,7 @@ test: env
 	$(BIN)/python -m pytest -n 2 --dist worksteal $(ARGS)
 
 prove: env
-	$(BIN)/python -m pytest proofs_checks -n 2 --dist worksteal --hypothesis-profile deep --timeout 0 --summary proofs.md $(ARGS)
+	$(BIN)/python -m pytest proofs_checks -n 2 --dist worksteal --hypothesis-profile deep --timeout 0 --summary prove.md $(ARGS)
 
 lint: env
 	$(BIN)/ruff check .

@@ -21,7 +21,7 @@ values of Eqs 13–14.
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import equinox as eqx
 import hypothesis.strategies as st
@@ -35,10 +35,11 @@ from coala_eqx.estimators.advantages import batch_advantages, batch_lambda_retur
 from coala_eqx.estimators.base import AbstractScoreFunctionEstimator
 from coala_eqx.policies import FullHistory
 from proofs_checks.common.cases import EXCHANGEABLE, Case, cases, examples
-from proofs_checks.common.influence import measure_influence, weigh
+from proofs_checks.common.expected import check_expectation
+from proofs_checks.common.influence import Influence, Steps, weigh
 from proofs_checks.common.ledger import differs, holds
 from proofs_checks.common.rounding import EPS, rounding
-from proofs_checks.common.trees import distance, norm, subtract
+from proofs_checks.common.trees import add, distance, norm
 
 CLOSED_FORM = "Algorithm 1: coefficients at λ = γ = 1 are Eqs 5, 13, 14, 24–26"
 DOUBLE_SUM = "Algorithm 1: the scan is the double sum, any λ, γ and flags"
@@ -97,6 +98,8 @@ def _bound(rewards: Any, values: Any) -> float:
 
 class SameStep(AbstractScoreFunctionEstimator):
     """COALA-PG by Algorithm 1 with v_t = V̂(h_t), as printed, on the TD errors of App. A.3."""
+
+    exchangeable: ClassVar[bool] = True
 
     def coefficients(self, rewards: Any, values: Any = None) -> Any:
         right = CoalaPG().coefficients(rewards, values)
@@ -173,16 +176,15 @@ def _with_exact_critic(case: Case) -> tuple[ce.ShapingProblem, FullHistory]:
 def test_the_other_reading_is_biased(case):
     """By Σ_b Σ_l ∂E[what is added to A_l^b]/∂φ_{l,b}, computed without scores."""
     note(case.describe())
-    problem, policy = _with_exact_critic(case)
-    mean, variance = ce.exact.moments(SameStep(), problem, policy)
-    bias = subtract(mean, ce.exact.gradient(problem, policy))
-    length = case.episodes * case.steps
-    own, others = np.zeros((length, length)), np.zeros((length, length))
-    own[:, -1] = others[:, -1] = 1 / case.batch
-    own[-case.steps :, -1], others[-case.steps :, -1] = 1, 0
-    predicted = weigh(measure_influence(problem, policy, _last_value), case.batch, own, others)
-    size = float(variance + norm(mean) ** 2) ** 0.5 or 1.0
-    holds(BIAS, distance(bias, predicted) / size, rounding(problem, case.count() * case.batch, 3.0))
+    _, policy = _with_exact_critic(case)
+
+    def formula(truth: Any, influence: Influence, steps: Steps) -> Any:
+        own, others = np.zeros(steps.distance.shape), np.zeros(steps.distance.shape)
+        own[:, -1] = others[:, -1] = 1 / case.batch
+        own[-case.steps :, -1], others[-case.steps :, -1] = 1, 0
+        return add(truth, weigh(influence, case.batch, own, others))
+
+    check_expectation(BIAS, SameStep(), case, formula, policy=policy, signal=_last_value)
 
 
 def _last_value(rewards: Any, values: Any) -> Any:

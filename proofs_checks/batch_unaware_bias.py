@@ -15,15 +15,16 @@ on later inner episodes only, and not at all if nothing is learned.
 **Drawn at random.** As for Theorem 3.1, with learners that do not care for the order of the trajectories.
 """
 
+from typing import Any
+
 from hypothesis import given, note
 
-import coala_eqx as ce
 from coala_eqx.estimators import AbstractEstimator, BatchUnaware
 from proofs_checks.common.cases import EXCHANGEABLE, Case, cases, examples
-from proofs_checks.common.influence import measure_influence, steps_of, weigh
-from proofs_checks.common.ledger import differs, holds
-from proofs_checks.common.rounding import rounding
-from proofs_checks.common.trees import distance, norm, subtract
+from proofs_checks.common.expected import check_expectation
+from proofs_checks.common.influence import Influence, Steps, weigh
+from proofs_checks.common.ledger import differs
+from proofs_checks.common.trees import subtract
 from proofs_checks.common.unbiased import check_unbiased
 
 IDENTITY = "Eqs 6, 25: bias of batch-unaware = − cross-trajectory terms (relative)"
@@ -34,15 +35,11 @@ STATIC = "Eqs 6, 25: batch-unaware is unbiased against co-players that do not le
 
 def check_identity(estimator: AbstractEstimator, case: Case) -> float:
     """The bias is minus the cross-trajectory terms; **returns** it, relative to ∇J̄."""
-    problem, policy = case.build()
-    truth = ce.exact.gradient(problem, policy)
-    mean, variance = ce.exact.moments(estimator, problem, policy)
-    influence, steps = measure_influence(problem, policy), steps_of(problem)
-    cross = weigh(influence, case.batch, 0 * steps.future, steps.future / case.batch)
-    missing = subtract(truth, mean)
-    size = float(variance + norm(mean) ** 2) ** 0.5 or 1.0
-    holds(IDENTITY, distance(missing, cross) / size, rounding(problem, case.count() * case.batch, 3.0))
-    return norm(missing) / (norm(truth) or 1.0)
+
+    def formula(truth: Any, influence: Influence, steps: Steps) -> Any:
+        return subtract(truth, weigh(influence, case.batch, 0 * steps.future, steps.future / case.batch))
+
+    return check_expectation(IDENTITY, estimator, case, formula)
 
 
 @given(case=cases(cover=("steps", "networks"), limit=300_000, learner=EXCHANGEABLE))

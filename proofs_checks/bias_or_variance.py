@@ -5,10 +5,11 @@
 1. COALA-PG and batch-level REINFORCE are unbiased at every size, without a critic, with that of Eq. 8, V(h) = E[C_l^b
    | h_l^b = h], and with that of Eqs 13–14. M-FOS's bias grows as B − 1.
 2. The mean of N meta-episodes has the squared error bias² + variance/N. M-FOS's bias exceeds its noise from a few
-   meta-episodes on, fewer than a meta-batch of 128 has: more data does not mend it. Batch-unaware is the least noisy
-   of the four, and on games this small its bias shows from thousands of meta-episodes on only.
-3. COALA-PG's noise relative to ∇J̄ grows with B without a critic (the signal of the current inner episode shrinks as
-   1/B, the noise of the summed future does not), and falls with one: a critic is worth the more the larger B. At M =
+   meta-episodes on: more data does not mend it. (In this game it is a bias of scale; for one of direction see
+   `m_fos_bias.py`.) Batch-unaware is the least noisy of the four, and on games this small its bias shows from a
+   thousand to a hundred thousand meta-episodes on only.
+3. COALA-PG's noise relative to ∇J̄ grows with B without a critic (∇J̄ hardly changes, but each of B scores is
+   multiplied with the same noisy future return), and falls with one: a critic is worth the more the larger B. At M =
    1 it is harmful here.
 4. Eq. 8's critic and that of Eqs 13–14 leave COALA-PG nearly the same noise.
 
@@ -16,8 +17,9 @@
 the numbers.
 
 **How it is checked.** The experiment `experiments/bias_variance.py` enumerates a stag hunt against an SGD learner
-with a remembering ego agent; here its smaller sizes are run again, and the claims above are held against the numbers.
-The figure is drawn from the larger ones (`python -m experiments bias-variance`).
+with an ego policy that has parameters of its own for every history; here its smaller sizes are run again, and the
+claims above are held against the numbers. The figure is drawn from the larger ones (`python -m experiments
+bias-variance`).
 """
 
 import functools

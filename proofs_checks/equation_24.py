@@ -5,7 +5,8 @@
 **Why.** It is the score-function estimator for the batch as one big trajectory; only rewards before l are left out.
 
 **Claim.** The paper expects a larger variance than COALA-PG's, as more noise is carried along. For one step (M = T =
-1), with score s, reward r, μ = E[r], g = E[s·r], and B trajectories, which are independent there,
+1), with score s, reward r, μ = E[r], g = E[s·r], and B trajectories, which are independent there if the co-players
+are always the same,
 
     Var[ĝ_24] − Var[ĝ_COALA] = (B−1)/B · ( E‖s‖²·(E[r²] + (B−2)·μ²) + ‖g‖² + 2·μ·E[‖s‖²·r] ).
 
@@ -15,9 +16,9 @@ itself or its own reward: b = c (with b' = c' or not), or b' = c and c' = b. In 
 one.
 
 **Hence** COALA-PG is the noisier only where 2·μ·E[‖s‖²·r] is negative enough: rare actions, whose scores are large,
-earn rewards whose sign is opposite to the mean's. Never where all rewards have the same sign; nor, unless μ = 0, if
-B is large, as the term (B−2)·μ² grows. The example (0.9, 0.1), r = (1, −1.5), B = 2 has 0.0619
-against 0.0703 (per logit).
+earn rewards whose sign is opposite to the mean's. Never where all rewards have the same sign; nor if B is large
+enough, as the term (B−2)·μ² grows with it. (For M, T > 1 there is no such formula here.) The example (0.9, 0.1), r =
+(1, −1.5), B = 2 has 0.0619 against 0.0703 (per logit).
 
 **Drawn at random.** As for Theorem 3.1; for the variances, one-step games.
 """

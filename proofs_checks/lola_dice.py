@@ -14,8 +14,8 @@ update of a batch of N, E[J(φ, ψ + α·ḡ)] with ḡ = (1/N) Σ_b g_b, which 
 **Why.** Write s for the ego agent's score. LOLA-DiCE differentiates the sampled update, and its expectation is
 E[∂J/∂φ + ∂J/∂ψ · α·(1/N) Σ_b s_b·g_b] at ψ + α·ḡ. With ∂²J/∂ψ² = H, up to α²: the term through the update is
 α·∂J/∂ψ·E[s·g] + (α²/N)·H·(E[s·g²] + (N − 1)·E[g]·E[s·g]), for Eq. 4 it is α·∂J/∂ψ·E[s·g] + α²·H·E[g]·E[s·g], and for
-the sampled update α·∂J/∂ψ·E[s·g] + (α²/N)·H·(E[s·g²]/2 + (N − 1)·E[g]·E[s·g]). The direct term differs by
-Var[g]·α²/(2N). All differences are proportional to α²/N, and to H.
+the sampled update α·∂J/∂ψ·E[s·g] + (α²/N)·H·(E[s·g²]/2 + (N − 1)·E[g]·E[s·g]). The direct term of the first and the
+last differs from Eq. 4's by ½·∂H/∂φ·Var[g]·α²/N. All differences are proportional to α²/N, and to H.
 
 **Drawn at random.** Payoffs and policies for T = 1, M = 2 (3 under claim 3).
 """

@@ -35,7 +35,8 @@ import coala_eqx as ce
 from coala_eqx.estimators import CoalaPG
 from coala_eqx.estimators.base import AbstractScoreFunctionEstimator
 from proofs_checks.common.cases import EXCHANGEABLE, Case, cases, examples
-from proofs_checks.common.influence import Influence, measure_influence, steps_of, weigh
+from proofs_checks.common.expected import check_expectation
+from proofs_checks.common.influence import Influence, Steps, weigh
 from proofs_checks.common.ledger import differs, holds
 from proofs_checks.common.rounding import rounding
 from proofs_checks.common.trees import cosine, distance, norm, scale, subtract
@@ -107,29 +108,23 @@ class AgainstConstant(AbstractScoreFunctionEstimator):
 
 def check_over_batch(estimator: AbstractScoreFunctionEstimator, case: Case) -> None:
     """E[ĝ] = (1 − 1/B) · current."""
-    mean, influence, problem, size = _measure(estimator, case)
-    bound = rounding(problem, case.count() * case.batch, 3.0)
-    steps = steps_of(problem)
-    current = weigh(influence, case.batch, steps.current / case.batch, 0 * steps.current)
-    holds(BATCH, distance(mean, scale(1 - 1 / case.batch, current)) / size, bound)
+
+    def formula(truth: Any, influence: Influence, steps: Steps) -> Any:
+        current = weigh(influence, case.batch, steps.current / case.batch, 0 * steps.current)
+        return scale(1 - 1 / case.batch, current)
+
+    check_expectation(BATCH, estimator, case, formula)
 
 
 def check_over_batch_and_steps(estimator: AbstractScoreFunctionEstimator, case: Case) -> None:
     """The bias is −∇E[c̄]; in c̄ each reward counts once for every coefficient that it is part of, over B²·L."""
-    mean, influence, problem, size = _measure(estimator, case)
-    bound = rounding(problem, case.count() * case.batch, 3.0)
-    steps = steps_of(problem)
-    times = (steps.current.sum(axis=0) + case.batch * steps.future.sum(axis=0)) / (case.batch**2 * len(steps.current))
-    every = np.ones_like(steps.distance) * times
-    predicted = weigh(influence, case.batch, -every, -every)
-    holds(MINIBATCH, distance(subtract(mean, ce.exact.gradient(*case.build())), predicted) / size, bound)
 
+    def formula(truth: Any, influence: Influence, steps: Steps) -> Any:
+        times = steps.current.sum(axis=0) + case.batch * steps.future.sum(axis=0)
+        every = np.ones_like(steps.distance) * times / (case.batch**2 * len(times))
+        return subtract(truth, weigh(influence, case.batch, every, every))
 
-def _measure(estimator: AbstractScoreFunctionEstimator, case: Case) -> tuple[Any, Influence, ce.ShapingProblem, float]:
-    problem, policy = case.build()
-    mean, variance = ce.exact.moments(estimator, problem, policy)
-    size = float(variance + norm(mean) ** 2) ** 0.5 + norm(ce.exact.gradient(problem, policy))
-    return mean, measure_influence(problem, policy), problem, size or 1.0
+    check_expectation(MINIBATCH, estimator, case, formula)
 
 
 def _mean_coefficients(problem: ce.ShapingProblem, policy: ce.policies.AbstractPolicy) -> Array:

@@ -25,7 +25,7 @@ from proofs_checks.common.hand_made import World, exact_gradient, mean_estimate
 from proofs_checks.common.ledger import differs, holds
 from proofs_checks.common.rounding import EPS
 
-BIASED = "Shared activations: relative bias of COALA-PG with batch norm, one example"
+BIASED = "Shared activations: relative bias of COALA-PG, centred over the batch, one example"
 REINFORCE = "Shared activations: batch-level REINFORCE is unbiased all the same"
 UNSHARED = "Shared activations: COALA-PG is unbiased where nothing is shared"
 

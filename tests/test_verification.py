@@ -85,7 +85,7 @@ def test_an_unknown_claim_is_named(getkey):
 
 
 def test_one_bad_estimator_does_not_lose_the_others(getkey):
-    from tests.test_exact import NotANumber
+    from tests.test_exact_errors import NotANumber
 
     problem = makers.make_problem(getkey(), steps=1)
     policy = makers.make_policy("MemoryOne", problem, getkey())

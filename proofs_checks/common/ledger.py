@@ -70,6 +70,6 @@ def _closeness(relation: str, value: float, bound: float) -> float:
     if math.isnan(value):
         return math.inf
     above, below = (value, bound) if relation == "≤" else (bound, value)
-    if above == 0:
-        return 0.0
+    if above <= 0:
+        return above - below
     return above / below if below > 0 else math.inf

@@ -30,6 +30,11 @@ def cosine(one: Any, other: Any) -> float:
     return float(first @ second / norms) if norms > 0 else float("nan")
 
 
+def add(one: Any, other: Any) -> Any:
+    """one + other."""
+    return jax.tree.map(jnp.add, one, other)
+
+
 def subtract(one: Any, other: Any) -> Any:
     """one − other."""
     return jax.tree.map(jnp.subtract, one, other)
