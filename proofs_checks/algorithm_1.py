@@ -171,7 +171,7 @@ def _with_exact_critic(case: Case) -> tuple[ce.ShapingProblem, FullHistory]:
     return problem, ce.exact.exact_critic(problem, table, ce.exact.own_return)
 
 
-@given(case=cases(cover=("steps",), limit=40_000, learner=EXCHANGEABLE))
+@given(case=cases(cover=("steps",), limit=40_000, tabulated=True, learner=EXCHANGEABLE))
 @examples(ci=4, deep=100)
 def test_the_other_reading_is_biased(case):
     """By Σ_b Σ_l ∂E[what is added to A_l^b]/∂φ_{l,b}, computed without scores."""
@@ -200,7 +200,7 @@ def test_how_biased_it_is():
     differs(EXAMPLE, distance(ce.exact.moments(SameStep(), problem, table).mean, truth) / norm(truth), 0.2)
 
 
-@given(case=cases(cover=("steps",), limit=40_000))
+@given(case=cases(cover=("steps",), limit=40_000, tabulated=True))
 @examples(ci=4, deep=60)
 def test_the_exact_critic_is_what_the_targets_expect(case):
     """E[TD(λ) target | h] = V(h) for the exact V."""

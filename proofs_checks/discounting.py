@@ -95,7 +95,9 @@ def test_without_a_critic(case, decay):
     check_discounted(CoalaPG(gae_lambda=decay), decay, case)
 
 
-@given(case=cases(cover=("steps",), limit=100_000, learner=EXCHANGEABLE), decay=st.sampled_from(DISCOUNTS))
+@given(
+    case=cases(cover=("steps",), limit=100_000, tabulated=True, learner=EXCHANGEABLE), decay=st.sampled_from(DISCOUNTS)
+)
 @examples(ci=4, deep=150)
 def test_with_the_exact_critic(case, decay):
     note(case.describe())

@@ -98,7 +98,7 @@ def _hand_bound(values: np.ndarray) -> float:
     return (16 + 4 * 25) * EPS * (10 + np.abs(values).max()) * 4
 
 
-@given(case=cases(cover=("alone", "three players", "networks", "adam"), limit=1_000_000))
+@given(case=cases(cover=("alone", "three players", "networks", "adam"), limit=1_000_000, tabulated=True))
 @examples(ci=8, deep=300)
 def test_any_critic_of_the_own_history(case):
     note(case.describe())

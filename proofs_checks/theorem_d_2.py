@@ -23,13 +23,17 @@ rounding as nothing is subtracted.
 
 import itertools
 
+import equinox as eqx
 import hypothesis.strategies as st
+import jax.numpy as jnp
 import numpy as np
+import pytest
 from hypothesis import given, note
 
 import coala_eqx as ce
 from coala_eqx.estimators import CoalaPG, LolaCoala
 from coala_eqx.estimators.base import AbstractScoreFunctionEstimator
+from coala_eqx.policies import MemoryOne
 from proofs_checks.common.cases import Case, cases, examples
 from proofs_checks.common.ledger import differs, holds
 from proofs_checks.common.plain import TWO_PLAYERS_BY_SGD, arrays_of, complex_step, inner_episodes
@@ -38,6 +42,7 @@ from proofs_checks.common.trees import norm
 
 TOTAL = "Theorem D.2: E[COALA-PG] = d/dφ Σ_m E[J(φ, φ⁻ + ΣΔ)] (relative)"
 LAST = "Theorem E.1: E[LolaCoala] = d/dφ of its last term (relative)"
+NO_MEMORY = "Theorem D.2: the same for a table of histories with equal rows (relative)"
 MEMORY = "Theorem D.2: difference for an ego agent that remembers earlier inner episodes (relative)"
 
 RATE = 1.0
@@ -86,15 +91,30 @@ def _play_and_learn(values, m, probability, payoffs, ego, other, case) -> None:
         _play_and_learn(values, m + 1, chance, payoffs, ego, other + RATE * update, case)
 
 
-@given(case=cases(cover=_COVER, limit=2000, **TWO_PLAYERS_BY_SGD), last_only=st.booleans())
+@given(case=cases(cover=_COVER, limit=5000, episodes=(2, 3, 4), **TWO_PLAYERS_BY_SGD), last_only=st.booleans())
 @examples(ci=10, deep=300)
 def test_the_expectation_is_a_total_derivative(case, last_only):
     note(case.describe())
     check_total_derivative(LolaCoala() if last_only else CoalaPG(), case)
 
 
-def test_not_if_the_ego_agent_remembers():
-    """J(φ, ψ) is of one inner episode, with a fresh memory: it does not contain the rows for later inner episodes."""
+@pytest.mark.parametrize("remembers", [False, True])
+def test_not_if_the_ego_agent_remembers(remembers):
+    """For M = 2 and T = 1, J(φ, ψ) with a fresh memory and the first batch know only the root of a table of histories.
+
+    Its row then counts for all rows: the right-hand side is that of a memory-one policy. It is the sum of E[ĝ] over all
+    rows if these are equal, so that nothing is remembered, and not if they differ.
+    """
     problem, policy = Case(ego="FullHistory").build()
-    mean = np.asarray(ce.exact.moments(CoalaPG(), problem, policy).mean.logits)
-    differs(MEMORY, np.linalg.norm(mean[1:]) / np.linalg.norm(mean), 0.01)
+    root = np.asarray(policy.logits[0])
+    if not remembers:
+        policy = eqx.tree_at(lambda p: p.logits, policy, jnp.broadcast_to(root, policy.logits.shape))
+    mean, variance = ce.exact.moments(CoalaPG(), problem, policy)
+    payoffs, memory_one, other = arrays_of(problem, MemoryOne(np.tile(root, (5, 1))))
+    expected = derivatives(payoffs, memory_one, other, Case()).sum(axis=0)[0]
+    error = np.linalg.norm(np.asarray(mean.logits).sum(axis=0) - expected)
+    if remembers:
+        differs(MEMORY, error / np.linalg.norm(expected), 0.01)
+    else:
+        size = float(variance + norm(mean) ** 2) ** 0.5
+        holds(NO_MEMORY, error / size, rounding(problem, Case().count(), 3.0))

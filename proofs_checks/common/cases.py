@@ -5,6 +5,7 @@ the problem and the ego policy from it, so that a counterexample can be pasted a
 """
 
 import dataclasses
+import functools
 import itertools
 import math
 from collections.abc import Callable, Sequence
@@ -197,15 +198,19 @@ COVER = {
 """From simple to intricate: between them everything that `cases` can draw. Few, as each must be compiled."""
 
 _GAMES = tuple(
-    (actions, sights, states)
-    for actions in ((2,), (2, 2), (2, 3), (3, 2), (3, 3), (2, 2, 2), (2, 3, 2), (3, 2, 2))
-    for states in (0, 1, 2, 3)
+    (actions, sights, max(1, states))
+    for actions in ((2, 2), (2, 3), (3, 2), (3, 3), (2, 2, 2), (2, 3, 2), (3, 2, 2), (2,), (3,))
+    for states in (0, 2, 3)
     for sights in ([()] if states == 0 else itertools.product(_SIGHTS, repeat=len(actions)))
+    if states == 3 or "some" not in sights  # of two states, who sees some sees all
 )
-_SIZES = {"batch": (2, 1, 3, 4, 5, 6), "episodes": (2, 1, 3, 4), "steps": (1, 2, 3)}
+_SIZES = tuple(itertools.product((1, 2, 3, 4, 5, 6), (1, 2, 3, 4), (1, 2, 3)))
 
 _MOST_HISTORIES = 2000
 """Of a table, as a gradient of that size is computed for every outcome."""
+
+_KINDS = (0, 0, 0, 0, 0, 0, 1, 1, 1, 2)
+"""How often each kind of case is drawn (see `_fitting`), if there are such."""
 
 
 SCALE = 1.0
@@ -218,17 +223,22 @@ def is_deep() -> bool:
 
 
 def cases(
-    *, cover: Sequence[str | Case] = tuple(COVER), limit: int = 300_000, **only: Sequence[Any]
+    *,
+    cover: Sequence[str | Case] = tuple(COVER),
+    limit: int = 300_000,
+    tabulated: bool = False,
+    **only: Sequence[Any],
 ) -> st.SearchStrategy[Case]:
     """Cases with any numbers: in the deep profile of any kind with up to `limit` outcomes, else those of `cover`.
 
     **Arguments:**
 
     - `cover`: cases, or names of some in `COVER`.
+    - `tabulated`: whether a table of all histories is made of every ego policy, so that it must not be too large.
     - `only`: for some fields of `Case`, the values that they may have.
     """
     if is_deep():
-        return _any_case(limit, only)
+        return _any_case(limit, tabulated, only)
     known = [COVER[case] if isinstance(case, str) else case for case in cover]
     allowed = [case for case in known if all(getattr(case, field) in values for field, values in only.items())]
     return st.builds(lambda case, seed: dataclasses.replace(case, seed=seed), st.sampled_from(allowed), _SEEDS)
@@ -240,23 +250,44 @@ _KEPT = 40
 
 
 @st.composite
-def _any_case(draw: st.DrawFn, limit: int, only: dict[str, Sequence[Any]]) -> Case:
-    """Sizes first, then a game that fits into the limit with them, then an ego policy that does."""
+def _any_case(draw: st.DrawFn, limit: int, tabulated: bool, only: dict[str, Sequence[Any]]) -> Case:
+    """How one learns and who is met first, then a game and sizes that fit into the limit, then an ego policy."""
     if next(_drawn) % _KEPT == 0:
         jax.clear_caches()  # nearly every case is compiled anew, and thousands of programs would fill the memory
+    learner = draw(st.sampled_from([name for name in LEARNERS if name in only.get("learner", LEARNERS)]))
+    population = draw(st.sampled_from([size for size in (1, 2, 3) if size in only.get("population", (1, 2, 3))]))
+    restricted = tuple(sorted((field, tuple(values)) for field, values in only.items()))
+    kinds = _fitting(learner, population, limit, tabulated, restricted)
+    hypothesis.assume(kinds)
+    case = draw(st.sampled_from(kinds[draw(st.sampled_from(_KINDS)) % len(kinds)]))
+    egos = [ego for ego in EGOS if ego in only.get("ego", EGOS)]
+    if case.histories() > _MOST_HISTORIES:
+        egos = [ego for ego in egos if ego != "FullHistory"]
+    hypothesis.assume(egos)
+    return dataclasses.replace(case, ego=draw(st.sampled_from(egos)), seed=draw(_SEEDS))
 
-    def one_of(field: str, values: Sequence[Any]) -> Any:
-        return draw(st.sampled_from([value for value in values if value in only.get(field, values)]))
 
-    sizes = {field: one_of(field, values) for field, values in _SIZES.items()}
-    case = Case(learner=one_of("learner", tuple(LEARNERS)), population=one_of("population", (1, 2, 3)), **sizes)
-    games = (dataclasses.replace(case, actions=a, sights=tuple(s), states=max(1, n)) for a, s, n in _GAMES)
-    allowed = [game for game in games if all(getattr(game, field) in values for field, values in only.items())]
-    fitting = [game for game in allowed if game.count() <= limit and (len(game.actions) > 1 or game.population == 1)]
-    hypothesis.assume(fitting)
-    case = draw(st.sampled_from(fitting))
-    egos = [ego for ego in EGOS if ego != "FullHistory" or case.histories() <= _MOST_HISTORIES]
-    return dataclasses.replace(case, ego=one_of("ego", egos), seed=draw(_SEEDS))
+@functools.cache
+def _fitting(
+    learner: str, population: int, limit: int, tabulated: bool, restricted: tuple[tuple[str, tuple], ...]
+) -> list[list[Case]]:
+    """All games and sizes within the limit, by number of outcomes.
+
+    First those with several trajectories, inner episodes and players, then such with several steps, then all others;
+    kinds of which there are none are left out.
+    """
+    fitting = []
+    for (actions, sights, states), (batch, episodes, steps) in itertools.product(_GAMES, _SIZES):
+        case = Case(actions, tuple(sights), states, EGOS[0], learner, population, batch, episodes, steps)
+        allowed = all(getattr(case, field) in values for field, values in restricted if field != "ego")
+        small = case.count() <= limit and not (tabulated and case.histories() > _MOST_HISTORIES)
+        if allowed and small and (len(actions) > 1 or population == 1):
+            fitting.append(case)
+    kinds = [[], [], []]
+    for case in sorted(fitting, key=Case.count):
+        telling = case.batch > 1 and case.episodes > 1 and len(case.actions) > 1
+        kinds[(1 if case.steps > 1 else 0) if telling else 2].append(case)
+    return [kind for kind in kinds if kind]
 
 
 def examples(ci: int, deep: int) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
