@@ -27,6 +27,7 @@ import equinox as eqx
 import hypothesis.strategies as st
 import jax.numpy as jnp
 import numpy as np
+import pytest
 from hypothesis import given, note
 
 import coala_eqx as ce
@@ -34,10 +35,10 @@ from coala_eqx.estimators import MFOS, BatchUnaware, CoalaPG, Reinforce
 from coala_eqx.estimators.advantages import batch_advantages, batch_lambda_returns, next_values
 from coala_eqx.estimators.base import AbstractScoreFunctionEstimator
 from coala_eqx.policies import FullHistory
-from proofs_checks.common.cases import EXCHANGEABLE, Case, cases, examples
+from proofs_checks.common.cases import COVER, EXCHANGEABLE, Case, cases, dilemma, examples
 from proofs_checks.common.expected import check_expectation
 from proofs_checks.common.influence import Influence, Steps, weigh
-from proofs_checks.common.ledger import differs, holds
+from proofs_checks.common.ledger import as_printed, differs, holds
 from proofs_checks.common.rounding import EPS, rounding
 from proofs_checks.common.trees import add, distance, norm
 
@@ -46,8 +47,11 @@ DOUBLE_SUM = "Algorithm 1: the scan is the double sum, any λ, γ and flags"
 OFFSET = "Algorithm 1: v_t read as V̂(h_t) adds V̂(h_MT) to every advantage"
 BIAS = "Algorithm 1: bias of that reading, exact critic, = Σ ∂E[V̂(h_MT)]/∂φ_{l,b} (relative)"
 EXAMPLE = "Algorithm 1: relative bias of that reading with the exact critic, prisoner's dilemma"
-TARGET = "Algorithm 1: E[TD(λ) target − V(h); h] = 0 for the exact V, v_t the next value"
-TARGET_BIASED = "Algorithm 1: the same with v_t = V̂(h_t) (largest error)"
+TARGETS = "Algorithm 1: E[TD(λ) target − V(h); h] = 0 for the exact V, v_t the next value"
+IN_TABLE = "Algorithm 1: the same with v_t = V̂(h_t), largest error for λ = 0, 0.5, 1, one game (last digit)"
+
+PRINTED_TARGETS = {0.0: "2.074", 0.5: "1.887", 1.0: "1.918"}
+"""The largest E[target − V(h); h] of any history by λ, for one random game: TD(λ) targets as printed."""
 
 SHAPES = st.tuples(st.integers(1, 4), st.integers(1, 4), st.integers(1, 4))
 UNIT = st.sampled_from([0.0, 0.3, 0.9, 1.0])
@@ -96,6 +100,93 @@ def _bound(rewards: Any, values: Any) -> float:
     return (2 * rewards.size + 20) * EPS * 2 * (np.abs(rewards).sum() + np.abs(values).sum() + 1)
 
 
+def check_offset(advantages: Any, rewards: Any, values: Any, **flags: bool) -> None:
+    """The printed scan in plain loops, at λ = γ = 1: started at 0 it is `advantages`, at V̂(h_MT) it adds that.
+
+    **Arguments:**
+
+    - `advantages`: called as `batch_advantages`.
+    """
+    batch, episodes, steps = shape = rewards.shape
+    errors = np.asarray(rewards + np.roll(values.reshape(batch, -1), -1, axis=1).reshape(shape) - values)
+    errors[:, -1, -1] = rewards[:, -1, -1] - values[:, -1, -1]
+    average = flags["average_future_episodes"]
+
+    def printed(start: np.ndarray) -> np.ndarray:
+        own, average_, out = start, start, np.zeros(shape)
+        for m, t in reversed(list(np.ndindex(episodes, steps))):
+            if average and t == steps - 1:
+                own = average_
+            own = errors[:, m, t] / (batch if flags["normalize_current_episode"] else 1) + own
+            average_ = np.full(batch, (errors[:, m, t] + average_).mean())
+            out[:, m, t] = own
+        return out
+
+    last = values[:, -1, -1]
+    right = np.asarray(advantages(rewards, values, **flags))
+    holds(DOUBLE_SUM, np.abs(printed(np.zeros(batch)) - right).max(), _bound(rewards, values))
+    offset = np.broadcast_to(last[:, None, None], shape).copy()
+    if average:
+        offset[:, :-1] = last.mean()
+    holds(OFFSET, np.abs(printed(last) - right - offset).max(), _bound(rewards, values))
+
+
+def check_reading(estimator: AbstractScoreFunctionEstimator, case: Case) -> None:
+    """With v_t = V̂(h_t) the bias is Σ_b Σ_l ∂E[what is added to A_l^b]/∂φ_{l,b}, computed without scores."""
+    _, policy = case.build_with_exact_critic()
+
+    def formula(truth: Any, influence: Influence, steps: Steps) -> Any:
+        own, others = np.zeros(steps.distance.shape), np.zeros(steps.distance.shape)
+        own[:, -1] = others[:, -1] = 1 / case.batch
+        own[-case.steps :, -1], others[-case.steps :, -1] = 1, 0
+        return add(truth, weigh(influence, case.batch, own, others))
+
+    check_expectation(BIAS, estimator, case, formula, policy=policy, signal=_last_value)
+
+
+def _last_value(rewards: Any, values: Any) -> Any:
+    return jnp.zeros_like(values).at[:, -1, -1].set(values[:, -1, -1])
+
+
+def check_targets(targets: Callable[[Any, Any], Any], case: Case) -> None:
+    """E[target − V(h); h] = 0 for every history h and the exact V; `targets` of rewards and values."""
+    problem, policy = case.build_with_exact_critic()
+    # A target and its value are sums of at most M·T rewards below 2.
+    bound = rounding(problem, case.count(), 4.0 * case.batch * case.episodes * case.steps)
+    holds(TARGETS, _error_of_targets(targets, problem, policy), bound)
+
+
+def _error_of_targets(targets: Callable[[Any, Any], Any], problem: ce.ShapingProblem, policy: FullHistory) -> float:
+    """The largest E[(target − V(h)); h] of any history h."""
+
+    def excess(rewards: Any, values: Any) -> Any:
+        return targets(rewards, values) - values
+
+    return float(jnp.abs(ce.exact.sums_by_history(problem, policy, excess)[0]).max())
+
+
+class Targets(eqx.Module):
+    """TD(λ) targets of the paper's critic, by Algorithm 1 in the right reading."""
+
+    lambda_: float = 0.5
+
+    def __call__(self, rewards: Any, values: Any) -> Any:
+        flags = {"average_future_episodes": False, "normalize_current_episode": False}
+        return batch_lambda_returns(rewards, next_values(values), lambda_=self.lambda_, **flags)
+
+
+class PrintedTargets(eqx.Module):
+    """The same with v_t = V̂(h_t) and accumulators that start at V̂(h_MT), which adds λ^(MT − l + 1) times that."""
+
+    lambda_: float = 0.5
+
+    def __call__(self, rewards: Any, values: Any) -> Any:
+        flags = {"average_future_episodes": False, "normalize_current_episode": False}
+        distances = jnp.arange(rewards[0].size, 0, -1).reshape(rewards.shape[1:])
+        start = self.lambda_**distances * values[:, -1:, -1:]
+        return batch_lambda_returns(rewards, values, lambda_=self.lambda_, **flags) + start
+
+
 class SameStep(AbstractScoreFunctionEstimator):
     """COALA-PG by Algorithm 1 with v_t = V̂(h_t), as printed, on the TD errors of App. A.3."""
 
@@ -139,88 +230,33 @@ def test_the_scan_is_the_double_sum(shape, seed, discount, lambda_, average, nor
 @given(shape=SHAPES, seed=st.integers(0, 10_000), average=st.booleans(), normalize=st.booleans())
 @examples(ci=20, deep=500)
 def test_the_other_reading_adds_the_last_value(shape, seed, average, normalize):
-    """The printed scan in plain loops, at λ = γ = 1, started at V̂(h_MT) or at 0."""
-    rewards, values = _random(seed, shape)
-    batch, episodes, steps = shape
-    td_errors = np.asarray(rewards + np.roll(values.reshape(batch, -1), -1, axis=1).reshape(shape) - values)
-    td_errors[:, -1, -1] = rewards[:, -1, -1] - values[:, -1, -1]
-
-    def printed(start: np.ndarray) -> np.ndarray:
-        own, average_, out = start, start, np.zeros(shape)
-        for m, t in reversed(list(np.ndindex(episodes, steps))):
-            if average and t == steps - 1:
-                own = average_
-            own = td_errors[:, m, t] / (batch if normalize else 1) + own
-            average_ = np.full(batch, (td_errors[:, m, t] + average_).mean())
-            out[:, m, t] = own
-        return out
-
-    last = values[:, -1, -1]
     flags = {"average_future_episodes": average, "normalize_current_episode": normalize}
-    right = np.asarray(batch_advantages(rewards, values, **flags))
-    holds(DOUBLE_SUM, np.abs(printed(np.zeros(batch)) - right).max(), _bound(rewards, values))
-    offset = np.broadcast_to(last[:, None, None], shape).copy()
-    if average:
-        offset[:, :-1] = last.mean()
-    holds(OFFSET, np.abs(printed(last) - right - offset).max(), _bound(rewards, values))
-
-
-def _with_exact_critic(case: Case) -> tuple[ce.ShapingProblem, FullHistory]:
-    problem, policy = case.build()
-    table = FullHistory.tabulate(policy, problem.game, case.episodes * case.steps)
-    return problem, ce.exact.exact_critic(problem, table, ce.exact.own_return)
+    check_offset(batch_advantages, *_random(seed, shape), **flags)
 
 
 @given(case=cases(cover=("steps",), limit=40_000, tabulated=True, learner=EXCHANGEABLE))
 @examples(ci=4, deep=100)
 def test_the_other_reading_is_biased(case):
-    """By Σ_b Σ_l ∂E[what is added to A_l^b]/∂φ_{l,b}, computed without scores."""
     note(case.describe())
-    _, policy = _with_exact_critic(case)
-
-    def formula(truth: Any, influence: Influence, steps: Steps) -> Any:
-        own, others = np.zeros(steps.distance.shape), np.zeros(steps.distance.shape)
-        own[:, -1] = others[:, -1] = 1 / case.batch
-        own[-case.steps :, -1], others[-case.steps :, -1] = 1, 0
-        return add(truth, weigh(influence, case.batch, own, others))
-
-    check_expectation(BIAS, SameStep(), case, formula, policy=policy, signal=_last_value)
-
-
-def _last_value(rewards: Any, values: Any) -> Any:
-    return jnp.zeros_like(values).at[:, -1, -1].set(values[:, -1, -1])
+    check_reading(SameStep(), case)
 
 
 def test_how_biased_it_is():
     """The prisoner's dilemma, two trajectories of two episodes of two steps, against SGD."""
-    problem, policy = _with_exact_critic(Case(ego="FullHistory", steps=2))
-    problem = eqx.tree_at(lambda p: p.game.payoffs, problem, ce.games.iterated_prisoners_dilemma().payoffs)
+    problem, policy = dilemma()
     table = ce.exact.exact_critic(problem, policy, ce.exact.own_return)
     truth = ce.exact.gradient(problem, table)
     differs(EXAMPLE, distance(ce.exact.moments(SameStep(), problem, table).mean, truth) / norm(truth), 0.2)
 
 
-@given(case=cases(cover=("steps",), limit=40_000, tabulated=True))
+@given(case=cases(cover=("steps",), limit=40_000, tabulated=True), lambda_=UNIT)
 @examples(ci=4, deep=60)
-def test_the_exact_critic_is_what_the_targets_expect(case):
-    """E[TD(λ) target | h] = V(h) for the exact V."""
+def test_the_exact_critic_is_what_the_targets_expect(case, lambda_):
     note(case.describe())
-    problem, policy = _with_exact_critic(case)
-    # A target and its value are sums of at most M·T rewards below 2.
-    bound = rounding(problem, case.count(), 4.0 * case.batch * case.episodes * case.steps)
-    holds(TARGET, _error_of_targets(problem, policy, next_values), bound)
+    check_targets(Targets(lambda_), case)
 
 
-def test_not_if_they_are_one_step_off():
-    problem, policy = _with_exact_critic(Case(ego="FullHistory", steps=2))
-    differs(TARGET_BIASED, _error_of_targets(problem, policy, lambda values: values), 0.1)
-
-
-def _error_of_targets(problem: ce.ShapingProblem, policy: FullHistory, reading: Callable[[Any], Any]) -> float:
-    """The largest E[(TD(0.5) target − V(h)); h] of any history h, with v_t = reading(values)."""
-
-    def excess(rewards: Any, values: Any) -> Any:
-        flags = {"average_future_episodes": False, "normalize_current_episode": False}
-        return batch_lambda_returns(rewards, reading(values), lambda_=0.5, **flags) - values
-
-    return float(jnp.abs(ce.exact.sums_by_history(problem, policy, excess)[0]).max())
+@pytest.mark.parametrize("lambda_", PRINTED_TARGETS)
+def test_not_if_they_are_one_step_off(lambda_):
+    problem, policy = COVER["steps"].build_with_exact_critic()
+    as_printed(IN_TABLE, [_error_of_targets(PrintedTargets(lambda_), problem, policy)], [PRINTED_TARGETS[lambda_]])

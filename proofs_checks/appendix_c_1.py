@@ -53,6 +53,7 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
+import equinox as eqx
 import hypothesis.strategies as st
 import jax
 import jax.numpy as jnp
@@ -61,10 +62,12 @@ import pytest
 from hypothesis import given
 
 import coala_eqx as ce
+from coala_eqx.learners import ExactAscent, LearningPath
+from coala_eqx.policies import BinaryMemoryOne
 from coala_eqx.returns import memory_one_returns
 from proofs_checks.common.cases import examples, is_deep
+from proofs_checks.common.iterated import Returns, rounding
 from proofs_checks.common.ledger import differs, holds
-from proofs_checks.equation_16 import Returns, rounding
 
 UNSEEN = "App. C.1: all-D, entries CC and CD of the shaping gradient, largest of any learner"
 BLOCKED = "App. C.1: all-D, entries start and DD negative (standard errors)"
@@ -95,7 +98,7 @@ SIGN_OF_DC = {
 """By rate, after 1, 2, 3, 5 and 20 naive steps."""
 
 Learning = Callable[..., Any]
-"""(φ, ψ_0, rate, discount, steps) → ψ_0, …, ψ_steps, as `naive_path`."""
+"""(φ, ψ_0, rate, discount, steps) → J^i(φ, ψ_m) for m = 0, …, steps, as `naive_rewards`."""
 
 
 def table(cooperate: Any) -> Any:
@@ -103,21 +106,26 @@ def table(cooperate: Any) -> Any:
     return jnp.stack([cooperate, 1 - cooperate], axis=-1)
 
 
-def both_returns(ego: Any, logits: Any, discount: Any) -> Any:
-    """J^i and J^{-i} of the ego agent's probabilities and the learner's logits."""
-    learner = jnp.stack([jax.nn.sigmoid(logits), jax.nn.sigmoid(-logits)], axis=-1)
-    return memory_one_returns(table(ego), learner, PAYOFFS, discount)
+class Both(eqx.Module):
+    """(learner, ego agent's probabilities) → (what the learner climbs, J^i)."""
+
+    discount: Any
+    climbed: int = 1
+    """J^{-i}, unless another return is."""
+
+    def __call__(self, learner: BinaryMemoryOne, ego: Any) -> tuple[Any, Any]:
+        returns = memory_one_returns(table(ego), jax.nn.softmax(learner.action_logits), PAYOFFS, self.discount)
+        return returns[self.climbed], returns[0]
 
 
-def naive_path(ego: Any, logits: Any, rate: Any, discount: Any, steps: int, climbed: int = 1) -> Any:
-    """ψ_0, …, ψ_steps `[1 + steps, 5]`, along the gradient of J^{-i} (or of another return that is `climbed`)."""
+def naive_path(ego: Any, logits: Any, rate: Any, discount: Any, steps: int, climbed: int = 1) -> LearningPath:
+    """The path of `ExactAscent`, along the gradient of J^{-i} (or of another return that is `climbed`)."""
+    return ExactAscent(rate, steps).learn(Both(discount, climbed), BinaryMemoryOne(logits), ego)
 
-    def step(logits, _):
-        gradient = jax.grad(lambda logits: both_returns(ego, logits, discount)[climbed])(logits)
-        return logits + rate * gradient, logits
 
-    last, path = jax.lax.scan(step, logits, length=steps)
-    return jnp.concatenate([path, last[None]])
+def naive_rewards(*arguments: Any) -> Any:
+    """J^i along the path."""
+    return naive_path(*arguments).other
 
 
 @functools.partial(jax.jit, static_argnums=(0, 5))
@@ -125,8 +133,7 @@ def _gradients(learning: Learning, ego: Any, learners: Any, rate: Any, discount:
     """∂J^i(φ, ψ_m)/∂φ `[learners, 1 + steps, 5]`, in forward mode, as φ is small; `discount` may be traced."""
 
     def along(ego, logits):
-        path = learning(ego, logits, rate, discount, steps)
-        return jax.vmap(lambda logits: both_returns(ego, logits, discount)[0])(path)
+        return learning(ego, logits, rate, discount, steps)
 
     return jax.lax.map(lambda logits: jax.jacfwd(along)(ego, logits), learners, batch_size=2048)
 
@@ -198,17 +205,17 @@ def check_partial(returns: Returns, discount: float) -> None:
 
 
 def test_defection_is_left_by_cooperating_after_exploitation():
-    check_defection(naive_path)
+    check_defection(naive_rewards)
 
 
 @pytest.mark.parametrize(("rate", "discount"), [*((rate, DISCOUNT) for rate in SIGN_OF_DC), (RATE, 0.999)])
 def test_the_sign_of_dc_depends_on_rate_and_steps(rate, discount):
-    gradients = shaping_gradients(naive_path, ALL_D, rate, discount)[:, [1, 2, 3, 5, 20]]
+    gradients = shaping_gradients(naive_rewards, ALL_D, rate, discount)[:, [1, 2, 3, 5, 20]]
     differs(SIGNS, (in_standard_errors(gradients)[:, DC] * SIGN_OF_DC[rate]).min(), 5.0)
 
 
 def test_tit_for_tat_is_left():
-    check_tit_for_tat(naive_path)
+    check_tit_for_tat(naive_rewards)
 
 
 @given(discount=st.floats(0, 0.99))

@@ -12,7 +12,7 @@ on later inner episodes only, and not at all if nothing is learned.
 
 **How it is checked.** The right-hand side contains no score: the enumerated return is differentiated in the copies.
 
-**Drawn at random.** As for Theorem 3.1, with learners that do not care for the order of the trajectories.
+**Drawn at random.** As for Theorem 3.1, with learners that do not depend on the order of the trajectories.
 """
 
 from typing import Any
@@ -62,6 +62,6 @@ def test_it_is_unbiased_for_a_batch_of_one(case):
 
 @given(case=cases(cover=("static",), learner=("static",)))
 @examples(ci=4, deep=100)
-def test_it_is_unbiased_against_who_does_not_learn(case):
+def test_it_is_unbiased_against_static_co_players(case):
     note(case.describe())
     check_unbiased(STATIC, BatchUnaware(), *case.build(), objective="shaping_return")

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from proofs_checks.common import cases, ledger
+from proofs_checks.common.programs import forget_programs_if_many
 
 jax.config.update("jax_enable_x64", True)
 
@@ -16,9 +17,8 @@ _ALWAYS: dict[str, Any] = {
     "print_blob": True,
     "suppress_health_check": [HealthCheck.too_slow, HealthCheck.data_too_large],
 }
-settings.register_profile("dev", max_examples=5, **_ALWAYS)
-settings.register_profile("ci", max_examples=20, derandomize=True, **_ALWAYS)
-settings.register_profile("deep", max_examples=1000, **_ALWAYS)
+settings.register_profile("ci", derandomize=True, **_ALWAYS)
+settings.register_profile("deep", **_ALWAYS)
 settings.load_profile("ci")
 
 
@@ -31,6 +31,10 @@ def pytest_addoption(parser):
 
 def pytest_configure(config):
     cases.SCALE = config.getoption("--scale")
+
+
+def pytest_runtest_setup(item):
+    forget_programs_if_many()
 
 
 @pytest.hookimpl(wrapper=True)

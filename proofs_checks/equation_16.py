@@ -15,10 +15,7 @@ with no pole in or on the cube.
 M that the paper prints uses one order for both. Hence it lets tit-for-tat, facing a player that always defects,
 cooperate for ever: a normalised return of 2 for the defector instead of 2·(1 − γ).
 
-**Precision.** Payoffs are taken relative to max|r|, returns times 1 − γ. Every product of γM with a distribution or
-with itself costs at most states + 3 roundings, so that (γM)ᵗ is off by t·(states + 3)·eps, relatively, however it is
-computed, and the return by Σ_t (1 − γ)·γᵗ·t·(states + 3)·eps ≤ (states + 3)·eps/(1 − γ); twice this for two ways to
-compute it, and twice for the last sums and products. A running sum over `steps` terms adds steps·eps.
+**Precision.** As derived in `common/iterated.py`. A running sum over `steps` terms adds steps·eps.
 
 **Derivatives** are compared with those of the sums over steps, by Cauchy's integral over a circle in the complex
 plane: f⁽ᵏ⁾(0) = k!/ρᵏ · mean of f(ρe^{iθ})·e^{−ikθ}. With n points it is off by at most k!/Rᵏ·(ρ/R)ⁿ·max|f| for f
@@ -31,11 +28,9 @@ in which every row of probabilities changes by Σ_a|u_a| ≤ 1, or every logit b
 corners; of two players with two actions, all 2⁵ × 2⁵ pairs of corners.
 """
 
-import dataclasses
 import functools
 import itertools
 import math
-from collections.abc import Callable
 from fractions import Fraction
 from typing import Any
 
@@ -47,9 +42,20 @@ import pytest
 from hypothesis import given
 
 import coala_eqx as ce
-from coala_eqx.policies import AbstractPolicy, MemoryOne
-from coala_eqx.returns import discounted_returns, episode_returns, memory_one_returns
+from coala_eqx.policies import MemoryOne
+from coala_eqx.returns import discounted_returns, memory_one_returns
 from proofs_checks.common.cases import examples, is_deep
+from proofs_checks.common.iterated import (
+    TINY,
+    Match,
+    Returns,
+    enough_steps,
+    enumerate_returns,
+    matches,
+    play,
+    rounding,
+    softmax,
+)
 from proofs_checks.common.ledger import differs, holds
 from proofs_checks.common.rounding import EPS
 
@@ -64,100 +70,8 @@ DERIVATIVES = {
 UNSWAPPED_EXAMPLE = "Eq. 16: printed M, defector's gain from tit-for-tat, off by 2γ (error)"
 UNSWAPPED_MEAN = "Eq. 16: printed M, mean error over random policies"
 
-Returns = Callable[..., Any]
-"""(probabilities_1, probabilities_2, payoffs, discount) → normalised returns, as `memory_one_returns`."""
-
-TINY = 1e-300
-"""A probability that changes no sum, but has a logarithm."""
-
 POINTS = 56
 """On the circle, of half the radius R: 2^−56 < eps."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Match:
-    """Two memory-one players, in words and small numbers."""
-
-    actions: tuple[int, int] = (2, 2)
-    discount: float = 0.95
-    corner: bool = False
-    """Whether all probabilities are 0 or 1."""
-
-    seed: int = 0
-    """Draws logits of deviation 2, or the corner, and payoffs from −2 to 2."""
-
-    def tables(self) -> tuple[np.ndarray, np.ndarray]:
-        """The probabilities of both."""
-        generator, rows = np.random.default_rng(self.seed), 1 + self.states
-        first, second = (
-            np.eye(n)[generator.integers(n, size=rows)]
-            if self.corner
-            else softmax(generator.normal(scale=2, size=(rows, n)))
-            for n in self.actions
-        )
-        return first, second
-
-    def payoffs(self) -> np.ndarray:
-        """Of both, the largest ±1."""
-        payoffs = np.random.default_rng(self.seed + 1).uniform(-2, 2, size=(2, *self.actions))
-        return payoffs / np.abs(payoffs).max()
-
-    @property
-    def states(self) -> int:
-        """Joint actions."""
-        return self.actions[0] * self.actions[1]
-
-
-def matches(**others: Any) -> st.SearchStrategy[Match]:
-    """Matches of few shapes and discounts, as each must be compiled, but for what is given."""
-    drawn = {
-        "actions": st.sampled_from([(2, 3), (2, 2), (3, 2), (1, 3)] if is_deep() else [(2, 3)]),
-        "discount": st.sampled_from([0.5, 0.95, 0.0, 0.3, 0.8, 0.99, 0.999] if is_deep() else [0.5, 0.95]),
-        "corner": st.booleans(),
-        "seed": st.integers(0, 10_000),
-    }
-    return st.builds(Match, **(drawn | others))
-
-
-def softmax(logits: np.ndarray) -> np.ndarray:
-    """Along the last axis; of complex numbers, too."""
-    weights = np.exp(logits - np.real(logits).max(axis=-1, keepdims=True))
-    return weights / weights.sum(axis=-1, keepdims=True)
-
-
-def play(
-    tables: tuple[np.ndarray, np.ndarray], payoffs: np.ndarray, discount: float, steps: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Σ_{t<steps} γ^t E[r_t] `[..., 2]` and the distribution of the joint action of step `steps` − 1, step by step.
-
-    Tables may have leading axes, and be complex.
-    """
-    (first, second), (_, actions_1, actions_2) = tables, payoffs.shape
-    joint = list(itertools.product(range(actions_1), range(actions_2)))
-    chance = np.empty((*first.shape[:-2], 1 + len(joint), len(joint)), dtype=first.dtype)
-    for after, (a, b) in enumerate(joint):
-        chance[..., 0, after] = first[..., 0, a] * second[..., 0, b]
-        for before, (own, other) in enumerate(joint):
-            seen_1, seen_2 = 1 + own * actions_2 + other, 1 + other * actions_1 + own
-            chance[..., 1 + before, after] = first[..., seen_1, a] * second[..., seen_2, b]
-    rewards = payoffs.reshape(2, -1).T
-    distribution, transition = chance[..., :1, :], chance[..., 1:, :]
-    weighted = total = distribution
-    for step in range(1, steps):
-        distribution = distribution @ transition
-        weighted = discount**step * distribution
-        total = total + weighted
-    return (total @ rewards)[..., 0, :], distribution[..., 0, :]
-
-
-def enough_steps(discount: float) -> int:
-    """After which less than eps of the series is missing."""
-    return 1 if discount == 0 else 1 + math.ceil(math.log(EPS) / math.log(discount))
-
-
-def rounding(states: int, discount: float, steps: int = 0) -> float:
-    """As derived above."""
-    return (steps + 4 * (states + 3) / (1 - discount)) * EPS
 
 
 def check_sum(returns: Returns, match: Match) -> None:
@@ -188,12 +102,6 @@ def check_horizon(returns: Returns, match: Match, steps: int) -> None:
         restarted = (np.concatenate([table[[row]], table[1:]]) for table, row in zip(tables, seen, strict=True))
         after += probability * np.asarray(returns(*restarted, payoffs, discount))
     holds(REST, np.abs(missing - discount**steps * after).max(), 2 * slack)
-
-
-@functools.partial(jax.jit, static_argnums=(2, 3))
-def enumerate_returns(policies: tuple[AbstractPolicy, ...], payoffs: Any, steps: int, discount: float) -> Any:
-    """The returns of `steps` steps, by the tree of histories."""
-    return episode_returns(ce.games.MatrixGame(payoffs), policies, steps, discount)
 
 
 def check_corners(returns: Returns, payoffs: np.ndarray, discount: float) -> None:

@@ -21,11 +21,10 @@ from hypothesis import given
 from coala_eqx.estimators import CoalaPG, Reinforce
 from coala_eqx.estimators.base import AbstractScoreFunctionEstimator
 from proofs_checks.common.cases import examples
-from proofs_checks.common.hand_made import World, exact_gradient, mean_estimate
-from proofs_checks.common.ledger import differs, holds
-from proofs_checks.common.rounding import EPS
+from proofs_checks.common.hand_made import World, exact_gradient, mean_estimate, rounding_by_hand
+from proofs_checks.common.ledger import as_printed, holds
 
-BIASED = "Shared activations: relative bias of COALA-PG, centred over the batch, one example"
+BIASED = "Shared activations: relative bias of COALA-PG, centred over the batch, in the example is 0.38 (last digit)"
 REINFORCE = "Shared activations: batch-level REINFORCE is unbiased all the same"
 UNSHARED = "Shared activations: COALA-PG is unbiased where nothing is shared"
 
@@ -53,19 +52,21 @@ def bias(estimator: AbstractScoreFunctionEstimator, world: World, weights: np.nd
     return float(np.linalg.norm(mean_estimate(estimator, world, weights) - truth)), float(np.linalg.norm(truth))
 
 
-@given(seed=st.integers(0, 10_000))
-@examples(ci=8, deep=500)
-def test_only_batch_level_reinforce_survives_sharing(seed):
+def check_sharing(estimator: AbstractScoreFunctionEstimator, claim: str, share: float, seed: int) -> None:
+    """E[ĝ] = ∇J̄ for random parameters and payoffs."""
     generator = np.random.default_rng(seed)
     weights, payoffs = generator.uniform(-2, 2, size=2).round(1), generator.uniform(-2, 2, size=(2, 2)).round(1)
-    # 16 outcomes of 4 actions each, every one of a few operations on numbers below 10.
-    bound = (16 + 4 * 25) * EPS * 40
-    share = round(generator.uniform(), 1)
-    holds(REINFORCE, bias(Reinforce(), batch_norm_world(share, payoffs), weights)[0], bound)
-    holds(UNSHARED, bias(CoalaPG(), batch_norm_world(0.0, payoffs), weights)[0], bound)
+    holds(claim, bias(estimator, batch_norm_world(share, payoffs), weights)[0], rounding_by_hand(10))
+
+
+@given(seed=st.integers(0, 10_000), share=st.sampled_from([0.0, 0.1, 0.5, 0.9, 1.0]))
+@examples(ci=8, deep=500)
+def test_only_batch_level_reinforce_survives_sharing(seed, share):
+    check_sharing(Reinforce(), REINFORCE, share, seed)
+    check_sharing(CoalaPG(), UNSHARED, 0.0, seed)
 
 
 def test_coala_pg_does_not():
     """What an action does to the other trajectory in the same inner episode is missing."""
     error, size = bias(CoalaPG(), batch_norm_world(1.0, np.array([[1.0, 0.0], [0.0, 0.0]])), np.array([0.3, 1.5]))
-    differs(BIASED, error / size, 0.1)
+    as_printed(BIASED, [error / size], ["0.38"])

@@ -6,7 +6,8 @@ factorises over the batch, π̄(ā|h̄) = Π_b π(a^b|h^b; φ). Then
     ∇J̄ = E[ Σ_b Σ_l ∇ log π(a_l^b | h_l^b) · ( (1/B) Σ_{k=l..T·m_l} r_k^b + (1/B) Σ_{b'} Σ_{k>T·m_l} r_k^{b'} ) ].
 
 **Conditions.** None on the game or on the co-players: they may be several, of a population, and learn by any function
-of the batch, with a state that lasts (Adam's moments, say).
+of the batch, with a state that lasts (Adam's moments, say). The update may be random, too; that is not checked, as
+learners have no randomness of their own in this package.
 
 **Why.** The score-function identity for the whole batch gives each log π(a_l^b|h_l^b) the weight (1/B) Σ_{b'} Σ_k
 r_k^{b'}. A reward drops out where, given what was before step l, it does not depend on a_l^b, since then its product

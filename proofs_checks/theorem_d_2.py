@@ -35,10 +35,11 @@ from coala_eqx.estimators import CoalaPG, LolaCoala
 from coala_eqx.estimators.base import AbstractScoreFunctionEstimator
 from coala_eqx.policies import MemoryOne
 from proofs_checks.common.cases import Case, cases, examples
+from proofs_checks.common.expected import check_mean
 from proofs_checks.common.ledger import differs, holds
 from proofs_checks.common.plain import TWO_PLAYERS_BY_SGD, arrays_of, complex_step, inner_episodes
 from proofs_checks.common.rounding import rounding
-from proofs_checks.common.trees import norm
+from proofs_checks.common.trees import root_mean_square
 
 TOTAL = "Theorem D.2: E[COALA-PG] = d/dφ Σ_m E[J(φ, φ⁻ + ΣΔ)] (relative)"
 LAST = "Theorem E.1: E[LolaCoala] = d/dφ of its last term (relative)"
@@ -59,13 +60,11 @@ _COVER = (
 def check_total_derivative(estimator: AbstractScoreFunctionEstimator, case: Case) -> None:
     """E[ĝ] is the derivative of the sum for COALA-PG, of the last term for LolaCoala."""
     problem, policy = case.build()
-    mean, variance = ce.exact.moments(estimator, problem, policy)
-    size = float(variance + norm(mean) ** 2) ** 0.5 or 1.0
     derivative = derivatives(*arrays_of(problem, policy), case)
     last_only = estimator.unbiased_for == "last_episode_return"
     expected = derivative[-1] if last_only else derivative.sum(axis=0)
-    error = np.linalg.norm(np.asarray(mean.logits) - expected) / size
-    holds(LAST if last_only else TOTAL, error, rounding(problem, case.count() * case.batch, 3.0))
+    claim = LAST if last_only else TOTAL
+    check_mean(claim, estimator, problem, policy, MemoryOne(expected), case.count() * case.batch)
 
 
 def derivatives(payoffs: np.ndarray, ego: np.ndarray, other: np.ndarray, case: Case) -> np.ndarray:
@@ -116,5 +115,4 @@ def test_not_if_the_ego_agent_remembers(remembers):
     if remembers:
         differs(MEMORY, error / np.linalg.norm(expected), 0.01)
     else:
-        size = float(variance + norm(mean) ** 2) ** 0.5
-        holds(NO_MEMORY, error / size, rounding(problem, Case().count(), 3.0))
+        holds(NO_MEMORY, error / root_mean_square(mean, variance), rounding(problem, Case().count(), 3.0))

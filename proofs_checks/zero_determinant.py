@@ -50,13 +50,13 @@ from coala_eqx.games import MatrixGame
 from coala_eqx.policies import FullHistory, MemoryOne
 from coala_eqx.returns import memory_one_returns
 from proofs_checks.common.cases import examples
+from proofs_checks.common.iterated import TINY, Match, enumerate_returns, rounding
 from proofs_checks.common.ledger import holds
 from proofs_checks.common.rounding import EPS
-from proofs_checks.equation_16 import TINY, Match, enumerate_returns, rounding
 
 RELATION = "Eq. 18: γφ[(s_X − P) − χ(s_Y − P)]/(P − S) = (1 − γ)(Pr[own C] − p_0), memory-one opponents"
 HISTORIES = "Eq. 18: the same over finitely many steps, opponents that remember everything"
-LIMIT = "Eq. 18: |(s_X − P) − χ(s_Y − P)| over its bound (1 − γ)/γ·(P − S)/φ·max(p_0, 1 − p_0)"
+NEARLY = "Eq. 18: |(s_X − P) − χ(s_Y − P)| over its bound (1 − γ)/γ·(P − S)/φ·max(p_0, 1 − p_0)"
 TIT_FOR_TAT = "Eq. 18: χ = 1 and φ = (P − S)/((P − S) + (T − P)) is tit-for-tat (largest error)"
 WITHIN = "Eq. 18: up to the largest φ all p lie in [0, 1] (by how much not)"
 BEYOND = "Eq. 18: beyond the largest φ, (1 + h) times it, an entry leaves [0, 1] by h (error)"
@@ -175,7 +175,7 @@ def check_limit(enforcing: Enforcing, deal: Deal, opponent: np.ndarray) -> None:
     unit = deal.gaps[0] / (deal.discount * deal.phi)
     bound = (1 - deal.discount) * max(deal.start, 1 - deal.start)
     slack = rounding(4, deal.discount) * deal.size()
-    holds(LIMIT, abs(_surplus(deal, returns)) / unit / (bound + slack), 1.0)
+    holds(NEARLY, abs(_surplus(deal, returns)) / unit / (bound + slack), 1.0)
 
 
 def check_histories(enforcing: Enforcing, deal: Deal, seed: int) -> None:

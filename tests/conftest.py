@@ -3,6 +3,8 @@
 import jax
 import pytest
 
+from proofs_checks.common.programs import forget_programs_if_many
+
 jax.config.update("jax_enable_x64", True)
 
 
@@ -11,3 +13,7 @@ def getkey():
     """A function that returns a new key each time it is called, the same ones in every run."""
     keys = iter(range(10_000))
     return lambda: jax.random.fold_in(jax.random.key(2410), next(keys))
+
+
+def pytest_runtest_setup(item):
+    forget_programs_if_many()

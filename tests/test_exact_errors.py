@@ -120,3 +120,10 @@ def test_traced_transitions_do_not_make_silent_nans(getkey):
 
     with pytest.raises(ValueError, match="histories occur that it has no row for.*traced"):
         jax.grad(value)(game.transition)
+
+
+def test_sums_by_history_need_a_table(getkey):
+    problem = make_problem(getkey(), batch=1, episodes=1)
+    policy = make_policy("MemoryOne", problem, getkey())
+    with pytest.raises(ValueError, match=r"the policy is a MemoryOne; make one by `FullHistory\.tabulate"):
+        ce.exact.sums_by_history(problem, policy, ce.exact.own_return)

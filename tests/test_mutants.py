@@ -12,9 +12,14 @@ import jax
 import numpy as np
 import pytest
 
+import coala_eqx as ce
+from coala_eqx.estimators import MFOS, BatchUnaware, CoalaPG
+from coala_eqx.estimators.advantages import batch_advantages
+from experiments.bias_variance import Point, make_problem
 from proofs_checks import (
     algorithm_1,
     batch_unaware_bias,
+    bias_or_variance,
     discounting,
     equation_4,
     equation_24,
@@ -24,16 +29,20 @@ from proofs_checks import (
     lola_dice,
     m_fos_bias,
     normalisation,
+    shared_activations,
     theorem_3_1,
     theorem_d_2,
 )
 from proofs_checks.common.cases import Case
-from proofs_checks.common.ledger import Refuted
+from proofs_checks.common.ledger import Refuted, as_printed
+from proofs_checks.figure_12 import random_logits
 
 SMALL = Case(ego="FullHistory", seed=4)
 STEPS = Case(ego="FullHistory", steps=2, seed=4)
 LONG = Case(ego="FullHistory", episodes=3, seed=4)
 PLAIN = Case(seed=4)
+REWARDS, VALUES = np.arange(12.0).reshape(2, 3, 2), np.cos(np.arange(12.0)).reshape(2, 3, 2)
+FLAGS = {"average_future_episodes": True, "normalize_current_episode": True}
 CLASSES = {
     "coala_pg": "CoalaPG",
     "m_fos": "MFOS",
@@ -50,14 +59,11 @@ def with_critic(estimator):
 
 
 def scan_of(module):
-    rewards, values = np.arange(12.0).reshape(2, 3, 2), np.cos(np.arange(12.0)).reshape(2, 3, 2)
-    flags = {"average_future_episodes": True, "normalize_current_episode": True}
-    algorithm_1.check_double_sum(module.batch_lambda_returns, rewards, values, 0.9, 0.5, **flags)
+    algorithm_1.check_double_sum(module.batch_lambda_returns, REWARDS, VALUES, 0.9, 0.5, **FLAGS)
 
 
 def coefficients_of(estimator):
-    rewards, values = np.arange(12.0).reshape(2, 3, 2), np.cos(np.arange(12.0)).reshape(2, 3, 2)
-    algorithm_1.check_closed_form(type(estimator).__name__, estimator, rewards, values)
+    algorithm_1.check_closed_form(type(estimator).__name__, estimator, REWARDS, VALUES)
 
 
 def on(check: Callable[..., Any], *arguments: Any) -> Callable[[Any], Any]:
@@ -75,6 +81,9 @@ class Mutant:
     check: Callable[[Any], Any]
     planted_in: str = ""
     """The estimator's own module unless given."""
+
+    of_the_scan: bool = False
+    """Whether the check is put to the module of advantages itself."""
 
 
 ADVANTAGES = "advantages"
@@ -97,7 +106,7 @@ MUTANTS = (
     Mutant("value of this step in place of the next", "coala_pg", "discount * next_values(values) - values",
            "discount * values - values", coefficients_of, ADVANTAGES),
     Mutant("bootstrap not discounted", "coala_pg", "own = reward / norm + discount * (bootstrapped +",
-           "own = reward / norm + (bootstrapped +", scan_of, ADVANTAGES),
+           "own = reward / norm + (bootstrapped +", scan_of, ADVANTAGES, of_the_scan=True),
     Mutant("discount of the future one step short", "coala_pg", "own = jnp.where(ends_episode, average, own)",
            "own = jnp.where(ends_episode, average / discount, own)",
            lambda estimator: discounting.check_discounted(type(estimator)(discount=0.5), 0.5, SMALL), ADVANTAGES),
@@ -148,7 +157,7 @@ def copy_of(module: str, name: str, old: str = "", new: str = "", **replaced: An
     assert not old or source.count(old) == 1, f"{old!r} occurs {source.count(old)} times in {module}"
     copy = types.ModuleType(name)
     sys.modules[name] = copy
-    copy.__dict__["jax"] = jax
+    copy.__dict__["jax"] = jax  # what is planted may need it
     exec(compile(source.replace(old, new) if old else source, name, "exec"), copy.__dict__)
     copy.__dict__.update(replaced)
     return copy
@@ -159,7 +168,7 @@ def subject(mutant: Mutant, *, planted: bool) -> Any:
     change = (mutant.old, mutant.new) if planted else ("", "")
     if mutant.planted_in == ADVANTAGES:
         advantages = copy_of(ADVANTAGES, f"mutant_advantages_{planted}", *change)
-        if mutant.what == "bootstrap not discounted":
+        if mutant.of_the_scan:
             return advantages
         estimator = copy_of(mutant.estimator, f"mutant_{planted}", batch_advantages=advantages.batch_advantages)
     else:
@@ -179,8 +188,68 @@ def test_every_estimator_has_two_mutants_at_least():
         assert sum(mutant.estimator == module for mutant in MUTANTS) >= 2, module
 
 
-def test_checks_of_normalisation_reject_what_is_not_centred():
+def _wrong_parts(**factors):
+    """`figure_12.parts`, with some of them multiplied by a power of B."""
+
+    def parts(game, first, second, other, batch):
+        part = figure_12.parts(game, first, second, other, batch)
+        return part._replace(**{name: getattr(part, name) * float(batch) ** power for name, power in factors.items()})
+
+    return parts
+
+
+def _advantages_without(values_of):
+    return lambda rewards, values, **flags: batch_advantages(rewards, values_of(values), **flags)
+
+
+PROBLEM, _ = make_problem(Point("B", "FullHistory", 2, 2, 1), bias_or_variance.SEED)
+LOGITS = random_logits(0)
+WRONG = {
+    "centred over the batch: it is not": lambda: normalisation.check_over_batch(CoalaPG(), SMALL),
+    "centred over batch and steps: over the batch": lambda: normalisation.check_over_minibatch(
+        normalisation.Centred(normalisation.over_batch), SMALL, 2
+    ),
+    "minibatch: of another size": lambda: normalisation.check_over_minibatch(normalisation.Minibatch(1), SMALL, 2),
+    "leave-one-out: nothing is left out": lambda: normalisation.check_leave_one_out(
+        normalisation.Centred(normalisation.over_batch), SMALL
+    ),
+    "meta-batch: always over both": lambda: normalisation.check_meta_batch(
+        lambda _: normalisation.InMetaBatch(normalisation.of_both), PLAIN
+    ),
+    "exact critic: λ is ignored": lambda: discounting.check_lambda(CoalaPG(), 0.5, SMALL),
+    "exact critic: batch-unaware at λ > 0": lambda: discounting.check_lambda(BatchUnaware(), 0.5, SMALL),
+    "revealing reset: M-FOS": lambda: equations_13_14.check_leak(MFOS(), np.zeros((3, 2)), np.arange(3.0)),
+    "futures: own and of everyone": lambda: equations_13_14.check_futures(
+        equations_13_14.own_future, lambda r, v: 2 * equations_13_14.own_future(r, v), PLAIN
+    ),
+    "other reading: values shifted": lambda: algorithm_1.check_offset(
+        _advantages_without(lambda values: np.roll(values, 1)), REWARDS, VALUES, **FLAGS
+    ),
+    "other reading: it is the right one": lambda: algorithm_1.check_reading(CoalaPG(), STEPS),
+    "targets: as printed": lambda: algorithm_1.check_targets(algorithm_1.PrintedTargets(), STEPS),
+    "Fig. 12: cross part averaged, not summed": lambda: figure_12.check_cross_part(_wrong_parts(cross=-1), 0),
+    "Fig. 12: own part summed": lambda: figure_12.check_own_part(_wrong_parts(own=1), 0),
+    "Fig. 12: own part is the cross part's average": lambda: figure_12.check_equal_shares(
+        _wrong_parts(own=-1), ce.games.stag_hunt(), LOGITS[0], LOGITS[2], 3
+    ),
+    "M-FOS with a critic: COALA-PG": lambda: m_fos_bias.check_identity_with_critic(CoalaPG(), SMALL),
+    "shared activations: COALA-PG": lambda: shared_activations.check_sharing(
+        CoalaPG(), shared_activations.UNSHARED, 1.0, 0
+    ),
+    "records: M-FOS in place of COALA-PG": lambda: bias_or_variance.check_records(
+        (records := bias_or_variance.records_of(2, 2, 1)) | {("CoalaPG", "none"): records["MFOS", "none"]}, PROBLEM
+    ),
+}
+
+
+@pytest.mark.parametrize("what", WRONG)
+def test_a_check_rejects_what_is_wrong(what):
+    """The right ones pass in `proofs_checks` itself."""
     with pytest.raises(Refuted):
-        normalisation.check_over_batch(normalisation.CoalaPG(), SMALL)
+        WRONG[what]()
+
+
+def test_numbers_that_are_not_as_printed_are_rejected():
+    as_printed("a table", [0.2, 1.96], ["0.2", "2.0"])
     with pytest.raises(Refuted):
-        normalisation.check_over_batch_and_steps(normalisation.Centred(normalisation.over_batch), SMALL)
+        as_printed("a table", [0.2, 1.94], ["0.2", "2.0"])

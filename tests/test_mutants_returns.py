@@ -1,15 +1,14 @@
 """The checks of returns, zero-determinant policies and Appendix C.1 can fail: wrong formulas are refuted."""
 
-import functools
-
 import jax
 import numpy as np
 import pytest
 
+from coala_eqx.learners import ExactAscent
 from coala_eqx.returns import memory_one_returns
-from proofs_checks import appendix_c_1, equation_16, zero_determinant
+from proofs_checks import appendix_c_1, continuous_time, equation_16, zero_determinant
+from proofs_checks.common.iterated import Match, play
 from proofs_checks.common.ledger import Refuted
-from proofs_checks.equation_16 import Match
 from proofs_checks.zero_determinant import Deal, largest_phi, printed_phi
 from proofs_checks.zero_determinant import zero_determinant as enforcing
 
@@ -39,7 +38,7 @@ def _column_players_payoffs_transposed(first, second, payoffs, discount):
 def _cut_off(first, second, payoffs, discount):
     """After 100 steps, of which 0.95^100 = 0.6 % is missing."""
     tables = np.asarray(first), np.asarray(second)
-    return (1 - discount) * equation_16.play(tables, payoffs, discount, 100)[0]
+    return (1 - discount) * play(tables, payoffs, discount, 100)[0]
 
 
 def _start_not_differentiated(first, second, payoffs, discount):
@@ -75,10 +74,16 @@ def _half_the_range(outcomes, chi):
 
 
 def _learning_not_differentiated(ego, *arguments):
-    return appendix_c_1.naive_path(jax.lax.stop_gradient(ego), *arguments)
+    """Differentiated are the rewards only, at the path as it is."""
+    path = appendix_c_1.naive_path(jax.lax.stop_gradient(ego), *arguments)
+    both = appendix_c_1.Both(arguments[2])
+    return jax.vmap(lambda policy: both(jax.lax.stop_gradient(policy), ego)[1])(path.policies)
 
 
-_climbs_the_ego_agents_return = functools.partial(appendix_c_1.naive_path, climbed=0)
+def _climbs_the_ego_agents_return(*arguments):
+    return appendix_c_1.naive_path(*arguments, climbed=0).other
+
+
 """As Eq. 17 prints it."""
 
 
@@ -167,3 +172,23 @@ def test_the_right_formula_passes(check, formula):
 def test_a_wrong_formula_is_refuted(check, mutant):
     with pytest.raises(Refuted):
         check(mutant)
+
+
+def _one_percent_faster(steps):
+    return continuous_time.results(ExactAscent(1.01 * continuous_time.DURATION / steps, steps), 20.0 / steps)
+
+
+def _sum_off_by_a_half_order(steps):
+    found = continuous_time.by_ascent(steps)
+    return found | {"collected return": found["collected return"] * (1 + 0.1 / steps**0.5)}
+
+
+def _gradient_too_short(steps):
+    found = continuous_time.by_ascent(steps)
+    return found | {"gradient of it": 0.999 * found["gradient of it"]}
+
+
+@pytest.mark.parametrize("discrete", [_one_percent_faster, _sum_off_by_a_half_order, _gradient_too_short])
+def test_what_does_not_converge_at_first_order_is_rejected(discrete):
+    with pytest.raises(Refuted):
+        continuous_time.check_limit(discrete, continuous_time.by_flow())

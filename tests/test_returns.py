@@ -31,12 +31,27 @@ def _policies(seed, shape):
 
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("discount", [0.0, 0.3, 0.95, 0.9999])
-def test_doubling_and_elimination_agree(shape, discount):
-    """Some 10 factors of some 10 rounded products; the condition number of I − γP is at most 2/(1 − γ)."""
-    tables, payoffs = _tables(0, shape), _payoffs(1, shape)
-    doubled = memory_one_returns(*tables, payoffs, discount)
-    eliminated = jax.jit(memory_one_returns)(*tables, payoffs, discount)
-    np.testing.assert_allclose(doubled, eliminated, rtol=0, atol=200 * EPS / (1 - discount))
+def test_elimination_agrees_with_a_solver_and_with_doubling(shape, discount):
+    """(I − A)⁻¹ = Π_k (I + A^(2^k)); the condition number of I − A is at most 2/(1 − γ), each a few dozen roundings."""
+    (first, second), payoffs = _tables(0, shape), _payoffs(1, shape)
+    joint = list(np.ndindex(*shape))
+    swapped = [0, *(1 + b * shape[0] + a for a, b in joint)]
+    moves = np.einsum("oi,oj->oij", first, second[swapped]).reshape(1 + len(joint), -1)
+    matrix = discount * moves[1:]
+    vectors = rewards = payoffs.reshape(2, -1).T
+    while np.abs(matrix).max() > EPS:
+        vectors, matrix = vectors + matrix @ vectors, matrix @ matrix
+    solved = np.linalg.solve(np.eye(len(joint)) - discount * moves[1:], rewards)
+    returns = memory_one_returns(first, second, payoffs, discount)
+    for other in (solved, vectors):
+        np.testing.assert_allclose(returns, (1 - discount) * moves[0] @ other, rtol=0, atol=200 * EPS / (1 - discount))
+
+
+def test_nothing_cancels_at_discounts_close_to_one():
+    """Two who never change their minds: the return is one payoff, where 1 − γ is a rounding error."""
+    sure = np.array([[1.0, 0.0]] * 5)
+    returns = memory_one_returns(sure, sure, DILEMMA, 1 - EPS)
+    np.testing.assert_allclose(returns, 1.0, rtol=10 * EPS)
 
 
 @pytest.mark.parametrize("shape", SHAPES)

@@ -127,9 +127,16 @@ class AbstractScoreFunctionEstimator(AbstractEstimator):
                 f"{type(self).__name__}.coefficients must return an array of the shape of the rewards, [batch, "
                 f"episodes, steps] = {episode.rewards.shape}, but returned shape {jnp.shape(coefficients)}."
             )
+        return weigh_scores(policy, episode, coefficients)
 
-        def surrogate(policy: AbstractPolicy) -> Array:
-            log_probs, _ = replay_ego(policy, episode.observations, episode.actions)
-            return jnp.sum(log_probs * coefficients)
 
-        return eqx.filter_grad(surrogate)(policy)
+def weigh_scores(
+    policy: AbstractPolicy, episode: MetaEpisode, coefficients: Float[Array, "batch episodes steps"]
+) -> Gradient:
+    """Σ_b Σ_l ∇_φ log π(a_l^b | h_l^b; φ) · C_l^b, for the ego agent's actions in one meta-episode."""
+
+    def surrogate(policy: AbstractPolicy) -> Array:
+        log_probs, _ = replay_ego(policy, episode.observations, episode.actions)
+        return jnp.sum(log_probs * coefficients)
+
+    return eqx.filter_grad(surrogate)(policy)

@@ -29,11 +29,12 @@ def exact_critic(problem: ShapingProblem, policy: FullHistory, target: Target, *
 
     **Arguments:**
 
-    - `target`: of the critic, a function of the rewards and of the values of the policy's present critic, symmetric
-      in the trajectories: `own_return` for the paper's Eq. 10, an estimator's `coefficients` for Eq. 8.
+    - `target`: of the critic, a function of the rewards and of the values of the policy's present critic that permutes
+      its results if the trajectories are permuted: `own_return` for the paper's Eq. 10, an estimator's
+      `coefficients` for Eq. 8.
     - `limit`: as in `expectation`.
 
-    **Raises** `ValueError` as `expectation` does.
+    **Raises** `ValueError` if the policy is not a table, and as `expectation` does.
 
     Source: Meulemans et al. (2025), Eqs 8 and 10.
     """
@@ -43,9 +44,18 @@ def exact_critic(problem: ShapingProblem, policy: FullHistory, target: Target, *
 
 @in_float64
 def sums_by_history(
-    problem: ShapingProblem, policy: FullHistory, target: Target, *, limit: int = LIMIT
+    problem: ShapingProblem, policy: AbstractPolicy, target: Target, *, limit: int = LIMIT
 ) -> tuple[Float[Array, " histories"], Float[Array, " histories"]]:
-    """E[Σ_b Σ_l 1{h_l^b = h} · target_l^b] and E[Σ_b Σ_l 1{h_l^b = h}] for every row h of the policy's table."""
+    """E[Σ_b Σ_l 1{h_l^b = h} · target_l^b] and E[Σ_b Σ_l 1{h_l^b = h}] for every row h of the policy's table.
+
+    Their ratio is E[target | h]; where the second is 0, the history cannot occur. Arguments and errors are those of
+    `exact_critic`.
+    """
+    if not isinstance(policy, FullHistory):
+        raise ValueError(
+            f"Histories are rows of a table, but the policy is a {type(policy).__name__}; make one by "
+            f"`FullHistory.tabulate(policy, game, steps)`."
+        )
     return expectation(_SumsByHistory(target), problem, policy, exchangeable=True, limit=limit)
 
 
@@ -55,7 +65,7 @@ class _SumsByHistory(eqx.Module):
     target: Target
 
     def __call__(self, problem: ShapingProblem, policy: AbstractPolicy, episode: MetaEpisode) -> tuple[Array, Array]:
-        assert isinstance(policy, FullHistory)
+        assert isinstance(policy, FullHistory)  # for the type checker
         long = (problem.batch, problem.episodes * problem.steps)
         rows = policy.rows(episode.observations.reshape(long), episode.actions.reshape(long)).ravel()
         blank = jnp.zeros(policy.logits.shape[0])

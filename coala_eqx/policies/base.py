@@ -90,12 +90,15 @@ def replay_actions(
 
     **Returns** the log-probabilities of the actions, and the critic's values, both `[batch, steps]`.
     """
-    first = jnp.full_like(actions[:, :1], NO_ACTION)
-    previous_actions = jnp.concatenate([first, actions[:, :-1]], axis=1)
 
     def one(observations: Array, actions: Array, previous_actions: Array) -> tuple[Array, Array]:
         _, output = policy.unroll(policy.initial_memory(), observations, previous_actions)
         log_probs = jax.nn.log_softmax(output.logits)
         return jnp.take_along_axis(log_probs, actions[:, None], axis=1)[:, 0], output.values
 
-    return jax.vmap(one)(observations, actions, previous_actions)
+    return jax.vmap(one)(observations, actions, shift_actions(actions))
+
+
+def shift_actions(actions: Int[Array, "batch steps"]) -> Int[Array, "batch steps"]:
+    """The own action before each step of sequences that were played; `NO_ACTION` before the first."""
+    return jnp.concatenate([jnp.full_like(actions[:, :1], NO_ACTION), actions[:, :-1]], axis=1)

@@ -10,7 +10,7 @@ from jaxtyping import Array, Float, Int, Key
 
 from coala_eqx.arrays import Frozen, in_words
 from coala_eqx.games import AbstractEnumerableGame, AbstractGame
-from coala_eqx.policies.base import NO_ACTION, AbstractPolicy, Memory, PolicyOutput
+from coala_eqx.policies.base import AbstractPolicy, Memory, PolicyOutput, shift_actions
 
 _MOST_ROWS = 20_000_000
 
@@ -107,9 +107,8 @@ class FullHistory(AbstractPolicy):
         self, observations: Int[Array, "batch steps"], actions: Int[Array, "batch steps"]
     ) -> Int[Array, "batch steps"]:
         """The row of every history of sequences that were played; one past the last for what is outside the tree."""
-        previous_actions = jnp.concatenate([jnp.full_like(actions[:, :1], NO_ACTION), actions[:, :-1]], axis=1)
         walk = jax.vmap(lambda o, a: self._walk(self.initial_memory(), o, a)[1])
-        return walk(observations, previous_actions)
+        return walk(observations, shift_actions(actions))
 
     def check_game(self, game: AbstractGame, player: int, steps: int) -> None:
         """Check that its tree holds every history of `steps` steps; raises `ValueError` if not."""

@@ -23,6 +23,7 @@ import coala_eqx as ce
 from coala_eqx.games import AbstractEnumerableGame, MatrixGame, TabularGame
 from coala_eqx.learners import AbstractLearner, Experience, PolicyGradient, Static
 from coala_eqx.policies import GRU, AbstractPolicy, FullHistory, MemoryOne
+from proofs_checks.common.programs import forget_programs_if_many
 
 
 class Nonlinear(AbstractLearner):
@@ -72,7 +73,7 @@ LEARNERS: dict[str, AbstractLearner] = {
 """Made once, as an optimiser is static and each new one would be compiled anew."""
 
 EXCHANGEABLE = tuple(name for name, learner in LEARNERS.items() if learner.exchangeable)
-"""The learners that do not care for the order of the trajectories."""
+"""The learners that do not depend on the order of the trajectories."""
 
 EGOS = ("MemoryOne", "FullHistory", "GRU")
 
@@ -119,7 +120,9 @@ class Case:
         return sum((seen if self.sights else 1) * (own * seen) ** step for step in range(self.episodes * self.steps))
 
     def build(self) -> tuple[ce.ShapingProblem, Any]:
-        """The problem and the ego policy."""
+        """The problem and the ego policy; raises `RuntimeError` if 64-bit types are off."""
+        if jnp.result_type(float) != jnp.float64:
+            raise RuntimeError('Checks need 64-bit types: jax.config.update("jax_enable_x64", True).')
         generator = np.random.default_rng(self.seed)
         game = self._game(generator)
         co_players: list[Any] = [self._co_player(game, player, generator) for player in range(1, len(self.actions))]
@@ -135,6 +138,24 @@ class Case:
             steps=self.steps,
         )
         return problem, self._ego(game, generator)
+
+    def build_with_random_critic(self) -> tuple[ce.ShapingProblem, AbstractPolicy]:
+        """The problem, and the ego policy with a random value for every history; as it is if it has a value head."""
+        problem, policy = self.build()
+        if isinstance(policy, GRU):
+            return problem, policy
+        table = self._tabulate(problem, policy)
+        return problem, table.with_critic(2 * jax.random.normal(jax.random.key(self.seed), table.logits.shape[:1]))
+
+    def build_with_exact_critic(self) -> tuple[ce.ShapingProblem, FullHistory]:
+        """The problem, and a table of the ego policy with the exact critic of its own return (Eq. 10)."""
+        problem, policy = self.build()
+        return problem, ce.exact.exact_critic(problem, self._tabulate(problem, policy), ce.exact.own_return)
+
+    def _tabulate(self, problem: ce.ShapingProblem, policy: AbstractPolicy) -> FullHistory:
+        if isinstance(policy, FullHistory):
+            return policy
+        return FullHistory.tabulate(policy, problem.game, self.episodes * self.steps)
 
     def describe(self) -> str:
         """All numbers of the case, to read."""
@@ -187,6 +208,7 @@ COVER = {
     "steps": Case(ego="FullHistory", steps=2),
     "normalised": Case(actions=(2, 3), ego="FullHistory", learner="normalised", batch=3),
     "three players": Case(actions=(2, 2, 2), ego="FullHistory", learner="momentum"),
+    "remembering networks": Case(ego="GRU", steps=2),
     "hidden states": Case(sights=("all", "none"), states=2, ego="FullHistory", learner="centred", batch=1, steps=2),
     "networks": Case(sights=("some", "all"), states=3, ego="GRU", learner="a2c", population=2),
     "adam": Case(ego="GRU", learner="adam", episodes=3),
@@ -196,6 +218,14 @@ COVER = {
     "ordered": Case(ego="FullHistory", learner="ordered", batch=3),
 }
 """From simple to intricate: between them everything that `cases` can draw. Few, as each must be compiled."""
+
+
+def dilemma() -> tuple[ce.ShapingProblem, FullHistory]:
+    """The paper's prisoner's dilemma with B, M, T = 2, 2, 2 and a remembering ego, against SGD."""
+    problem, policy = COVER["steps"].build()
+    payoffs = ce.games.iterated_prisoners_dilemma().payoffs
+    return eqx.tree_at(lambda p: p.game.payoffs, problem, payoffs), policy
+
 
 _GAMES = tuple(
     (actions, sights, max(1, states))
@@ -245,15 +275,12 @@ def cases(
 
 
 _SEEDS = st.integers(0, 10_000)
-_drawn = itertools.count(1)
-_KEPT = 40
 
 
 @st.composite
 def _any_case(draw: st.DrawFn, limit: int, tabulated: bool, only: dict[str, Sequence[Any]]) -> Case:
     """How one learns and who is met first, then a game and sizes that fit into the limit, then an ego policy."""
-    if next(_drawn) % _KEPT == 0:
-        jax.clear_caches()  # nearly every case is compiled anew, and thousands of programs would fill the memory
+    forget_programs_if_many()
     learner = draw(st.sampled_from([name for name in LEARNERS if name in only.get("learner", LEARNERS)]))
     population = draw(st.sampled_from([size for size in (1, 2, 3) if size in only.get("population", (1, 2, 3))]))
     restricted = tuple(sorted((field, tuple(values)) for field, values in only.items()))

@@ -5,15 +5,29 @@ from typing import Any
 
 import coala_eqx as ce
 from coala_eqx.estimators import AbstractEstimator
+from coala_eqx.estimators.base import AbstractScoreFunctionEstimator
 from coala_eqx.policies import AbstractPolicy
 from proofs_checks.common.cases import Case
 from proofs_checks.common.influence import Influence, Signal, Steps, measure_influence, steps_of
 from proofs_checks.common.ledger import holds
 from proofs_checks.common.rounding import rounding
-from proofs_checks.common.trees import distance, norm
+from proofs_checks.common.trees import distance, norm, root_mean_square
 
 Formula = Callable[[Any, Influence, Steps], Any]
 """(∇J̄, influence, steps) → E[ĝ]."""
+
+
+class WithoutCritic(AbstractScoreFunctionEstimator):
+    """An estimator's coefficients without the values of the policy's critic (networks have one)."""
+
+    estimator: AbstractScoreFunctionEstimator
+
+    @property
+    def exchangeable(self) -> bool:
+        return self.estimator.exchangeable
+
+    def coefficients(self, rewards: Any, values: Any = None) -> Any:
+        return self.estimator.coefficients(rewards)
 
 
 def check_expectation(
@@ -35,9 +49,29 @@ def check_expectation(
     problem, own = case.build()
     policy = policy or own
     assert policy is not None
-    mean, variance = ce.exact.moments(estimator, problem, policy)
     truth = ce.exact.gradient(problem, policy)
     predicted = formula(truth, measure_influence(problem, policy, signal), steps_of(problem))
-    size = float(variance + norm(mean) ** 2) ** 0.5 + norm(truth) or 1.0
-    holds(claim, distance(mean, predicted) / size, rounding(problem, case.count() * case.batch, 3.0))
+    mean = check_mean(claim, estimator, problem, policy, predicted, case.count() * case.batch, norm(truth))
     return distance(mean, truth) / (norm(truth) or 1.0)
+
+
+def check_mean(
+    claim: str,
+    estimator: AbstractEstimator,
+    problem: ce.ShapingProblem,
+    policy: AbstractPolicy,
+    predicted: Any,
+    outcomes: int,
+    scale: float = 0.0,
+) -> Any:
+    """E[ĝ] is as predicted; **returns** it.
+
+    **Arguments:**
+
+    - `outcomes`: of the sums that it is compared with.
+    - `scale`: of what the prediction is made of, where that is larger than √E‖ĝ‖².
+    """
+    mean, variance = ce.exact.moments(estimator, problem, policy)
+    size = root_mean_square(mean, variance) + scale or 1.0
+    holds(claim, distance(mean, predicted) / size, rounding(problem, outcomes, 3.0))
+    return mean

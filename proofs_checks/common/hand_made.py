@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from coala_eqx.estimators.base import AbstractScoreFunctionEstimator
+from proofs_checks.common.rounding import EPS
 
 
 class World(NamedTuple):
@@ -57,3 +58,8 @@ def mean_estimate(estimator: AbstractScoreFunctionEstimator, world: World, param
 def _all_actions(world: World) -> jax.Array:
     shape = (world.batch, world.episodes, world.steps)
     return jnp.asarray(list(itertools.product((0, 1), repeat=int(np.prod(shape))))).reshape(-1, *shape)
+
+
+def rounding_by_hand(largest: float) -> float:
+    """A bound on rounding for 16 outcomes of 4 actions each, every one of a few operations on numbers below this."""
+    return (16 + 4 * 25) * EPS * 4 * largest

@@ -82,7 +82,7 @@ def measure_influence(problem: ShapingProblem, policy: AbstractPolicy, signal: S
     **Raises** `ValueError` if a learner depends on the order of the trajectories.
     """
     if not all(learner.exchangeable for learner in problem.learners):
-        raise ValueError("One trajectory can stand for all only if the learners do not care for their order.")
+        raise ValueError("One trajectory can stand for all only if the learners do not depend on their order.")
     assert isinstance(problem.game, AbstractEnumerableGame)
     outcomes = _inner_outcomes(problem.game.table(), problem.steps)
     length = problem.episodes * problem.steps

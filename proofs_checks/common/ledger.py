@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+from collections.abc import Sequence
 from typing import Any
 
 
@@ -21,6 +22,12 @@ class Entry:
     value: float = 0.0
     bound: float = 0.0
     """The value that came nearest to its bound, and this bound."""
+
+    def add(self, value: float, bound: float, examples: int = 1) -> None:
+        """Count more examples, of which this one came nearest to its bound."""
+        self.examples += examples
+        if _closeness(self.relation, value, bound) > _closeness(self.relation, self.value, self.bound):
+            self.value, self.bound = value, bound
 
 
 _entries: dict[str, Entry] = {}
@@ -49,17 +56,13 @@ def merge(entries: list[dict[str, Any]]) -> list[Entry]:
     for values in entries:
         new = Entry(**values)
         old = merged.setdefault(new.claim, Entry(new.claim, new.relation, 0, new.value, new.bound))
-        old.examples += new.examples
-        if _closeness(new.relation, new.value, new.bound) > _closeness(old.relation, old.value, old.bound):
-            old.value, old.bound = new.value, new.bound
+        old.add(new.value, new.bound, new.examples)
     return list(merged.values())
 
 
 def _compare(claim: str, relation: str, value: float, bound: float) -> None:
     entry = _entries.setdefault(claim, Entry(claim, relation, 0, value, bound))
-    entry.examples += 1
-    if _closeness(relation, value, bound) > _closeness(relation, entry.value, entry.bound):
-        entry.value, entry.bound = value, bound
+    entry.add(value, bound)
     kept = value <= bound if relation == "≤" else value >= bound
     if not kept:
         raise Refuted(f"{claim}: {value:.3g} {relation} {bound:.3g} does not hold.")
@@ -73,3 +76,10 @@ def _closeness(relation: str, value: float, bound: float) -> float:
     if above <= 0:
         return above - below
     return above / below if below > 0 else math.inf
+
+
+def as_printed(claim: str, computed: Sequence[float], printed: Sequence[str]) -> None:
+    """Numbers of a table, as they are printed there: the largest error in units of the last digit is ≤ 1/2."""
+    digits = [len(text.partition(".")[2]) for text in printed]
+    errors = [abs(x - float(text)) * 10.0**n for x, text, n in zip(computed, printed, digits, strict=True)]
+    holds(claim, max(errors), 0.5 + 1e-6)

@@ -1,5 +1,6 @@
 """Arithmetic on gradients: pytrees like a policy."""
 
+import functools
 from typing import Any
 
 import jax
@@ -18,6 +19,11 @@ def norm(tree: Any) -> float:
     return float(np.linalg.norm(vector(tree)))
 
 
+def root_mean_square(mean: Any, variance: Any) -> float:
+    """√E‖ĝ‖², from the two moments."""
+    return float(variance + norm(mean) ** 2) ** 0.5
+
+
 def distance(one: Any, other: Any) -> float:
     """The norm of the difference."""
     return norm(subtract(one, other))
@@ -30,9 +36,9 @@ def cosine(one: Any, other: Any) -> float:
     return float(first @ second / norms) if norms > 0 else float("nan")
 
 
-def add(one: Any, other: Any) -> Any:
-    """one + other."""
-    return jax.tree.map(jnp.add, one, other)
+def add(*trees: Any) -> Any:
+    """Their sum."""
+    return jax.tree.map(lambda *leaves: functools.reduce(jnp.add, leaves), *trees)
 
 
 def subtract(one: Any, other: Any) -> Any:

@@ -6,7 +6,7 @@ from coala_eqx.policies import AbstractPolicy
 from coala_eqx.shaping import ShapingProblem
 from proofs_checks.common.ledger import holds
 from proofs_checks.common.rounding import rounding
-from proofs_checks.common.trees import distance, norm
+from proofs_checks.common.trees import distance, norm, root_mean_square
 
 TARGET = 1e-9
 """Of the relative error, where the estimate is not mostly noise around a vanishing gradient."""
@@ -23,7 +23,7 @@ def check_unbiased(
     """
     truth = ce.exact.gradient(problem, policy, objective)
     mean, variance = ce.exact.moments(estimator, problem, policy)
-    size = float(variance + norm(mean) ** 2) ** 0.5
+    size = root_mean_square(mean, variance)
     outcomes = ce.exact.count_outcomes(problem, exchangeable=estimator.exchangeable)
     unit = norm(truth) or 1.0
     bound = rounding(problem, outcomes, size / unit)
