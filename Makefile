@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 ARGS ?=
 
-.PHONY: env verify test prove lint types bench clean
+.PHONY: env verify test prove figures lint types bench clean
 
 env: .venv/.complete
 
@@ -22,6 +22,9 @@ test: env
 
 prove: env
 	$(BIN)/python -m pytest proofs_checks -n 2 --dist worksteal --hypothesis-profile deep --timeout 0 --summary prove.md $(ARGS)
+
+figures: env
+	$(BIN)/python -m paper_figs $(ARGS)
 
 lint: env
 	$(BIN)/ruff check .

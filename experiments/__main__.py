@@ -1,61 +1,107 @@
 """`python -m experiments FIGURE`: run or resume an experiment, judge its claims, draw its figure."""
 
 import argparse
+import dataclasses
+import importlib
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 import jax
 from rich.console import Console
-from rich.progress import track
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from experiments import bias_variance
 from experiments.records import RunDirectory
-from paper_figs import bias_variance as bias_variance_figure
 
-FIGURES = ("bias-variance",)
+FIGURES = {
+    name: name.replace("-", "_")
+    for name in (
+        "fig3a", "fig3b", "fig3c", "fig4a", "fig4b", "fig4c", "fig8", "fig9", "fig10", "bias-variance",
+    )
+}  # fmt: skip
+"""The module of each, in `experiments` and in `paper_figs`."""
+
+PRESETS = ("smoke", "cpu", "paper")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; **returns** its exit status: 0 (claims that fail are in `FIGURE.json`), 2 on bad input."""
     parser = argparse.ArgumentParser(prog="python -m experiments", description=__doc__)
-    parser.add_argument("figure", choices=FIGURES, metavar="FIGURE", help=", ".join(FIGURES))
-    parser.add_argument("--preset", choices=bias_variance.PRESETS, default="cpu", help="smoke, cpu (default) or paper")
-    parser.add_argument("--run-dir", type=Path, help="default: runs/FIGURE")
+    parser.add_argument("figure", choices=[*FIGURES, "all"], metavar="FIGURE", help=f"{', '.join(FIGURES)}, or all")
+    parser.add_argument("--preset", choices=PRESETS, default="cpu", help="smoke, cpu (default) or paper")
+    parser.add_argument("--seeds", type=int, help="how many, in place of the preset's")
+    parser.add_argument("--payoffs", help="of the analytic figures: a game by name, or a JSON or TOML file")
+    parser.add_argument("--run-dir", type=Path, help="default: runs/FIGURE; of all, the folder of these")
     options = parser.parse_args(arguments)
     jax.config.update("jax_enable_x64", True)
+    changes = {"seeds": options.seeds, "payoffs": options.payoffs}
     try:
-        run(options.run_dir or Path("runs") / options.figure, bias_variance.PRESETS[options.preset])
+        for figure in FIGURES if options.figure == "all" else (options.figure,):
+            settings = settings_of(figure, options.preset, changes, lenient=options.figure == "all")
+            parent = options.run_dir or Path("runs")
+            run(figure, parent if options.run_dir and options.figure != "all" else parent / figure, settings)
     except ValueError as error:
         print(f"experiments: {error}", file=sys.stderr)
         return 2
     return 0
 
 
-def run(path: Path, settings: bias_variance.Settings) -> None:
-    """Enumerate what is still missing in the run directory, then judge the claims and draw."""
-    console, directory = Console(), RunDirectory(path, "bias-variance", settings)
+def settings_of(figure: str, preset: str, changes: dict[str, Any], *, lenient: bool = False) -> Any:
+    """The settings of a preset with those changes that are given.
+
+    **Raises** `ValueError` for a change of what the figure has not, unless `lenient`: then it is left out.
+    """
+    settings = _experiment(figure).PRESETS[preset]
+    names = {field.name for field in dataclasses.fields(settings)}
+    given = {name: value for name, value in changes.items() if value is not None}
+    if unknown := sorted(set(given) - names):
+        if not lenient:
+            raise ValueError(f"{figure} has no setting {unknown[0]!r}; leave out --{unknown[0]}.")
+        given = {name: value for name, value in given.items() if name in names}
+    settings = dataclasses.replace(settings, **given)
+    if hasattr(settings, "problem"):
+        settings.problem()  # raises for payoffs that make none, before anything is written
+    return settings
+
+
+def run(figure: str, path: Path, settings: Any) -> None:
+    """Do what is still missing in the run directory, then judge the claims and draw."""
+    console, directory = Console(), RunDirectory(path, figure, settings)
+    experiment = _experiment(figure)
     records = directory.load()
-    done = {(r["axis"], r["ego"], r["batch"], r["episodes"], r["steps"]) for r in records}
-    left = [
-        point
-        for point in bias_variance.points(settings)
-        if (point.axis, point.ego, point.batch, point.episodes, point.steps) not in done
-    ]
-    for point in track(left, "Enumerating", console=console, disable=not console.is_terminal):
-        records.extend(bias_variance.measure(point, settings.seed))
-        directory.save(records)
-    claims = bias_variance.claims(records)
+    done = {record["part"] for record in records}
+    left = [part for part in experiment.parts(settings) if part.name not in done]
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
+        task = bar.add_task(figure, total=sum(part.work for part in left))
+        for part in left:
+            bar.update(task, description=f"{figure}: {part.name}")
+            made = part.run(lambda done: bar.advance(task, done))
+            records += [{"part": part.name, **record} for record in made]
+            directory.save(records)
+    claims = experiment.claims(records)
     directory.save_claims(claims)
-    bias_variance_figure.draw(path / "records.parquet", path / "bias-variance.png")
-    bias_variance_figure.write_table(path / "records.parquet", path / "bias-variance.md")
+    drawing = importlib.import_module(f"paper_figs.{FIGURES[figure]}")
+    drawing.draw(path / "records.parquet", path / f"{figure}.png")
+    if hasattr(drawing, "write_table"):
+        drawing.write_table(path / "records.parquet", path / f"{figure}.md")
+    console.print(_table(claims))
+    console.print("Written:", *sorted(str(file) for file in path.glob("*.*")), sep="\n  ")
+
+
+def _experiment(figure: str) -> ModuleType:
+    return importlib.import_module(f"experiments.{FIGURES[figure]}")
+
+
+def _table(claims: Sequence[dict[str, Any]]) -> Table:
     table = Table("claim", "measured", "threshold", "holds")
     for claim in claims:
         threshold = f"{claim['relation']} {claim['threshold']:g}"
         table.add_row(claim["claim"], f"{claim['measured']:.3g}", threshold, "yes" if claim["holds"] else "no")
-    console.print(table)
-    console.print("Written:", *sorted(str(file) for file in path.glob("*.*")), sep="\n  ")
+    return table
 
 
 if __name__ == "__main__":

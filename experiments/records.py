@@ -3,13 +3,32 @@
 import dataclasses
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 
 from coala_eqx.version import __version__
+
+Record = dict[str, Any]
+
+Progress = Callable[[int], None]
+"""Told how much more of the work is done."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Part:
+    """What of a figure can be run, and resumed, on its own."""
+
+    name: str
+    """Its records are told apart by it, in the column `part`."""
+
+    work: int
+    """For the progress bar, in any unit."""
+
+    run: Callable[[Progress], Iterable[Record]]
 
 
 class RunDirectory:
@@ -29,17 +48,26 @@ class RunDirectory:
         path.mkdir(parents=True, exist_ok=True)
         made_by = {"figure": figure, "version": __version__, "settings": _plain(dataclasses.asdict(settings))}
         file = path / "settings.json"
-        if file.exists() and (found := json.loads(file.read_text())) != made_by:
-            raise ValueError(
-                f"{path} holds a run of other settings, {found}; the settings asked for are {made_by}. Give another "
-                f"--run-dir, or remove the folder."
-            )
+        if file.exists():
+            differences = _differences(_read(file), made_by)
+            if differences:
+                raise ValueError(
+                    f"{path} holds another run: {'; '.join(differences)}. Give another --run-dir, or remove the folder."
+                )
         _write(file, json.dumps(made_by, indent=2) + "\n")
 
     def load(self) -> list[dict[str, Any]]:
         """The records so far."""
         file = self.path / "records.parquet"
-        return pl.read_parquet(file).to_dicts() if file.exists() else []
+        if not file.exists():
+            return []
+        try:
+            return pl.read_parquet(file).to_dicts()
+        except (pl.exceptions.PolarsError, OSError) as error:
+            raise ValueError(
+                f"{file} cannot be read, and is kept as it is: {error}. Give another --run-dir, or move the file away "
+                f"to start again."
+            ) from error
 
     def save(self, records: Sequence[dict[str, Any]]) -> None:
         """Replace the records, at once or not at all."""
@@ -62,6 +90,39 @@ def claim(text: str, measured: float, relation: str, threshold: float) -> dict[s
         "threshold": threshold,
         "holds": bool(holds),
     }
+
+
+def final(records: Sequence[dict[str, Any]], iteration: int | None = None, **where: Any) -> pl.DataFrame:
+    """The records at an iteration, the last unless given, that also match `where`; seeds that went wrong left out."""
+    table = pl.DataFrame(records).filter(*(pl.col(name) == value for name, value in where.items()))
+    at = table["iteration"].max() if iteration is None else iteration
+    return table.filter(pl.col("iteration") == at, pl.col("finite") == 1)
+
+
+def median(column: pl.Series) -> float:
+    """Its median; NaN if there is nothing in it."""
+    return float(np.median(column.to_numpy())) if len(column) else float("nan")
+
+
+def mean(column: pl.Series) -> float:
+    """Its mean; NaN if there is nothing in it."""
+    return float(column.to_numpy().mean()) if len(column) else float("nan")
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        return json.loads(file.read_text())
+    except ValueError as error:
+        raise ValueError(
+            f"{file} cannot be read, and is kept as it is: {error}. Give another --run-dir, or remove the folder."
+        ) from error
+
+
+def _differences(found: dict[str, Any], asked: dict[str, Any]) -> list[str]:
+    """What differs, in words."""
+    flat = [{**made_by, **made_by.get("settings", {}), "settings": None} for made_by in (found, asked)]
+    names = [name for name in flat[0] | flat[1] if flat[0].get(name) != flat[1].get(name)]
+    return [f"its {name} is {flat[0].get(name)!r}, not {flat[1].get(name)!r}" for name in names]
 
 
 def _plain(value: Any) -> Any:

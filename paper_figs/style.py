@@ -33,3 +33,26 @@ PARAMETERS: dict[Any, Any] = {
     "savefig.dpi": 200,
 }
 """For `matplotlib.rc_context`."""
+
+ROLES: dict[str, dict[str, Any]] = {
+    "shaper": {"color": "#0072B2", "label": "shaping agent"},
+    "naive": {"color": "#D55E00", "label": "naive learner"},
+    "first": {"color": "#0072B2", "label": "first agent"},
+    "second": {"color": "#CC79A7", "label": "second agent"},
+    "mixed": {"color": "#0072B2", "label": "naive and meta agents"},
+    "meta": {"color": "#999999", "label": "meta agents only"},
+    "tit-for-tat": {"color": "#009E73", "label": "tit-for-tat"},
+}
+"""Who is drawn how in the analytic figures; ego agents that learn by shaping have COALA-PG's colour."""
+
+ENTRIES: dict[str, dict[str, Any]] = {
+    "start": {"color": "#000000", "ls": "-"},
+    "CC": {"color": "#0072B2", "ls": "--"},
+    "CD": {"color": "#D55E00", "ls": "-."},
+    "DC": {"color": "#009E73", "ls": "-"},
+    "DD": {"color": "#CC79A7", "ls": ":"},
+}
+"""The five logits of a memory-one policy."""
+
+LOOKAHEADS = {1: "#440154", 2: "#3B528B", 3: "#21918C", 10: "#5EC962", 20: "#D8A500"}
+"""From dark to light."""

@@ -1,12 +1,16 @@
 """Experiments: what a run writes, that it resumes, and bad input."""
 
+import dataclasses
+import importlib
 import json
 
+import numpy as np
 import polars as pl
 import pytest
 
-from experiments.__main__ import main, run
+from experiments.__main__ import FIGURES, main, run, settings_of
 from experiments.bias_variance import CRITICS, ESTIMATORS, Settings, measure
+from experiments.fig8 import fit
 from experiments.records import RunDirectory, claim
 
 SETTINGS = Settings(batches=(1, 2), episodes=(1,), steps=(1,), memory_one_steps=(1,))
@@ -15,7 +19,7 @@ SETTINGS = Settings(batches=(1, 2), episodes=(1,), steps=(1,), memory_one_steps=
 @pytest.fixture(scope="module")
 def directory(tmp_path_factory):
     path = tmp_path_factory.mktemp("run")
-    run(path, SETTINGS)
+    run("bias-variance", path, SETTINGS)
     return path
 
 
@@ -41,7 +45,7 @@ def test_a_run_resumes_where_it_stopped(directory, tmp_path, monkeypatch):
     monkeypatch.setattr(
         "experiments.bias_variance.measure", lambda point, seed: measured.append(point) or measure(point, seed)
     )
-    run(tmp_path, SETTINGS)
+    run("bias-variance", tmp_path, SETTINGS)
     assert [point.axis for point in measured] == ["M", "T", "T"]
     resumed = pl.read_parquet(tmp_path / "records.parquet")
     assert resumed.drop("seconds").equals(whole.drop("seconds"))
@@ -49,7 +53,7 @@ def test_a_run_resumes_where_it_stopped(directory, tmp_path, monkeypatch):
 
 def test_other_settings_are_refused(directory, capsys):
     assert main(["bias-variance", "--run-dir", str(directory), "--preset", "smoke"]) == 2
-    assert "other settings" in capsys.readouterr().err
+    assert "its batches is [1, 2], not [1, 2, 3]" in capsys.readouterr().err
 
 
 def test_an_unknown_figure_is_refused(capsys):
@@ -62,3 +66,76 @@ def test_an_unknown_figure_is_refused(capsys):
 def test_claims_are_judged_by_numbers():
     assert claim("small", 1.0, "≤", 2.0)["holds"]
     assert not claim("large", 1.0, "≥", 2.0)["holds"]
+
+
+@pytest.mark.parametrize("name", ["records.parquet", "settings.json"])
+def test_what_cannot_be_read_is_named_and_kept(name, tmp_path, capsys):
+    directory = RunDirectory(tmp_path, "fig3a", settings_of("fig3a", "smoke", {}))
+    directory.save([{"part": "shaping"}])
+    (tmp_path / name).write_bytes((tmp_path / name).read_bytes()[:-10])
+    before = (tmp_path / name).read_bytes()
+    assert main(["fig3a", "--preset", "smoke", "--run-dir", str(tmp_path)]) == 2
+    error = capsys.readouterr().err
+    assert name in error
+    assert "cannot be read, and is kept" in error
+    assert (tmp_path / name).read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["bias-variance", "--payoffs", "chicken"], "bias-variance has no setting 'payoffs'"),
+        (["fig3a", "--seeds", "0"], "`seeds` must be at least 1, but is 0"),
+        (["fig3a", "--payoffs", "public-goods"], "two players with two actions each; public-goods is none"),
+        (["fig3a", "--payoffs", "nothing.json"], "neither a known game"),
+    ],
+)
+def test_settings_that_make_no_sense(arguments, message, tmp_path, capsys):
+    assert main([*arguments, "--preset", "smoke", "--run-dir", str(tmp_path / "run")]) == 2
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("figure", FIGURES)
+def test_every_figure_has_its_presets_its_claims_and_a_drawing(figure):
+    experiment = importlib.import_module(f"experiments.{FIGURES[figure]}")
+    assert set(experiment.PRESETS) == {"smoke", "cpu", "paper"}
+    names = [part.name for part in experiment.parts(experiment.PRESETS["cpu"])]
+    assert len(set(names)) == len(names)
+    assert callable(experiment.claims)
+    assert callable(importlib.import_module(f"paper_figs.{FIGURES[figure]}").draw)
+
+
+@pytest.mark.parametrize(("figure", "payoffs"), [("fig3b", "chicken"), ("fig9", "battle-of-the-sexes")])
+def test_an_analytic_figure_from_end_to_end(figure, payoffs, tmp_path):
+    settings = dataclasses.replace(settings_of(figure, "smoke", {"payoffs": payoffs, "seeds": 3}), iterations=50)
+    run(figure, tmp_path, settings)
+    records = pl.read_parquet(tmp_path / "records.parquet")
+    assert set(records["seed"]) == {0, 1, 2}
+    assert (records["finite"] == 1).all()
+    assert (tmp_path / f"{figure}.png").read_bytes().startswith(b"\x89PNG")
+    assert all(np.isfinite(entry["measured"]) for entry in json.loads((tmp_path / f"{figure}.json").read_text()))
+
+
+def test_the_nearest_zero_determinant_policy():
+    """That of (χ, φ) = (3, 0.1) itself; others against a fine grid."""
+    payoffs = np.array([[1.0, -1.0], [2.0, 0.0]])
+
+    def policies(x, y):
+        return np.stack([1 - (y - x), 1 - x - 2 * y, y + 2 * x, 0 * x], axis=-1)
+
+    chi, phi, loss = fit(policies(np.asarray(0.1), np.asarray(0.3)), payoffs)
+    assert (chi, phi) == pytest.approx((3, 0.1))
+    assert loss < 1e-25
+    x, y = np.meshgrid(np.linspace(0, 1, 1001), np.linspace(0, 1, 1001))
+    allowed = policies(x, y)[(y >= x) & (x + 2 * y <= 1)]
+    for probabilities in np.random.default_rng(0).uniform(size=(5, 4)):
+        least = ((allowed - probabilities) ** 2).sum(axis=1).min()
+        loss = fit(probabilities, payoffs)[2]
+        # The grid's best is at most half a step in x and y away, where the gradient is below 20.
+        assert least - 0.02 <= loss <= least + 1e-12
+
+
+def test_extortion_is_not_fitted_in_other_games():
+    with pytest.raises(ValueError, match="T > R > P > S"):
+        fit(np.full(4, 0.5), np.array([[1.0, 0.0], [0.5, 0.5]]))

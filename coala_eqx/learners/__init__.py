@@ -5,5 +5,9 @@ from coala_eqx.learners.base import AbstractLearner as AbstractLearner
 from coala_eqx.learners.base import Experience as Experience
 from coala_eqx.learners.base import NoGradientLearner as NoGradientLearner
 from coala_eqx.learners.base import gradient_learners as gradient_learners
+from coala_eqx.learners.exact import AbstractExactLearner as AbstractExactLearner
+from coala_eqx.learners.exact import ExactAscent as ExactAscent
+from coala_eqx.learners.exact import GradientFlow as GradientFlow
+from coala_eqx.learners.exact import LearningPath as LearningPath
 from coala_eqx.learners.policy_gradient import PolicyGradient as PolicyGradient
 from coala_eqx.learners.static import Static as Static

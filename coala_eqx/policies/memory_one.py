@@ -1,5 +1,6 @@
 """Policies that act on the current observation alone."""
 
+import abc
 from typing import Any
 
 import jax
@@ -11,7 +12,39 @@ from coala_eqx.games import AbstractGame
 from coala_eqx.policies.base import AbstractPolicy, Memory, PolicyOutput
 
 
-class MemoryOne(AbstractPolicy):
+class AbstractMemoryOne(AbstractPolicy):
+    """A distribution over actions for each observation; in an iterated matrix game, a memory-one strategy."""
+
+    @property
+    @abc.abstractmethod
+    def action_logits(self) -> Float[Array, "observations actions"]:
+        """Unnormalised log-probabilities of all actions, given each observation."""
+
+    @property
+    def num_observations(self) -> int:
+        return self.action_logits.shape[0]
+
+    @property
+    def num_actions(self) -> int:
+        return self.action_logits.shape[1]
+
+    def initial_memory(self) -> Memory:
+        return None
+
+    def __call__(
+        self, memory: Memory, observation: Int[Array, ""], previous_action: Int[Array, ""]
+    ) -> tuple[Memory, PolicyOutput]:
+        return self.unroll(memory, observation, previous_action)
+
+    def unroll(
+        self, memory: Memory, observations: Int[Array, " *steps"], previous_actions: Int[Array, " *steps"]
+    ) -> tuple[Memory, PolicyOutput]:
+        del previous_actions
+        logits = self.action_logits[observations]
+        return memory, PolicyOutput(logits=logits, values=jnp.zeros_like(logits[..., 0]))
+
+
+class MemoryOne(AbstractMemoryOne):
     """One row of logits per observation; in an iterated matrix game, the classical memory-one strategy.
 
     **Arguments:**
@@ -37,24 +70,34 @@ class MemoryOne(AbstractPolicy):
         return cls(scale * jax.random.normal(key, shape))
 
     @property
-    def num_observations(self) -> int:
-        return self.logits.shape[0]
+    def action_logits(self) -> Float[Array, "observations actions"]:
+        return self.logits
+
+
+class BinaryMemoryOne(AbstractMemoryOne):
+    """The same for two actions, with the logit of the first one as only parameter per observation.
+
+    Its gradients are those of the literature on the iterated prisoner's dilemma. A `MemoryOne` has two logits for
+    each probability; a gradient step of the same rate changes their difference twice as much.
+
+    **Arguments:**
+
+    - `logits` `[observations]`: of the first action (cooperation, in the dilemmas). In an iterated 2×2 game: at the
+      start, and after (own, other) = CC, CD, DC, DD.
+
+    **Raises** `ValueError` if `logits` is not a vector of finite numbers.
+
+    Source: Meulemans et al. (2025), Section 4 and Appendix C.
+    """
+
+    logits: Float[Array, " observations"]
+
+    def __init__(self, logits: Any):
+        logits = numbers("logits", logits)
+        if logits.ndim != 1 or 0 in logits.shape:
+            raise ValueError(f"`logits` must have shape [observations], but has {logits.shape}.")
+        self.logits = jnp.asarray(logits).astype(jnp.result_type(float))
 
     @property
-    def num_actions(self) -> int:
-        return self.logits.shape[1]
-
-    def initial_memory(self) -> Memory:
-        return None
-
-    def __call__(
-        self, memory: Memory, observation: Int[Array, ""], previous_action: Int[Array, ""]
-    ) -> tuple[Memory, PolicyOutput]:
-        return self.unroll(memory, observation, previous_action)
-
-    def unroll(
-        self, memory: Memory, observations: Int[Array, " *steps"], previous_actions: Int[Array, " *steps"]
-    ) -> tuple[Memory, PolicyOutput]:
-        del previous_actions
-        logits = self.logits[observations]
-        return memory, PolicyOutput(logits=logits, values=jnp.zeros_like(logits[..., 0]))
+    def action_logits(self) -> Float[Array, "observations 2"]:
+        return jnp.stack([self.logits, jnp.zeros_like(self.logits)], axis=-1)

@@ -8,7 +8,9 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from coala_eqx.arrays import concrete, numbers
-from coala_eqx.policies import AbstractPolicy, MemoryOne
+from coala_eqx.policies import AbstractMemoryOne, AbstractPolicy
+
+_EXACT = jax.lax.Precision.HIGHEST
 
 _SLACK = 1e-3
 """Within this, probabilities in half precision add up to 1, and logits do not."""
@@ -24,24 +26,24 @@ def discounted_returns(
     **Arguments:**
 
     - `policy_1`, `policy_2`: `MemoryOne` policies of A_1 and A_2 actions, with logits `[1 + A_1·A_2, A_1]` and
-      `[1 + A_1·A_2, A_2]`. Each observes what it would in a `MatrixGame`: 0 at the start, then 1 + the index of the
-      last joint action, its own action being the most significant digit.
+      `[1 + A_1·A_2, A_2]`, or `BinaryMemoryOne` policies for A_i = 2. Each observes what it would in a `MatrixGame`:
+      0 at the start, then 1 + the index of the last joint action, its own action being the most significant digit.
     - `payoffs` `[2, A_1, A_2]`: of both players, each indexed by the first player's action, then the second's.
     - `discount`: in [0, 1).
     - `normalise`: weigh step t by (1 − discount)·discount^t, so that returns are on the scale of the payoffs.
 
-    **Raises** `ValueError` for policies other than `MemoryOne`, and as `memory_one_returns` does.
+    **Raises** `ValueError` for policies that see more than the last joint action, and as `memory_one_returns` does.
 
     Source: Meulemans et al. (2025), Eq. 16, with the second player's observation swapped as it must be.
     """
     tables = []
     for number, policy in enumerate((policy_1, policy_2), start=1):
-        if not isinstance(policy, MemoryOne):
+        if not isinstance(policy, AbstractMemoryOne):
             raise ValueError(
                 f"The closed form needs policies that see the last joint action only, but policy {number} is a "
                 f"{type(policy).__name__}; use `MemoryOne`, or `episode_returns` for finitely many steps."
             )
-        tables.append(jax.nn.softmax(policy.logits))
+        tables.append(jax.nn.softmax(policy.action_logits))
     return memory_one_returns(tables[0], tables[1], payoffs, discount, normalise)
 
 
@@ -80,55 +82,41 @@ def memory_one_returns(
     second = jnp.concatenate([second[:1], second[1:][other_side]])
     moves = jnp.einsum("oi,oj->oij", first, second).reshape(1 + joint_actions, joint_actions)
     rewards = jnp.asarray(payoffs, dtype).reshape(2, joint_actions).T
-    values = _resolvent(discount, moves[1:], rewards)
-    returns = jnp.matmul(moves[0], values, precision=jax.lax.Precision.HIGHEST)
+    visits = jnp.matmul(moves[0], _resolvent(discount, moves[1:]), precision=_EXACT)
+    returns = jnp.matmul(visits, rewards, precision=_EXACT)
     return (1 - discount) * returns if normalise else returns
 
 
-def _resolvent(
-    discount: Any, transition: Float[Array, "states states"], vectors: Float[Array, "states players"]
-) -> Float[Array, "states players"]:
-    """(I − discount·transition)⁻¹ vectors, for a stochastic matrix.
+@jax.custom_jvp
+def _resolvent(discount: Any, transition: Float[Array, "states states"]) -> Float[Array, "states states"]:
+    """(I − discount·transition)⁻¹ = Σ_t (discount·transition)ᵗ, for a stochastic matrix: discounted visits.
 
-    By (I − A)⁻¹ = Π_k (I + A^(2^k)): sums and products of numbers ≥ 0, in which nothing cancels and an exact zero stays
-    one. How many factors are needed is not known where the discount is traced; there, by elimination.
-    """
-    matrix = discount * transition
-    if not concrete(discount):
-        return _eliminate(jnp.eye(len(matrix), dtype=matrix.dtype) - matrix, vectors)
-    factors = _count_factors(float(discount), float(jnp.finfo(matrix.dtype).eps))
-    for factor in range(factors):
-        vectors += jnp.matmul(matrix, vectors, precision=jax.lax.Precision.HIGHEST)
-        if factor + 1 < factors:
-            matrix = jnp.matmul(matrix, matrix, precision=jax.lax.Precision.HIGHEST)
-    return vectors
-
-
-def _eliminate(
-    matrix: Float[Array, "states states"], vectors: Float[Array, "states players"]
-) -> Float[Array, "states players"]:
-    """matrix⁻¹ vectors, where each diagonal entry outweighs the rest of its row, so that no rows need be exchanged.
+    By eliminating one state after the other, censoring it (Grassmann, Taksar and Heyman, 1985): what is left is again
+    a chain that stops at times. Its chance to leave a state is added up from where it goes, instead of subtracting
+    its chance to stay from 1; so there are sums, products and quotients of numbers ≥ 0 only, in which nothing cancels
+    and an exact zero stays one. No rows need be exchanged.
 
     Not by `jnp.linalg.solve`: on a CPU, two batches of small systems at a time can wait for each other for ever.
     """
-    rows = jnp.concatenate([matrix, vectors], axis=1)
-    for pivot in range(len(matrix)):
-        row = rows[pivot] / rows[pivot, pivot]
-        others = rows[:, pivot].at[pivot].set(0)
-        rows = (rows - others[:, None] * row).at[pivot].set(row)
-    return rows[:, len(matrix) :]
+    states = len(transition)
+    rows = jnp.concatenate([discount * transition, jnp.eye(states, dtype=transition.dtype)], axis=1)
+    stops = jnp.full(states, 1 - discount, dtype=transition.dtype)
+    for state in range(states):
+        leaves = stops[state] + jnp.sum(rows[state, state + 1 : states])
+        row = (rows[state] / leaves).at[state].set(0)
+        to_state = rows[:, state].at[state].set(0)
+        stops += to_state * (stops[state] / leaves)
+        rows = (rows + to_state[:, None] * row).at[state].set(row).at[:, state].set(0)
+    return rows[:, states:]
 
 
-def _count_factors(discount: float, eps: float) -> int:
-    """How many factors leave less than `eps` of the series Σ_t A^t out, relative to the whole; and of its derivatives.
-
-    With n factors, all terms from t = N = 2^n on are missing: a share discount^N of the sum Σ_t discount^t, and a share
-    of about (N·(1 − discount))^k / k! · discount^N in a k-th derivative, where terms count t^k times; k ≤ 2 is covered.
-    """
-    factors = 0
-    while max(1.0, 2**factors * (1 - discount)) ** 2 * discount ** (2**factors) >= eps:
-        factors += 1
-    return factors
+@_resolvent.defjvp
+def _resolvent_jvp(primals: tuple[Any, Any], tangents: tuple[Any, Any]) -> tuple[Any, Any]:
+    """DN = N·d(discount·transition)·N: no second elimination for any derivative."""
+    (discount, transition), (discount_dot, transition_dot) = primals, tangents
+    visits = _resolvent(discount, transition)
+    change = discount_dot * transition + discount * transition_dot
+    return visits, jnp.matmul(jnp.matmul(visits, change, precision=_EXACT), visits, precision=_EXACT)
 
 
 def _distributions(number: int, probabilities: Any, shape: tuple[int, int]) -> Any:

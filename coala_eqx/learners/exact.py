@@ -1,0 +1,185 @@
+"""Learners that know their opponent, and climb their own exact return: in steps, or in continuous time."""
+
+import abc
+from collections.abc import Callable
+from typing import Any
+
+import diffrax
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float
+
+from coala_eqx.policies import AbstractPolicy
+
+Returns = Callable[[Any, Any], tuple[Array, Array]]
+"""(own policy, opponent) → (own return, what is collected along the way, such as the opponent's return)."""
+
+
+class LearningPath(eqx.Module):
+    """How a learner changed, and what it was worth to both."""
+
+    times: Float[Array, " points"]
+    """In units of rate · steps: the length of the path of steepest ascent."""
+
+    policies: AbstractPolicy
+    """At these times; leaves `[points, …]`."""
+
+    own: Float[Array, " points"]
+    """The learner's return at these times."""
+
+    other: Float[Array, "points ..."]
+    """What is collected, at these times."""
+
+    collected: Float[Array, "..."]
+    """Its sum over all policies of the path (Eq. 17), or its integral over time."""
+
+    finite: Bool[Array, ""]
+    """Whether the learner stayed finite (and a flow was solved to its end)."""
+
+
+class AbstractExactLearner(eqx.Module):
+    """A learner that ascends ∂J^{-i}/∂ψ of its own exact return against a fixed opponent.
+
+    In contrast to an `AbstractLearner` it needs no sampled batch: there is no randomness in it.
+    """
+
+    @abc.abstractmethod
+    def learn(self, returns: Returns, policy: AbstractPolicy, opponent: Any) -> LearningPath:
+        """Learn, starting from `policy`.
+
+        **Arguments:**
+
+        - `returns`: the first is climbed, the second collected. A function, or a module if it has arrays of its own.
+        - `policy`: the learner's, at the start.
+        - `opponent`: what `returns` needs besides, such as the ego agent's policy.
+
+        Differentiable in `policy`, `opponent` and the arrays of `returns`.
+        """
+
+
+def _climb(returns: Returns, policy: AbstractPolicy, opponent: Any) -> tuple[AbstractPolicy, Array, Array]:
+    """The gradient of the own return, and both returns, from one evaluation."""
+    (own, other), gradient = eqx.filter_value_and_grad(returns, has_aux=True)(policy, opponent)
+    return gradient, own, other
+
+
+class ExactAscent(AbstractExactLearner):
+    """ψ_{m+1} = ψ_m + rate · ∂J^{-i}/∂ψ at ψ_m, for m = 0, …, steps − 1.
+
+    What is collected is the sum over m = 0, …, steps.
+
+    **Arguments:**
+
+    - `rate`: η_naive; of logits and normalised returns, as in the paper, unless the returns say otherwise.
+    - `steps`: how many.
+
+    **Raises** `ValueError` for negative ones.
+
+    Source: Meulemans et al. (2025), Eq. 17 and Appendix C; with its own return J^{-i}, see `docs/errata.md`.
+    """
+
+    rate: float | Array = 5.0
+    steps: int = eqx.field(default=20, static=True)
+
+    def __check_init__(self) -> None:
+        _check_not_negative("steps", self.steps)
+        _check_not_negative("rate", self.rate)
+
+    def learn(self, returns: Returns, policy: AbstractPolicy, opponent: Any) -> LearningPath:
+        arrays, rest = eqx.partition(policy, eqx.is_inexact_array)
+
+        def step(arrays: Any, _: None) -> tuple[Any, tuple[Any, Array, Array]]:
+            gradient, own, other = _climb(returns, eqx.combine(arrays, rest), opponent)
+            return jax.tree.map(lambda leaf, slope: leaf + self.rate * slope, arrays, gradient), (arrays, own, other)
+
+        last, path = jax.lax.scan(step, arrays, length=self.steps)
+        at_end = (last, *returns(eqx.combine(last, rest), opponent))
+        arrays, own, other = jax.tree.map(lambda along, end: jnp.concatenate([along, end[None]]), path, at_end)
+        return LearningPath(
+            times=self.rate * jnp.arange(self.steps + 1.0),
+            policies=eqx.combine(arrays, rest),
+            own=own,
+            other=other,
+            collected=other.sum(axis=0),
+            finite=_all_finite((last, own)),
+        )
+
+
+class GradientFlow(AbstractExactLearner):
+    """dψ/dt = ∂J^{-i}/∂ψ for 0 ≤ t ≤ duration: `ExactAscent` with duration/rate steps, as its rate goes to 0.
+
+    What is collected is the integral over time, solved along with the flow; `rate` times the sum of `ExactAscent`
+    tends to it.
+
+    **Arguments:**
+
+    - `duration`: in units of rate · steps. 100 is the paper's η_naive = 5 for 20 steps.
+    - `points`: how many policies of the path are returned, from t = 0 to t = duration; at least 2.
+    - `tolerance`: relative and absolute, of the adaptive steps.
+    - `solver`, `adjoint`: diffrax's. `RecursiveCheckpointAdjoint()` differentiates the solver's own steps;
+      `DirectAdjoint()` does, too, and also takes forward mode, for more memory; `BacksolveAdjoint()` solves the adjoint
+      equation backwards, in constant memory, to within the tolerance only.
+    - `max_steps`: a flow that needs more is flagged in `finite`.
+
+    **Raises** `ValueError` for a negative duration, fewer than 2 points, or a tolerance that is not positive.
+    """
+
+    duration: float | Array = 100.0
+    points: int = eqx.field(default=21, static=True)
+    tolerance: float = 1e-6
+    solver: diffrax.AbstractAdaptiveSolver = diffrax.Tsit5()
+    adjoint: diffrax.AbstractAdjoint = diffrax.RecursiveCheckpointAdjoint()
+    max_steps: int = eqx.field(default=4096, static=True)
+
+    def __check_init__(self) -> None:
+        _check_not_negative("duration", self.duration)
+        if self.points < 2:
+            raise ValueError(f"`points` must be at least 2, for the start and the end, but is {self.points}.")
+        if not self.tolerance > 0:
+            raise ValueError(f"`tolerance` must be positive, but is {self.tolerance}.")
+
+    def learn(self, returns: Returns, policy: AbstractPolicy, opponent: Any) -> LearningPath:
+        arrays, rest = eqx.partition(policy, eqx.is_inexact_array)
+
+        def slope(time: Any, state: Any, args: Any) -> Any:
+            del time
+            gradient, _, other = _climb(args[0], eqx.combine(state[0], rest), args[1])
+            return gradient, other
+
+        nothing = jnp.zeros_like(returns(policy, opponent)[1])
+        times = jnp.linspace(0.0, self.duration, self.points)
+        solution = diffrax.diffeqsolve(
+            diffrax.ODETerm(slope),
+            self.solver,
+            t0=0.0,
+            t1=self.duration,
+            dt0=None,
+            y0=(arrays, nothing),
+            args=(returns, opponent),
+            saveat=diffrax.SaveAt(ts=times),
+            stepsize_controller=diffrax.PIDController(rtol=self.tolerance, atol=self.tolerance),
+            adjoint=self.adjoint,
+            max_steps=self.max_steps,
+            throw=False,
+        )
+        assert solution.ys is not None
+        along, integral = solution.ys
+        own, other = jax.vmap(lambda arrays: returns(eqx.combine(arrays, rest), opponent))(along)
+        return LearningPath(
+            times=times,
+            policies=eqx.combine(along, rest),
+            own=own,
+            other=other,
+            collected=integral[-1],
+            finite=(solution.result == diffrax.RESULTS.successful) & _all_finite((along, own)),
+        )
+
+
+def _check_not_negative(name: str, value: Any) -> None:
+    if isinstance(value, int | float) and not value >= 0:
+        raise ValueError(f"`{name}` must not be negative, but is {value}.")
+
+
+def _all_finite(tree: Any) -> Bool[Array, ""]:
+    return jnp.all(jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(tree)]))

@@ -1,0 +1,70 @@
+"""Figure 10: a mixed pool leaves tit-for-tat, keeps cooperating, and comes to shape learners faster."""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import polars as pl
+
+from experiments import analytic, fig9
+from experiments.analytic import ENTRIES, rows
+from experiments.records import Part, Progress, claim, final, mean, median
+
+_SURE = 4.6
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings(fig9.Settings):
+    """Of Figure 10."""
+
+    initial: tuple[float, ...] = (_SURE, _SURE, -_SURE, _SURE, -_SURE)
+    """Tit-for-tat, with probabilities of 0.99 and 0.01. How sure it is, is not said."""
+
+    iterations: int = 4000
+
+
+PRESETS = {
+    "smoke": Settings(iterations=100, every=50, seeds=2, meta_batch=4, evaluation_batch=8),
+    "cpu": Settings(),
+    "paper": Settings(meta_batch=128, iterations=12000),
+}
+
+
+def parts(settings: Settings) -> list[Part]:
+    """One: the pool, and learners against its last policies and against tit-for-tat (panel C)."""
+    return [Part("pool", settings.iterations, lambda progress: run(settings, progress))]
+
+
+def run(settings: Settings, progress: Progress) -> list[dict[str, Any]]:
+    """As Figure 9; records of panel C have the learner's step as `iteration`."""
+    path = fig9.learn(settings, progress)
+    records = rows(analytic.path_of(settings), panel="pool", **analytic.pool_columns(settings, path))
+    start = analytic.stacked(jnp.broadcast_to(jnp.asarray(settings.initial), (settings.seeds, 1, len(ENTRIES))))
+    end = jax.tree.map(lambda leaf: leaf[:, None], analytic.last(path[0]))
+    for panel, policy in (("tit-for-tat", start), ("final policy", end)):
+        met = analytic.meet_learners(settings.problem(), policy, analytic.evaluation_learners(settings))
+        steps = range(settings.naive_steps + 1)
+        finite = met.finite.astype(float).repeat(len(steps), axis=1)
+        columns = {"shaping_1": met.other[:, 0], "naive_1": met.own[:, 0], "finite": finite}
+        records += rows(steps, panel=panel, **columns)
+    return records
+
+
+def claims(records: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """What the figure is judged by."""
+    pool = [record for record in records if record["panel"] == "pool"]
+    begin, end = final(pool, 0), final(pool)
+    moved = max(abs(median(end[entry]) - median(begin[entry])) for entry in ENTRIES)
+    means = {
+        panel: mean(pl.DataFrame([r for r in records if r["panel"] == panel])["shaping_1"])
+        for panel in ("final policy", "tit-for-tat")
+    }
+    return [
+        claim("It leaves tit-for-tat: largest change of a median logit", moved, "≥", 1),
+        claim("It keeps cooperating: median reward of the agents against each other in the end",
+              median(end["play_1"]), "≥", 0.8),
+        claim("It shapes faster than tit-for-tat: mean reward over the learner's path, difference",
+              means["final policy"] - means["tit-for-tat"], "≥", 0.01),
+    ]  # fmt: skip

@@ -1,0 +1,77 @@
+"""Figure 3B: two agents first shape naive learners and extort them, then play each other and come to cooperate."""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from experiments import analytic
+from experiments.analytic import rows
+from experiments.records import Part, Progress, claim, final, median
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings(analytic.Settings):
+    """Of Figure 3B."""
+
+    initial_logit: float = -4.6
+    """Of all entries of both agents. Not said."""
+
+    initial_scale: float = 0.1
+    """Standard deviation around it, so that the two differ. Not said."""
+
+    iterations_together: int = 4000
+    """After the `iterations` against naive learners (the shaded span). Not said."""
+
+    p_naive: float = 0.0
+    """Of naive learners in the second span. Not said."""
+
+
+PRESETS = {
+    "smoke": Settings(iterations=100, iterations_together=100, every=50, seeds=2, meta_batch=4, evaluation_batch=8),
+    "cpu": Settings(),
+    "paper": Settings(meta_batch=128, iterations=4000, iterations_together=4000),
+}
+
+
+def parts(settings: Settings) -> list[Part]:
+    """One, as the second span goes on from the first."""
+    total = settings.iterations + settings.iterations_together
+    return [Part("both spans", total, lambda progress: run(settings, progress))]
+
+
+def run(settings: Settings, progress: Progress) -> list[dict[str, Any]]:
+    """Rewards in both spans; the second starts where the first ends, with a fresh optimiser."""
+    draws = jax.vmap(lambda key: jax.random.normal(key, (2, 5)))(settings.keys(analytic.INITIAL))
+    logits = settings.initial_logit + settings.initial_scale * draws
+    agents = tuple(analytic.stacked(logits[:, i]) for i in range(2))
+    shaped = analytic.train(
+        analytic.pool_gradient(settings, 1.0), agents, settings.keys(analytic.TRAINING), settings, progress
+    )
+    later = dataclasses.replace(settings, iterations=settings.iterations_together)
+    together = analytic.train(
+        analytic.pool_gradient(settings, settings.p_naive),
+        analytic.last(shaped),
+        settings.keys(analytic.LATER),
+        later,
+        progress,
+    )
+    at = [settings.iterations + iteration for iteration in analytic.path_of(later)[1:]]
+    whole = jax.tree.map(lambda a, b: jnp.concatenate([a, b[:, 1:]], axis=1), shaped, together)
+    return rows(
+        [*analytic.path_of(settings), *at], **analytic.pool_columns(settings, whole),
+        span_1=settings.iterations,
+    )  # fmt: skip
+
+
+def claims(records: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """What the figure is judged by."""
+    shaped, end = final(records, records[0]["span_1"]), final(records)
+    gap = ((shaped["shaping_1"] - shaped["naive_1"]) + (shaped["shaping_2"] - shaped["naive_2"])) / 2
+    return [
+        claim("In the shaded span they extort: median difference to the learner's reward", median(gap), "≥", 0.3),
+        claim("Then the first earns against the second: median", median(end["play_1"]), "≥", 0.8),
+        claim("And the second against the first: median", median(end["play_2"]), "≥", 0.8),
+    ]  # fmt: skip

@@ -1,0 +1,60 @@
+"""Figure 3C: a pool of naive learners and meta agents comes to cooperate, one of meta agents alone does not."""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+
+from experiments import analytic
+from experiments.analytic import rows
+from experiments.records import Part, Progress, claim, final, median
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings(analytic.Settings):
+    """Of Figure 3C."""
+
+    initial_scale: float = 1.0
+    """Standard deviation of the agents' initial logits. Not said."""
+
+    p_naive: float = 0.25
+    """In the mixed pool. Not said."""
+
+    iterations: int = 4000
+
+
+PRESETS = {
+    "smoke": Settings(iterations=100, every=50, seeds=2, meta_batch=4, evaluation_batch=8),
+    "cpu": Settings(),
+    "paper": Settings(meta_batch=128, iterations=8000),
+}
+
+
+def parts(settings: Settings) -> list[Part]:
+    """The two pools."""
+    shares = {"mixed pool": settings.p_naive, "meta agents only": 0.0}
+    return [
+        Part(name, settings.iterations, lambda progress, share=share: run(settings, share, progress))
+        for name, share in shares.items()
+    ]
+
+
+def run(settings: Settings, p_naive: float, progress: Progress) -> list[dict[str, Any]]:
+    """Rewards of two agents of one pool, from the same initial policies in both pools."""
+    draws = jax.vmap(lambda key: jax.random.normal(key, (2, 5)))(settings.keys(analytic.INITIAL))
+    agents = tuple(analytic.stacked(settings.initial_scale * draws[:, i]) for i in range(2))
+    gradient = analytic.pool_gradient(settings, p_naive)
+    path = analytic.train(gradient, agents, settings.keys(analytic.TRAINING), settings, progress)
+    return rows(analytic.path_of(settings), **analytic.pool_columns(settings, path))
+
+
+def claims(records: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """What the figure is judged by."""
+    mixed, pure = (final(records, part=part) for part in ("mixed pool", "meta agents only"))
+    return [
+        claim("The mixed pool cooperates: median reward of one meta agent against the other",
+              median(mixed["play_1"]), "≥", 0.8),
+        claim("Meta agents alone do not, from the same initial policies: the same median",
+              median(pure["play_1"]), "≤", 0.1),
+    ]  # fmt: skip

@@ -1,0 +1,96 @@
+"""Figure 4A: two LOLA agents cooperate with few look-aheads, and defect with many."""
+
+import dataclasses
+import itertools
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+
+from experiments import analytic
+from experiments.analytic import rows
+from experiments.records import Part, Progress, claim, final, mean
+
+LOOKAHEADS = (1, 2, 3, 10, 20)
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings(analytic.Settings):
+    """Of Figures 4A and 4C."""
+
+    initial_scale: float = 1.0
+    """Standard deviation of the agents' initial logits. Not said."""
+
+    naive_rate_of_one: float = 10.0
+    """η_naive for one look-ahead; `naive_rate` for more."""
+
+    seeds: int = 64
+    iterations: int = 4000
+
+
+PRESETS = {
+    "smoke": Settings(iterations=100, every=50, seeds=2, evaluation_batch=8),
+    "cpu": Settings(),
+    "paper": Settings(iterations=8000),
+}
+
+
+def parts(settings: Settings) -> list[Part]:
+    """One for each number of look-aheads."""
+    return parts_by_lookahead(settings, (1.0,) * len(LOOKAHEADS))
+
+
+def parts_by_lookahead(settings: Settings, shares: Sequence[float]) -> list[Part]:
+    """One for each number of look-aheads, with the share that LOLA's gradient has."""
+    return [
+        Part(
+            f"look-ahead {steps}",
+            settings.iterations,
+            lambda progress, steps=steps, share=share: run(settings, steps, share, progress),
+        )
+        for steps, share in zip(LOOKAHEADS, shares, strict=True)
+    ]
+
+
+def run(settings: Settings, steps: int, share: float, progress: Progress) -> list[dict[str, Any]]:
+    """Rewards of two agents that look ahead; their logits at every record."""
+    path = learn(settings, steps, share, progress)
+    together = analytic.play(settings.problem(), *path)
+    return rows(
+        analytic.path_of(settings),
+        lookahead=steps,
+        play_1=together[..., 0],
+        play_2=together[..., 1],
+        finite=analytic.are_finite(path),
+        **analytic.logits_of(path[0]),
+    )
+
+
+def learn(settings: Settings, steps: int, share: float, progress: Progress) -> analytic.Agents:
+    """Two agents, leaves `[seeds, records, …]`: share · LOLA + (1 − share) · partial gradient."""
+    rate = settings.naive_rate_of_one if steps == 1 else settings.naive_rate
+    sides = analytic.sides(dataclasses.replace(settings, naive_steps=steps, naive_rate=rate))
+
+    def gradient(agents, _):
+        climbed = []
+        for me, problem in enumerate(sides):
+            ahead = analytic.lookahead_gradient(problem, agents[me], agents[1 - me])
+            partial = analytic.partial_gradient(problem, agents[me], agents[1 - me]) if share < 1 else None
+            climbed.append(analytic.mix(share, ahead, partial))
+        return tuple(climbed)
+
+    draws = jax.vmap(lambda key: jax.random.normal(key, (2, 5)))(settings.keys(analytic.INITIAL))
+    agents = tuple(analytic.stacked(settings.initial_scale * draws[:, i]) for i in range(2))
+    return analytic.train(gradient, agents, settings.keys(analytic.TRAINING), settings, progress)
+
+
+def claims(records: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """What the figure is judged by: mean rewards at the end."""
+    means = [mean(final(records, lookahead=steps)["play_1"]) for steps in LOOKAHEADS]
+    rises = [later - earlier for earlier, later in itertools.pairwise(means[1:])]
+    return [
+        claim("One look-ahead cooperates: mean reward", means[0], "≥", 0.7),
+        claim("Two look-aheads cooperate: mean reward", means[1], "≥", 0.7),
+        claim("Twenty do not: mean reward", means[-1], "≤", 0.3),
+        claim("It falls between: largest rise from 2 to 3, 3 to 10, or 10 to 20 look-aheads", max(rises), "≤", 0.02),
+    ]

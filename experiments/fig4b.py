@@ -1,0 +1,56 @@
+"""Figure 4B: the policies that 20 look-aheads end with, frozen, extort a fresh naive learner."""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+
+from experiments import analytic, fig4a
+from experiments.analytic import rows
+from experiments.records import Part, Progress, claim, final, mean
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings(fig4a.Settings):
+    """Of Figure 4B."""
+
+    lookahead: int = 20
+    learner_steps: int = 100
+    """Of the fresh naive learner. Not said."""
+
+
+PRESETS = {
+    "smoke": Settings(iterations=100, every=50, seeds=2, evaluation_batch=8),
+    "cpu": Settings(),
+    "paper": Settings(iterations=8000),
+}
+
+
+def parts(settings: Settings) -> list[Part]:
+    """One: the policies are made as for Figure 4A, then met."""
+    return [Part("learner", settings.iterations, lambda progress: run(settings, progress))]
+
+
+def run(settings: Settings, progress: Progress) -> list[dict[str, Any]]:
+    """Rewards of both by step of the learner (the column `iteration`), each seed's mean over learners."""
+    first, _ = analytic.last(fig4a.learn(settings, settings.lookahead, 1.0, progress))
+    met = analytic.meet_learners(
+        settings.problem(naive_steps=settings.learner_steps),
+        jax.tree.map(lambda leaf: leaf[:, None], first),
+        analytic.evaluation_learners(settings),
+    )
+    columns = {"frozen": met.other[:, 0], "naive": met.own[:, 0]}
+    finite = met.finite.astype(float).repeat(settings.learner_steps + 1, axis=1)
+    return rows(range(settings.learner_steps + 1), **columns, finite=finite)
+
+
+def claims(records: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """What the figure is judged by: means at the end."""
+    end = final(records)
+    return [
+        claim("The frozen policy earns more than the learner in the end: mean difference",
+              mean(end["frozen"] - end["naive"]), "≥", 0.3),
+        claim("It is extorted into cooperation: mean reward of both together, half of it",
+              mean((end["frozen"] + end["naive"]) / 2), "≥", 0.4),
+    ]  # fmt: skip

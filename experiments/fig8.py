@@ -1,0 +1,114 @@
+"""Figure 8: shaping policies are close to zero-determinant extortion, random ones are not.
+
+The distance of cooperation probabilities p after CC, CD, DC and DD (the start is left out) to the zero-determinant
+policies p(χ, φ) of Eq. 18 is minimised over χ ≥ 1 and 0 ≤ φ. In x = φ and y = φχ,
+
+    p = (1 − a·(y − x), 1 − x − b·y, y + b·x, 0),    a = (R − P)/(P − S),  b = (T − P)/(P − S),
+
+is affine, χ ≥ 1 is y ≥ x, and the largest φ is p_CD ≥ 0: a least-squares problem with three linear constraints. Its
+minimum lies inside, on an edge or in a corner of the triangle they make, and is found by trying all of them.
+"""
+
+import dataclasses
+import itertools
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import numpy as np
+
+from experiments import analytic, fig3a
+from experiments.analytic import ENTRIES
+from experiments.records import Part, Progress, claim, final, median
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings(fig3a.Settings):
+    """Of Figure 8."""
+
+    random_policies: int = 1024
+    """With probabilities drawn uniformly."""
+
+    seeds: int = 64
+
+
+PRESETS = {
+    "smoke": Settings(iterations=100, every=50, seeds=2, meta_batch=4, evaluation_batch=8, random_policies=16),
+    "cpu": Settings(),
+    "paper": Settings(meta_batch=128, iterations=4000),
+}
+
+
+def parts(settings: Settings) -> list[Part]:
+    """Shaping policies are made as for Figure 3A, then all are fitted."""
+    return [
+        Part("shaping", settings.iterations, lambda progress: fit_shaping(settings, progress)),
+        Part("random", 1, lambda progress: fit_random(settings, progress)),
+    ]
+
+
+def fit_shaping(settings: Settings, progress: Progress) -> list[dict[str, Any]]:
+    """One record for each seed's last policy."""
+    trained = fig3a.shape(settings, progress)
+    end = final(trained)
+    records = []
+    for row in end.iter_rows(named=True):
+        probabilities = 1 / (1 + np.exp(-np.array([row[entry] for entry in ENTRIES])))
+        records.append(_record(row["seed"], settings, probabilities))
+    return records
+
+
+def fit_random(settings: Settings, progress: Progress) -> list[dict[str, Any]]:
+    """One record for each uniformly drawn policy."""
+    draws = np.asarray(jax.random.uniform(settings.keys(analytic.LATER)[0], (settings.random_policies, len(ENTRIES))))
+    progress(1)
+    return [_record(i, settings, probabilities) for i, probabilities in enumerate(draws)]
+
+
+def _record(seed: int, settings: Settings, probabilities: np.ndarray) -> dict[str, Any]:
+    chi, phi, loss = fit(probabilities[1:], np.asarray(analytic.load_payoffs(settings.payoffs))[0])
+    columns = dict(zip(ENTRIES, probabilities.tolist(), strict=True))
+    return {"seed": seed, "iteration": 0, "finite": 1.0, "chi": chi, "phi": phi, "loss": loss, **columns}
+
+
+def fit(probabilities: np.ndarray, payoffs: np.ndarray) -> tuple[float, float, float]:
+    """The nearest zero-determinant policy.
+
+    **Arguments:**
+
+    - `probabilities` `[4]`: to cooperate after CC, CD, DC and DD.
+    - `payoffs` `[2, 2]`: the ego agent's, R S over T P.
+
+    **Returns** χ, φ, and the squared distance. At φ = 0 all χ are the same, and 1 is returned; for φ → 0 and χ → ∞, ∞.
+
+    **Raises** `ValueError` unless T > R > P > S: then the triangle is another one.
+    """
+    (r, s), (t, p) = payoffs
+    if not t > r > p > s:
+        raise ValueError(
+            f"Extortion is fitted in a prisoner's dilemma, T > R > P > S, but these are {t}, {r}, {p}, {s}."
+        )
+    a, b = (r - p) / (p - s), (t - p) / (p - s)
+    slopes = np.array([[a, -a], [-1, -b], [b, 1], [0, 0]])
+    origin = np.array([1.0, 1.0, 0.0, 0.0])
+    corners = np.array([[0.0, 0.0], [0.0, 1 / b], [1 / (1 + b), 1 / (1 + b)]])
+    candidates = [*corners, np.linalg.lstsq(slopes, probabilities - origin, rcond=None)[0]]
+    for one, other in itertools.combinations(corners, 2):
+        along = slopes @ (other - one)
+        share = along @ (probabilities - origin - slopes @ one) / (along @ along)
+        candidates.append(one + np.clip(share, 0, 1) * (other - one))
+    feasible = [c for c in candidates if c[0] >= -1e-12 and c[1] >= c[0] - 1e-12 and c[0] + b * c[1] <= 1 + 1e-12]
+    losses = [float(np.sum((probabilities - origin - slopes @ c) ** 2)) for c in feasible]
+    best = int(np.argmin(losses))
+    x, y = feasible[best]
+    return (float(y / x) if x > 1e-12 else (float("inf") if y > 1e-12 else 1.0)), float(x), losses[best]
+
+
+def claims(records: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """What the figure is judged by."""
+    shaping, random = (final(records, part=part) for part in ("shaping", "random"))
+    return [
+        claim("Shaping policies are nearer to extortion than random ones: ratio of the median losses",
+              median(shaping["loss"]) / median(random["loss"]), "≤", 0.2),
+        claim("They extort: median of the fitted χ", median(shaping["chi"]), "≥", 1.1),
+    ]  # fmt: skip

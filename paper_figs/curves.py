@@ -1,0 +1,53 @@
+"""Curves over seeds with a band, as the analytic figures draw them."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import polars as pl
+from matplotlib.figure import Figure
+
+from paper_figs.style import COLUMN, PARAMETERS
+
+QUARTILES, STANDARD_ERROR = "median and quartiles", "mean and standard error"
+
+
+def read(records: Path) -> pl.DataFrame:
+    """All records of seeds that stayed finite."""
+    return pl.read_parquet(records).filter(pl.col("finite") == 1)
+
+
+def panels(number: int, height: float = 2.2) -> tuple[Figure, Any]:
+    """A figure with so many panels side by side; **returns** an array of axes."""
+    with mpl.rc_context(PARAMETERS):
+        figure = Figure(figsize=(COLUMN if number > 1 else COLUMN * 0.6, height), layout="constrained")
+        return figure, figure.subplots(1, number, squeeze=False)[0]
+
+
+def save(figure: Figure, picture: Path) -> None:
+    """Write it."""
+    with mpl.rc_context(PARAMETERS):
+        figure.savefig(picture)
+
+
+def curve(panel: Any, table: pl.DataFrame, column: str, band: str = QUARTILES, **look: Any) -> None:
+    """One quantity over `iteration`, over seeds: its median and quartiles, or its mean and standard error."""
+    values = pl.col(column)
+    if band == QUARTILES:
+        middle, low, high = values.median(), values.quantile(0.25, "linear"), values.quantile(0.75, "linear")
+    else:
+        error = values.std() / pl.len().sqrt()
+        middle, low, high = values.mean(), values.mean() - error, values.mean() + error
+    by = table.group_by("iteration").agg(middle.alias("middle"), low.alias("low"), high.alias("high")).sort("iteration")
+    panel.plot(by["iteration"], by["middle"], **look)
+    panel.fill_between(by["iteration"], by["low"], by["high"], color=look["color"], alpha=0.2, lw=0)
+
+
+def finish(panel: Any, x: str, y: str, lines: Iterable[float] = (), **legend: Any) -> None:
+    """Labels, thin horizontal lines at rewards of note, and a legend."""
+    panel.set_xlabel(x)
+    panel.set_ylabel(y)
+    for line in lines:
+        panel.axhline(line, color="black", lw=0.5, ls=":", zorder=0)
+    panel.legend(frameon=False, **legend)

@@ -1,0 +1,26 @@
+"""Figure 3B: two agents shape naive learners (shaded), then play each other."""
+
+from pathlib import Path
+
+import polars as pl
+
+from paper_figs.curves import curve, finish, panels, read, save
+from paper_figs.style import ROLES
+
+
+def draw(records: Path, picture: Path) -> None:
+    """Median and quartiles over seeds; in the shaded span against learners, then against each other."""
+    table = read(records)
+    span = table["span_1"][0]
+    shaped, together = table.filter(pl.col("iteration") <= span), table.filter(pl.col("iteration") >= span)
+    figure, (panel,) = panels(1)
+    panel.axvspan(0, span, color="#EEEEEE", lw=0, zorder=0)
+    for role, number in (("first", 1), ("second", 2)):
+        unnamed = {"color": ROLES[role]["color"]}
+        curve(panel, shaped, f"shaping_{number}", **unnamed)
+        curve(panel, together, f"play_{number}", **ROLES[role])
+        curve(
+            panel, shaped, f"naive_{number}", **(ROLES["naive"] if number == 1 else {"color": ROLES["naive"]["color"]})
+        )
+    finish(panel, "meta-training iteration", "reward per step", lines=(0, 1))
+    save(figure, picture)

@@ -1,0 +1,19 @@
+"""Figure 4A: two LOLA agents against each other, by number of look-aheads."""
+
+from pathlib import Path
+
+import polars as pl
+
+from paper_figs.curves import STANDARD_ERROR, curve, finish, panels, read, save
+from paper_figs.style import LOOKAHEADS
+
+
+def draw(records: Path, picture: Path) -> None:
+    """Mean and standard error over seeds, of the first agent."""
+    table = read(records)
+    figure, (panel,) = panels(1)
+    for steps, color in LOOKAHEADS.items():
+        line = table.filter(pl.col("lookahead") == steps)
+        curve(panel, line, "play_1", STANDARD_ERROR, color=color, label=str(steps))
+    finish(panel, "training iteration", "reward per step", lines=(0, 1), title="look-aheads", ncols=2)
+    save(figure, picture)

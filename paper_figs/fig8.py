@@ -1,0 +1,31 @@
+"""Figure 8: how far shaping policies and random ones are from zero-determinant extortion, and the fitted χ."""
+
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from paper_figs.curves import panels, read, save
+from paper_figs.style import ROLES
+
+_LOOKS = {"shaping": (ROLES["shaper"]["color"], "shaping policies"), "random": ("#999999", "uniform random policies")}
+
+
+def draw(records: Path, picture: Path) -> None:
+    """Histograms: losses of both kinds, and χ of the shaping policies."""
+    table = read(records)
+    losses = {part: table.filter(pl.col("part") == part)["loss"].to_numpy() for part in _LOOKS}
+    figure, (left, right) = panels(2)
+    bins = np.linspace(0, max(column.max() for column in losses.values()), 31)
+    for part, (color, label) in _LOOKS.items():
+        weights = np.full(len(losses[part]), 1 / len(losses[part]))
+        left.hist(losses[part], bins=bins, weights=weights, color=color, alpha=0.7, label=label)
+    left.set_xlabel("squared distance to the nearest\nzero-determinant policy")
+    left.set_ylabel("share of policies")
+    left.legend(frameon=False)
+    chi = table.filter(pl.col("part") == "shaping")["chi"].to_numpy()
+    right.hist(chi[np.isfinite(chi)], bins=20, color=_LOOKS["shaping"][0])
+    right.axvline(float(np.median(chi)), color="black", lw=0.8, ls="--")
+    right.set_xlabel("fitted χ of shaping policies\n(dashed: median)")
+    right.set_ylabel("policies")
+    save(figure, picture)
