@@ -16,12 +16,13 @@ from rich.table import Table
 
 from experiments.records import RunDirectory
 
-FIGURES = {
-    name: name.replace("-", "_")
-    for name in (
-        "fig3a", "fig3b", "fig3c", "fig4a", "fig4b", "fig4c", "fig8", "fig9", "fig10", "bias-variance",
-    )
-}  # fmt: skip
+PAPER = ("fig3a", "fig3b", "fig3c", "fig4a", "fig4b", "fig4c", "fig8", "fig9", "fig10")
+"""Figures of the paper: what `all` stands for."""
+
+BEYOND = ("bias-variance", "continuous-time", "phase-portraits", "sensitivity")
+"""Figures of this project's own."""
+
+FIGURES = {name: name.replace("-", "_") for name in PAPER + BEYOND}
 """The module of each, in `experiments` and in `paper_figs`."""
 
 PRESETS = ("smoke", "cpu", "paper")
@@ -30,7 +31,9 @@ PRESETS = ("smoke", "cpu", "paper")
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; **returns** its exit status: 0 (claims that fail are in `FIGURE.json`), 2 on bad input."""
     parser = argparse.ArgumentParser(prog="python -m experiments", description=__doc__)
-    parser.add_argument("figure", choices=[*FIGURES, "all"], metavar="FIGURE", help=f"{', '.join(FIGURES)}, or all")
+    parser.add_argument(
+        "figure", choices=[*FIGURES, "all"], metavar="FIGURE", help=f"{', '.join(FIGURES)}, or all of the paper's"
+    )
     parser.add_argument("--preset", choices=PRESETS, default="cpu", help="smoke, cpu (default) or paper")
     parser.add_argument("--seeds", type=int, help="how many, in place of the preset's")
     parser.add_argument("--payoffs", help="of the analytic figures: a game by name, or a JSON or TOML file")
@@ -39,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     jax.config.update("jax_enable_x64", True)
     changes = {"seeds": options.seeds, "payoffs": options.payoffs}
     try:
-        for figure in FIGURES if options.figure == "all" else (options.figure,):
+        for figure in PAPER if options.figure == "all" else (options.figure,):
             settings = settings_of(figure, options.preset, changes, lenient=options.figure == "all")
             parent = options.run_dir or Path("runs")
             run(figure, parent if options.run_dir and options.figure != "all" else parent / figure, settings)

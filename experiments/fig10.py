@@ -14,13 +14,16 @@ from experiments.records import Part, Progress, claim, final, mean, median
 
 _SURE = 4.6
 
+TIT_FOR_TAT = (_SURE, _SURE, -_SURE, _SURE, -_SURE)
+"""Its logits, with probabilities of 0.99 and 0.01."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Settings(fig9.Settings):
     """Of Figure 10."""
 
-    initial: tuple[float, ...] = (_SURE, _SURE, -_SURE, _SURE, -_SURE)
-    """Tit-for-tat, with probabilities of 0.99 and 0.01. How sure it is, is not said."""
+    initial: tuple[float, ...] = TIT_FOR_TAT
+    """How sure it is, is not said."""
 
     iterations: int = 4000
 

@@ -6,8 +6,10 @@ from typing import Any
 
 import jax.numpy as jnp
 
+import coala_eqx as ce
+from coala_eqx.policies import BinaryMemoryOne
 from experiments import analytic
-from experiments.analytic import rows
+from experiments.analytic import ENTRIES, rows
 from experiments.records import Part, Progress, claim, final, median
 
 
@@ -34,13 +36,7 @@ def parts(settings: Settings) -> list[Part]:
 def shape(settings: Settings, progress: Progress) -> list[dict[str, Any]]:
     """Rewards of both at the end of the learner's path, and over all of it, as meta-training goes on."""
     problem = settings.problem()
-
-    def gradient(policy, key):
-        naive = analytic.normal_policies(key, settings.meta_batch, settings.naive_scale)
-        return analytic.shaping_gradient(problem, policy, naive)
-
-    start = analytic.stacked(jnp.full((settings.seeds, 5), settings.initial_logit))
-    path = analytic.train(gradient, start, settings.keys(analytic.TRAINING), settings, progress)
+    path = learn(problem, settings, progress)
     met = analytic.meet_learners(problem, path, analytic.evaluation_learners(settings))
     return rows(
         analytic.path_of(settings),
@@ -51,6 +47,17 @@ def shape(settings: Settings, progress: Progress) -> list[dict[str, Any]]:
         finite=met.finite.astype(float),
         **analytic.logits_of(path),
     )
+
+
+def learn(problem: ce.IteratedShapingProblem, settings: Settings, progress: Progress) -> BinaryMemoryOne:
+    """Agents that shape the problem's learner, leaves `[seeds, records, …]`."""
+
+    def gradient(policy, key):
+        naive = analytic.normal_policies(key, settings.meta_batch, settings.naive_scale)
+        return analytic.shaping_gradient(problem, policy, naive)
+
+    start = analytic.stacked(jnp.full((settings.seeds, len(ENTRIES)), settings.initial_logit))
+    return analytic.train(gradient, start, settings.keys(analytic.TRAINING), settings, progress)
 
 
 def claims(records: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -99,14 +99,14 @@ def final(records: Sequence[dict[str, Any]], iteration: int | None = None, **whe
     return table.filter(pl.col("iteration") == at, pl.col("finite") == 1)
 
 
-def median(column: pl.Series) -> float:
+def median(column: pl.Series | np.ndarray) -> float:
     """Its median; NaN if there is nothing in it."""
-    return float(np.median(column.to_numpy())) if len(column) else float("nan")
+    return float(np.median(column)) if len(column) else float("nan")
 
 
-def mean(column: pl.Series) -> float:
+def mean(column: pl.Series | np.ndarray) -> float:
     """Its mean; NaN if there is nothing in it."""
-    return float(column.to_numpy().mean()) if len(column) else float("nan")
+    return float(np.mean(column)) if len(column) else float("nan")
 
 
 def _read(file: Path) -> dict[str, Any]:

@@ -10,8 +10,6 @@ from jaxtyping import Array, Float
 from coala_eqx.arrays import concrete, numbers
 from coala_eqx.policies import AbstractMemoryOne, AbstractPolicy
 
-_EXACT = jax.lax.Precision.HIGHEST
-
 _SLACK = 1e-3
 """Within this, probabilities in half precision add up to 1, and logits do not."""
 
@@ -82,14 +80,35 @@ def memory_one_returns(
     second = jnp.concatenate([second[:1], second[1:][other_side]])
     moves = jnp.einsum("oi,oj->oij", first, second).reshape(1 + joint_actions, joint_actions)
     rewards = jnp.asarray(payoffs, dtype).reshape(2, joint_actions).T
-    visits = jnp.matmul(moves[0], _resolvent(discount, moves[1:]), precision=_EXACT)
-    returns = jnp.matmul(visits, rewards, precision=_EXACT)
+    returns = _vecmat(_visits(discount, moves[0], moves[1:]), rewards)
     return (1 - discount) * returns if normalise else returns
 
 
-@jax.custom_jvp
+def _visits(
+    discount: Any, start: Float[Array, " states"], transition: Float[Array, "states states"]
+) -> Float[Array, " states"]:
+    """start·(I − discount·transition)⁻¹ = Σ_t start·(discount·transition)ᵗ: discounted visits to all states.
+
+    Derivatives of every order are further such solutions (the implicit function theorem), with the same inverse: none
+    goes through the elimination, and all that is multiplied is vectors with matrices.
+    """
+    inverse = _resolvent(*jax.lax.stop_gradient((discount, transition)))
+    moves = discount * transition
+    return jax.lax.custom_linear_solve(
+        lambda visits: visits - _vecmat(visits, moves),
+        start,
+        solve=lambda _, start: _vecmat(start, inverse),
+        transpose_solve=lambda _, rewards: _vecmat(rewards, inverse.T),
+    )
+
+
+def _vecmat(vector: Float[Array, " rows"], matrix: Float[Array, "rows columns"]) -> Float[Array, " columns"]:
+    """Their product; in batches of small ones faster than `jnp.matmul`, and exact in float32 on every device."""
+    return jnp.sum(vector[:, None] * matrix, axis=0)
+
+
 def _resolvent(discount: Any, transition: Float[Array, "states states"]) -> Float[Array, "states states"]:
-    """(I − discount·transition)⁻¹ = Σ_t (discount·transition)ᵗ, for a stochastic matrix: discounted visits.
+    """(I − discount·transition)⁻¹, for a stochastic matrix.
 
     By eliminating one state after the other, censoring it (Grassmann, Taksar and Heyman, 1985): what is left is again
     a chain that stops at times. Its chance to leave a state is added up from where it goes, instead of subtracting
@@ -108,15 +127,6 @@ def _resolvent(discount: Any, transition: Float[Array, "states states"]) -> Floa
         stops += to_state * (stops[state] / leaves)
         rows = (rows + to_state[:, None] * row).at[state].set(row).at[:, state].set(0)
     return rows[:, states:]
-
-
-@_resolvent.defjvp
-def _resolvent_jvp(primals: tuple[Any, Any], tangents: tuple[Any, Any]) -> tuple[Any, Any]:
-    """DN = N·d(discount·transition)·N: no second elimination for any derivative."""
-    (discount, transition), (discount_dot, transition_dot) = primals, tangents
-    visits = _resolvent(discount, transition)
-    change = discount_dot * transition + discount * transition_dot
-    return visits, jnp.matmul(jnp.matmul(visits, change, precision=_EXACT), visits, precision=_EXACT)
 
 
 def _distributions(number: int, probabilities: Any, shape: tuple[int, int]) -> Any:

@@ -2,8 +2,7 @@
 
 import resource
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import jax
@@ -18,6 +17,9 @@ from coala_eqx.policies import AbstractPolicy
 from coala_eqx.shaping import MetaEpisode, ShapingProblem
 from coala_eqx.verification.loading import DEFAULT_ESTIMATORS
 from coala_eqx.verification.problems import LEARNERS, NamedProblem, make_problem
+from coala_eqx.verification.shaping_benchmark import LEARNERS as LEARNERS_MET
+from coala_eqx.verification.shaping_benchmark import SEEDS, compare_shaping_gradients
+from coala_eqx.verification.timing import shortest_seconds
 
 _SIZES = ((2, 2, 1), (3, 2, 1), (5, 2, 1), (2, 2, 2), (6, 2, 1), (3, 2, 2))
 """(B, M, T), by growing number of outcomes: 136 to 2,829,056."""
@@ -46,6 +48,14 @@ def print_benchmarks(console: Console) -> None:
         table.add_row(*row)
     console.print(table)
     console.print("(LolaExact does not depend on the sample, and is computed once for all 1024.)")
+    console.print(
+        f"\nD. Shaping gradient in closed form, {SEEDS} seeds × {LEARNERS_MET} learners × 20 steps: relative time",
+        soft_wrap=True,
+    )
+    table = Table("how", "relative time", box=box.SIMPLE_HEAD)
+    for row in compare_shaping_gradients():
+        table.add_row(*row)
+    console.print(table)
 
 
 def _dilemma(policy: str, batch: int, episodes: int, steps: int) -> NamedProblem:
@@ -66,8 +76,8 @@ def _growth() -> Iterator[tuple[str, ...]]:
     for sizes in _SIZES:
         named = _dilemma("memory-one", *sizes)
         count = count_outcomes(named.problem)
-        for_gradient = _seconds(lambda n=named: gradient(n.problem, n.policy), repeats=1)
-        for_moments = _seconds(lambda n=named: moments(CoalaPG(), n.problem, n.policy), repeats=1)
+        for_gradient = shortest_seconds(lambda n=named: gradient(n.problem, n.policy), repeats=1)
+        for_moments = shortest_seconds(lambda n=named: moments(CoalaPG(), n.problem, n.policy), repeats=1)
         each = 1e6 * (for_gradient + for_moments) / count
         timings = f"{for_gradient:.2f} s", f"{for_moments:.2f} s", f"{each:.2f}"
         yield (*map(str, sizes), f"{count:,}", *timings, f"{_peak_memory():.2f} GB")
@@ -80,7 +90,7 @@ def _exchangeability() -> str:
         return episode.shaping_return
 
     seconds = {
-        exchangeable: _seconds(
+        exchangeable: shortest_seconds(
             lambda e=exchangeable: expectation(total, named.problem, named.policy, exchangeable=e), repeats=3
         )
         for exchangeable in (True, False)
@@ -99,20 +109,9 @@ def _estimators() -> Iterator[tuple[str, str]]:
     for cls in DEFAULT_ESTIMATORS:
         estimator = cls()
         sample = jax.jit(jax.vmap(lambda key, e=estimator: e(named.problem, named.policy, key)[0]))
-        seconds = _seconds(lambda f=sample: f(keys), repeats=5)
+        seconds = shortest_seconds(lambda f=sample: f(keys), repeats=5)
         reference = reference or seconds
         yield cls.__name__, f"{seconds / reference:.2f}"
-
-
-def _seconds(function: Callable[[], Any], *, repeats: int) -> float:
-    """The shortest of some runs, compilation not included."""
-    jax.block_until_ready(function())
-    times = []
-    for _ in range(repeats):
-        start = time.perf_counter()
-        jax.block_until_ready(function())
-        times.append(time.perf_counter() - start)
-    return min(times)
 
 
 def _peak_memory() -> float:

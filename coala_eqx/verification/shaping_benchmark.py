@@ -1,0 +1,82 @@
+"""The gradient of the shaping return in closed form (Fig. 3A's), against a straightforward way to compute it."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from coala_eqx.games import iterated_prisoners_dilemma
+from coala_eqx.learners import ExactAscent
+from coala_eqx.policies import BinaryMemoryOne
+from coala_eqx.shaping import IteratedShapingProblem
+from coala_eqx.verification.timing import shortest_seconds
+
+SEEDS, LEARNERS = 32, 16
+"""Of Fig. 3A here: agents at a time, and learners that each of them meets in one iteration."""
+
+Logits = Float[Array, " 5"]
+
+
+def shaping_gradients(problem: IteratedShapingProblem, policy: Logits, naive: Float[Array, "learners 5"]) -> Logits:
+    """As the package does it."""
+
+    def mean(policy: Logits) -> Array:
+        met = jax.vmap(lambda one: problem.shaping_return(BinaryMemoryOne(policy), BinaryMemoryOne(one)))
+        return met(naive).mean()
+
+    return jax.grad(mean)(policy)
+
+
+def straightforward_gradients(
+    problem: IteratedShapingProblem, policy: Logits, naive: Float[Array, "learners 5"]
+) -> Logits:
+    """As Eqs 16 and 17 read: one linear system for every return, and its own derivatives for each."""
+    learner = problem.learner
+    assert isinstance(learner, ExactAscent)
+
+    def value(player: int, policy: Logits, naive: Logits) -> Array:
+        mine, theirs = jax.nn.sigmoid(policy), jax.nn.sigmoid(naive[jnp.array([0, 1, 3, 2, 4])])
+        moves = jnp.stack([mine * theirs, mine * (1 - theirs), (1 - mine) * theirs, (1 - mine) * (1 - theirs)])
+        system = jnp.eye(4) - problem.discount * moves[:, 1:]
+        visits = jnp.linalg.solve(system, moves[:, 0])
+        return (1 - problem.discount) * problem.payoffs[player].ravel() @ visits
+
+    def total(policy: Logits, naive: Logits) -> Array:
+        collected = value(0, policy, naive)
+        for _ in range(learner.steps):
+            naive = naive + learner.rate * jax.grad(value, argnums=2)(1, policy, naive)
+            collected += value(0, policy, naive)
+        return collected
+
+    return jax.grad(lambda policy: jax.vmap(total, (None, 0))(policy, naive).mean())(policy)
+
+
+def compare_shaping_gradients() -> Iterator[tuple[str, str]]:
+    """(what, its time relative to the package's); the same numbers are computed by all."""
+    problem = IteratedShapingProblem(iterated_prisoners_dilemma().payoffs)
+    policies, naive = (
+        jax.random.normal(key, shape)
+        for key, shape in zip(jax.random.split(jax.random.key(0)), ((SEEDS, 5), (SEEDS, LEARNERS, 5)), strict=True)
+    )
+
+    def at_once(function: Callable[..., Any]) -> Callable[[], Any]:
+        compiled = eqx.filter_jit(jax.vmap(lambda policy, naive: function(problem, policy, naive)))
+        return lambda: compiled(policies, naive)
+
+    def one_by_one(function: Callable[..., Any]) -> Callable[[], Any]:
+        compiled = eqx.filter_jit(lambda policy, naive: function(problem, policy, naive))
+        return lambda: jnp.stack([compiled(policies[seed], naive[seed]) for seed in range(SEEDS)])
+
+    ways = {
+        "this package, all seeds at once": at_once(shaping_gradients),
+        "this package, a Python loop over seeds": one_by_one(shaping_gradients),
+        "a batched `linalg.solve` for every return, a Python loop over seeds": one_by_one(straightforward_gradients),
+    }
+    reference = None
+    for what, run in ways.items():
+        seconds = shortest_seconds(run, repeats=5)
+        reference = reference or seconds
+        yield what, f"{seconds / reference:.1f}"

@@ -1,0 +1,147 @@
+"""Beyond the paper: shaping a learner in continuous time, compared with shaping one that takes steps.
+
+The learner follows dψ/dt = ∂J^{-i}/∂ψ, and the agent climbs ∫ J^i dt along that flow, for as long as η_naive · steps.
+Ascent in steps of η tends to it as η → 0 (`proofs_checks/continuous_time.py`): here one sees how far η = 5 is from it,
+and whether an agent that learned against the one kind of learner shapes the other.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array
+
+import coala_eqx as ce
+from coala_eqx.learners import AbstractExactLearner, ExactAscent, GradientFlow
+from coala_eqx.policies import BinaryMemoryOne
+from experiments import analytic, fig3a
+from experiments.analytic import rows
+from experiments.records import Part, Progress, claim, final, median
+
+KINDS = ("ascent", "flow")
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings(fig3a.Settings):
+    """Of this figure; as Figure 3A where not said otherwise."""
+
+    tolerance: float = 1e-5
+    """Of the flow, in meta-training and evaluation."""
+
+    halvings: int = 8
+    """How often η is halved, from `naive_rate` on, at the same η · steps."""
+
+    pairs: int = 64
+    """Of random agents and learners that the errors are measured on."""
+
+    meta_batch: int = 8
+    iterations: int = 1500
+    seeds: int = 8
+
+    def learner(self, kind: str, **changes: Any) -> AbstractExactLearner:
+        """Of one of `KINDS`; both learn for η_naive · steps."""
+        if kind == "ascent":
+            return ExactAscent(rate=self.naive_rate, steps=self.naive_steps)
+        duration = self.naive_rate * self.naive_steps
+        return GradientFlow(duration, points=self.naive_steps + 1, **{"tolerance": self.tolerance, **changes})
+
+
+PRESETS = {
+    "smoke": Settings(
+        iterations=100, every=50, seeds=2, meta_batch=2, evaluation_batch=8, tolerance=1e-3, halvings=3, pairs=4
+    ),
+    "cpu": Settings(),
+    "paper": Settings(meta_batch=128, iterations=4000, seeds=32),
+}
+
+
+def parts(settings: Settings) -> list[Part]:
+    """Errors of steps, then an agent of each kind."""
+    return [
+        Part("errors", 1, lambda progress: measure_errors(settings, progress)),
+        *(
+            Part(f"shaping by {kind}", settings.iterations, lambda progress, kind=kind: shape(settings, kind, progress))
+            for kind in KINDS
+        ),
+    ]
+
+
+def measure_errors(settings: Settings, progress: Progress) -> list[dict[str, Any]]:
+    """Root mean square errors, relative to the flow's, of the mean return along the path and its gradient."""
+    agents, learners = jax.random.normal(settings.keys(analytic.LATER)[0], (2, settings.pairs, len(analytic.ENTRIES)))
+    problem, duration = settings.problem(), settings.naive_rate * settings.naive_steps
+    limit = _returns(problem, settings.learner("flow", tolerance=1e-11), agents, learners, 1 / duration)
+    records = []
+    for halving in range(settings.halvings + 1):
+        rate, steps = settings.naive_rate / 2**halving, settings.naive_steps * 2**halving
+        found = _returns(problem, ExactAscent(rate, steps), agents, learners, rate / duration)
+        errors = [float(np.linalg.norm(f - x) / np.linalg.norm(x)) for f, x in zip(found, limit, strict=True)]
+        columns = {"step": rate, "return_error": errors[0], "gradient_error": errors[1]}
+        records.append({"seed": 0, "iteration": halving, "finite": 1.0, **columns})
+    progress(1)
+    return records
+
+
+@eqx.filter_jit
+def _returns(
+    problem: ce.IteratedShapingProblem, learner: AbstractExactLearner, agents: Array, learners: Array, scale: float
+) -> tuple[Array, Array]:
+    """What is collected along the path times `scale`, for all pairs, and its gradient."""
+    problem = eqx.tree_at(lambda problem: problem.learner, problem, learner)
+
+    def collected(agent: Array, naive: Array) -> Array:
+        return scale * problem.shaping_return(BinaryMemoryOne(agent), BinaryMemoryOne(naive))
+
+    return jax.vmap(jax.value_and_grad(collected))(agents, learners)
+
+
+def shape(settings: Settings, kind: str, progress: Progress) -> list[dict[str, Any]]:
+    """Agents that shape learners of one kind, met by both kinds.
+
+    Records over meta-training (`panel` is `training`) have rewards on the learner's last step; those of the final
+    policies over the learner's time (`panel` is `path`) have its step as `iteration`.
+    """
+    problems = {
+        other: eqx.tree_at(lambda problem: problem.learner, settings.problem(), settings.learner(other))
+        for other in KINDS
+    }
+    agents = fig3a.learn(problems[kind], settings, progress)
+    naive = analytic.evaluation_learners(settings)
+    met = {other: analytic.meet_learners(problem, agents, naive) for other, problem in problems.items()}
+    finite = jnp.stack([path.finite for path in met.values()]).all(axis=0)
+    ends, along = {}, {}
+    for other, path in met.items():
+        ends |= {f"shaping_{other}": path.other[..., -1], f"naive_{other}": path.own[..., -1]}
+        along |= {f"shaping_{other}": path.other[:, -1], f"naive_{other}": path.own[:, -1]}
+    over_steps = finite[:, -1:].repeat(settings.naive_steps + 1, axis=1)
+    return [
+        *rows(analytic.path_of(settings), panel="training", kind=kind, finite=finite.astype(float), **ends),
+        *rows(
+            range(settings.naive_steps + 1), panel="path", kind=kind, finite=over_steps.astype(float), **along
+        ),
+    ]  # fmt: skip
+
+
+def claims(records: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """What the figure is judged by."""
+    errors = [record for record in records if record["part"] == "errors"]
+    gaps = []
+    for kind in KINDS:
+        end = final([r for r in records if r.get("panel") == "training" and r.get("kind") == kind])
+        gaps += [(kind, other, median(end[f"shaping_{other}"] - end[f"naive_{other}"])) for other in KINDS]
+    return [
+        *(
+            claim(f"The {name}'s error halves with the step: the last two steps' ratio, its distance from 2",
+                  abs(errors[-2][f"{name}_error"] / errors[-1][f"{name}_error"] - 2), "≤", 0.1)
+            for name in ("return", "gradient")
+        ),
+        *(
+            claim(f"Trained against {kind}, the agent earns more than a learner by {other} in the end: median "
+                  "difference", gap, "≥", 0.3)
+            for kind, other, gap in gaps
+        ),
+    ]  # fmt: skip

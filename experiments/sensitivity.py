@@ -1,0 +1,118 @@
+"""Beyond the paper: how much Figures 3A and 3C depend on what the paper does not say.
+
+One setting at a time is changed. Of Figure 3A, it is judged by how much more the shaper earns than the learner on the
+learner's last step; of Figure 3C, by what the first agent of the mixed pool earns against the second.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+from experiments import fig3a, fig3c
+from experiments.records import Part, Progress, Record, claim, final, median
+
+CHANGES: dict[str, tuple[tuple[str, tuple[Any, ...]], ...]] = {
+    "fig3a": (
+        ("naive_steps", (5, 10, 40)),
+        ("naive_rate", (1.0, 2.0, 10.0)),
+        ("meta_batch", (4, 64)),
+        ("naive_scale", (0.5, 2.0)),
+        ("normalise", (False,)),
+    ),
+    "fig3c": (
+        ("p_naive", (0.1, 0.5, 0.75, 0.9)),
+        ("naive_steps", (5, 10, 40)),
+        ("meta_batch", (4, 64)),
+        ("initial_scale", (0.5, 2.0)),
+        ("average", (False,)),
+        ("normalise", (False,)),
+    ),
+}
+"""By figure: settings, and the values that they have in place of the default."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """Of this study; all else is as in the `cpu` presets of the two figures."""
+
+    payoffs: str = "prisoners-dilemma"
+    iterations: int = 4000
+    """Of Figure 3C; half as many of Figure 3A."""
+
+    evaluation_batch: int = 64
+    seeds: int = 8
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.iterations < 2 or self.iterations % 2:
+            raise ValueError(f"`iterations` must be an even number from 2 on, but is {self.iterations}.")
+        self.of("fig3a", {})
+
+    def problem(self) -> Any:
+        """That of the figures, with their default settings."""
+        return self.of("fig3a", {}).problem()
+
+    def of(self, figure: str, changes: dict[str, Any]) -> Any:
+        """The settings of a figure, with changes; one record at the end is enough."""
+        iterations = self.iterations if figure == "fig3c" else self.iterations // 2
+        shared = {name: getattr(self, name) for name in ("payoffs", "evaluation_batch", "seeds", "seed")}
+        default: Any = fig3c.Settings() if figure == "fig3c" else fig3a.Settings()
+        return dataclasses.replace(default, iterations=iterations, every=iterations, **shared, **changes)
+
+
+PRESETS = {
+    "smoke": Settings(iterations=20, evaluation_batch=4, seeds=2),
+    "cpu": Settings(),
+    "paper": Settings(seeds=32, iterations=8000),
+}
+
+
+def parts(settings: Settings) -> list[Part]:
+    """One for each value of each setting, and the defaults."""
+    made = []
+    for figure, changes in CHANGES.items():
+        variants: list[tuple[str, Any]] = [("default", "")]
+        variants += [(name, value) for name, values in changes for value in values]
+        for name, value in variants:
+            of_figure = settings.of(figure, {} if name == "default" else {name: value})
+            record = {"figure": figure, "setting": name, "value": str(value)}
+
+            def run(progress: Progress, of_figure: Any = of_figure, record: Record = record) -> list[Record]:
+                return measure(of_figure, record, progress)
+
+            made.append(Part(f"{figure}, {name} {value}".strip(), of_figure.iterations, run))
+    return made
+
+
+def measure(settings: Any, same: Record, progress: Progress) -> list[Record]:
+    """One record for each seed, with what the figure is judged by as `outcome`."""
+    if isinstance(settings, fig3a.Settings):
+        end = final(fig3a.shape(settings, progress))
+        outcome = end["shaping"] - end["naive"]
+    else:
+        end = final(fig3c.run(settings, settings.p_naive, progress))
+        outcome = end["play_1"]
+    return [
+        same | {"seed": seed, "iteration": settings.iterations, "finite": 1.0, "outcome": value}
+        for seed, value in zip(end["seed"], outcome, strict=True)
+    ]
+
+
+def claims(records: Sequence[Record]) -> list[dict[str, Any]]:
+    """What the study is judged by: that the defaults give the paper's result, and two conditions that it needs."""
+
+    def outcome(figure: str, setting: str = "default", value: str = "") -> float:
+        return median(final(_of(records, figure), setting=setting, value=value)["outcome"])
+
+    return [
+        claim("Figure 3A with the defaults: median difference of rewards", outcome("fig3a"), "≥", 0.3),
+        claim("On the unnormalised return (η = 5) there is no extortion",
+              outcome("fig3a", "normalise", "False"), "≤", 0.1),
+        claim("Figure 3C with the defaults: median reward", outcome("fig3c"), "≥", 0.8),
+        claim("With too few meta agents (p_naive 0.9) the mixed pool does not cooperate",
+              outcome("fig3c", "p_naive", "0.9"), "≤", 0.5),
+    ]  # fmt: skip
+
+
+def _of(records: Sequence[Record], figure: str) -> list[Record]:
+    return [record for record in records if record["figure"] == figure]

@@ -1,0 +1,34 @@
+"""Shaping in continuous time and in steps: how far apart they are, meta-training, and the learner's path."""
+
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from paper_figs.curves import curve, finish, panels, read, save
+from paper_figs.style import ROLES
+
+_LINES: dict[str, dict[str, Any]] = {"flow": {"ls": "-"}, "ascent": {"ls": "--"}}
+_NAMES = {"flow": "continuous", "ascent": "steps"}
+
+
+def draw(records: Path, picture: Path) -> None:
+    """Medians and quartiles over seeds; errors in root mean square over random pairs."""
+    table = read(records)
+    figure, (errors, training, path) = panels(3, height=2.6)
+    by_step = table.filter(pl.col("part") == "errors").sort("step")
+    errors.loglog(by_step["step"], by_step["return_error"], "o-", color="#000000", ms=3, label="mean return")
+    errors.loglog(by_step["step"], by_step["gradient_error"], "s-", color="#CC79A7", ms=3, label="its gradient")
+    errors.loglog(by_step["step"], by_step["step"] / 50, color="#999999", lw=0.8, ls=":", label="∝ step")
+    finish(errors, "step η of the learner", "error relative to\ncontinuous time")
+    for panel, kind_of_record, own in ((training, "training", True), (path, "path", False)):
+        rows = table.filter(pl.col("panel") == kind_of_record)
+        for other, line in _LINES.items():
+            # Left each agent with its own kind of learner; right the agent trained in continuous time with both.
+            of_agent = rows.filter(pl.col("kind") == (other if own else "flow"))
+            for column, role in (("shaping", "shaper"), ("naive", "naive")):
+                look = ROLES[role] | {"label": f"{ROLES[role]['label']}, {_NAMES[other]}"} | line
+                curve(panel, of_agent, f"{column}_{other}", **look)
+    finish(training, "meta-training iteration", "reward per step", lines=(0, 1), fontsize=5.5)
+    finish(path, "time of the learner / η", "", lines=(0, 1), fontsize=5.5)
+    save(figure, picture)
