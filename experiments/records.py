@@ -1,4 +1,4 @@
-"""A run directory: settings, records and claims, so that a run can be interrupted and resumed."""
+"""A run directory: settings, records, claims and what made them, so that a run can be interrupted and resumed."""
 
 import dataclasses
 import json
@@ -32,7 +32,7 @@ class Part:
 
 
 class RunDirectory:
-    """`settings.json`, `records.parquet` and `FIGURE.json` below one folder.
+    """`settings.json`, `origin.json`, `records.parquet` and `FIGURE.json` below one folder.
 
     **Arguments:**
 
@@ -55,6 +55,18 @@ class RunDirectory:
                     f"{path} holds another run: {'; '.join(differences)}. Give another --run-dir, or remove the folder."
                 )
         _write(file, json.dumps(made_by, indent=2) + "\n")
+
+    def begin(self, origin: dict[str, Any]) -> None:
+        """Note what makes the records that are still missing: one more entry of `origin.json`."""
+        file = self.path / "origin.json"
+        origins = _read(file) if file.exists() else []
+        _write(file, json.dumps([*origins, origin], indent=2) + "\n")
+
+    def end(self, seconds: float) -> None:
+        """Note how long that took."""
+        file = self.path / "origin.json"
+        *earlier, latest = _read(file)
+        _write(file, json.dumps([*earlier, latest | {"seconds": round(seconds, 1)}], indent=2) + "\n")
 
     def load(self) -> list[dict[str, Any]]:
         """The records so far."""
@@ -99,6 +111,11 @@ def final(records: Sequence[dict[str, Any]], iteration: int | None = None, **whe
     return table.filter(pl.col("iteration") == at, pl.col("finite") == 1)
 
 
+def flagged(records: Sequence[Record]) -> list[int]:
+    """The seeds that went wrong: some number of theirs is not finite."""
+    return sorted({record["seed"] for record in records if record.get("finite", 1) != 1})
+
+
 def median(column: pl.Series | np.ndarray) -> float:
     """Its median; NaN if there is nothing in it."""
     return float(np.median(column)) if len(column) else float("nan")
@@ -109,7 +126,7 @@ def mean(column: pl.Series | np.ndarray) -> float:
     return float(np.mean(column)) if len(column) else float("nan")
 
 
-def _read(file: Path) -> dict[str, Any]:
+def _read(file: Path) -> Any:
     try:
         return json.loads(file.read_text())
     except ValueError as error:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-REFERENCE = Path(__file__).parent / "reference"
+from paper_figs.reference import REFERENCE
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -10,6 +10,7 @@ import pytest
 import coala_eqx as ce
 from coala_eqx.learners import ExactAscent, GradientFlow
 from coala_eqx.policies import BinaryMemoryOne, MemoryOne
+from coala_eqx.verification.shaping_benchmark import shaping_gradients, straightforward_gradients
 
 DILEMMA = ce.games.iterated_prisoners_dilemma().payoffs
 ADJOINTS = (diffrax.RecursiveCheckpointAdjoint(), diffrax.DirectAdjoint(), diffrax.BacksolveAdjoint())
@@ -109,6 +110,14 @@ def test_a_single_logit_is_the_difference_of_two():
     assert (one.num_observations, one.num_actions) == (5, 2)
     observations = jnp.arange(5)
     np.testing.assert_array_equal(*(p.unroll(None, observations, observations)[1].logits for p in (one, two)))
+
+
+def test_the_benchmark_compares_two_ways_to_the_same_gradient():
+    problem = ce.IteratedShapingProblem(DILEMMA, 0.9, learner=ExactAscent(rate=2.0, steps=3))
+    policy, naive = jax.random.normal(jax.random.key(0), (5,)), jax.random.normal(jax.random.key(1), (2, 5))
+    ours, theirs = (way(problem, policy, naive) for way in (shaping_gradients, straightforward_gradients))
+    # Some thousand operations on numbers below 10, in systems of a condition below 2/(1 − discount) = 20.
+    np.testing.assert_allclose(ours, theirs, rtol=0, atol=2**-52 * 10 * 20 * 1000)
 
 
 @pytest.mark.parametrize("learner", [ExactAscent(rate=1.0, steps=3), GradientFlow(duration=3.0, points=4)])

@@ -4,14 +4,17 @@ import dataclasses
 import importlib
 import json
 
+import jax.numpy as jnp
 import numpy as np
 import polars as pl
 import pytest
 
+from experiments import analytic
 from experiments.__main__ import FIGURES, main, run, settings_of
 from experiments.bias_variance import CRITICS, ESTIMATORS, Settings, measure
 from experiments.fig8 import fit
 from experiments.records import RunDirectory, claim
+from paper_figs import reference
 
 SETTINGS = Settings(batches=(1, 2), episodes=(1,), steps=(1,), memory_one_steps=(1,))
 
@@ -33,7 +36,8 @@ def test_a_run_writes_records_claims_and_a_picture(directory):
     assert (directory / "bias-variance.png").read_bytes().startswith(b"\x89PNG")
     assert len((directory / "bias-variance.md").read_text().splitlines()) == 2 + len(records)
     assert {file.name for file in directory.iterdir()} == {
-        "settings.json", "records.parquet", "bias-variance.json", "bias-variance.png", "bias-variance.md"
+        "settings.json", "origin.json", "records.parquet",
+        "bias-variance.json", "bias-variance.png", "bias-variance.md",
     }  # fmt: skip
 
 
@@ -85,6 +89,12 @@ def test_what_cannot_be_read_is_named_and_kept(name, tmp_path, capsys):
     ("arguments", "message"),
     [
         (["bias-variance", "--payoffs", "chicken"], "bias-variance has no setting 'payoffs'"),
+        (["fig3a", "--set", "p_naive=0.5"], "fig3a has no setting 'p_naive'; it has average, "),
+        (["fig9", "--set", "p_naive=much"], "'p_naive' must be like 0.25, but is 'much'"),
+        (["fig9", "--set", "seeds=True"], "'seeds' must be like 2, but is True"),
+        (["fig9", "--set", "p_naive"], "--set needs NAME=VALUE, such as p_naive=0.5, but is 'p_naive'"),
+        (["fig9", "--set", "discount=1"], r"`discount` must lie in [0, 1), but is 1"),
+        (["phase-portraits", "--set", "coordinates=('CC', 'XY')"], "an entry 'XY'; there are start, CC, CD, DC, DD"),
         (["fig3a", "--seeds", "0"], "`seeds` must be at least 1, but is 0"),
         (["fig3a", "--payoffs", "public-goods"], "two players with two actions each; public-goods is none"),
         (["fig3a", "--payoffs", "nothing.json"], "neither a known game"),
@@ -104,6 +114,50 @@ def test_every_figure_has_its_presets_its_claims_and_a_drawing(figure):
     assert len(set(names)) == len(names)
     assert callable(experiment.claims)
     assert callable(importlib.import_module(f"paper_figs.{FIGURES[figure]}").draw)
+
+
+def test_settings_that_are_given_are_taken():
+    settings = settings_of("fig9", "smoke", {"p_naive": 0.5, "discount": 0, "seeds": None})
+    assert (settings.p_naive, settings.discount, settings.seeds) == (0.5, 0, 2)
+
+
+def test_a_seed_that_goes_wrong_is_flagged_and_the_others_are_kept(tmp_path, monkeypatch, capsys):
+    settings = dataclasses.replace(settings_of("fig3a", "smoke", {"seeds": 3}), iterations=50)
+    broken = analytic.stacked(jnp.full((3, 5), -4.6).at[1, 2].set(jnp.nan))
+    make = analytic.stacked
+    monkeypatch.setattr(analytic, "stacked", lambda logits: broken if logits.shape == (3, 5) else make(logits))
+    run("fig3a", tmp_path, settings)
+    assert "Not finite, and left out of claims and figure: seeds 1." in capsys.readouterr().out
+    records = pl.read_parquet(tmp_path / "records.parquet")
+    assert set(records.filter(pl.col("finite") == 1)["seed"]) == {0, 2}
+    claims = json.loads((tmp_path / "fig3a.json").read_text())
+    assert all(np.isfinite(entry["measured"]) for entry in claims)
+
+
+def test_a_run_says_what_made_it(directory):
+    (made_by,) = json.loads((directory / "origin.json").read_text())
+    assert set(made_by) == {"command", "date", "version", "commit", "machine", "python", "jax", "seconds"}
+    assert made_by["seconds"] > 0
+
+
+def test_a_run_is_kept_as_a_reference_and_the_page_shows_it(directory, tmp_path, monkeypatch):
+    monkeypatch.setattr(reference, "REFERENCE", tmp_path / "reference")
+    monkeypatch.setattr(reference, "PAGE", tmp_path / "figures.md")
+    assert reference.main([str(directory)]) == 0
+    page = (tmp_path / "figures.md").read_text()
+    for entry in json.loads((directory / "bias-variance.json").read_text()):
+        assert entry["claim"] in page
+    assert "reference/bias-variance/bias-variance.png" in page
+    assert (tmp_path / "reference/bias-variance/records.parquet").exists()
+
+
+def test_a_folder_without_a_run_is_no_reference(tmp_path, capsys):
+    assert reference.main([str(tmp_path)]) == 2
+    assert "holds no finished run" in capsys.readouterr().err
+
+
+def test_the_page_of_figures_is_that_of_the_references():
+    assert reference.PAGE.read_text() == reference.page()
 
 
 @pytest.mark.parametrize(("figure", "payoffs"), [("fig3b", "chicken"), ("fig9", "battle-of-the-sexes")])

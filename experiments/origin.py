@@ -1,0 +1,43 @@
+"""What made a run: the command, the commit, the date and the machine, to be read by people."""
+
+import datetime
+import os
+import platform
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from coala_eqx.version import __version__
+
+_CLONE = Path(__file__).parent.parent
+
+
+def origin(command: Sequence[str]) -> dict[str, Any]:
+    """Of a run that starts now; no names of users, hosts or folders."""
+    device = jax.devices()[0]
+    return {
+        "command": " ".join(command),
+        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
+        "version": __version__,
+        "commit": commit(),
+        "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores, {device.device_kind}",
+        "python": platform.python_version(),
+        "jax": jax.__version__,
+    }
+
+
+def commit() -> str:
+    """The clone's commit, with `+ changes` if it has any that are not committed; `unknown` outside of one."""
+    try:
+        name = _git("rev-parse", "--short=10", "HEAD")
+        return name + (" + changes" if _git("status", "--porcelain", "--untracked-files=no") else "")
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+
+
+def _git(*arguments: str) -> str:
+    made = subprocess.run(["git", "-C", str(_CLONE), *arguments], capture_output=True, text=True, check=True)
+    return made.stdout.strip()
