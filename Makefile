@@ -3,8 +3,9 @@
 PYTHON ?= python3
 BIN := .venv/bin
 ARGS ?=
+SMOKE ?= fig3a fig4b
 
-.PHONY: env verify test prove figures lint types bench clean
+.PHONY: env verify test prove smoke figures lint types bench clean
 
 env: .venv/.complete
 
@@ -22,6 +23,9 @@ test: env
 
 prove: env
 	$(BIN)/python -m pytest proofs_checks -n 2 --dist worksteal --hypothesis-profile deep --timeout 0 --summary prove.md $(ARGS)
+
+smoke: env
+	for figure in $(SMOKE); do $(BIN)/python -m experiments $$figure --preset smoke --run-dir "$$(mktemp -d)/$$figure" || exit; done
 
 figures: env
 	$(BIN)/python -m paper_figs $(ARGS)

@@ -4,13 +4,12 @@ import math
 from pathlib import Path
 from typing import Any
 
-import matplotlib as mpl
 import polars as pl
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, NullFormatter, NullLocator, StrMethodFormatter
 
-from paper_figs.style import COLUMN, ESTIMATORS, PARAMETERS
+from paper_figs.style import COLUMN, ESTIMATORS, styled
 
 _LINES: dict[tuple[str, str], dict[str, Any]] = {
     ("FullHistory", "none"): {"ls": "-", "mec": "white"},
@@ -38,20 +37,20 @@ _LEAST_BIAS = 0.1
 """Below, the axis of biases is linear."""
 
 
+@styled
 def draw(records: Path, picture: Path) -> None:
     """Write the figure: one column for each of B, M and T, rows for bias, direction, noise, and which matters."""
     table = pl.read_parquet(records)
-    with mpl.rc_context(PARAMETERS):
-        figure = Figure(figsize=(COLUMN, 7.0), layout="constrained")
-        axes = figure.subplots(len(_ROWS), len(_AXES), sharex="col", sharey="row")
-        for row, (quantity, label) in enumerate(_ROWS.items()):
-            for column, axis in enumerate(_AXES):
-                _panel(axes[row, column], table, axis, quantity)
-            axes[row, 0].set_ylabel(label)
-        for column, (_, label) in enumerate(_AXES.values()):
-            axes[-1, column].set_xlabel(label)
-        _legend(figure)
-        figure.savefig(picture)
+    figure = Figure(figsize=(COLUMN, 7.0), layout="constrained")
+    axes = figure.subplots(len(_ROWS), len(_AXES), sharex="col", sharey="row")
+    for row, (quantity, label) in enumerate(_ROWS.items()):
+        for column, axis in enumerate(_AXES):
+            _panel(axes[row, column], table, axis, quantity)
+        axes[row, 0].set_ylabel(label)
+    for column, (_, label) in enumerate(_AXES.values()):
+        axes[-1, column].set_xlabel(label)
+    _legend(figure)
+    figure.savefig(picture)
 
 
 _COLUMNS = {

@@ -5,13 +5,14 @@ from typing import Any
 
 import polars as pl
 
-from paper_figs.curves import curve, finish, panels, read, save
-from paper_figs.style import ROLES
+from paper_figs.curves import curve, finish, panels, read
+from paper_figs.style import ROLES, styled
 
 _LINES: dict[str, dict[str, Any]] = {"flow": {"ls": "-"}, "ascent": {"ls": "--"}}
 _NAMES = {"flow": "continuous", "ascent": "steps"}
 
 
+@styled
 def draw(records: Path, picture: Path) -> None:
     """Medians and quartiles over seeds; errors in root mean square over random pairs."""
     table = read(records)
@@ -31,4 +32,4 @@ def draw(records: Path, picture: Path) -> None:
                 curve(panel, of_agent, f"{column}_{other}", **look)
     finish(training, "meta-training iteration", "reward per step", lines=(0, 1), fontsize=5.5)
     finish(path, "time of the learner / η", "", lines=(0, 1), fontsize=5.5)
-    save(figure, picture)
+    figure.savefig(picture)

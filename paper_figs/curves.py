@@ -4,11 +4,10 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-import matplotlib as mpl
 import polars as pl
 from matplotlib.figure import Figure
 
-from paper_figs.style import COLUMN, PARAMETERS
+from paper_figs.style import COLUMN
 
 QUARTILES, STANDARD_ERROR = "median and quartiles", "mean and standard error"
 
@@ -20,15 +19,8 @@ def read(records: Path) -> pl.DataFrame:
 
 def panels(number: int, height: float = 2.2) -> tuple[Figure, Any]:
     """A figure with so many panels side by side; **returns** an array of axes."""
-    with mpl.rc_context(PARAMETERS):
-        figure = Figure(figsize=(COLUMN if number > 1 else COLUMN * 0.6, height), layout="constrained")
-        return figure, figure.subplots(1, number, squeeze=False)[0]
-
-
-def save(figure: Figure, picture: Path) -> None:
-    """Write it."""
-    with mpl.rc_context(PARAMETERS):
-        figure.savefig(picture)
+    figure = Figure(figsize=(COLUMN if number > 1 else COLUMN * 0.6, height), layout="constrained")
+    return figure, figure.subplots(1, number, squeeze=False)[0]
 
 
 def curve(panel: Any, table: pl.DataFrame, column: str, band: str = QUARTILES, **look: Any) -> None:

@@ -4,11 +4,12 @@ from pathlib import Path
 
 import polars as pl
 
-from paper_figs.curves import curve, finish, panels, read, save
+from paper_figs.curves import curve, finish, panels, read
 from paper_figs.fig9 import draw_pool
-from paper_figs.style import ROLES
+from paper_figs.style import ROLES, styled
 
 
+@styled
 def draw(records: Path, picture: Path) -> None:
     """Median and quartiles over seeds."""
     table = read(records)
@@ -18,4 +19,4 @@ def draw(records: Path, picture: Path) -> None:
         line = table.filter(pl.col("panel") == panel)
         curve(axes[2], line, "shaping_1", **(ROLES[role] | {"label": panel}))
     finish(axes[2], "step of the naive learner", "reward per step", lines=(1,))
-    save(figure, picture)
+    figure.savefig(picture)

@@ -2,10 +2,11 @@
 
 from pathlib import Path
 
-from paper_figs.curves import curve, finish, panels, read, save
-from paper_figs.style import ROLES
+from paper_figs.curves import curve, finish, panels, read
+from paper_figs.style import ROLES, styled
 
 
+@styled
 def draw(records: Path, picture: Path) -> None:
     """Median and quartiles over seeds."""
     table = read(records)
@@ -13,4 +14,4 @@ def draw(records: Path, picture: Path) -> None:
     curve(panel, table, "shaping", **ROLES["shaper"])
     curve(panel, table, "naive", **ROLES["naive"])
     finish(panel, "meta-training iteration", "reward per step", lines=(0, 1))
-    save(figure, picture)
+    figure.savefig(picture)

@@ -4,10 +4,11 @@ from pathlib import Path
 
 import polars as pl
 
-from paper_figs.curves import curve, finish, panels, read, save
-from paper_figs.style import ROLES
+from paper_figs.curves import curve, finish, panels, read
+from paper_figs.style import ROLES, styled
 
 
+@styled
 def draw(records: Path, picture: Path) -> None:
     """Median and quartiles over seeds; in the shaded span against learners, then against each other."""
     table = read(records)
@@ -23,4 +24,4 @@ def draw(records: Path, picture: Path) -> None:
             panel, shaped, f"naive_{number}", **(ROLES["naive"] if number == 1 else {"color": ROLES["naive"]["color"]})
         )
     finish(panel, "meta-training iteration", "reward per step", lines=(0, 1))
-    save(figure, picture)
+    figure.savefig(picture)

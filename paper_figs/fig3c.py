@@ -4,10 +4,11 @@ from pathlib import Path
 
 import polars as pl
 
-from paper_figs.curves import curve, finish, panels, read, save
-from paper_figs.style import ROLES
+from paper_figs.curves import curve, finish, panels, read
+from paper_figs.style import ROLES, styled
 
 
+@styled
 def draw(records: Path, picture: Path) -> None:
     """Median and quartiles over seeds, of the first agent."""
     table = read(records)
@@ -15,4 +16,4 @@ def draw(records: Path, picture: Path) -> None:
     for part, role in (("mixed pool", "mixed"), ("meta agents only", "meta")):
         curve(panel, table.filter(pl.col("part") == part), "play_1", **ROLES[role])
     finish(panel, "meta-training iteration", "reward per step,\nmeta against meta", lines=(0, 1))
-    save(figure, picture)
+    figure.savefig(picture)

@@ -4,10 +4,11 @@ from pathlib import Path
 
 import polars as pl
 
-from paper_figs.curves import STANDARD_ERROR, curve, finish, panels, read, save
-from paper_figs.style import LOOKAHEADS
+from paper_figs.curves import STANDARD_ERROR, curve, finish, panels, read
+from paper_figs.style import LOOKAHEADS, styled
 
 
+@styled
 def draw(records: Path, picture: Path) -> None:
     """Mean and standard error over seeds, of the first agent."""
     table = read(records)
@@ -16,4 +17,4 @@ def draw(records: Path, picture: Path) -> None:
         line = table.filter(pl.col("lookahead") == steps)
         curve(panel, line, "play_1", STANDARD_ERROR, color=color, label=str(steps))
     finish(panel, "training iteration", "reward per step", lines=(0, 1), title="look-aheads", ncols=2)
-    save(figure, picture)
+    figure.savefig(picture)

@@ -5,12 +5,13 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from paper_figs.curves import panels, read, save
-from paper_figs.style import ROLES
+from paper_figs.curves import panels, read
+from paper_figs.style import ROLES, styled
 
 _LOOKS = {"shaping": (ROLES["shaper"]["color"], "shaping policies"), "random": ("#999999", "uniform random policies")}
 
 
+@styled
 def draw(records: Path, picture: Path) -> None:
     """Histograms: losses of both kinds, and χ of the shaping policies."""
     table = read(records)
@@ -28,4 +29,4 @@ def draw(records: Path, picture: Path) -> None:
     right.axvline(float(np.median(chi)), color="black", lw=0.8, ls="--")
     right.set_xlabel("fitted χ of shaping policies\n(dashed: median)")
     right.set_ylabel("policies")
-    save(figure, picture)
+    figure.savefig(picture)

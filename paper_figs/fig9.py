@@ -5,15 +5,16 @@ from typing import Any
 
 import polars as pl
 
-from paper_figs.curves import curve, finish, panels, read, save
-from paper_figs.style import ENTRIES, ROLES
+from paper_figs.curves import curve, finish, panels, read
+from paper_figs.style import ENTRIES, ROLES, styled
 
 
+@styled
 def draw(records: Path, picture: Path) -> None:
     """Median and quartiles over seeds."""
     figure, axes = panels(2, height=2.4)
     draw_pool(axes, read(records))
-    save(figure, picture)
+    figure.savefig(picture)
 
 
 def draw_pool(axes: Any, table: pl.DataFrame) -> None:

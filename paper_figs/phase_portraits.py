@@ -2,16 +2,16 @@
 
 from pathlib import Path
 
-import matplotlib as mpl
 import numpy as np
 import polars as pl
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 
-from paper_figs.curves import panels, read, save
-from paper_figs.style import PARAMETERS, ROLES
+from paper_figs.curves import panels, read
+from paper_figs.style import ROLES, styled
 
 
+@styled
 def draw(records: Path, picture: Path) -> None:
     """Streamlines of the field over the opponent's reward, and paths of learners."""
     table = read(records)
@@ -21,24 +21,23 @@ def draw(records: Path, picture: Path) -> None:
     figure, axes = panels(len(opponents), height=2.7)
     color = ROLES["naive"]["color"]
     x_is, y_is = (table[f"{axis}_is"][0].replace(" + ", ", ") for axis in "xy")
-    with mpl.rc_context(PARAMETERS):
-        for panel, opponent in zip(axes, opponents, strict=True):
-            here = field.filter(pl.col("panel") == opponent).sort("y", "x")
-            side = int(len(here) ** 0.5)
-            x, y, dx, dy, other = (here[c].to_numpy().reshape(side, side) for c in ("x", "y", "dx", "dy", "other"))
-            panel.pcolormesh(x, y, other, cmap="cividis", norm=norm, shading="gouraud")
-            panel.streamplot(
-                np.linspace(x[0, 0], x[0, -1], side), np.linspace(y[0, 0], y[-1, 0], side), dx, dy,
-                color="white", linewidth=0.6, arrowsize=0.6, density=0.8,
-            )  # fmt: skip
-            paths = table.filter((pl.col("panel") == opponent) & (pl.col("kind") == "path"))
-            for _, path in paths.group_by("seed", maintain_order=True):
-                panel.plot(path["x"], path["y"], color=color, lw=0.7)
-                panel.plot(path["x"][-1], path["y"][-1], "o", color=color, ms=2.5, mec="white", mew=0.4)
-            panel.set(title=f"against {opponent}", xlim=(0, 1), ylim=(0, 1), aspect="equal")
-            panel.set_xlabel(f"probability to cooperate\nafter {x_is}")
-            panel.grid(visible=False)
-        axes[0].set_ylabel(f"probability to cooperate\nafter {y_is}")
-        shades = ScalarMappable(norm, "cividis")
-        figure.colorbar(shades, ax=axes, label="opponent's reward per step", shrink=0.7, pad=0.02)
-    save(figure, picture)
+    for panel, opponent in zip(axes, opponents, strict=True):
+        here = field.filter(pl.col("panel") == opponent).sort("y", "x")
+        side = int(len(here) ** 0.5)
+        x, y, dx, dy, other = (here[c].to_numpy().reshape(side, side) for c in ("x", "y", "dx", "dy", "other"))
+        panel.pcolormesh(x, y, other, cmap="cividis", norm=norm, shading="gouraud")
+        panel.streamplot(
+            np.linspace(x[0, 0], x[0, -1], side), np.linspace(y[0, 0], y[-1, 0], side), dx, dy,
+            color="white", linewidth=0.6, arrowsize=0.6, density=0.8,
+        )  # fmt: skip
+        paths = table.filter((pl.col("panel") == opponent) & (pl.col("kind") == "path"))
+        for _, path in paths.group_by("seed", maintain_order=True):
+            panel.plot(path["x"], path["y"], color=color, lw=0.7)
+            panel.plot(path["x"][-1], path["y"][-1], "o", color=color, ms=2.5, mec="white", mew=0.4)
+        panel.set(title=f"against {opponent}", xlim=(0, 1), ylim=(0, 1), aspect="equal")
+        panel.set_xlabel(f"probability to cooperate\nafter {x_is}")
+        panel.grid(visible=False)
+    axes[0].set_ylabel(f"probability to cooperate\nafter {y_is}")
+    shades = ScalarMappable(norm, "cividis")
+    figure.colorbar(shades, ax=axes, label="opponent's reward per step", shrink=0.7, pad=0.02)
+    figure.savefig(picture)

@@ -2,12 +2,11 @@
 
 from pathlib import Path
 
-import matplotlib as mpl
 import polars as pl
 from matplotlib.figure import Figure
 
-from paper_figs.curves import read, save
-from paper_figs.style import COLUMN, PARAMETERS, ROLES
+from paper_figs.curves import read
+from paper_figs.style import COLUMN, ROLES, styled
 
 _AXES = {
     "fig3a": "Fig. 3A: shaper's reward\nminus the learner's",
@@ -15,21 +14,21 @@ _AXES = {
 }
 
 
+@styled
 def draw(records: Path, picture: Path) -> None:
     """A dot for each seed, a line at the median; dashed: the median with the defaults."""
     table = read(records)
-    with mpl.rc_context(PARAMETERS):
-        figure = Figure(figsize=(COLUMN, 3.4), layout="constrained")
-        for panel, (name, label) in zip(figure.subplots(1, 2), _AXES.items(), strict=True):
-            here = table.filter(pl.col("figure") == name)
-            rows = here.select("setting", "value").unique(maintain_order=True).rows()
-            for height, (setting, value) in enumerate(rows):
-                outcomes = here.filter(pl.col("setting") == setting, pl.col("value") == value)["outcome"]
-                panel.plot(outcomes, [height] * len(outcomes), "o", color=ROLES["shaper"]["color"], ms=3, alpha=0.5)
-                panel.plot(outcomes.median(), height, "|", color="black", ms=9, mew=1.2)
-            default = here.filter(pl.col("setting") == "default")["outcome"].median()
-            panel.axvline(default, color="black", lw=0.6, ls="--", zorder=0)
-            panel.set_yticks(range(len(rows)), [f"{setting} {value}".strip() for setting, value in rows])
-            panel.invert_yaxis()
-            panel.set_xlabel(label)
-    save(figure, picture)
+    figure = Figure(figsize=(COLUMN, 3.4), layout="constrained")
+    for panel, (name, label) in zip(figure.subplots(1, 2), _AXES.items(), strict=True):
+        here = table.filter(pl.col("figure") == name)
+        rows = here.select("setting", "value").unique(maintain_order=True).rows()
+        for height, (setting, value) in enumerate(rows):
+            outcomes = here.filter(pl.col("setting") == setting, pl.col("value") == value)["outcome"]
+            panel.plot(outcomes, [height] * len(outcomes), "o", color=ROLES["shaper"]["color"], ms=3, alpha=0.5)
+            panel.plot(outcomes.median(), height, "|", color="black", ms=9, mew=1.2)
+        default = here.filter(pl.col("setting") == "default")["outcome"].median()
+        panel.axvline(default, color="black", lw=0.6, ls="--", zorder=0)
+        panel.set_yticks(range(len(rows)), [f"{setting} {value}".strip() for setting, value in rows])
+        panel.invert_yaxis()
+        panel.set_xlabel(label)
+    figure.savefig(picture)

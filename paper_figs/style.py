@@ -1,6 +1,10 @@
 """The same look everywhere: colours by estimator, told apart by colour-blind readers (Okabe and Ito), fonts, sizes."""
 
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
+
+import matplotlib as mpl
 
 COLUMN = 5.5
 """Width of a page's column, in inches."""
@@ -32,7 +36,13 @@ PARAMETERS: dict[Any, Any] = {
     "lines.markersize": 4,
     "savefig.dpi": 200,
 }
-"""For `matplotlib.rc_context`."""
+"""Of matplotlib."""
+
+
+def styled(draw: Callable[[Path, Path], None]) -> Callable[[Path, Path], None]:
+    """Decorates a function that draws records into a picture."""
+    return mpl.rc_context(PARAMETERS)(draw)
+
 
 ROLES: dict[str, dict[str, Any]] = {
     "shaper": {"color": "#0072B2", "label": "shaping agent"},

@@ -92,6 +92,14 @@ def test_the_readme_example_runs(capsys):
     assert "biased" in printed
 
 
+def test_the_example_of_the_iterated_game_prints_what_the_page_says(capsys):
+    page = (ROOT / "docs" / "iterated.md").read_text()
+    (example,) = re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL)
+    (printed,) = re.findall(r"```text\n(.*?)```", page, flags=re.DOTALL)
+    exec(compile(example, "iterated.md", "exec"), {})
+    assert capsys.readouterr().out == printed
+
+
 def test_the_readme_names_the_two_commands():
     readme = (ROOT / "README.md").read_text()
     makefile = (ROOT / "Makefile").read_text()
