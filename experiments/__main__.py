@@ -28,6 +28,8 @@ BEYOND = ("bias-variance", "continuous-time", "phase-portraits", "sensitivity")
 FIGURES = {name: name.replace("-", "_") for name in PAPER + BEYOND}
 """The module of each, in `experiments` and in `paper_figs`."""
 
+_DILEMMA = "prisoners-dilemma"
+
 PRESETS = ("smoke", "cpu", "paper")
 
 
@@ -47,56 +49,90 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     jax.config.update("jax_enable_x64", True)
     try:
-        changes = {"seeds": options.seeds, "payoffs": options.payoffs, **dict(map(_assignment, options.set))}
-        for figure in PAPER if options.figure == "all" else (options.figure,):
-            settings = settings_of(figure, options.preset, changes, lenient=options.figure == "all")
-            parent = options.run_dir or Path("runs")
-            path = parent if options.run_dir and options.figure != "all" else parent / figure
-            run(figure, path, settings, _command(figure, options))
-    except ValueError as error:
+        changes = _changes(options)
+        if options.figure == "all":
+            for figure, settings in _all_settings(options.preset, changes).items():
+                run(figure, (options.run_dir or Path("runs")) / figure, settings, _command(figure, options))
+        else:
+            settings = settings_of(options.figure, options.preset, changes)
+            path = options.run_dir or Path("runs") / options.figure
+            run(options.figure, path, settings, _command(options.figure, options))
+    except (ValueError, OSError) as error:
         print(f"experiments: {error}", file=sys.stderr)
         return 2
     return 0
 
 
 def _command(figure: str, options: argparse.Namespace) -> list[str]:
-    """What makes one figure, but for where it is written."""
-    given = [("--seeds", options.seeds), ("--payoffs", options.payoffs), *(("--set", text) for text in options.set)]
+    """What makes one figure, but for folders."""
+    payoffs = options.payoffs and Path(options.payoffs).name
+    given = [("--seeds", options.seeds), ("--payoffs", payoffs), *(("--set", text) for text in options.set)]
     words = [word for name, value in given if value is not None for word in (name, str(value))]
     return ["python", "-m", "experiments", figure, "--preset", options.preset, *words]
 
 
-def _assignment(text: str) -> tuple[str, Any]:
-    name, equals, value = text.partition("=")
-    if not equals:
-        raise ValueError(f"--set needs NAME=VALUE, such as p_naive=0.5, but is {text!r}.")
-    try:
-        return name, ast.literal_eval(value)
-    except (SyntaxError, ValueError):
-        return name, value
+def _changes(options: argparse.Namespace) -> dict[str, Any]:
+    """Settings that are given, with their values."""
+    changes = {name: getattr(options, name) for name in ("seeds", "payoffs") if getattr(options, name) is not None}
+    for text in options.set:
+        name, equals, value = text.partition("=")
+        if not equals:
+            raise ValueError(f"--set needs NAME=VALUE, such as p_naive=0.5, but is {text!r}.")
+        try:
+            changes[name] = ast.literal_eval(value)
+        except (SyntaxError, ValueError):
+            changes[name] = value
+    return changes
 
 
-def settings_of(figure: str, preset: str, changes: dict[str, Any], *, lenient: bool = False) -> Any:
-    """The settings of a preset with those changes that are given.
+def _all_settings(preset: str, changes: dict[str, Any]) -> dict[str, Any]:
+    """The settings of all figures of the paper: each has those changes that it knows.
 
-    **Raises** `ValueError` for a change of what the figure has not, unless `lenient`: then it is left out.
+    **Raises** `ValueError` for a change that none of them knows. A figure that refuses a value is left out, and named,
+    unless all do.
+    """
+    settings, errors = {}, {}
+    for figure in PAPER:
+        known = {field.name for field in dataclasses.fields(_experiment(figure).PRESETS[preset])}
+        try:
+            settings[figure] = settings_of(figure, preset, {name: changes[name] for name in changes if name in known})
+        except ValueError as error:
+            errors[figure] = error
+    names = {field.name for figure in PAPER for field in dataclasses.fields(_experiment(figure).PRESETS[preset])}
+    if unknown := sorted(set(changes) - names):
+        raise ValueError(f"No figure has a setting {unknown[0]!r}; there are {', '.join(sorted(names))}.")
+    if not settings:
+        raise next(iter(errors.values()))
+    for figure, error in errors.items():
+        print(f"experiments: {figure} is left out: {error}", file=sys.stderr)
+    return settings
+
+
+def settings_of(figure: str, preset: str, changes: dict[str, Any]) -> Any:
+    """The settings of a preset with changes.
+
+    **Raises** `ValueError` for a change of what the figure has not, or to a value of another type.
     """
     settings = _experiment(figure).PRESETS[preset]
     names = {field.name for field in dataclasses.fields(settings)}
-    given = {name: value for name, value in changes.items() if value is not None}
-    if unknown := sorted(set(given) - names):
-        if not lenient:
-            raise ValueError(f"{figure} has no setting {unknown[0]!r}; it has {', '.join(sorted(names))}.")
-        given = {name: value for name, value in given.items() if name in names}
-    for name, value in given.items():
-        default = getattr(settings, name)
-        fits = isinstance(value, type(default)) and isinstance(value, bool) == isinstance(default, bool)
-        if not fits and not (isinstance(default, float) and type(value) is int):
-            raise ValueError(f"{name!r} must be like {default!r}, but is {value!r}.")
-    settings = dataclasses.replace(settings, **given)
+    if unknown := sorted(set(changes) - names):
+        raise ValueError(f"{figure} has no setting {unknown[0]!r}; it has {', '.join(sorted(names))}.")
+    changes = {name: _like(name, value, getattr(settings, name)) for name, value in changes.items()}
+    settings = dataclasses.replace(settings, **changes)
     if hasattr(settings, "problem"):
         settings.problem()  # raises for payoffs that make none, before anything is written
     return settings
+
+
+def _like(name: str, value: Any, default: Any) -> Any:
+    """The value with the type of the default; raises `ValueError` if it is of another one."""
+    if isinstance(default, tuple) and isinstance(value, tuple | list) and default:
+        return tuple(_like(name, entry, default[0]) for entry in value)
+    if isinstance(default, float) and type(value) is int:
+        return float(value)
+    if type(value) is not type(default):
+        raise ValueError(f"{name!r} must be like {default!r}, but is {value!r}.")
+    return value
 
 
 def run(figure: str, path: Path, settings: Any, command: Sequence[str] = ()) -> None:
@@ -125,6 +161,8 @@ def run(figure: str, path: Path, settings: Any, command: Sequence[str] = ()) -> 
     if seeds := flagged(records):
         console.print(f"Not finite, and left out of claims and figure: seeds {', '.join(map(str, seeds))}.")
     claims = experiment.claims(records)
+    if (game := getattr(settings, "payoffs", _DILEMMA)) != _DILEMMA:
+        claims = [entry | {"claim": f"{entry['claim']} (of the prisoner's dilemma; here {game})"} for entry in claims]
     directory.save_claims(claims)
     drawing = importlib.import_module(f"paper_figs.{FIGURES[figure]}")
     drawing.draw(path / "records.parquet", path / f"{figure}.png")
@@ -142,7 +180,8 @@ def _table(claims: Sequence[dict[str, Any]]) -> Table:
     table = Table("claim", "measured", "threshold", "holds")
     for claim in claims:
         threshold = f"{claim['relation']} {claim['threshold']:g}"
-        table.add_row(claim["claim"], f"{claim['measured']:.3g}", threshold, "yes" if claim["holds"] else "no")
+        measured = "not finite" if claim["measured"] is None else f"{claim['measured']:.3g}"
+        table.add_row(claim["claim"], measured, threshold, "yes" if claim["holds"] else "no")
     return table
 
 

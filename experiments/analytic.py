@@ -15,11 +15,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jaxtyping import Array, Key
+import polars as pl
+from jaxtyping import Array, Bool, Float, Key
 
 import coala_eqx as ce
 from coala_eqx.games import MatrixGame
-from coala_eqx.learners import ExactAscent, LearningPath
+from coala_eqx.learners import ExactAscent
 from coala_eqx.policies import BinaryMemoryOne
 from coala_eqx.verification.game_files import load_game
 from experiments.records import Progress
@@ -82,9 +83,8 @@ class Settings:
     """Draws all random numbers."""
 
     def __post_init__(self) -> None:
-        for name in ("meta_batch", "evaluation_batch", "iterations", "every", "seeds"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"`{name}` must be at least 1, but is {getattr(self, name)}.")
+        check_at_least(self, 1, "meta_batch", "evaluation_batch", "iterations", "every", "seeds")
+        check_at_least(self, 0, "naive_rate", "naive_steps", "naive_scale", "rate")
         if self.iterations % self.every:
             raise ValueError(
                 f"`iterations` must be a multiple of `every`, but {self.iterations} is none of {self.every}."
@@ -98,9 +98,26 @@ class Settings:
             load_payoffs(self.payoffs), self.discount, normalise=self.normalise, learner=learner
         )
 
+    def payoff_table(self) -> list[Any]:
+        """Of both players, as nested lists."""
+        return load_payoffs(self.payoffs).tolist()
+
     def keys(self, purpose: int) -> Key[Array, " seeds"]:
         """One key for each seed; different ones for every purpose."""
         return jax.random.split(jax.random.fold_in(jax.random.key(self.seed), purpose), self.seeds)
+
+
+def check_at_least(settings: Any, least: float, *names: str) -> None:
+    """Raises `ValueError` unless these settings are at least that."""
+    for name in names:
+        if not getattr(settings, name) >= least:
+            raise ValueError(f"`{name}` must be at least {least}, but is {getattr(settings, name)}.")
+
+
+def check_share(settings: Any, name: str) -> None:
+    """Raises `ValueError` unless this setting lies between 0 and 1."""
+    if not 0 <= getattr(settings, name) <= 1:
+        raise ValueError(f"`{name}` must lie between 0 and 1, but is {getattr(settings, name)}.")
 
 
 def load_payoffs(source: str) -> Array:
@@ -226,21 +243,29 @@ def last(path: Agents) -> Agents:
     return jax.tree.map(lambda leaf: leaf[:, -1], path)
 
 
-@eqx.filter_jit
-def meet_learners(
-    problem: ce.IteratedShapingProblem, policies: BinaryMemoryOne, naive: BinaryMemoryOne
-) -> LearningPath:
-    """How naive learners `[seeds, learners]` learn against policies `[seeds, records]`; mean over learners.
+class Met(eqx.Module):
+    """What agents and learners earn against each other while the learners learn, the mean over learners.
 
-    **Returns** leaves `[seeds, records, points, …]`.
+    Leaves `[seeds, records, …]`.
     """
 
-    def one(policy: BinaryMemoryOne, naive: BinaryMemoryOne) -> LearningPath:
+    other: Float[Array, "seeds records points"]
+    """The agents' returns."""
+
+    own: Float[Array, "seeds records points"]
+    """The learners'."""
+
+    finite: Bool[Array, "seeds records"]
+    """Whether all of the learners stayed finite."""
+
+
+@eqx.filter_jit
+def meet_learners(problem: ce.IteratedShapingProblem, policies: BinaryMemoryOne, naive: BinaryMemoryOne) -> Met:
+    """How naive learners `[seeds, learners]` learn against policies `[seeds, records]`."""
+
+    def one(policy: BinaryMemoryOne, naive: BinaryMemoryOne) -> Met:
         paths = jax.vmap(lambda learner: problem.learn(policy, learner))(naive)
-        finite = paths.finite.all()
-        paths = eqx.tree_at(lambda path: path.finite, paths, paths.finite.astype(float))
-        mean = jax.tree.map(lambda leaf: leaf.mean(axis=0), paths)
-        return eqx.tree_at(lambda path: path.finite, mean, finite)
+        return Met(other=paths.other.mean(axis=0), own=paths.own.mean(axis=0), finite=paths.finite.all())
 
     return jax.vmap(lambda policies, naive: jax.lax.map(lambda policy: one(policy, naive), policies))(policies, naive)
 
@@ -270,6 +295,11 @@ def pool_columns(settings: Settings, agents: Agents) -> dict[str, Any]:
         **logits_of(first),
         "finite": (met[0].finite & met[1].finite).astype(float),
     }
+
+
+def smaller_reward(table: pl.DataFrame) -> pl.Series:
+    """What two agents earn against each other, the one that earns less: high only if both cooperate."""
+    return table.select(pl.min_horizontal("play_1", "play_2")).to_series()
 
 
 def rows(iterations: Sequence[int], **columns: Any) -> list[dict[str, Any]]:

@@ -13,6 +13,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+import polars as pl
 from jaxtyping import Array
 
 import coala_eqx as ce
@@ -20,7 +21,7 @@ from coala_eqx.learners import AbstractExactLearner, ExactAscent, GradientFlow
 from coala_eqx.policies import BinaryMemoryOne
 from experiments import analytic, fig3a
 from experiments.analytic import rows
-from experiments.records import Part, Progress, claim, final, median
+from experiments.records import Part, Progress, claim, final, kept, median, table_of
 
 KINDS = ("ascent", "flow")
 
@@ -41,6 +42,14 @@ class Settings(fig3a.Settings):
     meta_batch: int = 8
     iterations: int = 1500
     seeds: int = 8
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        analytic.check_at_least(self, 1, "pairs", "halvings", "naive_steps")
+        if not (self.naive_rate > 0 and self.tolerance > 0):
+            raise ValueError(
+                f"`naive_rate` and `tolerance` must be positive, but are {self.naive_rate} and {self.tolerance}."
+            )
 
     def learner(self, kind: str, **changes: Any) -> AbstractExactLearner:
         """Of one of `KINDS`; both learn for η_naive · steps."""
@@ -74,14 +83,14 @@ def measure_errors(settings: Settings, progress: Progress) -> list[dict[str, Any
     """Root mean square errors, relative to the flow's, of the mean return along the path and its gradient."""
     agents, learners = jax.random.normal(settings.keys(analytic.LATER)[0], (2, settings.pairs, len(analytic.ENTRIES)))
     problem, duration = settings.problem(), settings.naive_rate * settings.naive_steps
-    limit = _returns(problem, settings.learner("flow", tolerance=1e-11), agents, learners, 1 / duration)
+    *limit, solved = _returns(problem, settings.learner("flow", tolerance=1e-11), agents, learners, 1 / duration)
     records = []
     for halving in range(settings.halvings + 1):
         rate, steps = settings.naive_rate / 2**halving, settings.naive_steps * 2**halving
-        found = _returns(problem, ExactAscent(rate, steps), agents, learners, rate / duration)
+        *found, finite = _returns(problem, ExactAscent(rate, steps), agents, learners, rate / duration)
         errors = [float(np.linalg.norm(f - x) / np.linalg.norm(x)) for f, x in zip(found, limit, strict=True)]
         columns = {"step": rate, "return_error": errors[0], "gradient_error": errors[1]}
-        records.append({"seed": 0, "iteration": halving, "finite": 1.0, **columns})
+        records.append({"seed": 0, "iteration": halving, "finite": float(solved and finite), **columns})
     progress(1)
     return records
 
@@ -89,14 +98,16 @@ def measure_errors(settings: Settings, progress: Progress) -> list[dict[str, Any
 @eqx.filter_jit
 def _returns(
     problem: ce.IteratedShapingProblem, learner: AbstractExactLearner, agents: Array, learners: Array, scale: float
-) -> tuple[Array, Array]:
-    """What is collected along the path times `scale`, for all pairs, and its gradient."""
+) -> tuple[Array, Array, Array]:
+    """What is collected along the path times `scale`, for all pairs, its gradient, and whether all is finite."""
     problem = eqx.tree_at(lambda problem: problem.learner, problem, learner)
 
-    def collected(agent: Array, naive: Array) -> Array:
-        return scale * problem.shaping_return(BinaryMemoryOne(agent), BinaryMemoryOne(naive))
+    def collected(agent: Array, naive: Array) -> tuple[Array, Array]:
+        path = problem.learn(BinaryMemoryOne(agent), BinaryMemoryOne(naive))
+        return scale * path.collected, path.finite
 
-    return jax.vmap(jax.value_and_grad(collected))(agents, learners)
+    (values, finite), gradients = jax.vmap(jax.value_and_grad(collected, has_aux=True))(agents, learners)
+    return values, gradients, finite.all()
 
 
 def shape(settings: Settings, kind: str, progress: Progress) -> list[dict[str, Any]]:
@@ -128,7 +139,8 @@ def shape(settings: Settings, kind: str, progress: Progress) -> list[dict[str, A
 
 def claims(records: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """What the figure is judged by."""
-    errors = [record for record in records if record["part"] == "errors"]
+    errors = kept(table_of(records).filter(pl.col("part") == "errors")).sort("iteration")
+    last_two = {name: errors[f"{name}_error"][-2:].to_numpy() for name in ("return", "gradient")}
     gaps = []
     for kind in KINDS:
         end = final([r for r in records if r.get("panel") == "training" and r.get("kind") == kind])
@@ -136,8 +148,8 @@ def claims(records: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     return [
         *(
             claim(f"The {name}'s error halves with the step: the last two steps' ratio, its distance from 2",
-                  abs(errors[-2][f"{name}_error"] / errors[-1][f"{name}_error"] - 2), "≤", 0.1)
-            for name in ("return", "gradient")
+                  abs(two[0] / two[1] - 2) if len(two) == 2 else float("nan"), "≤", 0.1)
+            for name, two in last_two.items()
         ),
         *(
             claim(f"Trained against {kind}, the agent earns more than a learner by {other} in the end: median "

@@ -6,13 +6,17 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import polars as pl
 
 from experiments import analytic, fig9
 from experiments.analytic import ENTRIES, rows
-from experiments.records import Part, Progress, claim, final, mean, median
+from experiments.records import Part, Progress, claim, final, kept, mean, median, table_of
 
 _SURE = 4.6
+
+_ENOUGH = 0.8
+"""Reward per step: four fifths of mutual cooperation."""
 
 TIT_FOR_TAT = (_SURE, _SURE, -_SURE, _SURE, -_SURE)
 """Its logits, with probabilities of 0.99 and 0.01."""
@@ -57,17 +61,23 @@ def run(settings: Settings, progress: Progress) -> list[dict[str, Any]]:
 
 def claims(records: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """What the figure is judged by."""
-    pool = [record for record in records if record["panel"] == "pool"]
+    table = kept(table_of(records))
+    pool = table.filter(pl.col("panel") == "pool")
     begin, end = final(pool, 0), final(pool)
     moved = max(abs(median(end[entry]) - median(begin[entry])) for entry in ENTRIES)
-    means = {
-        panel: mean(pl.DataFrame([r for r in records if r["panel"] == panel])["shaping_1"])
-        for panel in ("final policy", "tit-for-tat")
-    }
+    lowest = pool.group_by("iteration").agg(pl.min_horizontal("play_1", "play_2").median().alias("median"))
+    steps = {panel: _steps(table.filter(pl.col("panel") == panel)) for panel in ("final policy", "tit-for-tat")}
     return [
         claim("It leaves tit-for-tat: largest change of a median logit", moved, "≥", 1),
-        claim("It keeps cooperating: median reward of the agents against each other in the end",
-              median(end["play_1"]), "≥", 0.8),
-        claim("It shapes faster than tit-for-tat: mean reward over the learner's path, difference",
-              means["final policy"] - means["tit-for-tat"], "≥", 0.01),
+        claim("It keeps cooperating: median reward of the agents against each other, the smaller of two, least of all "
+              "iterations", mean(lowest["median"].sort()[:1]), "≥", 0.8),
+        claim(f"It shapes faster than tit-for-tat: fewer steps until it earns {_ENOUGH} against learners, median over "
+              "seeds", median(steps["tit-for-tat"] - steps["final policy"]), "≥", 1),
     ]  # fmt: skip
+
+
+def _steps(path: pl.DataFrame) -> np.ndarray:
+    """The learner's step from which each seed's mean reward is enough; one more than there are if it never is."""
+    never = path.select(pl.col("iteration").max() + 1).item()
+    enough = pl.col("iteration").filter(pl.col("shaping_1") >= _ENOUGH).min().fill_null(never)
+    return path.group_by("seed").agg(enough).sort("seed")["iteration"].to_numpy().astype(float)

@@ -28,6 +28,17 @@ class Settings(analytic.Settings):
     p_naive: float = 0.0
     """Of naive learners in the second span. Not said."""
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        analytic.check_share(self, "p_naive")
+        analytic.check_at_least(self, 0, "initial_scale")
+        analytic.check_at_least(self, 1, "iterations_together")
+        if self.iterations_together % self.every:
+            raise ValueError(
+                f"`iterations_together` must be a multiple of `every`, but {self.iterations_together} is none of "
+                f"{self.every}."
+            )
+
 
 PRESETS = {
     "smoke": Settings(iterations=100, iterations_together=100, every=50, seeds=2, meta_batch=4, evaluation_batch=8),
@@ -69,9 +80,10 @@ def run(settings: Settings, progress: Progress) -> list[dict[str, Any]]:
 def claims(records: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """What the figure is judged by."""
     shaped, end = final(records, records[0]["span_1"]), final(records)
-    gap = ((shaped["shaping_1"] - shaped["naive_1"]) + (shaped["shaping_2"] - shaped["naive_2"])) / 2
+    gaps = [median(shaped[f"shaping_{agent}"] - shaped[f"naive_{agent}"]) for agent in (1, 2)]
     return [
-        claim("In the shaded span they extort: median difference to the learner's reward", median(gap), "≥", 0.3),
+        claim("In the shaded span both extort: median difference to the learner's reward, the smaller one", min(gaps),
+              "≥", 0.3),
         claim("Then the first earns against the second: median", median(end["play_1"]), "≥", 0.8),
         claim("And the second against the first: median", median(end["play_2"]), "≥", 0.8),
     ]  # fmt: skip

@@ -16,7 +16,10 @@ LOOKAHEADS = (1, 2, 3, 10, 20)
 
 @dataclasses.dataclass(frozen=True)
 class Settings(analytic.Settings):
-    """Of Figures 4A and 4C."""
+    """Of Figures 4A and 4C, in which nobody learns but by look-ahead.
+
+    `naive_steps`, `naive_scale`, `meta_batch`, `evaluation_batch` and `average` play no part.
+    """
 
     initial_scale: float = 1.0
     """Standard deviation of the agents' initial logits. Not said."""
@@ -26,6 +29,10 @@ class Settings(analytic.Settings):
 
     seeds: int = 64
     iterations: int = 4000
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        analytic.check_at_least(self, 0, "initial_scale", "naive_rate_of_one")
 
 
 PRESETS = {
@@ -92,5 +99,5 @@ def claims(records: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
         claim("One look-ahead cooperates: mean reward", means[0], "≥", 0.7),
         claim("Two look-aheads cooperate: mean reward", means[1], "≥", 0.7),
         claim("Twenty do not: mean reward", means[-1], "≤", 0.3),
-        claim("It falls between: largest rise from 2 to 3, 3 to 10, or 10 to 20 look-aheads", max(rises), "≤", 0.02),
+        claim("It falls between: largest rise from 2 to 3, 3 to 10, or 10 to 20 look-aheads", max(rises), "≤", 0),
     ]

@@ -13,11 +13,15 @@ from experiments.records import Part, Progress, claim, final, mean
 
 @dataclasses.dataclass(frozen=True)
 class Settings(fig4a.Settings):
-    """Of Figure 4B."""
+    """Of Figure 4B; `evaluation_batch` fresh learners meet each policy."""
 
     lookahead: int = 20
     learner_steps: int = 100
     """Of the fresh naive learner. Not said."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        analytic.check_at_least(self, 1, "lookahead", "learner_steps")
 
 
 PRESETS = {
@@ -40,7 +44,7 @@ def run(settings: Settings, progress: Progress) -> list[dict[str, Any]]:
         jax.tree.map(lambda leaf: leaf[:, None], first),
         analytic.evaluation_learners(settings),
     )
-    columns = {"frozen": met.other[:, 0], "naive": met.own[:, 0]}
+    columns = {"frozen": met.other[:, 0], "naive": met.own[:, 0], "lookahead": settings.lookahead}
     finite = met.finite.astype(float).repeat(settings.learner_steps + 1, axis=1)
     return rows(range(settings.learner_steps + 1), **columns, finite=finite)
 

@@ -5,8 +5,8 @@ policies p(χ, φ) of Eq. 18 is minimised over χ ≥ 1 and 0 ≤ φ. In x = φ 
 
     p = (1 − a·(y − x), 1 − x − b·y, y + b·x, 0),    a = (R − P)/(P − S),  b = (T − P)/(P − S),
 
-is affine, χ ≥ 1 is y ≥ x, and the largest φ is p_CD ≥ 0: a least-squares problem with three linear constraints. Its
-minimum lies inside, on an edge or in a corner of the triangle they make, and is found by trying all of them.
+is affine, χ ≥ 1 is y ≥ x, and (for T + S ≥ 2P) the largest φ is p_CD ≥ 0: least squares with three linear constraints.
+The minimum lies inside, on an edge or in a corner of the triangle they make, and is found by trying all of them.
 """
 
 import dataclasses
@@ -17,6 +17,7 @@ from typing import Any
 import jax
 import numpy as np
 
+import coala_eqx as ce
 from experiments import analytic, fig3a
 from experiments.analytic import ENTRIES
 from experiments.records import Part, Progress, claim, final, median
@@ -30,6 +31,15 @@ class Settings(fig3a.Settings):
     """With probabilities drawn uniformly."""
 
     seeds: int = 64
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        analytic.check_at_least(self, 1, "random_policies")
+
+    def problem(self, **changes: Any) -> ce.IteratedShapingProblem:
+        problem = super().problem(**changes)
+        check_dilemma(np.asarray(problem.payoffs))
+        return problem
 
 
 PRESETS = {
@@ -49,13 +59,10 @@ def parts(settings: Settings) -> list[Part]:
 
 def fit_shaping(settings: Settings, progress: Progress) -> list[dict[str, Any]]:
     """One record for each seed's last policy."""
-    trained = fig3a.shape(settings, progress)
-    end = final(trained)
-    records = []
-    for row in end.iter_rows(named=True):
-        probabilities = 1 / (1 + np.exp(-np.array([row[entry] for entry in ENTRIES])))
-        records.append(_record(row["seed"], settings, probabilities))
-    return records
+    at_end = dataclasses.replace(settings, every=settings.iterations)
+    end = fig3a.learn(settings.problem(), at_end, progress)
+    logits = np.asarray(analytic.last(end).logits)
+    return [_record(seed, settings, 1 / (1 + np.exp(-row))) for seed, row in enumerate(logits)]
 
 
 def fit_random(settings: Settings, progress: Progress) -> list[dict[str, Any]]:
@@ -66,9 +73,24 @@ def fit_random(settings: Settings, progress: Progress) -> list[dict[str, Any]]:
 
 
 def _record(seed: int, settings: Settings, probabilities: np.ndarray) -> dict[str, Any]:
-    chi, phi, loss = fit(probabilities[1:], np.asarray(analytic.load_payoffs(settings.payoffs))[0])
+    finite = bool(np.isfinite(probabilities).all())
+    payoffs = np.asarray(analytic.load_payoffs(settings.payoffs))
+    chi, phi, loss = fit(probabilities[1:], payoffs) if finite else (float("nan"),) * 3
     columns = dict(zip(ENTRIES, probabilities.tolist(), strict=True))
-    return {"seed": seed, "iteration": 0, "finite": 1.0, "chi": chi, "phi": phi, "loss": loss, **columns}
+    return {"seed": seed, "iteration": 0, "finite": float(finite), "chi": chi, "phi": phi, "loss": loss, **columns}
+
+
+def check_dilemma(payoffs: np.ndarray) -> None:
+    """Raises `ValueError` unless `payoffs` `[2, 2, 2]` are a symmetric prisoner's dilemma with T + S ≥ 2P.
+
+    Without symmetry Eq. 18 needs the payoffs of both, and for T + S < 2P it is p_DC ≤ 1 that binds φ.
+    """
+    (r, s), (t, p) = payoffs[0]
+    if not (t > r > p > s and t + s >= 2 * p and np.array_equal(payoffs[1], payoffs[0].T)):
+        raise ValueError(
+            "Extortion is fitted in symmetric prisoner's dilemmas, T > R > P > S with T + S ≥ 2P, but the payoffs of "
+            f"the first player are R, S, T, P = {r}, {s}, {t}, {p}, of the second {payoffs[1].T.ravel().tolist()}."
+        )
 
 
 def fit(probabilities: np.ndarray, payoffs: np.ndarray) -> tuple[float, float, float]:
@@ -77,17 +99,14 @@ def fit(probabilities: np.ndarray, payoffs: np.ndarray) -> tuple[float, float, f
     **Arguments:**
 
     - `probabilities` `[4]`: to cooperate after CC, CD, DC and DD.
-    - `payoffs` `[2, 2]`: the ego agent's, R S over T P.
+    - `payoffs` `[2, 2, 2]`: of both players.
 
     **Returns** χ, φ, and the squared distance. At φ = 0 all χ are the same, and 1 is returned; for φ → 0 and χ → ∞, ∞.
 
-    **Raises** `ValueError` unless T > R > P > S: then the triangle is another one.
+    **Raises** `ValueError` as `check_dilemma`.
     """
-    (r, s), (t, p) = payoffs
-    if not t > r > p > s:
-        raise ValueError(
-            f"Extortion is fitted in a prisoner's dilemma, T > R > P > S, but these are {t}, {r}, {p}, {s}."
-        )
+    check_dilemma(payoffs)
+    (r, s), (t, p) = payoffs[0]
     a, b = (r - p) / (p - s), (t - p) / (p - s)
     slopes = np.array([[a, -a], [-1, -b], [b, 1], [0, 0]])
     origin = np.array([1.0, 1.0, 0.0, 0.0])

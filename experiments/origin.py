@@ -3,6 +3,7 @@
 import datetime
 import os
 import platform
+import shlex
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,10 +17,10 @@ _CLONE = Path(__file__).parent.parent
 
 
 def origin(command: Sequence[str]) -> dict[str, Any]:
-    """Of a run that starts now; no names of users, hosts or folders."""
+    """Of a run that starts now; names of users and hosts are not noted."""
     device = jax.devices()[0]
     return {
-        "command": " ".join(command),
+        "command": shlex.join(command),
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
         "version": __version__,
         "commit": commit(),
@@ -33,7 +34,7 @@ def commit() -> str:
     """The clone's commit, with `+ changes` if it has any that are not committed; `unknown` outside of one."""
     try:
         name = _git("rev-parse", "--short=10", "HEAD")
-        return name + (" + changes" if _git("status", "--porcelain", "--untracked-files=no") else "")
+        return name + (" + changes" if _git("status", "--porcelain") else "")
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
 

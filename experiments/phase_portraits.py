@@ -14,6 +14,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+import polars as pl
 from jaxtyping import Array, Float
 
 import coala_eqx as ce
@@ -21,7 +22,7 @@ from coala_eqx.learners import GradientFlow, LearningPath
 from coala_eqx.policies import AbstractMemoryOne, BinaryMemoryOne
 from experiments import analytic, fig3a, fig10
 from experiments.analytic import ENTRIES
-from experiments.records import Part, Progress, claim, mean, median
+from experiments.records import Part, Progress, claim, kept, mean, median, table_of
 
 OPPONENTS = ("all-D", "tit-for-tat", "extortioner")
 
@@ -127,10 +128,12 @@ def run(settings: Settings, progress: Progress) -> list[dict[str, Any]]:
 
 def opponents(settings: Settings, progress: Progress) -> Float[np.ndarray, "opponents 5"]:
     """Their logits."""
-    agents = fig3a.learn(settings.problem(), settings, progress)
+    agents = fig3a.learn(settings.problem(), dataclasses.replace(settings, every=settings.iterations), progress)
     met = analytic.meet_learners(settings.problem(), agents, analytic.evaluation_learners(settings))
     rewards = np.asarray(met.other[:, -1, -1])
-    typical = int(np.argsort(rewards)[len(rewards) // 2])
+    if not np.isfinite(rewards).any():
+        raise ValueError("No seed of the extortioner stayed finite; try a smaller `rate` or `naive_rate`.")
+    typical = np.argsort(rewards)[np.isfinite(rewards).sum() // 2]  # what is not finite is sorted to the end
     all_d = np.full(len(ENTRIES), settings.initial_logit)
     return np.stack([all_d, np.asarray(fig10.TIT_FOR_TAT), np.asarray(agents.logits[typical, -1])])
 
@@ -174,8 +177,8 @@ def _records(columns: dict[str, Any], **same: Any) -> list[dict[str, Any]]:
 
 def claims(records: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """What the figure is judged by: where learners from all over the square end."""
-    paths = [record for record in records if record["kind"] == "path" and record["finite"] == 1]
-    last = max(record["iteration"] for record in paths)
+    paths = kept(table_of(records).filter(pl.col("kind") == "path")).to_dicts()
+    last = max((record["iteration"] for record in paths), default=0)
     ends = {name: [r for r in paths if r["panel"] == name and r["iteration"] == last] for name in OPPONENTS}
     begins = [r for r in paths if r["panel"] == "extortioner" and r["iteration"] == 0]
 

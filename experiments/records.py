@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 import os
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -39,7 +40,7 @@ class RunDirectory:
     - `path`: made if it does not exist.
     - `figure`, `settings`: what is run; a dataclass.
 
-    **Raises** `ValueError` if the folder holds a run of other settings.
+    **Raises** `ValueError` if the folder holds a run of other settings, `OSError` if it cannot be written.
     """
 
     def __init__(self, path: Path, figure: str, settings: Any):
@@ -47,7 +48,11 @@ class RunDirectory:
         self.figure = figure
         path.mkdir(parents=True, exist_ok=True)
         made_by = {"figure": figure, "version": __version__, "settings": _plain(dataclasses.asdict(settings))}
+        if hasattr(settings, "payoff_table"):
+            made_by["payoff_table"] = settings.payoff_table()  # what a file of payoffs holds may change
         file = path / "settings.json"
+        if not file.exists() and (path / "records.parquet").exists():
+            raise ValueError(f"{path} holds records, but no settings.json that says of what. Give another --run-dir.")
         if file.exists():
             differences = _differences(_read(file), made_by)
             if differences:
@@ -58,15 +63,19 @@ class RunDirectory:
 
     def begin(self, origin: dict[str, Any]) -> None:
         """Note what makes the records that are still missing: one more entry of `origin.json`."""
-        file = self.path / "origin.json"
-        origins = _read(file) if file.exists() else []
-        _write(file, json.dumps([*origins, origin], indent=2) + "\n")
+        self._write_origins([*self._origins(), origin])
 
     def end(self, seconds: float) -> None:
         """Note how long that took."""
+        *earlier, latest = self._origins()
+        self._write_origins([*earlier, latest | {"seconds": round(seconds, 1)}])
+
+    def _origins(self) -> list[dict[str, Any]]:
         file = self.path / "origin.json"
-        *earlier, latest = _read(file)
-        _write(file, json.dumps([*earlier, latest | {"seconds": round(seconds, 1)}], indent=2) + "\n")
+        return _read(file, list) if file.exists() else []
+
+    def _write_origins(self, origins: list[dict[str, Any]]) -> None:
+        _write(self.path / "origin.json", json.dumps(origins, indent=2) + "\n")
 
     def load(self) -> list[dict[str, Any]]:
         """The records so far."""
@@ -74,7 +83,7 @@ class RunDirectory:
         if not file.exists():
             return []
         try:
-            return pl.read_parquet(file).to_dicts()
+            return pl.read_parquet(file).select("part", pl.exclude("part")).to_dicts()
         except (pl.exceptions.PolarsError, OSError) as error:
             raise ValueError(
                 f"{file} cannot be read, and is kept as it is: {error}. Give another --run-dir, or move the file away "
@@ -84,31 +93,43 @@ class RunDirectory:
     def save(self, records: Sequence[dict[str, Any]]) -> None:
         """Replace the records, at once or not at all."""
         temporary = self.path / ".records.parquet"
-        pl.DataFrame(records).write_parquet(temporary)
+        table_of(records).write_parquet(temporary)
         os.replace(temporary, self.path / "records.parquet")  # noqa: PTH105 (atomic on every system)
 
     def save_claims(self, claims: Sequence[dict[str, Any]]) -> None:
         """Write `FIGURE.json`."""
-        _write(self.path / f"{self.figure}.json", json.dumps(list(claims), indent=2) + "\n")
+        _write(self.path / f"{self.figure}.json", json.dumps(list(claims), indent=2, allow_nan=False) + "\n")
 
 
 def claim(text: str, measured: float, relation: str, threshold: float) -> dict[str, Any]:
-    """A claim that is judged by a number: `relation` is `"≤"` or `"≥"`."""
+    """A claim that is judged by a number: `relation` is `"≤"` or `"≥"`. What is not a finite number becomes `None`."""
     holds = measured <= threshold if relation == "≤" else measured >= threshold
     return {
         "claim": text,
-        "measured": measured,
+        "measured": float(measured) if math.isfinite(measured) else None,
         "relation": relation,
         "threshold": threshold,
         "holds": bool(holds),
     }
 
 
-def final(records: Sequence[dict[str, Any]], iteration: int | None = None, **where: Any) -> pl.DataFrame:
+def table_of(records: Sequence[Record]) -> pl.DataFrame:
+    """All of their columns, null where a record has none."""
+    return pl.DataFrame(records, infer_schema_length=None)
+
+
+def kept(table: pl.DataFrame) -> pl.DataFrame:
+    """All records of those seeds that stayed finite, in each part of a run."""
+    each = [name for name in ("part", "seed") if name in table.columns]
+    return table.filter((pl.col("finite") == 1).all().over(each))
+
+
+def final(records: Sequence[Record] | pl.DataFrame, iteration: int | None = None, **where: Any) -> pl.DataFrame:
     """The records at an iteration, the last unless given, that also match `where`; seeds that went wrong left out."""
-    table = pl.DataFrame(records).filter(*(pl.col(name) == value for name, value in where.items()))
+    table = records if isinstance(records, pl.DataFrame) else table_of(records)
+    table = table.filter(*(pl.col(name) == value for name, value in where.items()))
     at = table["iteration"].max() if iteration is None else iteration
-    return table.filter(pl.col("iteration") == at, pl.col("finite") == 1)
+    return kept(table).filter(pl.col("iteration") == at)
 
 
 def flagged(records: Sequence[Record]) -> list[int]:
@@ -126,18 +147,21 @@ def mean(column: pl.Series | np.ndarray) -> float:
     return float(np.mean(column)) if len(column) else float("nan")
 
 
-def _read(file: Path) -> Any:
+def _read(file: Path, kind: type = dict) -> Any:
     try:
-        return json.loads(file.read_text())
+        content = json.loads(file.read_text())
+        if not isinstance(content, kind):
+            raise ValueError(f"a {kind.__name__} is expected, but it holds a {type(content).__name__}")
+        return content
     except ValueError as error:
         raise ValueError(
-            f"{file} cannot be read, and is kept as it is: {error}. Give another --run-dir, or remove the folder."
+            f"{file} cannot be read, and is kept as it is: {error}. Give another --run-dir, or move the file away."
         ) from error
 
 
 def _differences(found: dict[str, Any], asked: dict[str, Any]) -> list[str]:
     """What differs, in words."""
-    flat = [{**made_by, **made_by.get("settings", {}), "settings": None} for made_by in (found, asked)]
+    flat = [{**made_by, **(made_by.get("settings") or {}), "settings": None} for made_by in (found, asked)]
     names = [name for name in flat[0] | flat[1] if flat[0].get(name) != flat[1].get(name)]
     return [f"its {name} is {flat[0].get(name)!r}, not {flat[1].get(name)!r}" for name in names]
 

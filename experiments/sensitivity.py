@@ -1,15 +1,17 @@
 """Beyond the paper: how much Figures 3A and 3C depend on what the paper does not say.
 
 One setting at a time is changed. Of Figure 3A, it is judged by how much more the shaper earns than the learner on the
-learner's last step; of Figure 3C, by what the first agent of the mixed pool earns against the second.
+learner's last step; of Figure 3C, by what agents of the mixed pool earn against each other, the smaller of two.
 """
 
 import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
+import polars as pl
+
 from experiments import fig3a, fig3c
-from experiments.records import Part, Progress, Record, claim, final, median
+from experiments.records import Part, Progress, Record, claim, final, median, table_of
 
 CHANGES: dict[str, tuple[tuple[str, tuple[Any, ...]], ...]] = {
     "fig3a": (
@@ -47,6 +49,10 @@ class Settings:
         if self.iterations < 2 or self.iterations % 2:
             raise ValueError(f"`iterations` must be an even number from 2 on, but is {self.iterations}.")
         self.of("fig3a", {})
+
+    def payoff_table(self) -> list[Any]:
+        """As in the figures."""
+        return self.of("fig3a", {}).payoff_table()
 
     def problem(self) -> Any:
         """That of the figures, with their default settings."""
@@ -87,15 +93,12 @@ def parts(settings: Settings) -> list[Part]:
 def measure(settings: Any, same: Record, progress: Progress) -> list[Record]:
     """One record for each seed, with what the figure is judged by as `outcome`."""
     if isinstance(settings, fig3a.Settings):
-        end = final(fig3a.shape(settings, progress))
-        outcome = end["shaping"] - end["naive"]
+        made = table_of(fig3a.shape(settings, progress)).with_columns(outcome=pl.col("shaping") - pl.col("naive"))
     else:
-        end = final(fig3c.run(settings, settings.p_naive, progress))
-        outcome = end["play_1"]
-    return [
-        same | {"seed": seed, "iteration": settings.iterations, "finite": 1.0, "outcome": value}
-        for seed, value in zip(end["seed"], outcome, strict=True)
-    ]
+        made = table_of(fig3c.run(settings, settings.p_naive, progress))
+        made = made.with_columns(outcome=pl.min_horizontal("play_1", "play_2"))
+    end = made.filter(pl.col("iteration") == settings.iterations)
+    return [same | record for record in end.select("seed", "iteration", "finite", "outcome").to_dicts()]
 
 
 def claims(records: Sequence[Record]) -> list[dict[str, Any]]:

@@ -5,7 +5,7 @@ from typing import Any
 
 import polars as pl
 
-from paper_figs.curves import curve, finish, panels, read
+from paper_figs.curves import curve, finish, panels, read, rewards_of_note
 from paper_figs.style import ROLES, styled
 
 _LINES: dict[str, dict[str, Any]] = {"flow": {"ls": "-"}, "ascent": {"ls": "--"}}
@@ -14,7 +14,10 @@ _NAMES = {"flow": "continuous", "ascent": "steps"}
 
 @styled
 def draw(records: Path, picture: Path) -> None:
-    """Medians and quartiles over seeds; errors in root mean square over random pairs."""
+    """Left: errors in root mean square over random pairs. Middle: two agents, trained against one kind of learner each,
+    on the last step of a learner of that kind. Right: the agent that was trained in continuous time, met by both kinds.
+    Medians and quartiles over seeds.
+    """
     table = read(records)
     figure, (errors, training, path) = panels(3, height=2.6)
     by_step = table.filter(pl.col("part") == "errors").sort("step")
@@ -25,11 +28,12 @@ def draw(records: Path, picture: Path) -> None:
     for panel, kind_of_record, own in ((training, "training", True), (path, "path", False)):
         rows = table.filter(pl.col("panel") == kind_of_record)
         for other, line in _LINES.items():
-            # Left each agent with its own kind of learner; right the agent trained in continuous time with both.
             of_agent = rows.filter(pl.col("kind") == (other if own else "flow"))
             for column, role in (("shaping", "shaper"), ("naive", "naive")):
                 look = ROLES[role] | {"label": f"{ROLES[role]['label']}, {_NAMES[other]}"} | line
                 curve(panel, of_agent, f"{column}_{other}", **look)
-    finish(training, "meta-training iteration", "reward per step", lines=(0, 1), fontsize=5.5)
-    finish(path, "time of the learner / η", "", lines=(0, 1), fontsize=5.5)
+    training.set_title("each with its own kind")
+    path.set_title("trained in continuous time,\nmet by both kinds")
+    finish(training, "meta-training iteration", "reward per step", lines=rewards_of_note(records), fontsize=5.5)
+    finish(path, "time of the learner / η", "", lines=rewards_of_note(records), fontsize=5.5)
     figure.savefig(picture)

@@ -1,5 +1,6 @@
 """Curves over seeds with a band, as the analytic figures draw them."""
 
+import json
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import polars as pl
 from matplotlib.figure import Figure
 
+from experiments.records import kept
 from paper_figs.style import COLUMN
 
 QUARTILES, STANDARD_ERROR = "median and quartiles", "mean and standard error"
@@ -14,7 +16,16 @@ QUARTILES, STANDARD_ERROR = "median and quartiles", "mean and standard error"
 
 def read(records: Path) -> pl.DataFrame:
     """All records of seeds that stayed finite."""
-    return pl.read_parquet(records).filter(pl.col("finite") == 1)
+    return kept(pl.read_parquet(records))
+
+
+def rewards_of_note(records: Path) -> tuple[float, ...]:
+    """The first player's after (C, C) and after (D, D), by the settings beside the records; none without them."""
+    settings = records.parent / "settings.json"
+    if not settings.exists():
+        return ()
+    (both_first, _), (_, both_second) = json.loads(settings.read_text())["payoff_table"][0]
+    return both_first, both_second
 
 
 def panels(number: int, height: float = 2.2) -> tuple[Figure, Any]:

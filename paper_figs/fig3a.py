@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from paper_figs.curves import curve, finish, panels, read
+from paper_figs.curves import curve, finish, panels, read, rewards_of_note
 from paper_figs.style import ROLES, styled
 
 
@@ -13,5 +13,5 @@ def draw(records: Path, picture: Path) -> None:
     figure, (panel,) = panels(1)
     curve(panel, table, "shaping", **ROLES["shaper"])
     curve(panel, table, "naive", **ROLES["naive"])
-    finish(panel, "meta-training iteration", "reward per step", lines=(0, 1))
+    finish(panel, "meta-training iteration", "reward per step", lines=rewards_of_note(records))
     figure.savefig(picture)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import polars as pl
 
-from paper_figs.curves import curve, finish, panels, read
+from paper_figs.curves import curve, finish, panels, read, rewards_of_note
 from paper_figs.style import ROLES, styled
 
 
@@ -16,6 +16,10 @@ def draw(records: Path, picture: Path) -> None:
     shaped, together = table.filter(pl.col("iteration") <= span), table.filter(pl.col("iteration") >= span)
     figure, (panel,) = panels(1)
     panel.axvspan(0, span, color="#EEEEEE", lw=0, zorder=0)
+    for at, text in ((0, "against learners,\ntheir last step"), (span, "against\neach other")):
+        panel.annotate(
+            text, (at, 1), (3, 2), xycoords=("data", "axes fraction"), textcoords="offset points", fontsize=6
+        )
     for role, number in (("first", 1), ("second", 2)):
         unnamed = {"color": ROLES[role]["color"]}
         curve(panel, shaped, f"shaping_{number}", **unnamed)
@@ -23,5 +27,5 @@ def draw(records: Path, picture: Path) -> None:
         curve(
             panel, shaped, f"naive_{number}", **(ROLES["naive"] if number == 1 else {"color": ROLES["naive"]["color"]})
         )
-    finish(panel, "meta-training iteration", "reward per step", lines=(0, 1))
+    finish(panel, "meta-training iteration", "reward per step", lines=rewards_of_note(records))
     figure.savefig(picture)

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from paper_figs.curves import STANDARD_ERROR, curve, finish, panels, read
-from paper_figs.style import LOOKAHEADS, ROLES, styled
+from paper_figs.curves import STANDARD_ERROR, curve, finish, panels, read, rewards_of_note
+from paper_figs.style import ROLES, styled
 
 
 @styled
@@ -11,7 +11,8 @@ def draw(records: Path, picture: Path) -> None:
     """Mean and standard error over seeds, by step of the learner."""
     table = read(records)
     figure, (panel,) = panels(1)
-    curve(panel, table, "frozen", STANDARD_ERROR, color=LOOKAHEADS[20], label="20 look-aheads, frozen")
+    label = f"{table['lookahead'][0]} look-aheads, frozen"
+    curve(panel, table, "frozen", STANDARD_ERROR, **(ROLES["shaper"] | {"label": label}))
     curve(panel, table, "naive", STANDARD_ERROR, **ROLES["naive"])
-    finish(panel, "step of the naive learner", "reward per step", lines=(0, 1))
+    finish(panel, "step of the naive learner", "reward per step", lines=rewards_of_note(records))
     figure.savefig(picture)

@@ -10,6 +10,9 @@ from paper_figs.style import ROLES, styled
 
 _LOOKS = {"shaping": (ROLES["shaper"]["color"], "shaping policies"), "random": ("#999999", "uniform random policies")}
 
+_MOST = 20.0
+"""A larger χ is not drawn, but counted."""
+
 
 @styled
 def draw(records: Path, picture: Path) -> None:
@@ -25,8 +28,10 @@ def draw(records: Path, picture: Path) -> None:
     left.set_ylabel("share of policies")
     left.legend(frameon=False)
     chi = table.filter(pl.col("part") == "shaping")["chi"].to_numpy()
-    right.hist(chi[np.isfinite(chi)], bins=20, color=_LOOKS["shaping"][0])
-    right.axvline(float(np.median(chi)), color="black", lw=0.8, ls="--")
-    right.set_xlabel("fitted χ of shaping policies\n(dashed: median)")
+    shown, most = chi[chi <= _MOST], f"; {np.sum(chi > _MOST)} above {_MOST:g}" if np.any(chi > _MOST) else ""
+    right.hist(shown, bins=20, color=_LOOKS["shaping"][0])
+    if np.median(chi) <= _MOST:
+        right.axvline(float(np.median(chi)), color="black", lw=0.8, ls="--")
+    right.set_xlabel(f"fitted χ of shaping policies\n(dashed: median{most})")
     right.set_ylabel("policies")
     figure.savefig(picture)

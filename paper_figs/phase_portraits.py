@@ -18,7 +18,7 @@ def draw(records: Path, picture: Path) -> None:
     opponents = table["panel"].unique(maintain_order=True)
     field = table.filter(pl.col("kind") == "field")
     norm = Normalize(*np.quantile(field["other"], (0, 1)))
-    figure, axes = panels(len(opponents), height=2.7)
+    figure, axes = panels(len(opponents), height=2.1)
     color = ROLES["naive"]["color"]
     x_is, y_is = (table[f"{axis}_is"][0].replace(" + ", ", ") for axis in "xy")
     for panel, opponent in zip(axes, opponents, strict=True):
@@ -35,9 +35,9 @@ def draw(records: Path, picture: Path) -> None:
             panel.plot(path["x"], path["y"], color=color, lw=0.7)
             panel.plot(path["x"][-1], path["y"][-1], "o", color=color, ms=2.5, mec="white", mew=0.4)
         panel.set(title=f"against {opponent}", xlim=(0, 1), ylim=(0, 1), aspect="equal")
-        panel.set_xlabel(f"probability to cooperate\nafter {x_is}")
+        panel.set_xlabel(f"cooperates after {x_is}\n(own, other's action)")
         panel.grid(visible=False)
-    axes[0].set_ylabel(f"probability to cooperate\nafter {y_is}")
+    axes[0].set_ylabel(f"cooperates\nafter {y_is}")
     shades = ScalarMappable(norm, "cividis")
-    figure.colorbar(shades, ax=axes, label="opponent's reward per step", shrink=0.7, pad=0.02)
+    figure.colorbar(shades, ax=axes, label="opponent's reward per step", shrink=0.9, pad=0.02)
     figure.savefig(picture)

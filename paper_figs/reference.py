@@ -15,6 +15,7 @@ from typing import Any
 REFERENCE = Path(__file__).parent / "reference"
 PAGE = Path(__file__).parent.parent / "docs" / "figures.md"
 
+_DILEMMA = "prisoners-dilemma"
 _KEPT = ("settings.json", "origin.json", "records.parquet")
 
 
@@ -25,38 +26,50 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for run in parser.parse_args(arguments).runs:
         try:
             keep(run)
-        except OSError as error:
-            print(f"{run} holds no finished run: {error}", file=sys.stderr)
+        except (OSError, ValueError) as error:
+            print(f"{run} cannot be kept: {error}", file=sys.stderr)
             return 2
     PAGE.write_text(page())
     return 0
 
 
 def keep(run: Path) -> None:
-    """Copy what is kept of a run."""
-    figure = json.loads((run / "settings.json").read_text())["figure"]
-    folder = REFERENCE / figure
+    """Copy what is kept of a run; raises `OSError` or `ValueError`, and copies nothing, unless it is finished."""
+    made_by = json.loads((run / "settings.json").read_text())
+    figure, game = made_by["figure"], made_by["settings"].get("payoffs", _DILEMMA)
+    if any("--preset smoke" in entry["command"] for entry in json.loads((run / "origin.json").read_text())):
+        raise ValueError("a run of the smoke preset only shows that the path works.")
     tables = [f"{figure}.md"] if (run / f"{figure}.md").exists() else []
+    names = [*_KEPT, f"{figure}.json", f"{figure}.png", *tables]
+    if missing := [name for name in names if not (run / name).exists()]:
+        raise ValueError(f"it has no {missing[0]}, so that it is not finished.")
+    folder = REFERENCE / (figure if game == _DILEMMA else f"{figure}-{Path(game).stem}")
     folder.mkdir(parents=True, exist_ok=True)
-    for name in (*_KEPT, f"{figure}.json", f"{figure}.png", *tables):
+    for name in names:
         shutil.copyfile(run / name, folder / name)
 
 
 def page() -> str:
     """The page of all figures, from what is kept, in the order of the experiments' list."""
-    figures = importlib.import_module("experiments.__main__").FIGURES
-    kept = [name for name in figures if (REFERENCE / name / "origin.json").exists()]
+    figures = list(importlib.import_module("experiments.__main__").FIGURES)
+    folders = [(_made(folder)["figure"], folder) for folder in REFERENCE.iterdir() if (folder / "origin.json").exists()]
+    folders.sort(key=lambda entry: (figures.index(entry[0]), entry[1].name))
     head = (
         "# Figures\n\n"
         "Every figure with the claims that it is judged by: what was measured, the threshold, and whether the claim "
         "holds. Made by the\ncommand below it, and written here by `python -m paper_figs.reference`; records and "
         "settings lie beside the pictures.\n"
     )
-    return "\n".join([head, *(_section(name, figures[name]) for name in kept)])
+    return "\n".join([head, *(_section(figure, folder) for figure, folder in folders)])
 
 
-def _section(figure: str, module: str) -> str:
-    folder = REFERENCE / figure
+def _made(folder: Path) -> dict[str, Any]:
+    return json.loads((folder / "settings.json").read_text())
+
+
+def _section(figure: str, folder: Path) -> str:
+    """One figure."""
+    module, game = figure.replace("-", "_"), _made(folder)["settings"].get("payoffs", _DILEMMA)
     claims = json.loads((folder / f"{figure}.json").read_text())
     title, _, rest = (importlib.import_module(f"experiments.{module}").__doc__ or "").partition("\n")
     drawing = (importlib.import_module(f"paper_figs.{module}").draw.__doc__ or "").strip()
@@ -68,9 +81,9 @@ def _section(figure: str, module: str) -> str:
     ]
     return "\n".join(
         [
-            f"## {title.rstrip('.')}\n",
+            f"## {title.rstrip('.')}{'' if game == _DILEMMA else f', in the game {Path(game).stem}'}\n",
             f"{caption}\n",
-            f"![{title}](../paper_figs/reference/{figure}/{figure}.png)\n",
+            f"![{title}](../paper_figs/reference/{folder.name}/{figure}.png)\n",
             "| claim | measured | threshold | holds |",
             "| --- | ---: | ---: | --- |",
             *rows,
@@ -81,7 +94,9 @@ def _section(figure: str, module: str) -> str:
     )
 
 
-def _number(value: float) -> str:
+def _number(value: float | None) -> str:
+    if value is None:
+        return "not finite"
     return f"{value:.3g}" if value else "0"
 
 

@@ -46,12 +46,13 @@ def styled(draw: Callable[[Path, Path], None]) -> Callable[[Path, Path], None]:
 
 ROLES: dict[str, dict[str, Any]] = {
     "shaper": {"color": "#0072B2", "label": "shaping agent"},
+    "shaping": {"color": "#0072B2", "ls": "--", "label": "against naive learners"},
     "naive": {"color": "#D55E00", "label": "naive learner"},
     "first": {"color": "#0072B2", "label": "first agent"},
     "second": {"color": "#CC79A7", "label": "second agent"},
     "mixed": {"color": "#0072B2", "label": "naive and meta agents"},
     "meta": {"color": "#999999", "label": "meta agents only"},
-    "tit-for-tat": {"color": "#009E73", "label": "tit-for-tat"},
+    "tit-for-tat": {"color": "#000000", "ls": "--", "label": "tit-for-tat"},
 }
 """Who is drawn how in the analytic figures; ego agents that learn by shaping have COALA-PG's colour."""
 
@@ -64,5 +65,11 @@ ENTRIES: dict[str, dict[str, Any]] = {
 }
 """The five logits of a memory-one policy."""
 
-LOOKAHEADS = {1: "#440154", 2: "#3B528B", 3: "#21918C", 10: "#5EC962", 20: "#D8A500"}
-"""From dark to light."""
+LOOKAHEADS: dict[int, dict[str, Any]] = {
+    1: {"color": "#440154", "ls": "-"},
+    2: {"color": "#3B528B", "ls": "--"},
+    3: {"color": "#21918C", "ls": "-."},
+    10: {"color": "#56B870", "ls": ":"},
+    20: {"color": "#D55E00", "ls": "-"},
+}
+"""By number of look-aheads."""

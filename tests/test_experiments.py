@@ -153,7 +153,7 @@ def test_a_run_is_kept_as_a_reference_and_the_page_shows_it(directory, tmp_path,
 
 def test_a_folder_without_a_run_is_no_reference(tmp_path, capsys):
     assert reference.main([str(tmp_path)]) == 2
-    assert "holds no finished run" in capsys.readouterr().err
+    assert "cannot be kept: " in capsys.readouterr().err
 
 
 def test_the_page_of_figures_is_that_of_the_references():

@@ -20,7 +20,7 @@ class LearningPath(eqx.Module):
     """How a learner changed, and what it was worth to both."""
 
     times: Float[Array, " points"]
-    """In units of rate · steps: the length of the path of steepest ascent."""
+    """rate · steps so far, or the time of the flow."""
 
     policies: AbstractPolicy
     """At these times; leaves `[points, …]`."""

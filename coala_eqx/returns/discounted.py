@@ -103,7 +103,7 @@ def _visits(
 
 
 def _vecmat(vector: Float[Array, " rows"], matrix: Float[Array, "rows columns"]) -> Float[Array, " columns"]:
-    """Their product; in batches of small ones faster than `jnp.matmul`, and exact in float32 on every device."""
+    """Their product; for small ones in batches faster than `jnp.matmul`, and in full precision on every device."""
     return jnp.sum(vector[:, None] * matrix, axis=0)
 
 

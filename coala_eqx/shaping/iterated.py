@@ -31,9 +31,9 @@ class IteratedShapingProblem(eqx.Module):
     """
 
     payoffs: Float[Array, "2 actions_1 actions_2"]
-    discount: float = 0.95
-    normalise: bool = eqx.field(default=True, static=True)
-    learner: AbstractExactLearner = ExactAscent()
+    discount: float
+    normalise: bool = eqx.field(static=True)
+    learner: AbstractExactLearner
 
     def __init__(
         self,
