@@ -51,7 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         changes = _changes(options)
         if options.figure == "all":
-            for figure, settings in _all_settings(options.preset, changes).items():
+            for figure, settings in all_settings(options.preset, changes).items():
                 run(figure, (options.run_dir or Path("runs")) / figure, settings, _command(figure, options))
         else:
             settings = settings_of(options.figure, options.preset, changes)
@@ -85,7 +85,7 @@ def _changes(options: argparse.Namespace) -> dict[str, Any]:
     return changes
 
 
-def _all_settings(preset: str, changes: dict[str, Any]) -> dict[str, Any]:
+def all_settings(preset: str, changes: dict[str, Any]) -> dict[str, Any]:
     """The settings of all figures of the paper: each has those changes that it knows.
 
     **Raises** `ValueError` for a change that none of them knows. A figure that refuses a value is left out, and named,

@@ -10,10 +10,12 @@ import polars as pl
 import pytest
 
 from experiments import analytic
-from experiments.__main__ import FIGURES, main, run, settings_of
+from experiments.__main__ import FIGURES, PAPER, all_settings, main, run, settings_of
 from experiments.bias_variance import CRITICS, ESTIMATORS, Settings, measure
 from experiments.fig8 import fit
-from experiments.records import RunDirectory, claim
+from experiments.fig9 import _lag
+from experiments.fig10 import _steps
+from experiments.records import RunDirectory, claim, final, flagged, kept, table_of
 from paper_figs import reference
 
 SETTINGS = Settings(batches=(1, 2), episodes=(1,), steps=(1,), memory_one_steps=(1,))
@@ -85,6 +87,29 @@ def test_what_cannot_be_read_is_named_and_kept(name, tmp_path, capsys):
     assert (tmp_path / name).read_bytes() == before
 
 
+def test_records_without_settings_are_not_taken_for_others(tmp_path, capsys):
+    (tmp_path / "records.parquet").touch()
+    assert main(["fig3a", "--preset", "smoke", "--run-dir", str(tmp_path)]) == 2
+    assert "holds records, but no settings.json" in capsys.readouterr().err
+
+
+def test_a_run_directory_that_is_a_file_is_refused(tmp_path, capsys):
+    (tmp_path / "file").touch()
+    assert main(["fig3a", "--preset", "smoke", "--run-dir", str(tmp_path / "file")]) == 2
+    assert "File exists" in capsys.readouterr().err
+
+
+def test_a_payoffs_file_that_changed_makes_another_run(tmp_path, capsys):
+    file = tmp_path / "game.json"
+    payoffs = np.arange(8.0).reshape(2, 2, 2)
+    file.write_text(json.dumps({"payoffs": payoffs.tolist()}))
+    settings = settings_of("fig3a", "smoke", {"payoffs": str(file)})
+    RunDirectory(tmp_path / "run", "fig3a", settings)
+    file.write_text(json.dumps({"payoffs": (payoffs + 1).tolist()}))
+    with pytest.raises(ValueError, match="its payoff_table is"):
+        RunDirectory(tmp_path / "run", "fig3a", settings)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -96,6 +121,11 @@ def test_what_cannot_be_read_is_named_and_kept(name, tmp_path, capsys):
         (["fig9", "--set", "discount=1"], r"`discount` must lie in [0, 1), but is 1"),
         (["phase-portraits", "--set", "coordinates=('CC', 'XY')"], "an entry 'XY'; there are start, CC, CD, DC, DD"),
         (["fig3a", "--seeds", "0"], "`seeds` must be at least 1, but is 0"),
+        (["fig9", "--set", "p_naive=1.5"], "`p_naive` must lie between 0 and 1, but is 1.5"),
+        (["fig3b", "--set", "iterations_together=70"], "`iterations_together` must be a multiple of `every`, but 70"),
+        (["fig3a", "--set", "naive_scale=-1"], "`naive_scale` must be at least 0, but is -1.0"),
+        (["fig8", "--payoffs", "stag-hunt"], "symmetric prisoner's dilemmas, T > R > P > S with T + S ≥ 2P"),
+        (["continuous-time", "--set", "halvings=0"], "`halvings` must be at least 1, but is 0"),
         (["fig3a", "--payoffs", "public-goods"], "two players with two actions each; public-goods is none"),
         (["fig3a", "--payoffs", "nothing.json"], "neither a known game"),
     ],
@@ -117,8 +147,47 @@ def test_every_figure_has_its_presets_its_claims_and_a_drawing(figure):
 
 
 def test_settings_that_are_given_are_taken():
-    settings = settings_of("fig9", "smoke", {"p_naive": 0.5, "discount": 0, "seeds": None})
-    assert (settings.p_naive, settings.discount, settings.seeds) == (0.5, 0, 2)
+    settings = settings_of("fig9", "smoke", {"p_naive": 0.5, "discount": 0, "initial": [-5, 0, 0, 0, 1]})
+    assert (settings.p_naive, settings.discount, settings.initial) == (0.5, 0.0, (-5.0, 0.0, 0.0, 0.0, 1.0))
+    assert all(isinstance(value, float) for value in (settings.discount, *settings.initial))
+
+
+def test_of_all_figures_those_that_refuse_a_setting_are_left_out(capsys):
+    settings = all_settings("smoke", {"payoffs": "chicken", "p_naive": 0.5})
+    assert set(PAPER) - set(settings) == {"fig8"}
+    assert "fig8 is left out: Extortion is fitted in symmetric prisoner's dilemmas" in capsys.readouterr().err
+    assert settings["fig9"].p_naive == 0.5
+    with pytest.raises(ValueError, match="No figure has a setting 'p_niave'"):
+        all_settings("smoke", {"p_niave": 0.5})
+    with pytest.raises(ValueError, match="`seeds` must be at least 1"):
+        all_settings("smoke", {"seeds": 0})
+
+
+def test_of_a_seed_that_goes_wrong_nothing_is_kept_in_that_part():
+    records = [
+        {"part": part, "seed": seed, "iteration": iteration, "finite": float((part, seed, iteration) != ("a", 1, 1))}
+        for part in "ab"
+        for seed in range(2)
+        for iteration in range(3)
+    ]
+    table = kept(table_of(records))
+    assert set(table.select("part", "seed").rows()) == {("a", 0), ("b", 0), ("b", 1)}
+    assert len(final(records)) == 3
+    assert flagged(records) == [1]
+
+
+def test_when_the_start_logit_rises_last():
+    """CC is positive from the start, DC for good since iteration 2, the start since 3; CD and DD never stay so."""
+    logits = {"start": [-1, 1, -1, 1], "CC": [1, 1, 1, 1], "CD": [1, 1, 1, -1], "DC": [-1, -1, 1, 1], "DD": [-1] * 4}
+    path = pl.DataFrame({"iteration": [0, 1, 2, 3], **logits})
+    assert _lag(path) == 1
+    assert np.isnan(_lag(path.with_columns(start=pl.lit(-1))))
+
+
+def test_how_many_steps_shaping_takes():
+    rewards = {0: [0.1, 0.9, 0.7], 1: [0.1, 0.2, 0.3]}
+    records = [{"seed": s, "iteration": i, "shaping_1": r} for s in rewards for i, r in enumerate(rewards[s])]
+    assert _steps(pl.DataFrame(records)).tolist() == [1, 3]
 
 
 def test_a_seed_that_goes_wrong_is_flagged_and_the_others_are_kept(tmp_path, monkeypatch, capsys):
@@ -173,7 +242,7 @@ def test_an_analytic_figure_from_end_to_end(figure, payoffs, tmp_path):
 
 def test_the_nearest_zero_determinant_policy():
     """That of (χ, φ) = (3, 0.1) itself; others against a fine grid."""
-    payoffs = np.array([[1.0, -1.0], [2.0, 0.0]])
+    payoffs = np.array([[[1.0, -1.0], [2.0, 0.0]], [[1.0, 2.0], [-1.0, 0.0]]])
 
     def policies(x, y):
         return np.stack([1 - (y - x), 1 - x - 2 * y, y + 2 * x, 0 * x], axis=-1)
@@ -191,5 +260,11 @@ def test_the_nearest_zero_determinant_policy():
 
 
 def test_extortion_is_not_fitted_in_other_games():
-    with pytest.raises(ValueError, match="T > R > P > S"):
-        fit(np.full(4, 0.5), np.array([[1.0, 0.0], [0.5, 0.5]]))
+    dilemma = np.array([[1.0, -1.0], [2.0, 0.0]])
+    for first, second in (
+        ([[1.0, 0.0], [0.5, 0.5]], [[1.0, 0.5], [0.0, 0.5]]),  # T < R
+        ([[1.0, -3.0], [2.0, 0.0]], [[1.0, 2.0], [-3.0, 0.0]]),  # T + S < 2P
+        (dilemma, dilemma),  # not symmetric
+    ):
+        with pytest.raises(ValueError, match="T > R > P > S with T"):
+            fit(np.full(4, 0.5), np.array([first, second]))
