@@ -1,7 +1,7 @@
 """What the figures of Section 4 and Appendix C share: settings, meta-training of all seeds at once, and evaluation.
 
 All is exact but for which naive learners are met. Policies have five logits: start, CC, CD, DC, DD. Leaves of stacked
-policies are `[seeds, …]`.
+policies are `[seeds, …]`, of two agents that meet `[seeds, 2, …]`.
 
 Source: Meulemans et al. (2025), Section 4 and Appendix C.
 """
@@ -25,11 +25,8 @@ from coala_eqx.policies import BinaryMemoryOne
 from coala_eqx.verification.game_files import load_game
 from experiments.records import Progress
 
-Agents = Any
-"""A policy, or several in a tuple."""
-
-Gradient = Callable[[Agents, Key[Array, ""]], Agents]
-"""(agents, key) → what each of them climbs."""
+Gradient = Callable[[BinaryMemoryOne, Key[Array, ""]], BinaryMemoryOne]
+"""(an agent, or a pair of them with leaves `[2, …]`; key) → what is climbed."""
 
 INITIAL, TRAINING, EVALUATION, LATER = range(4)
 """What keys are for."""
@@ -171,29 +168,42 @@ def partial_gradient(
 
 def pool_gradient(settings: Settings, p_naive: float) -> Gradient:
     """Of two agents in a pool: p_naive times the shaping gradient, 1 − p_naive times the partial one (App. C)."""
-    players = sides(settings)
+    both = settings.problem()
 
-    def gradient(agents: Agents, key: Key[Array, ""]) -> Agents:
-        climbed = []
-        for me, (problem, key_side) in enumerate(zip(players, jax.random.split(key), strict=True)):
-            naive = normal_policies(key_side, settings.meta_batch, settings.naive_scale)
-            shaping = shaping_gradient(problem, agents[me], naive) if p_naive > 0 else None
-            if settings.average:
-                shaping = jax.tree.map(lambda leaf: leaf / (settings.naive_steps + 1), shaping)
-            partial = partial_gradient(problem, agents[me], agents[1 - me]) if p_naive < 1 else None
-            climbed.append(mix(p_naive, shaping, partial))
-        return tuple(climbed)
+    def one(
+        problem: ce.IteratedShapingProblem, own: BinaryMemoryOne, other: BinaryMemoryOne, key: Key[Array, ""]
+    ) -> BinaryMemoryOne:
+        naive = normal_policies(key, settings.meta_batch, settings.naive_scale)
+        shaping = shaping_gradient(problem, own, naive) if p_naive > 0 else None
+        if settings.average:
+            shaping = jax.tree.map(lambda leaf: leaf / (settings.naive_steps + 1), shaping)
+        partial = partial_gradient(problem, own, other) if p_naive < 1 else None
+        return mix(p_naive, shaping, partial)
 
-    return gradient
-
-
-def sides(settings: Settings) -> tuple[ce.IteratedShapingProblem, ce.IteratedShapingProblem]:
-    """The shaping problems of the first and the second player."""
-    problem = settings.problem()
-    return problem, problem.mirrored()
+    return lambda pair, key: of_both(one, both, pair, jax.random.split(key))
 
 
-def mix(share: float, one: Agents | None, other: Agents | None) -> Agents:
+def of_both(function: Callable[..., Any], problem: ce.IteratedShapingProblem, pair: BinaryMemoryOne, *more: Any) -> Any:
+    """`function` of both agents of a pair, leaves `[2, …]`.
+
+    It is called with an agent's own shaping problem, its policy, the other one's, and its part of `more`.
+    """
+    payoffs = jnp.stack([problem.payoffs, problem.mirrored().payoffs])
+    exchanged = jax.tree.map(lambda leaf: leaf[::-1], pair)
+
+    def one(payoffs: Array, own: BinaryMemoryOne, other: BinaryMemoryOne, *more: Any) -> Any:
+        return function(eqx.tree_at(lambda problem: problem.payoffs, problem, payoffs), own, other, *more)
+
+    return jax.vmap(one)(payoffs, pair, exchanged, *more)
+
+
+def first_and_second(pairs: BinaryMemoryOne) -> tuple[BinaryMemoryOne, BinaryMemoryOne]:
+    """The agents of pairs, leaves `[seeds, records, 2, …]`."""
+    first, second = (jax.tree.map(lambda leaf, i=i: leaf[:, :, i], pairs) for i in range(2))
+    return first, second
+
+
+def mix(share: float, one: BinaryMemoryOne | None, other: BinaryMemoryOne | None) -> Any:
     """Share · one + (1 − share) · other; what has no share is not needed."""
     if other is None:
         return one
@@ -203,8 +213,8 @@ def mix(share: float, one: Agents | None, other: Agents | None) -> Agents:
 
 
 def train(
-    gradient: Gradient, agents: Agents, keys: Key[Array, " seeds"], settings: Settings, progress: Progress
-) -> Agents:
+    gradient: Gradient, agents: BinaryMemoryOne, keys: Key[Array, " seeds"], settings: Settings, progress: Progress
+) -> BinaryMemoryOne:
     """Ascend with AdamW, all seeds at once.
 
     **Arguments:**
@@ -214,7 +224,8 @@ def train(
     **Returns** them at iterations 0, every, 2·every, …: leaves `[seeds, records, …]`.
     """
     optimiser = optax.adamw(settings.rate)
-    state = jax.vmap(optimiser.init)(agents)
+    init: Callable[[Any], Any] = optimiser.init
+    state = jax.vmap(init)(agents)
 
     def iterate(carry: Any, key: Key[Array, ""]) -> tuple[Any, None]:
         agents, state = carry
@@ -223,8 +234,8 @@ def train(
         return (optax.apply_updates(agents, updates), state), None
 
     @jax.jit
-    def some(agents: Agents, state: Any, keys: Key[Array, " seeds"], start: Array) -> tuple[Agents, Any]:
-        def one(agents: Agents, state: Any, key: Key[Array, ""]) -> tuple[Agents, Any]:
+    def some(agents: BinaryMemoryOne, state: Any, keys: Key[Array, " seeds"], start: Array) -> tuple[Any, Any]:
+        def one(agents: BinaryMemoryOne, state: Any, key: Key[Array, ""]) -> tuple[Any, Any]:
             numbered = jax.vmap(lambda i: jax.random.fold_in(key, start + i))(jnp.arange(settings.every))
             return jax.lax.scan(iterate, (agents, state), numbered)[0]
 
@@ -238,7 +249,7 @@ def train(
     return jax.tree.map(lambda *leaves: jnp.stack(leaves, axis=1), *path)
 
 
-def last(path: Agents) -> Agents:
+def last(path: BinaryMemoryOne) -> BinaryMemoryOne:
     """The agents of the last record."""
     return jax.tree.map(lambda leaf: leaf[:, -1], path)
 
@@ -279,12 +290,12 @@ def play(problem: ce.IteratedShapingProblem, first: BinaryMemoryOne, second: Bin
     return function(first, second)
 
 
-def pool_columns(settings: Settings, agents: Agents) -> dict[str, Any]:
-    """Rewards and logits of two agents, leaves `[seeds, records, …]`; those against learners on their last step."""
-    first, second = agents
-    naive = evaluation_learners(settings)
-    met = [meet_learners(problem, policy, naive) for problem, policy in zip(sides(settings), agents, strict=True)]
-    together = play(settings.problem(), first, second)
+def pool_columns(settings: Settings, pairs: BinaryMemoryOne) -> dict[str, Any]:
+    """Rewards and logits of two agents, leaves `[seeds, records, 2, …]`; those against learners on their last step."""
+    first, second = first_and_second(pairs)
+    naive, problem = evaluation_learners(settings), settings.problem()
+    met = [meet_learners(side, agent, naive) for side, agent in ((problem, first), (problem.mirrored(), second))]
+    together = play(problem, first, second)
     return {
         "shaping_1": met[0].other[..., -1],
         "shaping_2": met[1].other[..., -1],
@@ -329,7 +340,7 @@ def path_of(settings: Settings) -> list[int]:
     return list(range(0, settings.iterations + 1, settings.every))
 
 
-def are_finite(agents: Agents) -> Array:
+def are_finite(agents: BinaryMemoryOne) -> Array:
     """1 where all parameters are finite, `[seeds, records]`."""
     finite = [jnp.isfinite(leaf).all(axis=tuple(range(2, leaf.ndim))) for leaf in jax.tree.leaves(agents)]
     return jnp.all(jnp.stack(finite), axis=0).astype(float)

@@ -49,7 +49,7 @@ def run(settings: Settings, progress: Progress) -> list[dict[str, Any]]:
     path = fig9.learn(settings, progress)
     records = rows(analytic.path_of(settings), panel="pool", **analytic.pool_columns(settings, path))
     start = analytic.stacked(jnp.broadcast_to(jnp.asarray(settings.initial), (settings.seeds, 1, len(ENTRIES))))
-    end = jax.tree.map(lambda leaf: leaf[:, None], analytic.last(path[0]))
+    end = jax.tree.map(lambda leaf: leaf[:, -1:], analytic.first_and_second(path)[0])
     for panel, policy in (("tit-for-tat", start), ("final policy", end)):
         met = analytic.meet_learners(settings.problem(), policy, analytic.evaluation_learners(settings))
         steps = range(settings.naive_steps + 1)

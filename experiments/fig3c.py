@@ -49,7 +49,7 @@ def parts(settings: Settings) -> list[Part]:
 def run(settings: Settings, p_naive: float, progress: Progress) -> list[dict[str, Any]]:
     """Rewards of two agents of one pool, from the same initial policies in both pools."""
     draws = jax.vmap(lambda key: jax.random.normal(key, (2, 5)))(settings.keys(analytic.INITIAL))
-    agents = tuple(analytic.stacked(settings.initial_scale * draws[:, i]) for i in range(2))
+    agents = analytic.stacked(settings.initial_scale * draws)
     gradient = analytic.pool_gradient(settings, p_naive)
     path = analytic.train(gradient, agents, settings.keys(analytic.TRAINING), settings, progress)
     return rows(analytic.path_of(settings), **analytic.pool_columns(settings, path))

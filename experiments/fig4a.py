@@ -7,6 +7,7 @@ from typing import Any
 
 import jax
 
+from coala_eqx.policies import BinaryMemoryOne
 from experiments import analytic
 from experiments.analytic import rows
 from experiments.records import Part, Progress, claim, final, mean
@@ -62,33 +63,37 @@ def parts_by_lookahead(settings: Settings, shares: Sequence[float]) -> list[Part
 def run(settings: Settings, steps: int, share: float, progress: Progress) -> list[dict[str, Any]]:
     """Rewards of two agents that look ahead; their logits at every record."""
     path = learn(settings, steps, share, progress)
-    together = analytic.play(settings.problem(), *path)
+    first, second = analytic.first_and_second(path)
+    together = analytic.play(settings.problem(), first, second)
     return rows(
         analytic.path_of(settings),
         lookahead=steps,
         play_1=together[..., 0],
         play_2=together[..., 1],
         finite=analytic.are_finite(path),
-        **analytic.logits_of(path[0]),
+        **analytic.logits_of(first),
     )
 
 
-def learn(settings: Settings, steps: int, share: float, progress: Progress) -> analytic.Agents:
-    """Two agents, leaves `[seeds, records, …]`: share · LOLA + (1 − share) · partial gradient."""
+def learn(settings: Settings, steps: int, share: float, progress: Progress) -> BinaryMemoryOne:
+    """Two agents, leaves `[seeds, records, 2, …]`: share · LOLA + (1 − share) · partial gradient."""
     rate = settings.naive_rate_of_one if steps == 1 else settings.naive_rate
-    sides = analytic.sides(dataclasses.replace(settings, naive_steps=steps, naive_rate=rate))
+    problem = settings.problem(naive_steps=steps, naive_rate=rate)
 
-    def gradient(agents, _):
-        climbed = []
-        for me, problem in enumerate(sides):
-            ahead = analytic.lookahead_gradient(problem, agents[me], agents[1 - me])
-            partial = analytic.partial_gradient(problem, agents[me], agents[1 - me]) if share < 1 else None
-            climbed.append(analytic.mix(share, ahead, partial))
-        return tuple(climbed)
+    def one(problem, own, other):
+        ahead = analytic.lookahead_gradient(problem, own, other)
+        partial = analytic.partial_gradient(problem, own, other) if share < 1 else None
+        return analytic.mix(share, ahead, partial)
 
     draws = jax.vmap(lambda key: jax.random.normal(key, (2, 5)))(settings.keys(analytic.INITIAL))
-    agents = tuple(analytic.stacked(settings.initial_scale * draws[:, i]) for i in range(2))
-    return analytic.train(gradient, agents, settings.keys(analytic.TRAINING), settings, progress)
+    pairs = analytic.stacked(settings.initial_scale * draws)
+    return analytic.train(
+        lambda pair, _: analytic.of_both(one, problem, pair),
+        pairs,
+        settings.keys(analytic.TRAINING),
+        settings,
+        progress,
+    )
 
 
 def claims(records: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -38,10 +38,10 @@ def parts(settings: Settings) -> list[Part]:
 
 def run(settings: Settings, progress: Progress) -> list[dict[str, Any]]:
     """Rewards of both by step of the learner (the column `iteration`), each seed's mean over learners."""
-    first, _ = analytic.last(fig4a.learn(settings, settings.lookahead, 1.0, progress))
+    first, _ = analytic.first_and_second(fig4a.learn(settings, settings.lookahead, 1.0, progress))
     met = analytic.meet_learners(
         settings.problem(naive_steps=settings.learner_steps),
-        jax.tree.map(lambda leaf: leaf[:, None], first),
+        jax.tree.map(lambda leaf: leaf[:, -1:], first),
         analytic.evaluation_learners(settings),
     )
     columns = {"frozen": met.other[:, 0], "naive": met.own[:, 0], "lookahead": settings.lookahead}

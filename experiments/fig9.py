@@ -8,6 +8,7 @@ import jax
 import numpy as np
 import polars as pl
 
+from coala_eqx.policies import BinaryMemoryOne
 from experiments import analytic
 from experiments.analytic import ENTRIES, rows
 from experiments.records import Part, Progress, claim, final, kept, median, table_of
@@ -55,11 +56,10 @@ def run(settings: Settings, progress: Progress) -> list[dict[str, Any]]:
     return rows(analytic.path_of(settings), **analytic.pool_columns(settings, path))
 
 
-def learn(settings: Settings, progress: Progress) -> analytic.Agents:
-    """Two agents of the pool, leaves `[seeds, records, …]`."""
+def learn(settings: Settings, progress: Progress) -> BinaryMemoryOne:
+    """Two agents of the pool, leaves `[seeds, records, 2, …]`."""
     draws = jax.vmap(lambda key: jax.random.normal(key, (2, 5)))(settings.keys(analytic.INITIAL))
-    logits = jax.numpy.asarray(settings.initial) + settings.initial_scale * draws
-    agents = tuple(analytic.stacked(logits[:, i]) for i in range(2))
+    agents = analytic.stacked(jax.numpy.asarray(settings.initial) + settings.initial_scale * draws)
     gradient = analytic.pool_gradient(settings, settings.p_naive)
     return analytic.train(gradient, agents, settings.keys(analytic.TRAINING), settings, progress)
 

@@ -139,12 +139,12 @@ def flagged(records: Sequence[Record]) -> list[int]:
 
 def median(column: pl.Series | np.ndarray) -> float:
     """Its median; NaN if there is nothing in it."""
-    return float(np.median(column)) if len(column) else float("nan")
+    return float(np.median(np.asarray(column))) if len(column) else float("nan")
 
 
 def mean(column: pl.Series | np.ndarray) -> float:
     """Its mean; NaN if there is nothing in it."""
-    return float(np.mean(column)) if len(column) else float("nan")
+    return float(np.mean(np.asarray(column))) if len(column) else float("nan")
 
 
 def _read(file: Path, kind: type = dict) -> Any:
