@@ -224,8 +224,8 @@ def train(
     **Returns** them at iterations 0, every, 2·every, …: leaves `[seeds, records, …]`.
     """
     optimiser = optax.adamw(settings.rate)
-    init: Callable[[Any], Any] = optimiser.init
-    state = jax.vmap(init)(agents)
+    parameters: Any = agents
+    state = jax.vmap(optimiser.init)(parameters)
 
     def iterate(carry: Any, key: Key[Array, ""]) -> tuple[Any, None]:
         agents, state = carry

@@ -114,7 +114,7 @@ def test_a_single_logit_is_the_difference_of_two():
 
 def test_the_benchmark_compares_two_ways_to_the_same_gradient():
     problem = ce.IteratedShapingProblem(DILEMMA, 0.9, learner=ExactAscent(rate=2.0, steps=3))
-    policy, naive = jax.random.normal(jax.random.key(0), (5,)), jax.random.normal(jax.random.key(1), (2, 5))
+    policy, naive = jax.random.normal(jax.random.key(0), (5,)), jax.random.normal(jax.random.key(1), (1, 5))
     ours, theirs = (way(problem, policy, naive) for way in (shaping_gradients, straightforward_gradients))
     # Some thousand operations on numbers below 10, in systems of a condition below 2/(1 − discount) = 20.
     np.testing.assert_allclose(ours, theirs, rtol=0, atol=2**-52 * 10 * 20 * 1000)

@@ -33,7 +33,10 @@ def shaping_gradients(problem: IteratedShapingProblem, policy: Logits, naive: Fl
 def straightforward_gradients(
     problem: IteratedShapingProblem, policy: Logits, naive: Float[Array, "learners 5"]
 ) -> Logits:
-    """As Eqs 16 and 17 read: one linear system for every return, and its own derivatives for each."""
+    """As Eqs 16 and 17 read: one linear system for every return, and its own derivatives for each.
+
+    Batches of `jnp.linalg.solve` have been seen, once, to wait for each other for ever on a CPU.
+    """
     learner = problem.learner
     assert isinstance(learner, ExactAscent)
 
