@@ -258,7 +258,7 @@ def test_an_analytic_figure_from_end_to_end(figure, payoffs, tmp_path):
     assert (tmp_path / f"{figure}.png").read_bytes().startswith(b"\x89PNG")
     text = (tmp_path / f"{figure}.json").read_text()
     claims = json.loads(text, parse_constant=pytest.fail)  # no NaN in it
-    assert [claim["measured"] for claim in claims][0] is not None
+    assert claims[0]["measured"] is not None
     assert all(payoffs in claim["claim"] for claim in claims)
 
 
