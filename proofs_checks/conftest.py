@@ -60,5 +60,6 @@ def pytest_terminal_summary(terminalreporter, config):
     for row in [head, *rows]:
         terminalreporter.write_line("  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]))
     if path := config.getoption("--summary"):
-        lines = [" | ".join(["", *row, ""]).strip() for row in [head, ("---", "---:", "---:", "---:"), *rows]]
+        escaped = [[cell.replace("|", r"\|") for cell in row] for row in [head, ("---", "---:", "---:", "---:"), *rows]]
+        lines = [" | ".join(["", *row, ""]).strip() for row in escaped]
         Path(path).write_text("\n".join(lines) + "\n")
