@@ -17,7 +17,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from experiments.origin import origin
-from experiments.records import RunDirectory, flagged
+from experiments.records import DILEMMA, RunDirectory, flagged
 
 PAPER = ("fig3a", "fig3b", "fig3c", "fig4a", "fig4b", "fig4c", "fig8", "fig9", "fig10")
 """Figures of the paper: what `all` stands for."""
@@ -27,8 +27,6 @@ BEYOND = ("bias-variance", "continuous-time", "phase-portraits", "sensitivity")
 
 FIGURES = {name: name.replace("-", "_") for name in PAPER + BEYOND}
 """The module of each, in `experiments` and in `paper_figs`."""
-
-_DILEMMA = "prisoners-dilemma"
 
 PRESETS = ("smoke", "cpu", "paper")
 
@@ -161,7 +159,7 @@ def run(figure: str, path: Path, settings: Any, command: Sequence[str] = ()) -> 
     if seeds := flagged(records):
         console.print(f"Not finite, and left out of claims and figure: seeds {', '.join(map(str, seeds))}.")
     claims = experiment.claims(records)
-    if (game := getattr(settings, "payoffs", _DILEMMA)) != _DILEMMA:
+    if (game := getattr(settings, "payoffs", DILEMMA)) != DILEMMA:
         claims = [entry | {"claim": f"{entry['claim']} (of the prisoner's dilemma; here {game})"} for entry in claims]
     directory.save_claims(claims)
     drawing = importlib.import_module(f"paper_figs.{FIGURES[figure]}")

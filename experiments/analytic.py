@@ -137,6 +137,11 @@ def normal_policies(key: Key[Array, ""], number: int, scale: float) -> BinaryMem
     return stacked(scale * jax.random.normal(key, (number, 5)))
 
 
+def normal_pairs(settings: Settings) -> Float[Array, "seeds 2 5"]:
+    """Independent standard normal logits of the two agents of every seed, to begin with."""
+    return jax.vmap(lambda key: jax.random.normal(key, (2, 5)))(settings.keys(INITIAL))
+
+
 def evaluation_learners(settings: Settings) -> BinaryMemoryOne:
     """`[seeds, evaluation_batch]`: the naive learners that rewards are reported for."""
     draw = jax.vmap(lambda key: normal_policies(key, settings.evaluation_batch, settings.naive_scale).logits)

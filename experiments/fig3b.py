@@ -55,7 +55,7 @@ def parts(settings: Settings) -> list[Part]:
 
 def run(settings: Settings, progress: Progress) -> list[dict[str, Any]]:
     """Rewards in both spans; the second starts where the first ends, with a fresh optimiser."""
-    draws = jax.vmap(lambda key: jax.random.normal(key, (2, 5)))(settings.keys(analytic.INITIAL))
+    draws = analytic.normal_pairs(settings)
     agents = analytic.stacked(settings.initial_logit + settings.initial_scale * draws)
     shaped = analytic.train(
         analytic.pool_gradient(settings, 1.0), agents, settings.keys(analytic.TRAINING), settings, progress

@@ -4,7 +4,6 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
-import jax
 import polars as pl
 
 from experiments import analytic
@@ -48,7 +47,7 @@ def parts(settings: Settings) -> list[Part]:
 
 def run(settings: Settings, p_naive: float, progress: Progress) -> list[dict[str, Any]]:
     """Rewards of two agents of one pool, from the same initial policies in both pools."""
-    draws = jax.vmap(lambda key: jax.random.normal(key, (2, 5)))(settings.keys(analytic.INITIAL))
+    draws = analytic.normal_pairs(settings)
     agents = analytic.stacked(settings.initial_scale * draws)
     gradient = analytic.pool_gradient(settings, p_naive)
     path = analytic.train(gradient, agents, settings.keys(analytic.TRAINING), settings, progress)

@@ -5,8 +5,6 @@ import itertools
 from collections.abc import Sequence
 from typing import Any
 
-import jax
-
 from coala_eqx.policies import BinaryMemoryOne
 from experiments import analytic
 from experiments.analytic import rows
@@ -85,7 +83,7 @@ def learn(settings: Settings, steps: int, share: float, progress: Progress) -> B
         partial = analytic.partial_gradient(problem, own, other) if share < 1 else None
         return analytic.mix(share, ahead, partial)
 
-    draws = jax.vmap(lambda key: jax.random.normal(key, (2, 5)))(settings.keys(analytic.INITIAL))
+    draws = analytic.normal_pairs(settings)
     pairs = analytic.stacked(settings.initial_scale * draws)
     return analytic.train(
         lambda pair, _: analytic.of_both(one, problem, pair),

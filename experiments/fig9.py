@@ -58,7 +58,7 @@ def run(settings: Settings, progress: Progress) -> list[dict[str, Any]]:
 
 def learn(settings: Settings, progress: Progress) -> BinaryMemoryOne:
     """Two agents of the pool, leaves `[seeds, records, 2, …]`."""
-    draws = jax.vmap(lambda key: jax.random.normal(key, (2, 5)))(settings.keys(analytic.INITIAL))
+    draws = analytic.normal_pairs(settings)
     agents = analytic.stacked(jax.numpy.asarray(settings.initial) + settings.initial_scale * draws)
     gradient = analytic.pool_gradient(settings, settings.p_naive)
     return analytic.train(gradient, agents, settings.keys(analytic.TRAINING), settings, progress)

@@ -13,6 +13,9 @@ import polars as pl
 
 from coala_eqx.version import __version__
 
+DILEMMA = "prisoners-dilemma"
+"""The game of the paper's figures, by name."""
+
 Record = dict[str, Any]
 
 Progress = Callable[[int], None]

@@ -12,10 +12,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from experiments.records import DILEMMA
+
 REFERENCE = Path(__file__).parent / "reference"
 PAGE = Path(__file__).parent.parent / "docs" / "figures.md"
 
-_DILEMMA = "prisoners-dilemma"
 _KEPT = ("settings.json", "origin.json", "records.parquet")
 
 
@@ -36,14 +37,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def keep(run: Path) -> None:
     """Copy what is kept of a run; raises `OSError` or `ValueError`, and copies nothing, unless it is finished."""
     made_by = json.loads((run / "settings.json").read_text())
-    figure, game = made_by["figure"], made_by["settings"].get("payoffs", _DILEMMA)
+    figure, game = made_by["figure"], made_by["settings"].get("payoffs", DILEMMA)
     if any("--preset smoke" in entry["command"] for entry in json.loads((run / "origin.json").read_text())):
         raise ValueError("a run of the smoke preset only shows that the path works.")
     tables = [f"{figure}.md"] if (run / f"{figure}.md").exists() else []
     names = [*_KEPT, f"{figure}.json", f"{figure}.png", *tables]
     if missing := [name for name in names if not (run / name).exists()]:
         raise ValueError(f"it has no {missing[0]}, so that it is not finished.")
-    folder = REFERENCE / (figure if game == _DILEMMA else f"{figure}-{Path(game).stem}")
+    folder = REFERENCE / (figure if game == DILEMMA else f"{figure}-{Path(game).stem}")
     folder.mkdir(parents=True, exist_ok=True)
     for name in names:
         shutil.copyfile(run / name, folder / name)
@@ -69,7 +70,7 @@ def _made(folder: Path) -> dict[str, Any]:
 
 def _section(figure: str, folder: Path) -> str:
     """One figure."""
-    module, game = figure.replace("-", "_"), _made(folder)["settings"].get("payoffs", _DILEMMA)
+    module, game = figure.replace("-", "_"), _made(folder)["settings"].get("payoffs", DILEMMA)
     claims = json.loads((folder / f"{figure}.json").read_text())
     title, _, rest = (importlib.import_module(f"experiments.{module}").__doc__ or "").partition("\n")
     drawing = (importlib.import_module(f"paper_figs.{module}").draw.__doc__ or "").strip()
@@ -81,7 +82,7 @@ def _section(figure: str, folder: Path) -> str:
     ]
     return "\n".join(
         [
-            f"## {title.rstrip('.')}{'' if game == _DILEMMA else f', in the game {Path(game).stem}'}\n",
+            f"## {title.rstrip('.')}{'' if game == DILEMMA else f', in the game {Path(game).stem}'}\n",
             f"{caption}\n",
             f"![{title}](../paper_figs/reference/{folder.name}/{figure}.png)\n",
             "| claim | measured | threshold | holds |",
