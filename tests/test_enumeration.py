@@ -164,7 +164,7 @@ game = ce.games.TabularGame([0.3, 0.7], np.full((2, 2, 2, 2), [0.1, 0.9]), np.ar
                             [[0, 1], [0, 0]])
 key = jax.random.key(0)
 problem = ce.ShapingProblem(game=game, co_players=(ce.policies.MemoryOne.random(game, key, player=1),),
-    learner=ce.learners.PolicyGradient(optimiser=optax.sgd(1.0)), batch=2, episodes=2, steps=2)
+    learner=ce.learners.PolicyGradient(optimiser=optax.sgd(1.0)), batch=2, episodes=2, steps=1)
 policy = ce.policies.MemoryOne.random(game, key)
 assert policy.logits.dtype == "float32"
 for estimator in (ce.estimators.CoalaPG(), ce.estimators.LolaExact(), ce.estimators.LolaDice()):
