@@ -23,7 +23,7 @@ from coala_eqx.games import MatrixGame
 from coala_eqx.learners import ExactAscent
 from coala_eqx.policies import BinaryMemoryOne
 from coala_eqx.verification.game_files import load_game
-from experiments.records import Progress
+from experiments.records import DILEMMA, Progress
 
 Gradient = Callable[[BinaryMemoryOne, Key[Array, ""]], BinaryMemoryOne]
 """(an agent, or a pair of them with leaves `[2, …]`; key) → what is climbed."""
@@ -38,7 +38,7 @@ ENTRIES = ("start", "CC", "CD", "DC", "DD")
 class Settings:
     """Of all analytic figures. What the paper does not say is marked so."""
 
-    payoffs: str = "prisoners-dilemma"
+    payoffs: str = DILEMMA
     """A game by name or file, two players with two actions each."""
 
     discount: float = 0.95

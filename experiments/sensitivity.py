@@ -11,7 +11,7 @@ from typing import Any
 import polars as pl
 
 from experiments import fig3a, fig3c
-from experiments.records import Part, Progress, Record, claim, final, median, table_of
+from experiments.records import DILEMMA, Part, Progress, Record, claim, final, median, table_of
 
 CHANGES: dict[str, tuple[tuple[str, tuple[Any, ...]], ...]] = {
     "fig3a": (
@@ -37,7 +37,7 @@ CHANGES: dict[str, tuple[tuple[str, tuple[Any, ...]], ...]] = {
 class Settings:
     """Of this study; all else is as in the `cpu` presets of the two figures."""
 
-    payoffs: str = "prisoners-dilemma"
+    payoffs: str = DILEMMA
     iterations: int = 4000
     """Of Figure 3C; half as many of Figure 3A."""
 

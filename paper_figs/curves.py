@@ -48,9 +48,9 @@ def curve(panel: Any, table: pl.DataFrame, column: str, band: str = QUARTILES, *
 
 
 def finish(panel: Any, x: str, y: str, lines: Iterable[float] = (), **legend: Any) -> None:
-    """Labels, thin horizontal lines at rewards of note, and a legend."""
+    """Labels, thin horizontal lines at rewards of note, and a legend above, where it hides no curve."""
     panel.set_xlabel(x)
     panel.set_ylabel(y)
     for line in lines:
         panel.axhline(line, color="black", lw=0.5, ls=":", zorder=0)
-    panel.legend(frameon=False, **legend)
+    panel.legend(**({"frameon": False, "loc": "lower center", "bbox_to_anchor": (0.5, 1.0)} | legend))

@@ -18,5 +18,5 @@ def draw(records: Path, picture: Path) -> None:
     for panel, role in (("final policy", "shaper"), ("tit-for-tat", "tit-for-tat")):
         line = table.filter(pl.col("panel") == panel)
         curve(axes[2], line, "shaping_1", **(ROLES[role] | {"label": panel}))
-    finish(axes[2], "step of the naive learner", "its opponent's reward", lines=rewards_of_note(records))
+    finish(axes[2], "learner's step", "its opponent's reward", lines=rewards_of_note(records))
     figure.savefig(picture)

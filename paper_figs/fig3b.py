@@ -27,5 +27,12 @@ def draw(records: Path, picture: Path) -> None:
         curve(
             panel, shaped, f"naive_{number}", **(ROLES["naive"] if number == 1 else {"color": ROLES["naive"]["color"]})
         )
-    finish(panel, "meta-training iteration", "reward per step", lines=rewards_of_note(records))
+    finish(
+        panel,
+        "meta-training iteration",
+        "reward per step",
+        lines=rewards_of_note(records),
+        ncols=3,
+        bbox_to_anchor=(0.5, 1.15),
+    )
     figure.savefig(picture)

@@ -16,5 +16,5 @@ def draw(records: Path, picture: Path) -> None:
     for steps, look in LOOKAHEADS.items():
         line = table.filter(pl.col("lookahead") == steps)
         curve(panel, line, "play_1", STANDARD_ERROR, **look, label=str(steps))
-    finish(panel, "training iteration", "reward per step", lines=rewards_of_note(records), title="look-aheads", ncols=2)
+    finish(panel, "training iteration", "reward per step", lines=rewards_of_note(records), title="look-aheads", ncols=5)
     figure.savefig(picture)

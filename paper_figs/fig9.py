@@ -25,4 +25,4 @@ def draw_pool(axes: Any, table: pl.DataFrame, of_note: Iterable[float]) -> None:
     finish(axes[0], "meta-training iteration", "first agent's reward per step", lines=of_note)
     for entry, look in ENTRIES.items():
         curve(axes[1], table, entry, **look, label=entry)
-    finish(axes[1], "meta-training iteration", "its logits", lines=(0,), ncols=2)
+    finish(axes[1], "meta-training iteration", "its logits", lines=(0,), ncols=3)
