@@ -7,6 +7,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
+from jaxtyping import Array, Float
+
+Scalar = float | Float[Array, ""]
+"""A number; as an array it can be traced, and another value needs no other program."""
 
 
 class Frozen:

@@ -26,6 +26,7 @@ import itertools
 from typing import Any
 
 import hypothesis.strategies as st
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from hypothesis import given, note
@@ -87,8 +88,9 @@ def _powers(decay: float, steps: Steps) -> np.ndarray:
 @examples(ci=4, deep=150)
 def test_without_a_critic(case, decay):
     note(case.describe())
-    check_discounted(CoalaPG(discount=decay), decay, case)
-    check_discounted(CoalaPG(gae_lambda=decay), decay, case)
+    # Arrays, as each number would be compiled anew.
+    check_discounted(CoalaPG(discount=jnp.asarray(decay)), decay, case)
+    check_discounted(CoalaPG(gae_lambda=jnp.asarray(decay)), decay, case)
 
 
 @given(
@@ -97,7 +99,7 @@ def test_without_a_critic(case, decay):
 @examples(ci=4, deep=150)
 def test_with_the_exact_critic(case, decay):
     note(case.describe())
-    check_lambda(CoalaPG(gae_lambda=decay), decay, case)
+    check_lambda(CoalaPG(gae_lambda=jnp.asarray(decay)), decay, case)
 
 
 @pytest.mark.parametrize("critic", BIASES)
@@ -109,7 +111,7 @@ def test_the_curve_of_the_bias(critic):
     truth = ce.exact.gradient(problem, policy)
     biases = []
     for decay in DISCOUNTS:
-        mean = ce.exact.moments(CoalaPG(gae_lambda=decay), problem, policy).mean
+        mean = ce.exact.moments(CoalaPG(gae_lambda=jnp.asarray(decay)), problem, policy).mean
         biases.append(distance(mean, truth) / norm(truth))
     for more, less in itertools.pairwise(biases):
         differs(FALLS, more - less, 1e-4)

@@ -1,4 +1,4 @@
-"""The command as it is typed, in processes of its own."""
+"""The command as it is typed: in this process, and a few times in one of its own."""
 
 import json
 import re
@@ -6,20 +6,45 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
+
+from coala_eqx.cli import main
 
 ROOT = Path(__file__).parent.parent
 COMMAND = shutil.which("coala-eqx", path=str(Path(sys.executable).parent)) or "coala-eqx"
 SMALL = ["--batch", "2", "--episodes", "2", "--steps", "1"]
 
 
-def run(*arguments, cwd=ROOT):
-    return subprocess.run([COMMAND, *arguments], capture_output=True, text=True, cwd=cwd, check=False)
+class Result(NamedTuple):
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+@pytest.fixture
+def run(capsys, monkeypatch):
+    """Runs the command, by default in the root of the project."""
+
+    def run_here(*arguments, cwd=ROOT):
+        monkeypatch.chdir(cwd)
+        try:
+            status = main(arguments)
+        except SystemExit as refusal:
+            status = refusal.code
+        return Result(status, *capsys.readouterr())
+
+    return run_here
+
+
+def run_apart(*arguments, **options):
+    """Runs it in a process of its own."""
+    return subprocess.run([COMMAND, *arguments], capture_output=True, text=True, check=False, **options)
 
 
 def test_verify_prints_one_row_per_estimator_and_exits_with_0(tmp_path):
-    result = run("verify", *SMALL, "--json", str(tmp_path / "v.json"), "--figure", str(tmp_path / "v.png"))
+    result = run_apart("verify", *SMALL, "--json", str(tmp_path / "v.json"), "--figure", str(tmp_path / "v.png"))
     assert result.returncode == 0, result.stderr
     rows = [line.split() for line in result.stdout.splitlines()]
     verdicts = {row[0]: row[-1] for row in rows if row and row[-1] in ("holds", "biased", "unbiased")}
@@ -39,7 +64,7 @@ def test_verify_prints_one_row_per_estimator_and_exits_with_0(tmp_path):
     assert (tmp_path / "v.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_ones_own_estimator_game_learner_and_policy():
+def test_ones_own_estimator_game_learner_and_policy(run):
     result = run(
         "verify", "--estimator", "examples/leave_one_out.py:LeaveOneOut", "CoalaPG", "--estimator", "LolaExact",
         "--payoffs", "examples/rock_paper_scissors.toml", "--learner", "examples/win_stay.py:WinStay",
@@ -53,13 +78,13 @@ def test_ones_own_estimator_game_learner_and_policy():
     assert "the problem has a WinStay" in result.stdout
 
 
-def test_a_wrong_estimator_is_rejected_with_exit_status_1():
+def test_a_wrong_estimator_is_rejected_with_exit_status_1(run):
     result = run("verify", "--estimator", "examples/centred_wrongly.py:CentredWrongly", *SMALL)
     assert result.returncode == 1, result.stderr
     assert "1 of 1 claims FAIL: CentredWrongly" in result.stdout
 
 
-def test_an_estimator_that_returns_nan_is_an_error_and_the_others_are_kept(tmp_path):
+def test_an_estimator_that_returns_nan_is_an_error_and_the_others_are_kept(run, tmp_path):
     (tmp_path / "mine.py").write_text(
         "from coala_eqx.estimators import CoalaPG, AbstractScoreFunctionEstimator\n"
         "class Mine(AbstractScoreFunctionEstimator):\n"
@@ -74,20 +99,15 @@ def test_an_estimator_that_returns_nan_is_an_error_and_the_others_are_kept(tmp_p
 def test_names_are_never_cut():
     """In a pipe, and in a terminal of 40 columns."""
     for width in ("40", "80"):
-        result = subprocess.run(
-            [COMMAND, "verify", "--estimator", "BatchUnaware", *SMALL],
-            capture_output=True,
-            text=True,
-            check=True,
-            env={"COLUMNS": width, "TERM": "dumb", "PATH": "/usr/bin:/bin"},
-            cwd=ROOT,
-        )
+        environment = {"COLUMNS": width, "TERM": "dumb", "PATH": "/usr/bin:/bin"}
+        result = run_apart("verify", "--estimator", "BatchUnaware", *SMALL, env=environment, cwd=ROOT)
+        assert result.returncode == 0
         assert any(line.split()[:1] == ["BatchUnaware"] for line in result.stdout.splitlines())
         assert "…" not in result.stdout
 
 
 @pytest.mark.parametrize("option", ["--json", "--figure"])
-def test_what_cannot_be_written_loses_nothing(option, tmp_path):
+def test_what_cannot_be_written_loses_nothing(option, run, tmp_path):
     path = tmp_path / "no" / "such" / "folder.png"
     result = run("verify", "--estimator", "CoalaPG", *SMALL, option, str(path))
     assert result.returncode == 2
@@ -114,7 +134,7 @@ def test_what_cannot_be_written_loses_nothing(option, tmp_path):
         (["--limit", "10"], "more than the limit of 10"),
     ],
 )
-def test_bad_input_is_named_and_exits_with_2(arguments, message):
+def test_bad_input_is_named_and_exits_with_2(arguments, message, run):
     result = run("verify", *arguments)
     assert result.returncode == 2
     assert message in result.stderr
@@ -129,7 +149,7 @@ def test_the_readme_has_commands():
 
 
 @pytest.mark.parametrize("command", README_COMMANDS)
-def test_the_commands_of_the_readme_work(command, tmp_path):
+def test_the_commands_of_the_readme_work(command, run, tmp_path):
     shutil.copytree(ROOT / "examples", tmp_path / "examples")
     result = run(*command.split(), cwd=tmp_path)
     assert result.returncode == 0, result.stderr
@@ -137,7 +157,8 @@ def test_the_commands_of_the_readme_work(command, tmp_path):
         assert (tmp_path / written).stat().st_size > 0
 
 
-def test_help_and_version():
+def test_help_and_version(run):
     assert "--estimator" in run("verify", "--help").stdout
     assert run("--version").stdout.startswith("coala-eqx 0.")
     assert run().returncode == 2
+    assert run_apart().returncode == 2

@@ -10,13 +10,15 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from coala_eqx.arrays import Scalar
+
 
 def batch_lambda_returns(
     rewards: Any,
     next_values: Any = None,
     *,
-    discount: float = 1.0,
-    lambda_: float = 1.0,
+    discount: Scalar = 1.0,
+    lambda_: Scalar = 1.0,
     average_future_episodes: bool,
     normalize_current_episode: bool,
 ) -> Float[Array, "batch episodes steps"]:
@@ -63,8 +65,8 @@ def batch_advantages(
     rewards: Any,
     values: Any = None,
     *,
-    discount: float = 1.0,
-    gae_lambda: float = 1.0,
+    discount: Scalar = 1.0,
+    gae_lambda: Scalar = 1.0,
     average_future_episodes: bool,
     normalize_current_episode: bool,
 ) -> Float[Array, "batch episodes steps"]:
@@ -88,7 +90,7 @@ def batch_advantages(
     )
 
 
-def td_errors(rewards: Any, values: Any = None, discount: float = 1.0) -> Float[Array, "batch episodes steps"]:
+def td_errors(rewards: Any, values: Any = None, discount: Scalar = 1.0) -> Float[Array, "batch episodes steps"]:
     """δ_l = r_l + discount·V̂(h_{l+1}) − V̂(h_l), across inner episodes; the value after the last step is 0.
 
     Without values these are the rewards. Raises `ValueError` if `values` has not the shape of `rewards`.

@@ -4,6 +4,7 @@ from typing import Any, ClassVar
 
 from jaxtyping import Array, Float
 
+from coala_eqx.arrays import Scalar
 from coala_eqx.estimators.advantages import batch_advantages
 from coala_eqx.estimators.base import AbstractScoreFunctionEstimator
 
@@ -25,8 +26,8 @@ class CoalaPG(AbstractScoreFunctionEstimator):
     Source: Meulemans et al. (2025), Theorem 3.1, Eqs 5, 13, 14 and Algorithm 1.
     """
 
-    discount: float = 1.0
-    gae_lambda: float = 1.0
+    discount: Scalar = 1.0
+    gae_lambda: Scalar = 1.0
 
     unbiased_for: ClassVar[str | None] = "shaping_return"
     exchangeable: ClassVar[bool] = True

@@ -4,6 +4,7 @@ from typing import Any, ClassVar
 
 from jaxtyping import Array, Float
 
+from coala_eqx.arrays import Scalar
 from coala_eqx.estimators.advantages import batch_advantages
 from coala_eqx.estimators.base import AbstractScoreFunctionEstimator
 
@@ -22,8 +23,8 @@ class MFOS(AbstractScoreFunctionEstimator):
     Source: Meulemans et al. (2025), Eqs 7 and 26.
     """
 
-    discount: float = 1.0
-    gae_lambda: float = 1.0
+    discount: Scalar = 1.0
+    gae_lambda: Scalar = 1.0
 
     unbiased_for: ClassVar[str | None] = None
     exchangeable: ClassVar[bool] = True

@@ -5,6 +5,7 @@ from typing import Any, ClassVar
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from coala_eqx.arrays import Scalar
 from coala_eqx.estimators.advantages import batch_advantages
 from coala_eqx.estimators.base import AbstractScoreFunctionEstimator
 
@@ -23,8 +24,8 @@ class Reinforce(AbstractScoreFunctionEstimator):
     Source: Meulemans et al. (2025), Eq. 24.
     """
 
-    discount: float = 1.0
-    gae_lambda: float = 1.0
+    discount: Scalar = 1.0
+    gae_lambda: Scalar = 1.0
 
     unbiased_for: ClassVar[str | None] = "shaping_return"
     exchangeable: ClassVar[bool] = True

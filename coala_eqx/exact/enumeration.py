@@ -114,14 +114,12 @@ class Enumeration:
         """
         if self.exchangeable and self.problem.batch > 1:
             check_exchangeable(function, run, self.trajectories, self.chunk, *self.first_chunk()[:-1])
-        total: Any = 0.0
-        value: Any = None
+        sums: Any = None
         for probability, co_players, chunk in self:
             arrays = Chunk(*map(jnp.asarray, chunk))
             part = run(function, self.problem, self.policy, co_players, self.outcomes, arrays)
-            part_total, part_value = jax.tree.map(lambda leaf, p=probability: p * leaf, part)
-            total = total + part_total
-            value = part_value if value is None else jax.tree.map(jnp.add, value, part_value)
+            sums = _add_weighed(sums, jnp.asarray(probability), part)
+        total, value = sums
         _check_total(total)
         return value
 
@@ -135,6 +133,13 @@ class Enumeration:
         fits = max(1, _CHUNK_BYTES // (8 * floats))
         needed = self.count // len(self.meetings)
         return 1 << min(fits.bit_length() - 1, (needed - 1).bit_length())
+
+
+@jax.jit
+def _add_weighed(sums: Any, probability: Array, part: Any) -> Any:
+    """Sums + probability · part; compiled, as every single operation would be compiled apart for each new shape."""
+    weighed = jax.tree.map(lambda leaf: probability * leaf, part)
+    return weighed if sums is None else jax.tree.map(jnp.add, sums, weighed)
 
 
 def _table(problem: ShapingProblem) -> TabularGame:

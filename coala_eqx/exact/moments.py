@@ -57,8 +57,7 @@ def moments(
     deviation, square = space.expectation(_Deviation(estimator, centre))
     _check_finite(estimator, deviation)
     # Around a centre near the mean nothing cancels, so that a variance of 0 comes out as 0 to rounding.
-    variance = jnp.maximum(square - _squared_norm(deviation), 0.0)
-    return Moments(jax.tree.map(jnp.add, centre, deviation), variance)
+    return _around(centre, deviation, square)
 
 
 class _Deviation(eqx.Module):
@@ -74,13 +73,24 @@ class _Deviation(eqx.Module):
         return deviation, _squared_norm(deviation)
 
 
+@jax.jit
+def _around(centre: Any, deviation: Any, square: Array) -> Moments:
+    variance = jnp.maximum(square - _squared_norm(deviation), 0.0)
+    return Moments(jax.tree.map(jnp.add, centre, deviation), variance)
+
+
 def _centre(estimator: AbstractEstimator, space: Enumeration) -> Any:
     """Something near E[ĝ]: the mean over the first chunk."""
     zero = jax.tree.map(jnp.zeros_like, eqx.filter(space.policy, eqx.is_inexact_array))
     total, (mean, _) = sum_chunk(_Deviation(estimator, zero), *space.first_chunk())
     _check_finite(estimator, mean)
+    return _divide(mean, total)
+
+
+@jax.jit
+def _divide(sums: Any, total: Array) -> Any:
     # A chunk of outcomes that are all impossible has no mean; 0 will do.
-    return jax.tree.map(lambda leaf: leaf / jnp.where(total > 0, total, 1.0), mean)
+    return jax.tree.map(lambda leaf: leaf / jnp.where(total > 0, total, 1.0), sums)
 
 
 def _squared_norm(tree: Any) -> Array:

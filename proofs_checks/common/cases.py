@@ -192,7 +192,7 @@ class Case:
             return MemoryOne(generator.uniform(-1.5, 1.5, size=shape).round(1))
         if self.ego == "FullHistory":
             table = FullHistory.random(game, self.episodes * self.steps, key)
-            return eqx.tree_at(lambda policy: policy.logits, table, table.logits.round(1))
+            return eqx.tree_at(lambda policy: policy.logits, table, jnp.asarray(np.round(table.logits, 1)))
         return GRU(*shape, width=3, head_scale=2.0, key=key)
 
 

@@ -65,9 +65,9 @@ def steps_of(problem: ShapingProblem) -> Steps:
 def weigh(influence: Influence, batch: int, own: Any, other: Any) -> Any:
     """The expectation of Σ_b Σ_k ∇ log π(a_k^b) · ( Σ_l own[k, l]·x_l^b + Σ_{b'≠b} Σ_l other[k, l]·x_l^{b'} )."""
 
-    def total(mine: jax.Array, others: jax.Array) -> jax.Array:
-        weighed = jnp.tensordot(jnp.asarray(own, float), mine, axes=2)
-        return batch * (weighed + (batch - 1) * jnp.tensordot(jnp.asarray(other, float), others, axes=2))
+    def total(mine: np.ndarray, others: np.ndarray) -> np.ndarray:
+        weighed = np.tensordot(np.asarray(own, float), mine, axes=2)
+        return batch * (weighed + (batch - 1) * np.tensordot(np.asarray(other, float), others, axes=2))
 
     return jax.tree.map(total, *influence)
 
@@ -87,15 +87,15 @@ def measure_influence(problem: ShapingProblem, policy: AbstractPolicy, signal: S
     outcomes = _inner_outcomes(problem.game.table(), problem.steps)
     length = problem.episodes * problem.steps
     arrays, rest = eqx.partition(policy, eqx.is_inexact_array)
-    copies = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (length, *leaf.shape)), arrays)
+    copies = jax.tree.map(lambda leaf: np.broadcast_to(leaf, (length, *leaf.shape)), arrays)
     total = None
     for probability, co_players in _meetings(problem):
         for picks, weights in _batches(len(outcomes[0]) ** problem.episodes, problem.batch):
             part = _jacobian(
                 copies, (arrays, rest), problem, co_players, outcomes, picks, probability * weights, signal or _rewards
             )
-            total = part if total is None else jax.tree.map(jnp.add, total, part)
-    by_action = jax.tree.map(lambda leaf: jnp.swapaxes(leaf, 1, 2), total)
+            total = part if total is None else jax.tree.map(np.add, total, part)
+    by_action = jax.tree.map(lambda leaf: np.swapaxes(leaf, 1, 2), total)
     return Influence(*(jax.tree.map(lambda leaf, which=which: leaf[which], by_action) for which in (0, 1)))
 
 

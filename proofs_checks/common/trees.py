@@ -1,10 +1,9 @@
-"""Arithmetic on gradients: pytrees like a policy."""
+"""Arithmetic on gradients: pytrees like a policy. In NumPy, as JAX would compile each sum for every new shape."""
 
 import functools
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 
@@ -38,14 +37,14 @@ def cosine(one: Any, other: Any) -> float:
 
 def add(*trees: Any) -> Any:
     """Their sum."""
-    return jax.tree.map(lambda *leaves: functools.reduce(jnp.add, leaves), *trees)
+    return jax.tree.map(lambda *leaves: functools.reduce(np.add, leaves), *trees)
 
 
 def subtract(one: Any, other: Any) -> Any:
     """one − other."""
-    return jax.tree.map(jnp.subtract, one, other)
+    return jax.tree.map(np.subtract, one, other)
 
 
 def scale(factor: Any, tree: Any) -> Any:
     """factor · tree."""
-    return jax.tree.map(lambda leaf: factor * leaf, tree)
+    return jax.tree.map(lambda leaf: factor * np.asarray(leaf), tree)
