@@ -19,7 +19,8 @@ verify: env
 	$(BIN)/coala-eqx verify $(ARGS)
 
 test: env
-	$(BIN)/python -m pytest -n 2 --dist worksteal $(ARGS)
+	JAX_COMPILATION_CACHE_DIR=.pytest_cache/programs JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=0.05 \
+		$(BIN)/python -m pytest -n 2 --dist worksteal $(ARGS)
 
 prove: env
 	$(BIN)/python -m pytest proofs_checks -n 2 --dist worksteal --hypothesis-profile deep --timeout 0 --summary prove.md $(ARGS)
