@@ -29,6 +29,9 @@ class Settings(fig9.Settings):
     initial: tuple[float, ...] = TIT_FOR_TAT
     """How sure it is, is not said."""
 
+    p_naive: float = 0.25
+    """Not said; as in Figure 3C."""
+
     iterations: int = 4000
 
 

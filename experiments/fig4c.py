@@ -25,7 +25,7 @@ class Settings(fig4a.Settings):
 PRESETS = {
     "smoke": Settings(iterations=100, every=50, seeds=2, evaluation_batch=8),
     "cpu": Settings(),
-    "paper": Settings(iterations=8000),
+    "paper": Settings(),
 }
 
 

@@ -24,8 +24,8 @@ class Settings(analytic.Settings):
     initial_scale: float = 0.01
     """Standard deviation around them, so that the agents differ. Not said."""
 
-    p_naive: float = 0.25
-    """Not said."""
+    p_naive: float = 0.05
+    """Not said; with 0.1 or more nobody leaves defection (`docs/iterated.md`)."""
 
     iterations: int = 6000
     seeds: int = 8

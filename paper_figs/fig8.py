@@ -10,6 +10,9 @@ from paper_figs.style import ROLES, styled
 
 _LOOKS = {"shaping": (ROLES["shaper"]["color"], "shaping policies"), "random": ("#999999", "uniform random policies")}
 
+_LEAST = 1e-6
+"""A smaller loss is drawn as this."""
+
 _MOST = 20.0
 """A larger χ is not drawn, but counted."""
 
@@ -20,10 +23,12 @@ def draw(records: Path, picture: Path) -> None:
     table = read(records)
     losses = {part: table.filter(pl.col("part") == part)["loss"].to_numpy() for part in _LOOKS}
     figure, (left, right) = panels(2)
-    bins = np.linspace(0, max(column.max() for column in losses.values()), 31)
+    every = np.concatenate(list(losses.values()))
+    bins = np.geomspace(max(every.min(), _LEAST), every.max(), 31)
     for part, (color, label) in _LOOKS.items():
         weights = np.full(len(losses[part]), 1 / len(losses[part]))
-        left.hist(losses[part], bins=bins, weights=weights, color=color, alpha=0.7, label=label)
+        left.hist(np.maximum(losses[part], _LEAST), bins=bins, weights=weights, color=color, alpha=0.7, label=label)
+    left.set_xscale("log")
     left.set_xlabel("squared distance to the nearest\nzero-determinant policy")
     left.set_ylabel("share of policies")
     left.legend(frameon=False)
