@@ -313,9 +313,13 @@ def pool_columns(settings: Settings, pairs: BinaryMemoryOne) -> dict[str, Any]:
     }
 
 
+SMALLER = pl.min_horizontal("play_1", "play_2")
+"""What two agents earn against each other, the one that earns less: high only if both cooperate."""
+
+
 def smaller_reward(table: pl.DataFrame) -> pl.Series:
-    """What two agents earn against each other, the one that earns less: high only if both cooperate."""
-    return table.select(pl.min_horizontal("play_1", "play_2")).to_series()
+    """`SMALLER`, of each record."""
+    return table.select(SMALLER).to_series()
 
 
 def rows(iterations: Sequence[int], **columns: Any) -> list[dict[str, Any]]:

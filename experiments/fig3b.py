@@ -26,8 +26,8 @@ class Settings(analytic.Settings):
     """After that. Not said."""
 
     p_naive: float = 0.25
-    """Of naive learners in the second span. Not said; as in Figure 3C. Without any, the agents cooperate for some hundred
-    iterations, and then exploit each other in turns (`docs/iterated.md`)."""
+    """Of naive learners in the second span. Not said; as in Figure 3C. Without any, the agents cooperate for some
+    hundred iterations, and then exploit each other in turns (`docs/iterated.md`)."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

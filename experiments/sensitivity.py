@@ -1,7 +1,8 @@
-"""Beyond the paper: how much Figures 3A and 3C depend on what the paper does not say.
+"""Beyond the paper: how much Figures 3A, 3C, 4C and 9 depend on what the paper does not say.
 
 One setting at a time is changed. Of Figure 3A, it is judged by how much more the shaper earns than the learner on the
-learner's last step; of Figure 3C, by what agents of the mixed pool earn against each other, the smaller of two.
+learner's last step; of Figures 3C and 9, by what agents of the mixed pool earn against each other, the smaller of two;
+of Figure 4C, by what the first agent earns with 20 look-aheads.
 """
 
 import dataclasses
@@ -10,7 +11,7 @@ from typing import Any
 
 import polars as pl
 
-from experiments import fig3a, fig3c
+from experiments import analytic, fig3a, fig3c, fig4a, fig4c, fig9
 from experiments.records import DILEMMA, Part, Progress, Record, claim, final, median, table_of
 
 CHANGES: dict[str, tuple[tuple[str, tuple[Any, ...]], ...]] = {
@@ -29,25 +30,37 @@ CHANGES: dict[str, tuple[tuple[str, tuple[Any, ...]], ...]] = {
         ("average", (False,)),
         ("normalise", (False,)),
     ),
+    "fig4c": (
+        ("initial_mean", (0.0, 1.0)),
+        ("initial_scale", (0.1, 1.0)),
+        ("shares", tuple((1.0, 1.0, 0.75, 0.6, share) for share in (0.2, 0.6, 1.0))),
+    ),
+    "fig9": (
+        ("p_naive", (0.01, 0.02, 0.1, 0.25)),
+        ("naive_steps", (10, 40)),
+        ("average", (False,)),
+    ),
 }
 """By figure: settings, and the values that they have in place of the default."""
+
+_FIGURES: dict[str, Any] = {"fig3a": fig3a, "fig3c": fig3c, "fig4c": fig4c, "fig9": fig9}
 
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
-    """Of this study; all else is as in the `cpu` presets of the two figures."""
+    """Of this study; all else is as in the `cpu` presets of the figures."""
 
     payoffs: str = DILEMMA
-    iterations: int = 4000
-    """Of Figure 3C; half as many of Figure 3A."""
+    longer: float = 1.0
+    """How many times as many iterations as the figures have."""
 
     evaluation_batch: int = 64
     seeds: int = 8
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.iterations < 2 or self.iterations % 2:
-            raise ValueError(f"`iterations` must be an even number from 2 on, but is {self.iterations}.")
+        if not self.longer > 0:
+            raise ValueError(f"`longer` must be more than 0, but is {self.longer}.")
         self.of("fig3a", {})
 
     def payoff_table(self) -> list[Any]:
@@ -60,16 +73,16 @@ class Settings:
 
     def of(self, figure: str, changes: dict[str, Any]) -> Any:
         """The settings of a figure, with changes; one record at the end is enough."""
-        iterations = self.iterations if figure == "fig3c" else self.iterations // 2
+        default = _FIGURES[figure].PRESETS["cpu"]
+        iterations = max(1, round(self.longer * default.iterations))
         shared = {name: getattr(self, name) for name in ("payoffs", "evaluation_batch", "seeds", "seed")}
-        default: Any = fig3c.Settings() if figure == "fig3c" else fig3a.Settings()
         return dataclasses.replace(default, iterations=iterations, every=iterations, **shared, **changes)
 
 
 PRESETS = {
-    "smoke": Settings(iterations=20, evaluation_batch=4, seeds=2),
+    "smoke": Settings(longer=0.005, evaluation_batch=4, seeds=2),
     "cpu": Settings(),
-    "paper": Settings(seeds=32, iterations=8000),
+    "paper": Settings(seeds=32, longer=2.0),
 }
 
 
@@ -92,17 +105,24 @@ def parts(settings: Settings) -> list[Part]:
 
 def measure(settings: Any, same: Record, progress: Progress) -> list[Record]:
     """One record for each seed, with what the figure is judged by as `outcome`."""
-    if isinstance(settings, fig3a.Settings):
-        made = table_of(fig3a.shape(settings, progress)).with_columns(outcome=pl.col("shaping") - pl.col("naive"))
-    else:
-        made = table_of(fig3c.run(settings, settings.p_naive, progress))
-        made = made.with_columns(outcome=pl.min_horizontal("play_1", "play_2"))
+    match settings:
+        case fig3a.Settings():
+            made = table_of(fig3a.shape(settings, progress))
+            outcome = pl.col("shaping") - pl.col("naive")
+        case fig4c.Settings():
+            made = table_of(fig4a.run(settings, fig4a.LOOKAHEADS[-1], settings.shares[-1], progress))
+            outcome = pl.col("play_1")
+        case fig9.Settings():
+            made, outcome = table_of(fig9.run(settings, progress)), analytic.SMALLER
+        case _:
+            made, outcome = table_of(fig3c.run(settings, settings.p_naive, progress)), analytic.SMALLER
+    made = made.with_columns(outcome=outcome)
     end = made.filter(pl.col("iteration") == settings.iterations)
     return [same | record for record in end.select("seed", "iteration", "finite", "outcome").to_dicts()]
 
 
 def claims(records: Sequence[Record]) -> list[dict[str, Any]]:
-    """What the study is judged by: that the defaults give the paper's result, and two conditions that it needs."""
+    """What the study is judged by: that the defaults give the paper's result, and conditions that it needs."""
 
     def outcome(figure: str, setting: str = "default", value: str = "") -> float:
         return median(final(_of(records, figure), setting=setting, value=value)["outcome"])
@@ -114,6 +134,10 @@ def claims(records: Sequence[Record]) -> list[dict[str, Any]]:
         claim("Figure 3C with the defaults: median reward", outcome("fig3c"), "≥", 0.8),
         claim("With too few meta agents (p_naive 0.9) the mixed pool does not cooperate",
               outcome("fig3c", "p_naive", "0.9"), "≤", 0.5),
+        claim("Figure 4C, 20 look-aheads, with the defaults: median reward", outcome("fig4c"), "≥", 0.7),
+        claim("From logits drawn around 0 it does not cooperate", outcome("fig4c", "initial_mean", "0.0"), "≤", 0.5),
+        claim("Figure 9 with the defaults: median reward", outcome("fig9"), "≥", 0.8),
+        claim("With p_naive 0.25 nobody leaves defection", outcome("fig9", "p_naive", "0.25"), "≤", 0.1),
     ]  # fmt: skip
 
 

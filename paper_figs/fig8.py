@@ -31,7 +31,7 @@ def draw(records: Path, picture: Path) -> None:
     left.set_xscale("log")
     left.set_xlabel("squared distance to the nearest\nzero-determinant policy")
     left.set_ylabel("share of policies")
-    left.legend(frameon=False)
+    left.legend(frameon=False, loc="lower center", bbox_to_anchor=(0.5, 1.0))
     chi = table.filter(pl.col("part") == "shaping")["chi"].to_numpy()
     shown, most = chi[chi <= _MOST], f"; {np.sum(chi > _MOST)} above {_MOST:g}" if np.any(chi > _MOST) else ""
     right.hist(shown, bins=20, color=_LOOKS["shaping"][0])

@@ -1,4 +1,4 @@
-"""What Figures 3A and 3C come to when one setting is changed at a time."""
+"""What Figures 3A, 3C, 4C and 9 come to when one setting is changed at a time."""
 
 from pathlib import Path
 
@@ -11,6 +11,8 @@ from paper_figs.style import COLUMN, ROLES, styled
 _AXES = {
     "fig3a": "Fig. 3A: shaper's reward\nminus the learner's",
     "fig3c": "Fig. 3C: reward of\nmeta against meta",
+    "fig4c": "Fig. 4C: reward of LOLA\nwith 20 look-aheads",
+    "fig9": "Fig. 9: reward of\nmeta against meta",
 }
 
 
@@ -18,8 +20,9 @@ _AXES = {
 def draw(records: Path, picture: Path) -> None:
     """A dot for each seed, a line at the median; dashed: the median with the defaults."""
     table = read(records)
-    figure = Figure(figsize=(COLUMN, 3.4), layout="constrained")
-    for panel, (name, label) in zip(figure.subplots(1, 2), _AXES.items(), strict=True):
+    figure = Figure(figsize=(COLUMN, 5.4), layout="constrained")
+    grid = figure.subplots(2, 2, height_ratios=(3, 2)).ravel()
+    for panel, (name, label) in zip(grid, _AXES.items(), strict=True):
         here = table.filter(pl.col("figure") == name)
         rows = here.select("setting", "value").unique(maintain_order=True).rows()
         for height, (setting, value) in enumerate(rows):
@@ -28,7 +31,13 @@ def draw(records: Path, picture: Path) -> None:
             panel.plot(outcomes.median(), height, "|", color="black", ms=9, mew=1.2)
         default = here.filter(pl.col("setting") == "default")["outcome"].median()
         panel.axvline(default, color="black", lw=0.6, ls="--", zorder=0)
-        panel.set_yticks(range(len(rows)), [f"{setting} {value}".strip() for setting, value in rows])
+        panel.set_yticks(range(len(rows)), [_label(setting, value) for setting, value in rows])
         panel.invert_yaxis()
         panel.set_xlabel(label)
     figure.savefig(picture)
+
+
+def _label(setting: str, value: str) -> str:
+    if setting == "shares":  # of which only the last plays a part
+        return f"share {value.strip('()').split(', ')[-1]}"
+    return f"{setting} {value}".strip()
