@@ -118,7 +118,7 @@ def test_a_payoffs_file_that_changed_makes_another_run(tmp_path, capsys):
     [
         (["bias-variance", "--payoffs", "chicken"], "bias-variance has no setting 'payoffs'"),
         (["fig3a", "--set", "p_naive=0.5"], "fig3a has no setting 'p_naive'; it has average, "),
-        (["fig9", "--set", "p_naive=much"], "'p_naive' must be like 0.25, but is 'much'"),
+        (["fig9", "--set", "p_naive=much"], "'p_naive' must be like 0.05, but is 'much'"),
         (["fig9", "--set", "seeds=True"], "'seeds' must be like 2, but is True"),
         (["fig9", "--set", "p_naive"], "--set needs NAME=VALUE, such as p_naive=0.5, but is 'p_naive'"),
         (["fig9", "--set", "discount=1"], r"`discount` must lie in [0, 1), but is 1"),
