@@ -16,7 +16,7 @@ def draw(records: Path, picture: Path) -> None:
     shaped, together = table.filter(pl.col("iteration") <= span), table.filter(pl.col("iteration") >= span)
     figure, (panel,) = panels(1)
     panel.axvspan(0, span, color="#EEEEEE", lw=0, zorder=0)
-    for at, text in ((0, "against learners,\ntheir last step"), (span, "against\neach other")):
+    for at, text in ((0, "learners,\nlast step"), (span, "against\neach other")):
         panel.annotate(
             text, (at, 1), (3, 2), xycoords=("data", "axes fraction"), textcoords="offset points", fontsize=6
         )
