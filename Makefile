@@ -19,7 +19,7 @@ verify: env
 	$(BIN)/coala-eqx verify $(ARGS)
 
 test: env
-	JAX_COMPILATION_CACHE_DIR=.pytest_cache/programs JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=0.05 \
+	JAX_COMPILATION_CACHE_DIR="$(CURDIR)/.pytest_cache/programs" JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=0.05 \
 		$(BIN)/python -m pytest -n 2 --dist worksteal $(ARGS)
 
 prove: env

@@ -68,7 +68,7 @@ def claims(records: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     pool = table.filter(pl.col("panel") == "pool")
     begin, end = final(pool, 0), final(pool)
     moved = max(abs(median(end[entry]) - median(begin[entry])) for entry in ENTRIES)
-    lowest = pool.group_by("iteration").agg(pl.min_horizontal("play_1", "play_2").median().alias("median"))
+    lowest = pool.group_by("iteration").agg(analytic.SMALLER.median().alias("median"))
     steps = {panel: _steps(table.filter(pl.col("panel") == panel)) for panel in ("final policy", "tit-for-tat")}
     return [
         claim("It leaves tit-for-tat: largest change of a median logit", moved, "≥", 1),

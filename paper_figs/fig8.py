@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from paper_figs.curves import panels, read
+from paper_figs.curves import finish, panels, read
 from paper_figs.style import ROLES, styled
 
 _LOOKS = {"shaping": (ROLES["shaper"]["color"], "shaping policies"), "random": ("#999999", "uniform random policies")}
@@ -29,9 +29,7 @@ def draw(records: Path, picture: Path) -> None:
         weights = np.full(len(losses[part]), 1 / len(losses[part]))
         left.hist(np.maximum(losses[part], _LEAST), bins=bins, weights=weights, color=color, alpha=0.7, label=label)
     left.set_xscale("log")
-    left.set_xlabel("squared distance to the nearest\nzero-determinant policy")
-    left.set_ylabel("share of policies")
-    left.legend(frameon=False, loc="lower center", bbox_to_anchor=(0.5, 1.0))
+    finish(left, "squared distance to the nearest\nzero-determinant policy", "share of policies")
     chi = table.filter(pl.col("part") == "shaping")["chi"].to_numpy()
     shown, most = chi[chi <= _MOST], f"; {np.sum(chi > _MOST)} above {_MOST:g}" if np.any(chi > _MOST) else ""
     right.hist(shown, bins=20, color=_LOOKS["shaping"][0])

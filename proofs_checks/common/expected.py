@@ -47,13 +47,11 @@ def check_expectation(
     - `policy`: in place of the case's own, the same with a critic, say.
     - `signal`: whose influence the formula is given; that of the rewards unless given.
     """
+    as_it_is = policy is None and signal is None
     problem, own = case.build()
-    if policy is None and signal is None:
-        truth, influence = _of_case(case)
-    else:
-        truth, influence = _measured(problem, policy or own, signal)
     policy = policy or own
     assert policy is not None
+    truth, influence = _of_case(case) if as_it_is else _measured(problem, policy, signal)
     predicted = formula(truth, influence, steps_of(problem))
     mean = check_mean(claim, estimator, problem, policy, predicted, case.count() * case.batch, norm(truth))
     return distance(mean, truth) / (norm(truth) or 1.0)
