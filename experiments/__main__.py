@@ -13,10 +13,12 @@ from typing import Any
 
 import jax
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as ProgressBar
 from rich.table import Table
 
 from experiments.origin import origin
+from experiments.progress import Progress
 from experiments.records import DILEMMA, RunDirectory, flagged
 
 PAPER = ("fig3a", "fig3b", "fig3c", "fig4a", "fig4b", "fig4c", "fig8", "fig9", "fig10")
@@ -147,13 +149,14 @@ def run(figure: str, path: Path, settings: Any, command: Sequence[str] = ()) -> 
     start = time.perf_counter()
     if left:
         directory.begin(origin(command))
-    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
+    with ProgressBar(*columns, console=console, disable=not console.is_terminal) as bar:
         task = bar.add_task(figure, total=sum(part.work for part in left))
         for part in left:
             bar.update(task, description=f"{figure}: {part.name}")
-            made = part.run(lambda done: bar.advance(task, done))
-            records += [{"part": part.name, **record} for record in made]
+            progress = Progress(lambda done: bar.advance(task, done), path, part.name)
+            records += [{"part": part.name, **record} for record in part.run(progress)]
             directory.save(records)
+            progress.end()
     if left:
         directory.end(time.perf_counter() - start)
     if seeds := flagged(records):

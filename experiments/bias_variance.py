@@ -26,7 +26,8 @@ from coala_eqx.estimators import MFOS, BatchUnaware, CoalaPG, Reinforce
 from coala_eqx.estimators.base import AbstractScoreFunctionEstimator
 from coala_eqx.learners import PolicyGradient
 from coala_eqx.policies import FullHistory, MemoryOne
-from experiments.records import Part, Progress, Record, claim
+from experiments.progress import Progress
+from experiments.records import Part, Record, claim
 
 ESTIMATORS = {"CoalaPG": CoalaPG(), "Reinforce": Reinforce(), "MFOS": MFOS(), "BatchUnaware": BatchUnaware()}
 CRITICS = ("none", "Eq. 8", "Eqs 13–14")

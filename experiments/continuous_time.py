@@ -19,9 +19,10 @@ from jaxtyping import Array
 import coala_eqx as ce
 from coala_eqx.learners import AbstractExactLearner, ExactAscent, GradientFlow
 from coala_eqx.policies import BinaryMemoryOne
-from experiments import analytic, fig3a
-from experiments.analytic import rows
-from experiments.records import Part, Progress, claim, final, kept, median, table_of
+from experiments import analytic, evaluation, fig3a
+from experiments.evaluation import rows
+from experiments.progress import Progress
+from experiments.records import Part, claim, final, kept, median, table_of
 
 KINDS = ("ascent", "flow")
 
@@ -122,7 +123,7 @@ def shape(settings: Settings, kind: str, progress: Progress) -> list[dict[str, A
     }
     agents = fig3a.learn(problems[kind], settings, progress)
     naive = analytic.evaluation_learners(settings)
-    met = {other: analytic.meet_learners(problem, agents, naive) for other, problem in problems.items()}
+    met = {other: evaluation.meet_learners(problem, agents, naive) for other, problem in problems.items()}
     finite = jnp.stack([path.finite for path in met.values()]).all(axis=0)
     ends, along = {}, {}
     for other, path in met.items():
@@ -130,7 +131,7 @@ def shape(settings: Settings, kind: str, progress: Progress) -> list[dict[str, A
         along |= {f"shaping_{other}": path.other[:, -1], f"naive_{other}": path.own[:, -1]}
     over_steps = finite[:, -1:].repeat(settings.naive_steps + 1, axis=1)
     return [
-        *rows(analytic.path_of(settings), panel="training", kind=kind, finite=finite.astype(float), **ends),
+        *rows(evaluation.path_of(settings), panel="training", kind=kind, finite=finite.astype(float), **ends),
         *rows(
             range(settings.naive_steps + 1), panel="path", kind=kind, finite=over_steps.astype(float), **along
         ),

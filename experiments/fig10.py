@@ -9,9 +9,11 @@ import jax.numpy as jnp
 import numpy as np
 import polars as pl
 
-from experiments import analytic, fig9
-from experiments.analytic import ENTRIES, rows
-from experiments.records import Part, Progress, claim, final, kept, mean, median, table_of
+from experiments import analytic, evaluation, fig9
+from experiments.analytic import ENTRIES
+from experiments.evaluation import rows
+from experiments.progress import Progress
+from experiments.records import Part, claim, final, kept, mean, median, table_of
 
 _SURE = 4.6
 
@@ -50,11 +52,11 @@ def parts(settings: Settings) -> list[Part]:
 def run(settings: Settings, progress: Progress) -> list[dict[str, Any]]:
     """As Figure 9; records of panel C have the learner's step as `iteration`."""
     path = fig9.learn(settings, progress)
-    records = rows(analytic.path_of(settings), panel="pool", **analytic.pool_columns(settings, path))
+    records = rows(evaluation.path_of(settings), panel="pool", **evaluation.pool_columns(settings, path))
     start = analytic.stacked(jnp.broadcast_to(jnp.asarray(settings.initial), (settings.seeds, 1, len(ENTRIES))))
-    end = jax.tree.map(lambda leaf: leaf[:, -1:], analytic.first_and_second(path)[0])
+    end = jax.tree.map(lambda leaf: leaf[:, -1:], evaluation.first_and_second(path)[0])
     for panel, policy in (("tit-for-tat", start), ("final policy", end)):
-        met = analytic.meet_learners(settings.problem(), policy, analytic.evaluation_learners(settings))
+        met = evaluation.meet_learners(settings.problem(), policy, analytic.evaluation_learners(settings))
         steps = range(settings.naive_steps + 1)
         finite = met.finite.astype(float).repeat(len(steps), axis=1)
         columns = {"shaping_1": met.other[:, 0], "naive_1": met.own[:, 0], "finite": finite}
@@ -68,7 +70,7 @@ def claims(records: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     pool = table.filter(pl.col("panel") == "pool")
     begin, end = final(pool, 0), final(pool)
     moved = max(abs(median(end[entry]) - median(begin[entry])) for entry in ENTRIES)
-    lowest = pool.group_by("iteration").agg(analytic.SMALLER.median().alias("median"))
+    lowest = pool.group_by("iteration").agg(evaluation.SMALLER.median().alias("median"))
     steps = {panel: _steps(table.filter(pl.col("panel") == panel)) for panel in ("final policy", "tit-for-tat")}
     return [
         claim("It leaves tit-for-tat: largest change of a median logit", moved, "≥", 1),

@@ -8,9 +8,11 @@ import jax.numpy as jnp
 
 import coala_eqx as ce
 from coala_eqx.policies import BinaryMemoryOne
-from experiments import analytic
-from experiments.analytic import ENTRIES, rows
-from experiments.records import Part, Progress, claim, final, median
+from experiments import analytic, evaluation, meta_training
+from experiments.analytic import ENTRIES
+from experiments.evaluation import rows
+from experiments.progress import Progress
+from experiments.records import Part, claim, final, median
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,15 +39,15 @@ def shape(settings: Settings, progress: Progress) -> list[dict[str, Any]]:
     """Rewards of both at the end of the learner's path, and over all of it, as meta-training goes on."""
     problem = settings.problem()
     path = learn(problem, settings, progress)
-    met = analytic.meet_learners(problem, path, analytic.evaluation_learners(settings))
+    met = evaluation.meet_learners(problem, path, analytic.evaluation_learners(settings))
     return rows(
-        analytic.path_of(settings),
+        evaluation.path_of(settings),
         shaping=met.other[..., -1],
         naive=met.own[..., -1],
         shaping_mean=met.other.mean(axis=-1),
         naive_mean=met.own.mean(axis=-1),
         finite=met.finite.astype(float),
-        **analytic.logits_of(path),
+        **evaluation.logits_of(path),
     )
 
 
@@ -54,10 +56,10 @@ def learn(problem: ce.IteratedShapingProblem, settings: Settings, progress: Prog
 
     def gradient(policy, key):
         naive = analytic.normal_policies(key, settings.meta_batch, settings.naive_scale)
-        return analytic.shaping_gradient(problem, policy, naive)
+        return meta_training.shaping_gradient(problem, policy, naive)
 
     start = analytic.stacked(jnp.full((settings.seeds, len(ENTRIES)), settings.initial_logit))
-    return analytic.train(gradient, start, settings.keys(analytic.TRAINING), settings, progress)
+    return meta_training.train(gradient, start, settings.keys(analytic.TRAINING), settings, progress)
 
 
 def claims(records: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:

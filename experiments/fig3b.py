@@ -7,9 +7,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from experiments import analytic
-from experiments.analytic import rows
-from experiments.records import Part, Progress, claim, final, median
+from experiments import analytic, evaluation, meta_training
+from experiments.evaluation import rows
+from experiments.progress import Progress
+from experiments.records import Part, claim, final, median
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,21 +59,21 @@ def run(settings: Settings, progress: Progress) -> list[dict[str, Any]]:
     """Rewards in both spans; the second starts where the first ends, with a fresh optimiser."""
     draws = analytic.normal_pairs(settings)
     agents = analytic.stacked(settings.initial_scale * draws)
-    shaped = analytic.train(
-        analytic.pool_gradient(settings, 1.0), agents, settings.keys(analytic.TRAINING), settings, progress
+    shaped = meta_training.train(
+        meta_training.pool_gradient(settings, 1.0), agents, settings.keys(analytic.TRAINING), settings, progress
     )
     later = dataclasses.replace(settings, iterations=settings.iterations_together)
-    together = analytic.train(
-        analytic.pool_gradient(settings, settings.p_naive),
-        analytic.last(shaped),
+    together = meta_training.train(
+        meta_training.pool_gradient(settings, settings.p_naive),
+        evaluation.last(shaped),
         settings.keys(analytic.LATER),
         later,
         progress,
     )
-    at = [settings.iterations + iteration for iteration in analytic.path_of(later)[1:]]
+    at = [settings.iterations + iteration for iteration in evaluation.path_of(later)[1:]]
     whole = jax.tree.map(lambda a, b: jnp.concatenate([a, b[:, 1:]], axis=1), shaped, together)
     return rows(
-        [*analytic.path_of(settings), *at], **analytic.pool_columns(settings, whole),
+        [*evaluation.path_of(settings), *at], **evaluation.pool_columns(settings, whole),
         span_1=settings.iterations,
     )  # fmt: skip
 

@@ -6,9 +6,10 @@ from typing import Any
 
 import polars as pl
 
-from experiments import analytic
-from experiments.analytic import rows
-from experiments.records import Part, Progress, claim, final, median
+from experiments import analytic, evaluation, meta_training
+from experiments.evaluation import rows
+from experiments.progress import Progress
+from experiments.records import Part, claim, final, median
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,9 +50,9 @@ def run(settings: Settings, p_naive: float, progress: Progress) -> list[dict[str
     """Rewards of two agents of one pool, from the same initial policies in both pools."""
     draws = analytic.normal_pairs(settings)
     agents = analytic.stacked(settings.initial_scale * draws)
-    gradient = analytic.pool_gradient(settings, p_naive)
-    path = analytic.train(gradient, agents, settings.keys(analytic.TRAINING), settings, progress)
-    return rows(analytic.path_of(settings), **analytic.pool_columns(settings, path))
+    gradient = meta_training.pool_gradient(settings, p_naive)
+    path = meta_training.train(gradient, agents, settings.keys(analytic.TRAINING), settings, progress)
+    return rows(evaluation.path_of(settings), **evaluation.pool_columns(settings, path))
 
 
 def claims(records: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -59,7 +60,7 @@ def claims(records: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     mixed, pure = (final(records, part=part) for part in ("mixed pool", "meta agents only"))
     return [
         claim("The mixed pool cooperates: median reward of meta agents against each other, the smaller of two",
-              median(analytic.smaller_reward(mixed)), "≥", 0.8),
+              median(evaluation.smaller_reward(mixed)), "≥", 0.8),
         claim("Meta agents alone do not, from the same initial policies: median of the larger one",
               median(pure.select(pl.max_horizontal("play_1", "play_2")).to_series()), "≤", 0.1),
     ]  # fmt: skip

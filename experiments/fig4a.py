@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from coala_eqx.policies import BinaryMemoryOne
-from experiments import analytic
-from experiments.analytic import rows
-from experiments.records import Part, Progress, claim, final, mean
+from experiments import analytic, evaluation, meta_training
+from experiments.evaluation import rows
+from experiments.progress import Progress
+from experiments.records import Part, claim, final, mean
 
 LOOKAHEADS = (1, 2, 3, 10, 20)
 
@@ -64,15 +65,15 @@ def parts_by_lookahead(settings: Settings, shares: Sequence[float]) -> list[Part
 def run(settings: Settings, steps: int, share: float, progress: Progress) -> list[dict[str, Any]]:
     """Rewards of two agents that look ahead; their logits at every record."""
     path = learn(settings, steps, share, progress)
-    first, second = analytic.first_and_second(path)
-    together = analytic.play(settings.problem(), first, second)
+    first, second = evaluation.first_and_second(path)
+    together = evaluation.play(settings.problem(), first, second)
     return rows(
-        analytic.path_of(settings),
+        evaluation.path_of(settings),
         lookahead=steps,
         play_1=together[..., 0],
         play_2=together[..., 1],
-        finite=analytic.are_finite(path),
-        **analytic.logits_of(first),
+        finite=evaluation.are_finite(path),
+        **evaluation.logits_of(first),
     )
 
 
@@ -82,14 +83,14 @@ def learn(settings: Settings, steps: int, share: float, progress: Progress) -> B
     problem = settings.problem(naive_steps=steps, naive_rate=rate)
 
     def one(problem, own, other):
-        ahead = analytic.lookahead_gradient(problem, own, other)
-        partial = analytic.partial_gradient(problem, own, other) if share < 1 else None
-        return analytic.mix(share, ahead, partial)
+        ahead = meta_training.lookahead_gradient(problem, own, other)
+        partial = meta_training.partial_gradient(problem, own, other) if share < 1 else None
+        return meta_training.mix(share, ahead, partial)
 
     draws = analytic.normal_pairs(settings)
     pairs = analytic.stacked(settings.initial_mean + settings.initial_scale * draws)
-    return analytic.train(
-        lambda pair, _: analytic.of_both(one, problem, pair),
+    return meta_training.train(
+        lambda pair, _: meta_training.of_both(one, problem, pair),
         pairs,
         settings.keys(analytic.TRAINING),
         settings,

@@ -6,9 +6,10 @@ from typing import Any
 
 import jax
 
-from experiments import analytic, fig4a
-from experiments.analytic import rows
-from experiments.records import Part, Progress, claim, final, mean
+from experiments import analytic, evaluation, fig4a
+from experiments.evaluation import rows
+from experiments.progress import Progress
+from experiments.records import Part, claim, final, mean
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,8 +39,8 @@ def parts(settings: Settings) -> list[Part]:
 
 def run(settings: Settings, progress: Progress) -> list[dict[str, Any]]:
     """Rewards of both by step of the learner (the column `iteration`), each seed's mean over learners."""
-    first, _ = analytic.first_and_second(fig4a.learn(settings, settings.lookahead, 1.0, progress))
-    met = analytic.meet_learners(
+    first, _ = evaluation.first_and_second(fig4a.learn(settings, settings.lookahead, 1.0, progress))
+    met = evaluation.meet_learners(
         settings.problem(naive_steps=settings.learner_steps),
         jax.tree.map(lambda leaf: leaf[:, -1:], first),
         analytic.evaluation_learners(settings),

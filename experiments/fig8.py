@@ -18,9 +18,10 @@ import jax
 import numpy as np
 
 import coala_eqx as ce
-from experiments import analytic, fig3a
+from experiments import analytic, evaluation, fig3a
 from experiments.analytic import ENTRIES
-from experiments.records import Part, Progress, claim, final, median
+from experiments.progress import Progress
+from experiments.records import Part, claim, final, median
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,7 +62,7 @@ def fit_shaping(settings: Settings, progress: Progress) -> list[dict[str, Any]]:
     """One record for each seed's last policy."""
     at_end = dataclasses.replace(settings, every=settings.iterations)
     end = fig3a.learn(settings.problem(), at_end, progress)
-    logits = np.asarray(analytic.last(end).logits)
+    logits = np.asarray(evaluation.last(end).logits)
     return [_record(seed, settings, 1 / (1 + np.exp(-row))) for seed, row in enumerate(logits)]
 
 

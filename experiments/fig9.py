@@ -9,9 +9,11 @@ import numpy as np
 import polars as pl
 
 from coala_eqx.policies import BinaryMemoryOne
-from experiments import analytic
-from experiments.analytic import ENTRIES, rows
-from experiments.records import Part, Progress, claim, final, kept, median, table_of
+from experiments import analytic, evaluation, meta_training
+from experiments.analytic import ENTRIES
+from experiments.evaluation import rows
+from experiments.progress import Progress
+from experiments.records import Part, claim, final, kept, median, table_of
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,15 +55,15 @@ def parts(settings: Settings) -> list[Part]:
 def run(settings: Settings, progress: Progress) -> list[dict[str, Any]]:
     """Rewards of two agents against learners and each other, and the first one's logits."""
     path = learn(settings, progress)
-    return rows(analytic.path_of(settings), **analytic.pool_columns(settings, path))
+    return rows(evaluation.path_of(settings), **evaluation.pool_columns(settings, path))
 
 
 def learn(settings: Settings, progress: Progress) -> BinaryMemoryOne:
     """Two agents of the pool, leaves `[seeds, records, 2, …]`."""
     draws = analytic.normal_pairs(settings)
     agents = analytic.stacked(jax.numpy.asarray(settings.initial) + settings.initial_scale * draws)
-    gradient = analytic.pool_gradient(settings, settings.p_naive)
-    return analytic.train(gradient, agents, settings.keys(analytic.TRAINING), settings, progress)
+    gradient = meta_training.pool_gradient(settings, settings.p_naive)
+    return meta_training.train(gradient, agents, settings.keys(analytic.TRAINING), settings, progress)
 
 
 def claims(records: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -70,7 +72,7 @@ def claims(records: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     lags = [_lag(seed) for _, seed in path.sort("iteration").group_by("seed", maintain_order=True)]
     return [
         claim("It escapes from defection: median reward of agents against each other in the end, the smaller of two",
-              median(analytic.smaller_reward(end)), "≥", 0.8),
+              median(evaluation.smaller_reward(end)), "≥", 0.8),
         claim("The start logit rises last: iterations from when another entry was the last before it to become "
               "positive, median over seeds", median(np.array(lags)), "≥", 1),
         claim("The start logit does become positive: its median in the end", median(end["start"]), "≥", 0),

@@ -20,9 +20,10 @@ from jaxtyping import Array, Float
 import coala_eqx as ce
 from coala_eqx.learners import GradientFlow, LearningPath
 from coala_eqx.policies import AbstractMemoryOne, BinaryMemoryOne
-from experiments import analytic, fig3a, fig10
+from experiments import analytic, evaluation, fig3a, fig10
 from experiments.analytic import ENTRIES
-from experiments.records import Part, Progress, claim, kept, mean, median, table_of
+from experiments.progress import Progress
+from experiments.records import Part, claim, kept, mean, median, table_of
 
 OPPONENTS = ("all-D", "tit-for-tat", "extortioner")
 
@@ -129,7 +130,7 @@ def run(settings: Settings, progress: Progress) -> list[dict[str, Any]]:
 def opponents(settings: Settings, progress: Progress) -> Float[np.ndarray, "opponents 5"]:
     """Their logits."""
     agents = fig3a.learn(settings.problem(), dataclasses.replace(settings, every=settings.iterations), progress)
-    met = analytic.meet_learners(settings.problem(), agents, analytic.evaluation_learners(settings))
+    met = evaluation.meet_learners(settings.problem(), agents, analytic.evaluation_learners(settings))
     rewards = np.asarray(met.other[:, -1, -1])
     if not np.isfinite(rewards).any():
         raise ValueError("No seed of the extortioner stayed finite; try a smaller `rate` or `naive_rate`.")
@@ -172,7 +173,7 @@ def _paths(problem: ce.IteratedShapingProblem, opponent: BinaryMemoryOne, groups
 def _records(columns: dict[str, Any], **same: Any) -> list[dict[str, Any]]:
     """One for each point."""
     arrays = {name: np.asarray(values)[None] for name, values in columns.items()}
-    return [record | same for record in analytic.rows(range(len(columns["x"])), **arrays)]
+    return [record | same for record in evaluation.rows(range(len(columns["x"])), **arrays)]
 
 
 def claims(records: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:

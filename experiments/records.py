@@ -12,14 +12,12 @@ import numpy as np
 import polars as pl
 
 from coala_eqx.version import __version__
+from experiments.progress import Progress
 
 DILEMMA = "prisoners-dilemma"
 """The game of the paper's figures, by name."""
 
 Record = dict[str, Any]
-
-Progress = Callable[[int], None]
-"""Told how much more of the work is done."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -33,6 +33,8 @@ def draw(records: Path, picture: Path) -> None:
         "reward per step",
         lines=rewards_of_note(records),
         ncols=3,
+        columnspacing=1.0,
+        handlelength=1.5,
         bbox_to_anchor=(0.5, 1.15),
     )
     figure.savefig(picture)

@@ -1,6 +1,7 @@
 """`python -m paper_figs.reference RUN_DIR …`: keep runs as the reference that the docs show, and write their page.
 
-What is kept of a run is its picture, records, claims, settings and origin. Without arguments only the page is written.
+What is kept of a run is its picture, records (in single precision), claims, settings and origin.
+Without arguments only the page is written.
 """
 
 import argparse
@@ -12,12 +13,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import polars as pl
+import polars.selectors as cs
+
 from experiments.records import DILEMMA
 
 REFERENCE = Path(__file__).parent / "reference"
 PAGE = Path(__file__).parent.parent / "docs" / "figures.md"
 
-_KEPT = ("settings.json", "origin.json", "records.parquet")
+RECORDS = "records.parquet"
+
+_KEPT = ("settings.json", "origin.json", RECORDS)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -47,7 +53,11 @@ def keep(run: Path) -> None:
     folder = REFERENCE / (figure if game == DILEMMA else f"{figure}-{Path(game).stem}")
     folder.mkdir(parents=True, exist_ok=True)
     for name in names:
-        shutil.copyfile(run / name, folder / name)
+        if name == RECORDS:
+            records = pl.read_parquet(run / name)
+            records.with_columns(cs.float().cast(pl.Float32)).write_parquet(folder / name, compression_level=19)
+        else:
+            shutil.copyfile(run / name, folder / name)
 
 
 def page() -> str:
@@ -58,8 +68,8 @@ def page() -> str:
     head = (
         "# Figures\n\n"
         "Every figure with the claims that it is judged by: what was measured, the threshold, and whether the claim "
-        "holds. Made by the\ncommand below it, and written here by `python -m paper_figs.reference`; records and "
-        "settings lie beside the pictures.\n"
+        "holds. Made by the\ncommand below it, and written here by `python -m paper_figs.reference`; settings, and "
+        "records in single precision, lie beside the pictures.\n"
     )
     return "\n".join([head, *(_section(figure, folder) for figure, folder in folders)])
 

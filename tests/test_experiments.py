@@ -12,12 +12,13 @@ import pytest
 
 import coala_eqx as ce
 from coala_eqx.policies import BinaryMemoryOne
-from experiments import analytic
+from experiments import analytic, meta_training
 from experiments.__main__ import FIGURES, PAPER, all_settings, main, run, settings_of
 from experiments.bias_variance import CRITICS, ESTIMATORS, Settings, measure
 from experiments.fig8 import fit
 from experiments.fig9 import _lag
 from experiments.fig10 import _steps
+from experiments.progress import Checkpoint
 from experiments.records import RunDirectory, claim, final, flagged, kept, table_of
 from paper_figs import reference
 
@@ -58,6 +59,54 @@ def test_a_run_resumes_where_it_stopped(directory, tmp_path, monkeypatch):
     assert [point.axis for point in measured] == ["M", "T", "T"]
     resumed = pl.read_parquet(tmp_path / "records.parquet")
     assert resumed.drop("seconds").equals(whole.drop("seconds"))
+
+
+class Killed(BaseException):
+    """As if the process had been killed there."""
+
+
+@pytest.mark.parametrize(("figure", "killed_at", "reported"), [("fig3a", 25, [25, 25, 25, 25]),
+                                                               ("fig3b", 150, [100, 50, 25, 25])])  # fmt: skip
+def test_a_part_goes_on_from_its_checkpoint(figure, killed_at, reported, tmp_path, monkeypatch):
+    """Killed in the first or second piece of work, it does what is left, and records are the same to the last bit."""
+    monkeypatch.setattr("experiments.progress.INTERVAL", 0.0)
+    settings = settings_of(figure, "smoke", {"every": 25})
+    whole, resumed, seen = tmp_path / "whole", tmp_path / "resumed", []
+
+    def advance(progress, done):
+        seen.append(done)
+        if sum(seen) >= killed_at:
+            raise Killed
+
+    run(figure, whole, settings)
+    monkeypatch.setattr("experiments.progress.Progress.__call__", advance)
+    with pytest.raises(Killed):
+        run(figure, resumed, settings)
+    assert not (resumed / "records.parquet").exists()
+    seen.clear()
+    monkeypatch.setattr("experiments.progress.Progress.__call__", lambda progress, done: seen.append(done))
+    run(figure, resumed, settings)
+    assert seen == reported
+    assert pl.read_parquet(resumed / "records.parquet").equals(pl.read_parquet(whole / "records.parquet"))
+    assert {file.name for file in resumed.iterdir()} == {file.name for file in whole.iterdir()}
+
+
+@pytest.mark.parametrize("damage", ["truncated", "one byte", "other arrays"])
+def test_a_corrupt_checkpoint_is_named_and_kept(damage, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("experiments.progress.INTERVAL", 0.0)
+    file = tmp_path / "checkpoint-shaping-1.npz"
+    Checkpoint(file).save(50, {"a": np.arange(1000.0)})
+    content = bytearray(file.read_bytes())
+    if damage == "truncated":
+        del content[len(content) // 2 :]
+    elif damage == "one byte":
+        content[len(content) // 2] ^= 1
+    file.write_bytes(content)
+    assert main(["fig3a", "--preset", "smoke", "--run-dir", str(tmp_path)]) == 2
+    message = capsys.readouterr().err
+    assert f"{file} cannot be read, and is kept as it is" in message
+    assert "Move it away to start this part again" in message
+    assert file.read_bytes() == bytes(content)
 
 
 def test_other_settings_are_refused(directory, capsys):
@@ -193,7 +242,7 @@ def test_each_of_a_pair_climbs_its_own_return_in_an_asymmetric_game():
     payoffs = analytic.load_payoffs("battle-of-the-sexes")
     assert not np.array_equal(payoffs[1], payoffs[0].T)
     pair = analytic.stacked(jnp.asarray(np.random.default_rng(0).normal(size=(2, 5))))
-    climbed = analytic.pool_gradient(settings, 0.0)(pair, jax.random.key(0)).logits
+    climbed = meta_training.pool_gradient(settings, 0.0)(pair, jax.random.key(0)).logits
 
     def returns(first, second):
         return ce.exact.discounted_returns(BinaryMemoryOne(first), BinaryMemoryOne(second), payoffs, settings.discount)
