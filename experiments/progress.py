@@ -71,8 +71,7 @@ class Checkpoint:
                 raise ValueError("it holds arrays of other shapes or types")
         except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile) as error:
             raise ValueError(
-                f"{self.file} cannot be read, and is kept as it is: {error}. Move it away to start this part again, or "
-                f"give another --run-dir."
+                f"{self.file} cannot be read, and is kept as it is: {error}. Move it away to start this part again."
             ) from error
         return int(done), jax.tree.unflatten(structure, found)
 

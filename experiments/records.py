@@ -1,6 +1,7 @@
 """A run directory: settings, records, claims and what made them, so that a run can be interrupted and resumed."""
 
 import dataclasses
+import itertools
 import json
 import math
 import os
@@ -53,13 +54,11 @@ class RunDirectory:
             made_by["payoff_table"] = settings.payoff_table()  # what a file of payoffs holds may change
         file = path / "settings.json"
         if not file.exists() and (path / "records.parquet").exists():
-            raise ValueError(f"{path} holds records, but no settings.json that says of what. Give another --run-dir.")
+            raise ValueError(f"{path} holds records, but no settings.json that says of what. {_another(path)}")
         if file.exists():
             differences = _differences(_read(file), made_by)
             if differences:
-                raise ValueError(
-                    f"{path} holds another run: {'; '.join(differences)}. Give another --run-dir, or remove the folder."
-                )
+                raise ValueError(f"{path} holds another run: {'; '.join(differences)}. {_another(path)}")
         _write(file, json.dumps(made_by, indent=2) + "\n")
 
     def begin(self, origin: dict[str, Any]) -> None:
@@ -87,8 +86,8 @@ class RunDirectory:
             return pl.read_parquet(file).select("part", pl.exclude("part")).to_dicts()
         except (pl.exceptions.PolarsError, OSError) as error:
             raise ValueError(
-                f"{file} cannot be read, and is kept as it is: {error}. Give another --run-dir, or move the file away "
-                f"to start again."
+                f"{file} cannot be read, and is kept as it is: {error}. Move it away to start again. "
+                f"{_another(self.path)}"
             ) from error
 
     def save(self, records: Sequence[dict[str, Any]]) -> None:
@@ -155,13 +154,19 @@ def _read(file: Path, kind: type = dict) -> Any:
             raise ValueError(f"a {kind.__name__} is expected, but it holds a {type(content).__name__}")
         return content
     except ValueError as error:
-        raise ValueError(
-            f"{file} cannot be read, and is kept as it is: {error}. Give another --run-dir, or move the file away."
-        ) from error
+        raise ValueError(f"{file} cannot be read, and is kept as it is: {error}. {_another(file.parent)}") from error
+
+
+def _another(path: Path) -> str:
+    """A folder that is still free, as a remedy."""
+    free = (f"{path}-{number}" for number in itertools.count(2))
+    return f"Give another --run-dir, such as {next(name for name in free if not Path(name).exists())}."
 
 
 def _differences(found: dict[str, Any], asked: dict[str, Any]) -> list[str]:
-    """What differs, in words."""
+    """What differs, in words; of another figure not its settings."""
+    if found.get("figure") != asked["figure"]:
+        return [f"its figure is {found.get('figure')!r}, not {asked['figure']!r}"]
     flat = [{**made_by, **(made_by.get("settings") or {}), "settings": None} for made_by in (found, asked)]
     names = [name for name in flat[0] | flat[1] if flat[0].get(name) != flat[1].get(name)]
     return [f"its {name} is {flat[0].get(name)!r}, not {flat[1].get(name)!r}" for name in names]

@@ -111,7 +111,24 @@ def test_a_corrupt_checkpoint_is_named_and_kept(damage, tmp_path, monkeypatch, c
 
 def test_other_settings_are_refused(directory, capsys):
     assert main(["bias-variance", "--run-dir", str(directory), "--preset", "smoke"]) == 2
-    assert "its batches is [1, 2], not [1, 2, 3]" in capsys.readouterr().err
+    message = capsys.readouterr().err
+    assert "its batches is [1, 2], not [1, 2, 3]" in message
+    assert f"Give another --run-dir, such as {directory}-2." in message
+
+
+def test_another_figure_and_another_version_are_refused(tmp_path, capsys):
+    path = tmp_path / "run"
+    RunDirectory(path, "fig3a", settings_of("fig3a", "smoke", {}))
+    (tmp_path / "run-2").mkdir()
+    assert main(["fig3c", "--preset", "smoke", "--run-dir", str(path)]) == 2
+    message = capsys.readouterr().err
+    assert (
+        f"holds another run: its figure is 'fig3a', not 'fig3c'. Give another --run-dir, such as {path}-3." in message
+    )
+    settings = (path / "settings.json").read_text()
+    (path / "settings.json").write_text(settings.replace(f'"version": "{ce.__version__}"', '"version": "0.0.1"'))
+    assert main(["fig3a", "--preset", "smoke", "--run-dir", str(path)]) == 2
+    assert f"its version is '0.0.1', not '{ce.__version__}'" in capsys.readouterr().err
 
 
 def test_an_unknown_figure_is_refused(capsys):
