@@ -9,7 +9,7 @@ from paper_figs.curves import curve, finish, panels, read, rewards_of_note
 from paper_figs.style import ROLES, styled
 
 _LINES: dict[str, dict[str, Any]] = {"flow": {"ls": "-"}, "ascent": {"ls": "--"}}
-_NAMES = {"flow": "continuous", "ascent": "steps"}
+_NAMES = {"flow": "continuous time", "ascent": "steps"}
 
 
 @styled
@@ -30,10 +30,12 @@ def draw(records: Path, picture: Path) -> None:
         for other, line in _LINES.items():
             of_agent = rows.filter(pl.col("kind") == (other if own else "flow"))
             for column, role in (("shaping", "shaper"), ("naive", "naive")):
-                look = ROLES[role] | {"label": f"{ROLES[role]['label']}, {_NAMES[other]}"} | line
+                named = own and other == "flow"
+                look = {"color": ROLES[role]["color"], "label": ROLES[role]["label"] if named else None} | line
                 curve(panel, of_agent, f"{column}_{other}", **look)
-    training.set_title("each with its own kind")
-    path.set_title("trained in continuous time,\nmet by both kinds")
-    finish(training, "meta-training iteration", "reward per step", lines=rewards_of_note(records), fontsize=5.5)
-    finish(path, "time of the learner / η", "", lines=rewards_of_note(records), fontsize=5.5)
+    for other, line in _LINES.items():
+        path.plot([], [], color="#666666", label=f"learners in {_NAMES[other]}", **line)
+    lines = rewards_of_note(records)
+    finish(training, "meta-training iteration\n(each with its own kind)", "reward per step", lines)
+    finish(path, "time of the learner / η\n(one agent, both kinds)", "", lines)
     figure.savefig(picture)

@@ -1,5 +1,7 @@
 """Small problems, policies and episodes that several tests use."""
 
+import functools
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -8,7 +10,7 @@ import optax
 
 import coala_eqx as ce
 from coala_eqx.learners import AbstractLearner, PolicyGradient
-from coala_eqx.policies import GRU, FullHistory, MemoryOne
+from coala_eqx.policies import GRU, MLP, FullHistory, Hawk, MemoryOne
 
 SGD = PolicyGradient(optimiser=optax.sgd(1.0))
 ADAM = PolicyGradient(optimiser=optax.adam(0.3, eps_root=1e-6))
@@ -46,13 +48,15 @@ def make_problem(
 
 
 def make_policy(kind: str, problem: ce.ShapingProblem, key):
-    """A random ego policy of one of the three kinds."""
+    """A random ego policy of one of the kinds."""
     game = problem.game
     if kind == "MemoryOne":
         return MemoryOne.random(game, key)
     if kind == "FullHistory":
         return FullHistory.random(game, problem.episodes * problem.steps, key)
-    return GRU(game.num_observations[0], game.num_actions[0], width=3, head_scale=2.0, key=key)
+    network = {"GRU": GRU, "MLP": MLP, "Hawk": functools.partial(Hawk, heads=2, kernel=3)}[kind]
+    width = 4 if kind == "Hawk" else 3
+    return network(game.num_observations[0], game.num_actions[0], width=width, head_scale=2.0, key=key)
 
 
 def random_game(seed: int, *, states: int = 3, actions: tuple[int, ...] = (2, 3)) -> ce.games.TabularGame:

@@ -12,7 +12,7 @@ import coala_eqx as ce
 from coala_eqx.policies import GRU, NO_ACTION, FullHistory, MemoryOne, replay_actions
 from tests.makers import make_policy, make_problem, random_game
 
-KINDS = ["MemoryOne", "FullHistory", "GRU"]
+KINDS = ["MemoryOne", "FullHistory", "GRU", "MLP", "Hawk"]
 
 
 def _sequence(problem, key):

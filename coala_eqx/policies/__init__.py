@@ -7,6 +7,8 @@ from coala_eqx.policies.base import replay_actions as replay_actions
 from coala_eqx.policies.base import unroll_by_steps as unroll_by_steps
 from coala_eqx.policies.full_history import FullHistory as FullHistory
 from coala_eqx.policies.gru import GRU as GRU
+from coala_eqx.policies.hawk import Hawk as Hawk
 from coala_eqx.policies.memory_one import AbstractMemoryOne as AbstractMemoryOne
 from coala_eqx.policies.memory_one import BinaryMemoryOne as BinaryMemoryOne
 from coala_eqx.policies.memory_one import MemoryOne as MemoryOne
+from coala_eqx.policies.mlp import MLP as MLP

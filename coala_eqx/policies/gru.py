@@ -5,7 +5,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key, Shaped
 
-from coala_eqx.policies.base import AbstractPolicy, Memory, PolicyOutput, unroll_by_steps
+from coala_eqx.policies.base import AbstractPolicy, Memory, PolicyOutput
+from coala_eqx.policies.network import ReadOut, check_sizes, encode
 
 
 class GRU(AbstractPolicy):
@@ -25,8 +26,7 @@ class GRU(AbstractPolicy):
     """
 
     cell: eqx.nn.GRUCell
-    policy_head: eqx.nn.Linear
-    value_head: eqx.nn.Linear
+    read_out: ReadOut
     num_observations: int = eqx.field(static=True)
     num_actions: int = eqx.field(static=True)
 
@@ -39,13 +39,10 @@ class GRU(AbstractPolicy):
         head_scale: float = 1.0,
         key: Key[Array, ""],
     ):
-        for name, size in (("observations", observations), ("actions", actions), ("width", width)):
-            if size < 1:
-                raise ValueError(f"`{name}` must be at least 1, but is {size}.")
+        check_sizes(observations=observations, actions=actions, width=width)
         key_cell, key_policy, key_value = jax.random.split(key, 3)
         self.cell = eqx.nn.GRUCell(observations, width, key=key_cell)
-        self.policy_head = _scaled(eqx.nn.Linear(width, actions, key=key_policy), head_scale)
-        self.value_head = _scaled(eqx.nn.Linear(width, "scalar", key=key_value), head_scale)
+        self.read_out = ReadOut(width, actions, scale=head_scale, keys=(key_policy, key_value))
         self.num_observations = observations
         self.num_actions = actions
 
@@ -59,17 +56,18 @@ class GRU(AbstractPolicy):
         previous_action: Int[Array, ""],
     ) -> tuple[Memory, PolicyOutput]:
         del previous_action
-        dtype = self.cell.weight_hh.dtype
-        if observation.ndim == 0:
-            observation = jax.nn.one_hot(observation, self.num_observations, dtype=dtype)
-        memory = self.cell(observation.astype(dtype), memory)
-        return memory, PolicyOutput(logits=self.policy_head(memory), values=self.value_head(memory))
+        memory = self.cell(encode(observation, self.num_observations, self.cell.weight_hh.dtype, axes=0), memory)
+        return memory, self.read_out(memory)
 
     def unroll(
         self, memory: Memory, observations: Shaped[Array, "steps *features"], previous_actions: Int[Array, " steps"]
     ) -> tuple[Memory, PolicyOutput]:
-        return unroll_by_steps(self, memory, observations, previous_actions)
+        del previous_actions
+        encoded = encode(observations, self.num_observations, self.cell.weight_hh.dtype, axes=1)
 
+        def step(memory: Array, inputs: Array) -> tuple[Array, Array]:
+            memory = self.cell(inputs, memory)
+            return memory, memory
 
-def _scaled(linear: eqx.nn.Linear, scale: float) -> eqx.nn.Linear:
-    return jax.tree.map(lambda leaf: scale * leaf, linear)
+        memory, features = jax.lax.scan(step, memory, encoded)
+        return memory, self.read_out(features)

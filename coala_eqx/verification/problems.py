@@ -11,7 +11,7 @@ from jaxtyping import Array, Key
 from coala_eqx import games
 from coala_eqx.games import AbstractEnumerableGame, TabularGame
 from coala_eqx.learners import AbstractLearner, PolicyGradient, Static
-from coala_eqx.policies import GRU, AbstractPolicy, FullHistory, MemoryOne
+from coala_eqx.policies import GRU, AbstractPolicy, FullHistory, Hawk, MemoryOne
 from coala_eqx.shaping import Population, ShapingProblem
 
 
@@ -41,12 +41,14 @@ LEARNERS: dict[str, Callable[[], AbstractLearner]] = {
 }
 """Learners by the name that `--learner` knows."""
 
-POLICIES = ("memory-one", "full-history", "gru")
+_NETWORKS: dict[str, Callable[..., AbstractPolicy]] = {"gru": GRU, "hawk": Hawk}
+
+POLICIES = ("memory-one", "full-history", *_NETWORKS)
 """Ego policies by the name that `--policy` knows."""
 
 
 def make_policy(name: str, problem: ShapingProblem, key: Key[Array, ""]) -> AbstractPolicy:
-    """A random ego policy for `problem`: `"memory-one"`, `"full-history"` or `"gru"`.
+    """A random ego policy for `problem`: by one of the names in `POLICIES`.
 
     **Raises** `ValueError` for another name.
     """
@@ -55,8 +57,8 @@ def make_policy(name: str, problem: ShapingProblem, key: Key[Array, ""]) -> Abst
         return MemoryOne.random(game, key)
     if name == "full-history":
         return FullHistory.random(game, problem.episodes * problem.steps, key)
-    if name == "gru":
-        return _random_gru(game.num_observations[0], game.num_actions[0], key)
+    if name in _NETWORKS:
+        return _NETWORKS[name](game.num_observations[0], game.num_actions[0], width=4, head_scale=2.0, key=key)
     raise ValueError(f"Unknown policy {name!r}; known are {', '.join(POLICIES)}.")
 
 
@@ -114,12 +116,8 @@ def default_problems(seed: int = 0) -> tuple[NamedProblem, ...]:
         _with_population(problem("stag hunt", games.stag_hunt(), "stag hunt", "a2c", "gru", 2, 2, 2), seed),
         problem("public goods", games.public_goods(), "public goods, 3 players", "momentum", "full-history", 2, 2, 1),
         problem("stochastic", _stochastic_game(seed), "random, 3 states", "sgd", "full-history", 2, 2, 2),
+        problem("networks", dilemma, "prisoner's dilemma", "a2c", "hawk", 2, 2, 2),
     )
-
-
-def _random_gru(observations: int, actions: int, key: Key[Array, ""]) -> GRU:
-    """Small, and far from uniform, with a critic that says something."""
-    return GRU(observations, actions, width=4, head_scale=2.0, key=key)
 
 
 def _with_population(named: NamedProblem, seed: int) -> NamedProblem:

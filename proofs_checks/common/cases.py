@@ -22,7 +22,7 @@ import optax
 import coala_eqx as ce
 from coala_eqx.games import AbstractEnumerableGame, MatrixGame, TabularGame
 from coala_eqx.learners import AbstractLearner, Experience, PolicyGradient, Static
-from coala_eqx.policies import GRU, AbstractPolicy, FullHistory, MemoryOne
+from coala_eqx.policies import GRU, AbstractPolicy, FullHistory, Hawk, MemoryOne
 from proofs_checks.common.programs import forget_programs_if_many
 
 
@@ -75,7 +75,7 @@ LEARNERS: dict[str, AbstractLearner] = {
 EXCHANGEABLE = tuple(name for name, learner in LEARNERS.items() if learner.exchangeable)
 """The learners that do not depend on the order of the trajectories."""
 
-EGOS = ("MemoryOne", "FullHistory", "GRU")
+EGOS = ("MemoryOne", "FullHistory", "GRU", "Hawk")
 
 _SIGHTS: dict[str, Callable[[int], int]] = {"all": lambda s: s, "some": lambda s: min(s, 1), "none": lambda s: 0}
 """What a player sees of state s."""
@@ -103,7 +103,7 @@ class Case:
     episodes: int = 2
     steps: int = 1
     seed: int = 0
-    """Draws the numbers: payoffs, transitions, logits; with one decimal each, but for a GRU's."""
+    """Draws the numbers: payoffs, transitions, logits; with one decimal each, but for a network's."""
 
     def count(self) -> int:
         """How many outcomes must be enumerated; at most the count of the exact functions."""
@@ -142,7 +142,7 @@ class Case:
     def build_with_random_critic(self) -> tuple[ce.ShapingProblem, AbstractPolicy]:
         """The problem, and the ego policy with a random value for every history; as it is if it has a value head."""
         problem, policy = self.build()
-        if isinstance(policy, GRU):
+        if isinstance(policy, GRU | Hawk):
             return problem, policy
         table = self._tabulate(problem, policy)
         return problem, table.with_critic(2 * jax.random.normal(jax.random.key(self.seed), table.logits.shape[:1]))
@@ -193,6 +193,8 @@ class Case:
         if self.ego == "FullHistory":
             table = FullHistory.random(game, self.episodes * self.steps, key)
             return eqx.tree_at(lambda policy: policy.logits, table, jnp.asarray(np.round(table.logits, 1)))
+        if self.ego == "Hawk":
+            return Hawk(*shape, width=2, kernel=2, head_scale=2.0, key=key)
         return GRU(*shape, width=3, head_scale=2.0, key=key)
 
 
@@ -211,7 +213,7 @@ COVER = {
     "remembering networks": Case(ego="GRU", steps=2),
     "hidden states": Case(sights=("all", "none"), states=2, ego="FullHistory", learner="centred", batch=1, steps=2),
     "networks": Case(sights=("some", "all"), states=3, ego="GRU", learner="a2c", population=2),
-    "adam": Case(ego="GRU", learner="adam", episodes=3),
+    "adam": Case(ego="Hawk", learner="adam", episodes=3),
     "nonlinear": Case(sights=("none", "all"), states=2, ego="FullHistory", learner="nonlinear", batch=3),
     "static": Case(actions=(3, 2), ego="FullHistory", learner="static", population=3),
     "one player": Case(actions=(3,), ego="FullHistory", steps=2),

@@ -1,0 +1,129 @@
+"""Hawk: a sequence model whose memory lasts through a whole meta-trajectory."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int, Key, Shaped
+
+from coala_eqx.policies.base import AbstractPolicy, Memory, PolicyOutput
+from coala_eqx.policies.hawk_block import BlockMemory, HawkBlock, RMSNorm, linear
+from coala_eqx.policies.network import ReadOut, apply, check_sizes, encode
+from coala_eqx.policies.recurrence import SCANS
+
+
+class Hawk(AbstractPolicy):
+    """Hawk (De et al., 2024), with linear read-outs for policy and value: the paper's agent by default.
+
+    Integer observations enter as one-hot vectors, others as they are; then a linear embedding, residual blocks
+    (`HawkBlock`), an RMS norm and the read-outs.
+
+    **Arguments:**
+
+    - `observations`: how many observations there are, or the length of an observation that is a vector.
+    - `actions`: how many actions there are.
+    - `width`: of the residual stream.
+    - `blocks`: how many there are.
+    - `recurrent`, `expanded`: widths of recurrence and MLP; as `width` unless given.
+    - `heads`: blocks of the gates' matrices; must divide `recurrent`.
+    - `kernel`: length of the temporal convolution.
+    - `head_scale`: multiplies the initial read-outs; at 0 it starts from a uniform policy and a zero critic.
+    - `scan`: how the recurrence of a sequence is computed, `"sequential"`, `"associative"`, or (`"auto"`) as the
+      backend likes it.
+    - `rematerialise`: if given, a gradient keeps activations of so many steps at a time only and computes all others
+      anew, so that it needs much less memory for long sequences.
+    - `key`: draws the parameters.
+
+    **Raises** `ValueError` if a size is below 1, `heads` does not divide `recurrent`, or `scan` is unknown.
+
+    Source: De et al. (2024), arXiv 2402.19427; Meulemans et al. (2025), App. B.
+    """
+
+    embedding: eqx.nn.Linear
+    blocks: tuple[HawkBlock, ...]
+    norm: RMSNorm
+    read_out: ReadOut
+    num_observations: int = eqx.field(static=True)
+    num_actions: int = eqx.field(static=True)
+    scan: str = eqx.field(static=True)
+    rematerialise: int | None = eqx.field(static=True)
+
+    def __init__(
+        self,
+        observations: int,
+        actions: int,
+        *,
+        width: int = 32,
+        blocks: int = 1,
+        recurrent: int | None = None,
+        expanded: int | None = None,
+        heads: int = 2,
+        kernel: int = 4,
+        head_scale: float = 0.0,
+        scan: str = "auto",
+        rematerialise: int | None = None,
+        key: Key[Array, ""],
+    ):
+        recurrent = width if recurrent is None else recurrent
+        expanded = width if expanded is None else expanded
+        check_sizes(observations=observations, actions=actions, width=width, blocks=blocks, recurrent=recurrent)
+        check_sizes(
+            expanded=expanded, heads=heads, kernel=kernel, rematerialise=1 if rematerialise is None else rematerialise
+        )
+        if recurrent % heads:
+            raise ValueError(f"`heads` must divide the width of the recurrence, {recurrent}, but is {heads}.")
+        if scan not in SCANS:
+            raise ValueError(f"`scan` must be one of {', '.join(SCANS)}, but is {scan!r}.")
+        key_embedding, key_policy, key_value, *keys = jax.random.split(key, 3 + blocks)
+        self.embedding = linear(observations, width, key_embedding)
+        self.blocks = tuple(HawkBlock(width, recurrent, heads, expanded, kernel, blocks, key=key) for key in keys)
+        self.norm = RMSNorm(width)
+        self.read_out = ReadOut(width, actions, scale=head_scale, keys=(key_policy, key_value))
+        self.num_observations = observations
+        self.num_actions = actions
+        self.scan = scan
+        self.rematerialise = rematerialise
+
+    def initial_memory(self) -> tuple[BlockMemory, ...]:
+        return tuple(block.initial_memory() for block in self.blocks)
+
+    def __call__(
+        self, memory: Memory, observation: Shaped[Array, "*features"], previous_action: Int[Array, ""]
+    ) -> tuple[Memory, PolicyOutput]:
+        del previous_action
+        encoded = encode(observation, self.num_observations, self.embedding.weight.dtype, axes=0)
+        memory, features = self._think(memory, encoded[None], "sequential")
+        return memory, self.read_out(features[0])
+
+    def unroll(
+        self, memory: Memory, observations: Shaped[Array, "steps *features"], previous_actions: Int[Array, " steps"]
+    ) -> tuple[Memory, PolicyOutput]:
+        del previous_actions
+        encoded = encode(observations, self.num_observations, self.embedding.weight.dtype, axes=1)
+        memory, features = self._in_chunks(memory, encoded)
+        return memory, self.read_out(features)
+
+    def _in_chunks(self, memory: Memory, encoded: Array) -> tuple[Memory, Array]:
+        if self.rematerialise is None or len(encoded) <= self.rematerialise:
+            return self._think(memory, encoded, self.scan)
+
+        @jax.checkpoint
+        def chunk(memory: Memory, encoded: Array) -> tuple[Memory, Array]:
+            return self._think(memory, encoded, self.scan)
+
+        whole = len(encoded) // self.rematerialise * self.rematerialise
+        chunks = encoded[:whole].reshape(-1, self.rematerialise, encoded.shape[1])
+        memory, features = jax.lax.scan(chunk, memory, chunks)
+        features = features.reshape(whole, -1)
+        if whole < len(encoded):
+            memory, rest = chunk(memory, encoded[whole:])
+            features = jnp.concatenate([features, rest])
+        return memory, features
+
+    def _think(
+        self, memory: Memory, encoded: Float[Array, "steps inputs"], scan: str
+    ) -> tuple[Memory, Float[Array, "steps width"]]:
+        features, after = apply(self.embedding, encoded), []
+        for block, before in zip(self.blocks, memory, strict=True):
+            left, features = block(before, features, scan)
+            after.append(left)
+        return tuple(after), self.norm(features)

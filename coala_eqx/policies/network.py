@@ -1,0 +1,60 @@
+"""What policies that are networks share: how they read observations, and their read-outs."""
+
+from typing import Any
+
+import equinox as eqx
+import jax
+from jaxtyping import Array, DTypeLike, Float, Key, Shaped
+
+from coala_eqx.policies.base import PolicyOutput
+
+
+class ReadOut(eqx.Module):
+    """Two linear read-outs of the same features: the logits of the policy, and the critic's value.
+
+    **Arguments:**
+
+    - `width`: length of the features.
+    - `actions`: how many there are.
+    - `scale`: multiplies the initial weights; 0 starts from a uniform policy and a zero critic.
+    - `keys`: draw the weights of the one and the other.
+    """
+
+    policy: eqx.nn.Linear
+    value: eqx.nn.Linear
+
+    def __init__(self, width: int, actions: int, *, scale: float, keys: tuple[Key[Array, ""], Key[Array, ""]]):
+        self.policy = _scaled(eqx.nn.Linear(width, actions, key=keys[0]), scale)
+        self.value = _scaled(eqx.nn.Linear(width, 1, key=keys[1]), scale)
+
+    def __call__(self, features: Float[Array, "*steps width"]) -> PolicyOutput:
+        return PolicyOutput(logits=apply(self.policy, features), values=apply(self.value, features)[..., 0])
+
+
+def apply(linear: eqx.nn.Linear, features: Float[Array, "*steps inputs"]) -> Float[Array, "*steps outputs"]:
+    """A linear layer, on any number of steps at once."""
+    outputs = features @ linear.weight.T
+    return outputs if linear.bias is None else outputs + linear.bias
+
+
+def encode(
+    observations: Shaped[Array, "*steps_and_features"], number: int, dtype: DTypeLike, *, axes: int
+) -> Float[Array, "*steps number"]:
+    """Numbers of observations as one-hot vectors; observations that are vectors as they are.
+
+    `axes` is how many axes of steps there are: 0 or 1.
+    """
+    if observations.ndim == axes:
+        return jax.nn.one_hot(observations, number, dtype=dtype)
+    return observations.astype(dtype)
+
+
+def check_sizes(**sizes: Any) -> None:
+    """Raises `ValueError` unless all of them are at least 1."""
+    for name, size in sizes.items():
+        if size < 1:
+            raise ValueError(f"`{name}` must be at least 1, but is {size}.")
+
+
+def _scaled(linear: eqx.nn.Linear, scale: float) -> eqx.nn.Linear:
+    return jax.tree.map(lambda leaf: scale * leaf, linear)
