@@ -13,7 +13,7 @@ import polars as pl
 
 from experiments import evaluation, fig3a, fig3c, fig4a, fig4c, fig9
 from experiments.progress import Progress
-from experiments.records import DILEMMA, Part, Record, claim, final, median, table_of
+from experiments.records import DILEMMA, Part, Record, claim, final, mean, median, table_of
 
 CHANGES: dict[str, tuple[tuple[str, tuple[Any, ...]], ...]] = {
     "fig3a": (
@@ -47,10 +47,16 @@ CHANGES: dict[str, tuple[tuple[str, tuple[Any, ...]], ...]] = {
 JUDGED: dict[str, tuple[str, Any]] = {
     "fig3a": ("normalise", False),
     "fig3c": ("p_naive", 0.9),
-    "fig4c": ("initial_mean", 0.0),
+    "fig4c": ("initial_scale", 0.1),
     "fig9": ("p_naive", 0.25),
 }
 """Those of them that a claim is about."""
+
+TYPICAL = {"fig3a": median, "fig3c": median, "fig4c": mean, "fig9": median}
+"""Over seeds, as in the figures."""
+
+_MORE_SEEDS = {"fig4c": 8}
+"""How many times as many: of these pairs each either cooperates or defects, and few would say little of the mean."""
 
 _FIGURES: dict[str, Any] = {"fig3a": fig3a, "fig3c": fig3c, "fig4c": fig4c, "fig9": fig9}
 
@@ -88,6 +94,7 @@ class Settings:
         default = _FIGURES[figure].PRESETS["cpu"]
         iterations = max(1, round(self.longer * default.iterations))
         shared = {name: getattr(self, name) for name in ("payoffs", "evaluation_batch", "seeds", "seed")}
+        shared["seeds"] *= _MORE_SEEDS.get(figure, 1)
         return dataclasses.replace(default, iterations=iterations, every=iterations, **shared, **changes)
 
 
@@ -137,7 +144,7 @@ def claims(records: Sequence[Record]) -> list[dict[str, Any]]:
     """What the study is judged by: that the defaults give the paper's result, and conditions that it needs."""
 
     def outcome(figure: str, setting: str = "default", value: Any = "") -> float:
-        return median(final(_of(records, figure), setting=setting, value=str(value))["outcome"])
+        return TYPICAL[figure](final(_of(records, figure), setting=setting, value=str(value))["outcome"])
 
     def judged(figure: str) -> float:
         return outcome(figure, *JUDGED[figure])
@@ -149,8 +156,8 @@ def claims(records: Sequence[Record]) -> list[dict[str, Any]]:
         claim("Figure 3C with the defaults: median reward", outcome("fig3c"), "≥", 0.8),
         claim("With too few meta agents (p_naive 0.9) the mixed pool does not cooperate",
               judged("fig3c"), "≤", 0.5),
-        claim("Figure 4C, 20 look-aheads, with the defaults: median reward", outcome("fig4c"), "≥", 0.7),
-        claim("From logits drawn around 0 it does not cooperate", judged("fig4c"), "≤", 0.5),
+        claim("Figure 4C, 20 look-aheads, with the defaults: mean reward", outcome("fig4c"), "≥", 0.7),
+        claim("From policies that hardly differ it does not (initial_scale 0.1): mean", judged("fig4c"), "≤", 0.5),
         claim("Figure 9 with the defaults: median reward", outcome("fig9"), "≥", 0.8),
         claim("With p_naive 0.25 nobody leaves defection", judged("fig9"), "≤", 0.1),
     ]  # fmt: skip

@@ -5,6 +5,7 @@ from pathlib import Path
 import polars as pl
 from matplotlib.figure import Figure
 
+from experiments.sensitivity import TYPICAL
 from paper_figs.curves import read
 from paper_figs.style import COLUMN, ROLES, styled
 
@@ -18,7 +19,7 @@ _AXES = {
 
 @styled
 def draw(records: Path, picture: Path) -> None:
-    """A dot for each seed, a line at the median; dashed: the median with the defaults."""
+    """A dot for each seed, a line at the median (Figure 4C: at the mean); dashed: that line with the defaults."""
     table = read(records)
     figure = Figure(figsize=(COLUMN, 5.4), layout="constrained")
     grid = figure.subplots(2, 2, height_ratios=(3, 2)).ravel()
@@ -27,9 +28,9 @@ def draw(records: Path, picture: Path) -> None:
         rows = here.select("setting", "value").unique(maintain_order=True).rows()
         for height, (setting, value) in enumerate(rows):
             outcomes = here.filter(pl.col("setting") == setting, pl.col("value") == value)["outcome"]
-            panel.plot(outcomes, [height] * len(outcomes), "o", color=ROLES["shaper"]["color"], ms=3, alpha=0.5)
-            panel.plot(outcomes.median(), height, "|", color="black", ms=9, mew=1.2)
-        default = here.filter(pl.col("setting") == "default")["outcome"].median()
+            panel.plot(outcomes, [height] * len(outcomes), "o", color=ROLES["shaper"]["color"], ms=3, alpha=0.3)
+            panel.plot(TYPICAL[name](outcomes), height, "|", color="black", ms=9, mew=1.2)
+        default = TYPICAL[name](here.filter(pl.col("setting") == "default")["outcome"])
         panel.axvline(default, color="black", lw=0.6, ls="--", zorder=0)
         panel.set_yticks(range(len(rows)), [_label(setting, value) for setting, value in rows])
         panel.invert_yaxis()

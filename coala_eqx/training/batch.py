@@ -1,0 +1,74 @@
+"""What an agent learns from: whole trajectories, with advantages by the estimator and targets for the critic."""
+
+import equinox as eqx
+import jax
+from jaxtyping import Array, Float, Int, Shaped
+
+from coala_eqx.estimators import AbstractScoreFunctionEstimator
+from coala_eqx.estimators.advantages import batch_lambda_returns, next_values
+from coala_eqx.shaping import MetaEpisode
+
+
+class Batch(eqx.Module):
+    """Trajectories of one agent, those of all meta-episodes in a row: arrays `[trajectories, episodes, steps]`."""
+
+    observations: Shaped[Array, "trajectories episodes steps *features"]
+    actions: Int[Array, "trajectories episodes steps"]
+
+    log_probs: Float[Array, "trajectories episodes steps"]
+    """Of the actions, by the policy that played them."""
+
+    values: Float[Array, "trajectories episodes steps"]
+    """Its critic's, then."""
+
+    advantages: Float[Array, "trajectories episodes steps"]
+    """B·C, with C the estimator's coefficients: the mean over trajectories of Σ_l A_l ∇log π(a_l | h_l) is the
+    estimator's gradient, averaged over meta-episodes."""
+
+    targets: Float[Array, "trajectories episodes steps"]
+    """What the critic should say: the TD(λ) return of Eq. 10."""
+
+
+def make_batch(
+    estimator: AbstractScoreFunctionEstimator,
+    episodes: MetaEpisode,
+    *,
+    reward_scale: float = 1.0,
+    td_lambda: float = 1.0,
+    discount: float = 1.0,
+    centre: bool = False,
+) -> Batch:
+    """The batch of meta-episodes `[meta_batch, batch, episodes, steps]`.
+
+    **Arguments:**
+
+    - `estimator`: the very one that is verified.
+    - `reward_scale`: multiplies the rewards that advantages and targets are made from; the critic is of that scale.
+    - `td_lambda`, `discount`: of the critic's targets.
+    - `centre`: whether the mean advantage, over everything, is subtracted. It biases the estimate
+      (`docs/proofs.md`, normalisation), and is what the paper calls advantage normalisation (App. A.4).
+    """
+    rewards = reward_scale * episodes.rewards
+    advantages = jax.vmap(estimator.coefficients)(rewards, episodes.values) * rewards.shape[1]
+    if centre:
+        advantages -= advantages.mean()
+
+    def target(rewards: Array, values: Array) -> Array:
+        return batch_lambda_returns(
+            rewards,
+            next_values(values),
+            discount=discount,
+            lambda_=td_lambda,
+            average_future_episodes=False,
+            normalize_current_episode=False,
+        )
+
+    batch = Batch(
+        observations=episodes.observations,
+        actions=episodes.actions,
+        log_probs=episodes.log_probs,
+        values=episodes.values,
+        advantages=advantages,
+        targets=jax.vmap(target)(rewards, episodes.values),
+    )
+    return jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), batch)
