@@ -10,8 +10,8 @@ import optax
 import pytest
 
 import coala_eqx as ce
-from coala_eqx.learners import Experience, PolicyGradient
-from coala_eqx.policies import GRU, FullHistory, MemoryOne, replay_actions
+from coala_eqx.learners import Experience, PolicyGradient, Static
+from coala_eqx.policies import GRU, FullHistory, Hawk, MemoryOne, replay_actions
 from coala_eqx.shaping import replay, replay_ego
 from tests.makers import SGD, make_policy, make_problem, random_game
 
@@ -108,6 +108,45 @@ def test_replay_uses_the_policy_that_has_learned(getkey):
         probabilities = jax.nn.softmax(one.logits)
         by_hand += jnp.log(probabilities[seen.observations, seen.actions]).sum()
     np.testing.assert_allclose(log_prob, by_hand, rtol=1e-12)
+
+
+@pytest.fixture(scope="module")
+def against_meta():
+    """Two networks that remember everything, and do not learn."""
+    keys = jax.random.split(jax.random.key(7))
+    policy, other = (Hawk(5, 2, width=4, head_scale=3.0, key=key) for key in keys)
+    problem = ce.ShapingProblem(
+        game=ce.games.iterated_prisoners_dilemma(), co_players=(other,), learner=Static(), batch=2, episodes=2, steps=1,
+        co_players_remember=True,
+    )  # fmt: skip
+    return problem, policy, other
+
+
+def test_meta_agents_remember_as_co_players(against_meta, getkey):
+    problem, policy, other = against_meta
+    episode = problem.play(policy, getkey())
+    _, log_prob = replay(problem, policy, (other,), _experiences(episode))
+    (seen,) = episode.co_players
+    long, _ = replay_actions(other, seen.observations.reshape(2, -1), seen.actions.reshape(2, -1))
+    forgetful = sum(replay_actions(other, seen.observations[:, m], seen.actions[:, m])[0].sum() for m in range(2))
+    np.testing.assert_allclose(log_prob, episode.log_probs.sum() + long.sum(), rtol=1e-12)
+    assert abs(long.sum() - forgetful) > 1e-3
+
+
+def test_against_meta_agents_the_plain_gradient_is_exact(against_meta):
+    """And how often they defect is as enumerated, given what they did before (five standard errors)."""
+    problem, policy, _ = against_meta
+    for estimator in (ce.estimators.BatchUnaware(), ce.estimators.CoalaPG()):
+        assert ce.verification.certify(estimator, problem, policy).relative_bias < 1e-12
+    assert ce.verification.certify(ce.estimators.MFOS(), problem, policy).relative_bias > 0.1
+
+    def both_defect(_, __, episode):
+        return episode.co_players[0].actions.prod(axis=(1, 2)).mean()
+
+    expected = ce.exact.expectation(both_defect, problem, policy, exchangeable=True)
+    episodes = jax.vmap(problem.play, in_axes=(None, 0))(policy, jax.random.split(jax.random.key(3), 10_000))
+    measured = episodes.co_players[0].actions.prod(axis=(2, 3)).mean()
+    np.testing.assert_allclose(measured, expected, atol=5 * 0.5 / np.sqrt(20_000))
 
 
 def test_populations_are_drawn_by_their_probabilities(getkey):
@@ -226,6 +265,7 @@ GOOD = {"game": DILEMMA, "co_players": (CO_PLAYER,), "learner": SGD, "batch": 2,
         ({"co_players": (MemoryOne(np.zeros((5, 3))),)}, "player 1, a MemoryOne, is made for 3 actions.*has 2"),
         ({"co_players": (MemoryOne(np.zeros((4, 2))),)}, "player 1, a MemoryOne, is made for 4 observations.*has 5"),
         ({"learner": (SGD, SGD)}, "`learner` is a tuple: it must have 1 entries"),
+        ({"co_players_remember": True}, r"with `co_players_remember` the learner must be Static\(\), but is Policy"),
     ],
 )
 def test_bad_problems_are_named(change, message):

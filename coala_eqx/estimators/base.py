@@ -94,6 +94,8 @@ class AbstractEstimator(eqx.Module):
             raise Inapplicable(
                 f"{type(self).__name__} cannot be applied: {type(problem.game).__name__} cannot be written as a table."
             )
+        if self.needs_learning_rule and problem.co_players_remember:
+            raise Inapplicable(f"{type(self).__name__} cannot be applied: co-players that remember do not learn.")
         if self.needs_gradient_learner:
             try:
                 gradient_learners(problem.learners)

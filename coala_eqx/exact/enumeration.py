@@ -198,6 +198,7 @@ def _too_many(problem: ShapingProblem, count: int, limit: int, exchangeable: boo
                 game=problem.game,
                 co_players=problem.co_players,
                 learner=problem.learner,
+                co_players_remember=problem.co_players_remember,
                 **{**sizes, name: size - 1},
             )
             fewer = count_outcomes(smaller, exchangeable=exchangeable)

@@ -81,6 +81,19 @@ def unroll_by_steps(
     return jax.lax.scan(step, memory, (observations, previous_actions))
 
 
+class Mind(eqx.Module):
+    """With what a policy goes on, on each trajectory of a batch."""
+
+    memory: Memory
+    previous_actions: Int[Array, " batch"]
+
+
+def fresh_mind(policy: AbstractPolicy, batch: int) -> Mind:
+    """Before the first observation."""
+    memory = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (batch, *leaf.shape)), policy.initial_memory())
+    return Mind(memory, jnp.full(batch, NO_ACTION, dtype=int))
+
+
 def replay_actions(
     policy: AbstractPolicy,
     observations: Shaped[Array, "batch steps *features"],
@@ -90,15 +103,32 @@ def replay_actions(
 
     **Returns** the log-probabilities of the actions, and the critic's values, both `[batch, steps]`.
     """
+    _, log_probs, values = replay_on(policy, fresh_mind(policy, len(actions)), observations, actions)
+    return log_probs, values
 
-    def one(observations: Array, actions: Array, previous_actions: Array) -> tuple[Array, Array]:
-        _, output = policy.unroll(policy.initial_memory(), observations, previous_actions)
+
+def replay_on(
+    policy: AbstractPolicy,
+    mind: Mind,
+    observations: Shaped[Array, "batch steps *features"],
+    actions: Int[Array, "batch steps"],
+) -> tuple[Mind, Float[Array, "batch steps"], Float[Array, "batch steps"]]:
+    """`replay_actions` of a policy that goes on with what it has in mind; **returns** also what it then has."""
+
+    def one(memory: Memory, observations: Array, actions: Array, previous_actions: Array) -> tuple[Any, Array, Array]:
+        memory, output = policy.unroll(memory, observations, previous_actions)
         log_probs = jax.nn.log_softmax(output.logits)
-        return jnp.take_along_axis(log_probs, actions[:, None], axis=1)[:, 0], output.values
+        return memory, jnp.take_along_axis(log_probs, actions[:, None], axis=1)[:, 0], output.values
 
-    return jax.vmap(one)(observations, actions, shift_actions(actions))
+    before = shift_actions(actions, mind.previous_actions)
+    memory, log_probs, values = jax.vmap(one)(mind.memory, observations, actions, before)
+    return Mind(memory, actions[:, -1].astype(mind.previous_actions.dtype)), log_probs, values
 
 
-def shift_actions(actions: Int[Array, "batch steps"]) -> Int[Array, "batch steps"]:
-    """The own action before each step of sequences that were played; `NO_ACTION` before the first."""
-    return jnp.concatenate([jnp.full_like(actions[:, :1], NO_ACTION), actions[:, :-1]], axis=1)
+def shift_actions(
+    actions: Int[Array, "batch steps"], first: Int[Array, " batch"] | None = None
+) -> Int[Array, "batch steps"]:
+    """The own action before each step of sequences that were played; `NO_ACTION` before the first unless given."""
+    if first is None:
+        first = jnp.full(len(actions), NO_ACTION)
+    return jnp.concatenate([first.astype(actions.dtype)[:, None], actions[:, :-1]], axis=1)

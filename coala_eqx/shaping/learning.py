@@ -10,8 +10,10 @@ import numpy as np
 
 from coala_eqx.learners import AbstractLearner, Experience
 from coala_eqx.policies import AbstractPolicy
+from coala_eqx.policies.base import Mind, fresh_mind
 
 Policies = tuple[AbstractPolicy, ...]
+Minds = tuple[Mind, ...]
 Visit = Callable[[Any, Policies, Any], tuple[Any, tuple[Experience, ...], Any]]
 
 
@@ -57,6 +59,11 @@ def alternate(
     carry, _, record = visit(carry, policies, jax.tree.map(lambda leaf: leaf[-1], episodes))
     records.append(jax.tree.map(lambda leaf: jnp.asarray(leaf)[None], record))
     return carry, jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *records)
+
+
+def fresh_minds(policies: Policies, batch: int) -> Minds:
+    """Of players that have seen nothing yet."""
+    return tuple(fresh_mind(policy, batch) for policy in policies)
 
 
 def _update(learner: AbstractLearner, policy: AbstractPolicy, state: Any, experience: Experience) -> tuple[Any, Any]:

@@ -7,7 +7,7 @@ import jax
 from jaxtyping import Array, Key
 
 from coala_eqx.games import AbstractGame
-from coala_eqx.learners import AbstractLearner
+from coala_eqx.learners import AbstractLearner, Static
 from coala_eqx.policies import AbstractPolicy, FullHistory
 from coala_eqx.shaping.episode import MetaEpisode
 from coala_eqx.shaping.population import CoPlayer, Population, draw_co_player
@@ -21,7 +21,7 @@ class ShapingProblem(eqx.Module):
     against the same co-players. After every inner episode the games are reset and each co-player updates
     its policy from its `batch` trajectories, by its learner. The ego agent (player 0) acts on each
     trajectory by the same policy and keeps its memory across inner episodes; co-players start every
-    inner episode with a fresh memory. The objective is J̄(φ) = E[(1/B) Σ_b Σ_l r_l^b].
+    inner episode with a fresh memory, unless they are meta agents, too. The objective is J̄(φ) = E[(1/B) Σ_b Σ_l r_l^b].
 
     **Arguments:**
 
@@ -29,9 +29,11 @@ class ShapingProblem(eqx.Module):
     - `co_players`: one per player but the first: a policy, a `Population`, or a function key → policy.
     - `learner`: how they learn; one learner for all of them, or a tuple with one each.
     - `batch`, `episodes`, `steps`: B, M and T, each at least 1.
+    - `co_players_remember`: whether co-players keep their memory across inner episodes, as meta agents do. These do
+      not learn meanwhile: the learner must be `Static`.
 
-    **Raises** `ValueError` if the numbers of players do not agree, a policy does not fit the game, or a
-    size is not an integer ≥ 1.
+    **Raises** `ValueError` if co-players both remember and learn, the numbers of players do not agree, a policy
+    does not fit the game, or a size is not an integer ≥ 1.
 
     Source: Meulemans et al. (2025), Section 2 and Eq. 2.
     """
@@ -42,6 +44,7 @@ class ShapingProblem(eqx.Module):
     batch: int = eqx.field(static=True)
     episodes: int = eqx.field(static=True)
     steps: int = eqx.field(static=True)
+    co_players_remember: bool = eqx.field(static=True)
 
     def __init__(
         self,
@@ -52,6 +55,7 @@ class ShapingProblem(eqx.Module):
         batch: int,
         episodes: int,
         steps: int,
+        co_players_remember: bool = False,
     ):
         self.game = game
         self.co_players = tuple(co_players) if isinstance(co_players, list | tuple) else (co_players,)
@@ -59,6 +63,7 @@ class ShapingProblem(eqx.Module):
         self.batch = _size("batch", batch)
         self.episodes = _size("episodes", episodes)
         self.steps = _size("steps", steps)
+        self.co_players_remember = co_players_remember
         if not isinstance(game, AbstractGame):
             raise ValueError(f"`game` must be a game (an AbstractGame), but is {game!r}.")
         others = game.num_players - 1
@@ -72,11 +77,16 @@ class ShapingProblem(eqx.Module):
         for one in self.learners:
             if not isinstance(one, AbstractLearner):
                 raise ValueError(f"`learner` must be a learner (an AbstractLearner), but is {one!r}.")
+            if co_players_remember and not isinstance(one, Static):
+                raise ValueError(
+                    "Co-players that remember earlier inner episodes are meta agents, which do not learn: with "
+                    f"`co_players_remember` the learner must be Static(), but is {one}."
+                )
         for player, co_player in enumerate(self.co_players, start=1):
             members = co_player.policies if isinstance(co_player, Population) else (co_player,)
             for member in members:
                 if isinstance(member, AbstractPolicy):
-                    self._check_fit(member, player, self.steps)
+                    self._check_fit(member, player)
                 elif not callable(member) or isinstance(member, type):
                     raise ValueError(
                         f"co_players[{player - 1}] must be a policy, a Population or a function key → policy, "
@@ -104,7 +114,7 @@ class ShapingProblem(eqx.Module):
         keys = jax.random.split(key_co_players, max(1, len(self.co_players)))
         drawn = tuple(draw_co_player(co_player, k) for co_player, k in zip(self.co_players, keys, strict=False))
         for player, co_player in enumerate(drawn, start=1):
-            self._check_fit(co_player, player, self.steps)
+            self._check_fit(co_player, player)
         return roll_out(
             self.game,
             policy,
@@ -113,14 +123,15 @@ class ShapingProblem(eqx.Module):
             batch=self.batch,
             episodes=self.episodes,
             steps=self.steps,
+            remember=self.co_players_remember,
             key=key_play,
         )
 
     def check_policy(self, policy: AbstractPolicy) -> None:
         """Check that `policy` can be the ego agent; raises `ValueError` that says why not."""
-        self._check_fit(policy, 0, self.episodes * self.steps)
+        self._check_fit(policy, 0)
 
-    def _check_fit(self, policy: Any, player: int, steps: int) -> None:
+    def _check_fit(self, policy: Any, player: int) -> None:
         if not isinstance(policy, AbstractPolicy):
             raise ValueError(f"The policy of player {player} must be an AbstractPolicy, but is {policy!r}.")
         name, game = type(policy).__name__, self.game
@@ -136,7 +147,8 @@ class ShapingProblem(eqx.Module):
                 f"observations={game.num_observations[player]}."
             )
         if isinstance(policy, FullHistory):
-            policy.check_game(game, player, steps)
+            remembers = player == 0 or self.co_players_remember
+            policy.check_game(game, player, self.steps * (self.episodes if remembers else 1))
 
 
 def _size(name: str, value: Any) -> int:

@@ -6,8 +6,9 @@ from jaxtyping import Array, Float
 
 from coala_eqx.learners import Experience
 from coala_eqx.policies import AbstractPolicy, replay_actions
+from coala_eqx.policies.base import replay_on
 from coala_eqx.shaping.episode import MetaEpisode
-from coala_eqx.shaping.learning import Policies, alternate
+from coala_eqx.shaping.learning import Minds, Policies, alternate, fresh_minds
 from coala_eqx.shaping.problem import ShapingProblem
 
 
@@ -45,17 +46,24 @@ def replay(
     ego, *others = experiences
 
     def visit(
-        log_prob: Array, co_players: Policies, experiences: tuple[Experience, ...]
-    ) -> tuple[Array, tuple[Experience, ...], None]:
-        for co_player, experience in zip(co_players, experiences, strict=True):
-            log_prob += replay_actions(co_player, experience.observations, experience.actions)[0].sum()
-        return log_prob, experiences, None
+        carry: tuple[Array, Minds], co_players: Policies, experiences: tuple[Experience, ...]
+    ) -> tuple[tuple[Array, Minds], tuple[Experience, ...], None]:
+        log_prob, before = carry
+        if not problem.co_players_remember:
+            before = fresh_minds(co_players, problem.batch)
+        after = []
+        for co_player, mind, experience in zip(co_players, before, experiences, strict=True):
+            left, log_probs, _ = replay_on(co_player, mind, experience.observations, experience.actions)
+            after.append(left)
+            log_prob += log_probs.sum()
+        return (log_prob, tuple(after)), experiences, None
 
     log_probs, values = replay_ego(policy, ego.observations, ego.actions)
     log_prob = log_probs.sum()
     if others:
         by_episode = jax.tree.map(lambda leaf: jnp.moveaxis(leaf, 1, 0), tuple(others))
-        co_log_prob, _ = alternate(problem.learners, co_players, visit, jnp.zeros_like(log_prob), by_episode)
+        start = jnp.zeros_like(log_prob), fresh_minds(co_players, problem.batch)
+        (co_log_prob, _), _ = alternate(problem.learners, co_players, visit, start, by_episode)
         log_prob += co_log_prob
     episode = MetaEpisode(
         observations=ego.observations,

@@ -9,9 +9,10 @@ from jaxtyping import Array, Key
 
 from coala_eqx.games import AbstractGame
 from coala_eqx.learners import AbstractLearner, Experience
-from coala_eqx.policies import NO_ACTION, AbstractPolicy
+from coala_eqx.policies import AbstractPolicy
+from coala_eqx.policies.base import Mind
 from coala_eqx.shaping.episode import MetaEpisode
-from coala_eqx.shaping.learning import Policies, alternate
+from coala_eqx.shaping.learning import Minds, Policies, alternate, fresh_minds
 
 
 def roll_out(
@@ -23,17 +24,20 @@ def roll_out(
     batch: int,
     episodes: int,
     steps: int,
+    remember: bool,
     key: Key[Array, ""],
 ) -> MetaEpisode:
     """What `ShapingProblem.play` does once the co-players are drawn."""
 
-    def visit(ego: tuple[Any, Array], co_players: Policies, key: Array) -> tuple[Any, tuple[Experience, ...], Any]:
-        minds = (ego, *(_fresh_mind(co_player, batch) for co_player in co_players))
-        ego, record = _inner_episode(game, (policy, *co_players), minds, batch, steps, key)
-        return ego, tuple(_experience(record, player) for player in range(1, game.num_players)), record
+    def visit(minds: Minds, co_players: Policies, key: Array) -> tuple[Minds, tuple[Experience, ...], Any]:
+        ego, *others = minds
+        if not remember:
+            others = fresh_minds(co_players, batch)
+        minds, record = _inner_episode(game, (policy, *co_players), (ego, *others), batch, steps, key)
+        return minds, tuple(_experience(record, player) for player in range(1, game.num_players)), record
 
     keys = jax.random.split(key, episodes)
-    _, record = alternate(learners, co_players, visit, _fresh_mind(policy, batch), keys)
+    _, record = alternate(learners, co_players, visit, fresh_minds((policy, *co_players), batch), keys)
     record = jax.tree.map(lambda leaf: jnp.moveaxis(leaf, 0, 1), record)
     ego, *others = (_experience(record, player) for player in range(game.num_players))
     return MetaEpisode(
@@ -57,12 +61,6 @@ class _Record(eqx.Module):
     values: Array
 
 
-def _fresh_mind(policy: AbstractPolicy, batch: int) -> tuple[Any, Array]:
-    """Memory and previous action, for each trajectory of the batch."""
-    memory = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (batch, *leaf.shape)), policy.initial_memory())
-    return memory, jnp.full(batch, NO_ACTION, dtype=int)
-
-
 def _experience(record: _Record, player: int) -> Experience:
     times = record.log_probs.ndim
     return Experience(
@@ -73,35 +71,32 @@ def _experience(record: _Record, player: int) -> Experience:
 
 
 def _inner_episode(
-    game: AbstractGame, policies: Policies, minds: tuple[Any, ...], batch: int, steps: int, key: Array
-) -> tuple[tuple[Any, Array], _Record]:
-    """**Returns** the ego agent's mind after the episode, and the record, arrays `[batch, steps, …]`."""
+    game: AbstractGame, policies: Policies, minds: Minds, batch: int, steps: int, key: Array
+) -> tuple[Minds, _Record]:
+    """**Returns** all minds after the episode, and the record, arrays `[batch, steps, …]`."""
     key_reset, key_steps = jax.random.split(key)
     state, observations = jax.vmap(game.reset)(jax.random.split(key_reset, batch))
 
-    def step(carry: tuple[Any, Array, Any], key: Array) -> tuple[tuple[Any, Array, Any], _Record]:
+    def step(carry: tuple[Any, Array, Minds], key: Array) -> tuple[tuple[Any, Array, Minds], _Record]:
         state, observations, minds = carry
         key_game, *key_players = jax.random.split(key, 1 + len(policies))
         acted = [
             _act(policy, mind, observations[:, player], key_players[player])
             for player, (policy, mind) in enumerate(zip(policies, minds, strict=True))
         ]
-        actions = jnp.stack([mind[1] for mind, _, _ in acted], axis=1)
+        actions = jnp.stack([mind.previous_actions for mind, _, _ in acted], axis=1)
         state, next_observations, rewards = jax.vmap(game.step)(state, actions, jax.random.split(key_game, batch))
         _, log_probs, values = acted[0]
         record = _Record(observations, actions, rewards, log_probs, values)
         return (state, next_observations, tuple(mind for mind, _, _ in acted)), record
 
     (_, _, minds), record = jax.lax.scan(step, (state, observations, minds), jax.random.split(key_steps, steps))
-    return minds[0], jax.tree.map(lambda leaf: jnp.moveaxis(leaf, 0, 1), record)
+    return minds, jax.tree.map(lambda leaf: jnp.moveaxis(leaf, 0, 1), record)
 
 
-def _act(
-    policy: AbstractPolicy, mind: tuple[Any, Array], observations: Array, key: Array
-) -> tuple[tuple[Any, Array], Array, Array]:
+def _act(policy: AbstractPolicy, mind: Mind, observations: Array, key: Array) -> tuple[Mind, Array, Array]:
     """**Returns** the mind with the new action in it, and log-probability and value, each `[batch]`."""
-    memory, previous_actions = mind
-    memory, output = jax.vmap(policy)(memory, observations, previous_actions)
-    actions = jax.random.categorical(key, output.logits).astype(previous_actions.dtype)
+    memory, output = jax.vmap(policy)(mind.memory, observations, mind.previous_actions)
+    actions = jax.random.categorical(key, output.logits).astype(mind.previous_actions.dtype)
     log_probs = jnp.take_along_axis(jax.nn.log_softmax(output.logits), actions[:, None], axis=1)[:, 0]
-    return (memory, actions), log_probs, output.values
+    return Mind(memory, actions), log_probs, output.values
