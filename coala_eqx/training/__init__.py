@@ -1,0 +1,11 @@
+"""Training on an estimator's advantages."""
+
+from coala_eqx.training.batch import Batch as Batch
+from coala_eqx.training.batch import make_batch as make_batch
+from coala_eqx.training.pool import Pool as Pool
+from coala_eqx.training.pool import PoolInfo as PoolInfo
+from coala_eqx.training.pool import PoolState as PoolState
+from coala_eqx.training.updates import A2C as A2C
+from coala_eqx.training.updates import PPO as PPO
+from coala_eqx.training.updates import AbstractUpdate as AbstractUpdate
+from coala_eqx.training.updates import UpdateInfo as UpdateInfo

@@ -1,0 +1,226 @@
+"""A pool of meta agents that learn from playing naive learners and each other."""
+
+from collections.abc import Callable
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int, Key
+
+from coala_eqx.estimators import AbstractScoreFunctionEstimator, BatchUnaware
+from coala_eqx.games import AbstractGame
+from coala_eqx.learners import AbstractLearner, Static
+from coala_eqx.policies import AbstractPolicy
+from coala_eqx.shaping import MetaEpisode, ShapingProblem
+from coala_eqx.training.batch import Batch, make_batch
+from coala_eqx.training.updates import AbstractUpdate, UpdateInfo
+
+MakePolicy = Callable[[Key[Array, ""]], AbstractPolicy]
+
+
+class PoolState(eqx.Module):
+    """All that changes in training, of one seed."""
+
+    agents: AbstractPolicy
+    """The meta agents, leaves `[agents, …]`."""
+
+    optimiser: Any
+    """Their optimisers' states, leaves `[agents, …]`."""
+
+    naive: AbstractPolicy
+    """What naive agents start from, leaves `[naive, …]`."""
+
+    key: Key[Array, ""]
+    """Of which all random numbers of an iteration are made, with its number."""
+
+    iteration: Int[Array, ""]
+
+
+class PoolInfo(eqx.Module):
+    """What was seen in one iteration; rewards per step, in the game's own scale."""
+
+    own: Float[Array, "agents episodes"]
+    """The agents' rewards against naive learners, in each inner episode."""
+
+    naive: Float[Array, "agents episodes"]
+    """The learners' own."""
+
+    together: Float[Array, " agents"]
+    """The agents' rewards against each other; NaN if there are no such meetings."""
+
+    update: UpdateInfo
+    """`[agents]`."""
+
+    finite: Bool[Array, " agents"]
+    """Whether all parameters still are."""
+
+
+class Pool(eqx.Module):
+    """How one or several meta agents are trained.
+
+    In each iteration every agent meets `meta_batch` opponents, `batch` games each: a share `p_naive` of them naive
+    learners, the others meta agents but itself, drawn uniformly. It follows its estimator's advantages against
+    learners, and those of the plain policy gradient against meta agents, who do not learn meanwhile.
+
+    **Arguments:**
+
+    - `game`: of two players, of equal observations and actions.
+    - `learner`: of the naive agents.
+    - `estimators`: one for each agent, the very modules that are verified.
+    - `update`: A2C or PPO.
+    - `batch`, `episodes`, `steps`, `meta_batch`: B, M, T and B̄.
+    - `p_naive`: share of naive opponents; p_naive · meta_batch must be a whole number.
+    - `dynamic_naive`: whether naive agents start from the parameters of a meta agent, drawn uniformly, and not from
+      those of the naive population.
+    - `reward_scale`: multiplies rewards in the agents' losses.
+    - `centre`: whether advantages are centred, apart for naive and meta opponents.
+
+    **Raises** `ValueError` for settings that do not fit each other.
+
+    Source: Meulemans et al. (2025), Section 5 and App. A and B.
+    """
+
+    game: AbstractGame
+    learner: AbstractLearner
+    update: AbstractUpdate
+    estimators: tuple[AbstractScoreFunctionEstimator, ...]
+    batch: int = eqx.field(static=True)
+    episodes: int = eqx.field(static=True)
+    steps: int = eqx.field(static=True)
+    meta_batch: int = eqx.field(static=True)
+    p_naive: float = eqx.field(static=True, default=1.0)
+    dynamic_naive: bool = eqx.field(static=True, default=False)
+    reward_scale: float = 1.0
+    centre: bool = eqx.field(static=True, default=False)
+
+    def __check_init__(self):
+        if self.game.num_players != 2:
+            raise ValueError(f"A pool plays games of two players, but the game has {self.game.num_players}.")
+        if not self.estimators:
+            raise ValueError("A pool needs an estimator for each of its agents, but `estimators` is empty.")
+        if not 0 <= self.p_naive <= 1:
+            raise ValueError(f"`p_naive` must lie between 0 and 1, but is {self.p_naive}.")
+        if self.meta_batch < 1:
+            raise ValueError(f"`meta_batch` must be at least 1, but is {self.meta_batch}.")
+        if abs(self.p_naive * self.meta_batch - self.num_naive) > 1e-9:
+            raise ValueError(
+                f"p_naive · meta_batch must be a whole number of opponents, but is {self.p_naive} · {self.meta_batch}; "
+                f"{self.num_naive / self.meta_batch:g} would do."
+            )
+        if self.num_meta and len(self.estimators) < 2:
+            raise ValueError(
+                f"An agent does not play itself: with p_naive = {self.p_naive} below 1 a pool needs two agents or more."
+            )
+
+    @property
+    def num_naive(self) -> int:
+        """How many of an agent's opponents are naive learners."""
+        return round(self.p_naive * self.meta_batch)
+
+    @property
+    def num_meta(self) -> int:
+        """How many are meta agents."""
+        return self.meta_batch - self.num_naive
+
+    def init(self, make_agent: MakePolicy, make_naive: MakePolicy, num_naive: int, key: Key[Array, ""]) -> PoolState:
+        """The state before the first iteration: `num_naive` is the size of the naive population."""
+        if num_naive < 1:
+            raise ValueError(f"The naive population must have at least one member, but has {num_naive}.")
+        key_agents, key_naive, key = jax.random.split(key, 3)
+        agents = eqx.filter_vmap(make_agent)(jax.random.split(key_agents, len(self.estimators)))
+        return PoolState(
+            agents=agents,
+            optimiser=eqx.filter_vmap(self.update.init)(agents),
+            naive=eqx.filter_vmap(make_naive)(jax.random.split(key_naive, num_naive)),
+            key=key,
+            iteration=jnp.zeros((), int),
+        )
+
+    def iterate(self, state: PoolState) -> tuple[PoolState, PoolInfo]:
+        """One iteration of all agents, who update simultaneously: pure, fit for `jit` and for `vmap` over seeds."""
+        keys = jax.random.split(jax.random.fold_in(state.key, state.iteration), len(self.estimators))
+
+        def one(agent: AbstractPolicy, optimiser: Any, index: Array, key: Array) -> Any:
+            key_play, key_update = jax.random.split(key)
+            naive, meta = self.meet(state, agent, index, key_play)
+            agent, optimiser, update = self.update(agent, optimiser, self._batch(index, naive, meta), key_update)
+            return agent, optimiser, (naive, meta, update)
+
+        agents, optimiser, (naive, meta, update) = eqx.filter_vmap(one)(
+            state.agents, state.optimiser, jnp.arange(len(self.estimators)), keys
+        )
+        info = PoolInfo(
+            own=_by_episode(naive.rewards),
+            naive=_by_episode(naive.co_players[0].rewards),
+            together=meta.rewards.mean(axis=(1, 2, 3, 4)),
+            update=update,
+            finite=_finite(agents),
+        )
+        return PoolState(agents, optimiser, state.naive, state.key, state.iteration + 1), info
+
+    def meet(
+        self, state: PoolState, agent: AbstractPolicy, index: Int[Array, ""], key: Key[Array, ""]
+    ) -> tuple[MetaEpisode, MetaEpisode]:
+        """An agent's meta-episodes against naive learners and against meta agents, `[opponents, batch, …]` each."""
+        key_naive, key_meta, key_play = jax.random.split(key, 3)
+        starts = state.agents if self.dynamic_naive else state.naive
+        naive = jax.random.randint(key_naive, (self.num_naive,), 0, _size(starts))
+        # One of the others: the numbers from the agent's own on are moved up by one.
+        meta = jax.random.randint(key_meta, (self.num_meta,), 0, max(1, len(self.estimators) - 1))
+        meta += meta >= index
+        keys = jax.random.split(key_play, self.meta_batch)
+        return (
+            self._play(agent, _members(starts, naive), self.learner, keys[: self.num_naive]),
+            self._play(agent, _members(state.agents, meta), Static(), keys[self.num_naive :]),
+        )
+
+    def _play(
+        self, agent: AbstractPolicy, opponents: AbstractPolicy, learner: AbstractLearner, keys: Key[Array, " opponents"]
+    ) -> MetaEpisode:
+        def one(opponent: AbstractPolicy, key: Key[Array, ""]) -> MetaEpisode:
+            problem = ShapingProblem(
+                game=self.game,
+                co_players=(opponent,),
+                learner=learner,
+                batch=self.batch,
+                episodes=self.episodes,
+                steps=self.steps,
+                co_players_remember=isinstance(learner, Static),
+            )
+            return eqx.tree_at(lambda episode: episode.co_player_policies, problem.play(agent, key), ())
+
+        return eqx.filter_vmap(one)(opponents, keys)
+
+    def _batch(self, index: Array, naive: MetaEpisode, meta: MetaEpisode) -> Batch:
+        """All trajectories of one agent, with advantages by its estimator."""
+
+        def by(estimator: AbstractScoreFunctionEstimator) -> Callable[[MetaEpisode], Batch]:
+            return lambda episodes: make_batch(estimator, episodes, reward_scale=self.reward_scale, centre=self.centre)
+
+        batches = []
+        if self.num_naive:
+            batches.append(jax.lax.switch(index, [by(estimator) for estimator in self.estimators], naive))
+        if self.num_meta:
+            batches.append(by(BatchUnaware())(meta))
+        return jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *batches)
+
+
+def _members(stacked: AbstractPolicy, indices: Int[Array, " members"]) -> AbstractPolicy:
+    return jax.tree.map(lambda leaf: leaf[indices] if eqx.is_array(leaf) else leaf, stacked)
+
+
+def _size(stacked: AbstractPolicy) -> int:
+    return len(jax.tree.leaves(eqx.filter(stacked, eqx.is_array))[0])
+
+
+def _by_episode(rewards: Float[Array, "agents opponents batch episodes steps"]) -> Float[Array, "agents episodes"]:
+    return rewards.mean(axis=(1, 2, 4))
+
+
+def _finite(agents: AbstractPolicy) -> Bool[Array, " agents"]:
+    finite = [
+        jnp.isfinite(leaf).all(axis=tuple(range(1, leaf.ndim)))
+        for leaf in jax.tree.leaves(eqx.filter(agents, eqx.is_inexact_array))
+    ]
+    return jnp.stack(finite).all(axis=0)
