@@ -63,12 +63,14 @@ def make_batch(
             normalize_current_episode=False,
         )
 
-    batch = Batch(
-        observations=episodes.observations,
-        actions=episodes.actions,
-        log_probs=episodes.log_probs,
-        values=episodes.values,
-        advantages=advantages,
-        targets=jax.vmap(target)(rewards, episodes.values),
+    def in_a_row(array: Array) -> Array:
+        return array.reshape(-1, *array.shape[2:])
+
+    return Batch(
+        observations=in_a_row(episodes.observations),
+        actions=in_a_row(episodes.actions),
+        log_probs=in_a_row(episodes.log_probs),
+        values=in_a_row(episodes.values),
+        advantages=in_a_row(advantages),
+        targets=in_a_row(jax.vmap(target)(rewards, episodes.values)),
     )
-    return jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), batch)

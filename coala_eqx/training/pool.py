@@ -163,17 +163,23 @@ class Pool(eqx.Module):
         self, state: PoolState, agent: AbstractPolicy, index: Int[Array, ""], key: Key[Array, ""]
     ) -> tuple[MetaEpisode, MetaEpisode]:
         """An agent's meta-episodes against naive learners and against meta agents, `[opponents, batch, …]` each."""
-        key_naive, key_meta, key_play = jax.random.split(key, 3)
+        key_draw, key_play = jax.random.split(key)
         starts = state.agents if self.dynamic_naive else state.naive
-        naive = jax.random.randint(key_naive, (self.num_naive,), 0, _size(starts))
-        # One of the others: the numbers from the agent's own on are moved up by one.
-        meta = jax.random.randint(key_meta, (self.num_meta,), 0, max(1, len(self.estimators) - 1))
-        meta += meta >= index
+        naive, meta = self.draw(index, _size(starts), key_draw)
         keys = jax.random.split(key_play, self.meta_batch)
         return (
             self._play(agent, _members(starts, naive), self.learner, keys[: self.num_naive]),
             self._play(agent, _members(state.agents, meta), Static(), keys[self.num_naive :]),
         )
+
+    def draw(
+        self, index: Int[Array, ""], starts: int, key: Key[Array, ""]
+    ) -> tuple[Int[Array, " naive"], Int[Array, " meta"]]:
+        """Whom an agent meets: which of so many starts naive agents have, and which other agents."""
+        key_naive, key_meta = jax.random.split(key)
+        naive = jax.random.randint(key_naive, (self.num_naive,), 0, starts)
+        meta = jax.random.randint(key_meta, (self.num_meta,), 0, max(1, len(self.estimators) - 1))
+        return naive, meta + (meta >= index)  # the numbers from the agent's own on are moved up, so that it is left out
 
     def _play(
         self, agent: AbstractPolicy, opponents: AbstractPolicy, learner: AbstractLearner, keys: Key[Array, " opponents"]

@@ -150,5 +150,5 @@ def _step(
 ) -> tuple[AbstractPolicy, Any, UpdateInfo]:
     (_, info), gradient = eqx.filter_value_and_grad(loss, has_aux=True)(policy)
     updates, state = optimiser.update(gradient, state, eqx.filter(policy, eqx.is_inexact_array))
-    info = eqx.tree_at(lambda info: info.gradient_norm, info, optax.global_norm(gradient))
+    info = eqx.tree_at(lambda info: info.gradient_norm, info, optax.tree.norm(gradient))
     return eqx.apply_updates(policy, updates), state, info

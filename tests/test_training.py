@@ -1,0 +1,194 @@
+"""Training: its gradient is the estimator's, who meets whom, and bad settings."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+import coala_eqx as ce
+from coala_eqx.estimators import MFOS, BatchUnaware, CoalaPG, Reinforce
+from coala_eqx.learners import PolicyGradient, Static
+from coala_eqx.policies import Hawk, MemoryOne
+from coala_eqx.training import A2C, PPO, Pool, make_batch
+
+DILEMMA = ce.games.iterated_prisoners_dilemma()
+ASCENT = optax.sgd(1.0)
+LEARNER = PolicyGradient(optimiser=optax.adam(0.1), baseline="critic", normalise_advantages=True)
+SETTINGS = {
+    "game": DILEMMA, "learner": LEARNER, "update": A2C(ASCENT, value_coefficient=0.0), "estimators": (CoalaPG(),),
+    "batch": 3, "episodes": 2, "steps": 2, "meta_batch": 4,
+}  # fmt: skip
+
+
+def make_agent(key):
+    return Hawk(5, 2, width=4, head_scale=2.0, key=key)
+
+
+def make_pool(**changes):
+    return Pool(**(SETTINGS | changes))
+
+
+def difference(new, old):
+    return jax.tree.map(lambda a, b: a - b, eqx.filter(new, eqx.is_array), eqx.filter(old, eqx.is_array))
+
+
+def mean_gradient(estimator, agent, episodes):
+    """Of the verified estimates, from every meta-episode, over M·T."""
+    problem = ce.ShapingProblem(game=DILEMMA, co_players=(agent,), learner=LEARNER, batch=3, episodes=2, steps=2)
+    gradients = eqx.filter_vmap(lambda episode: estimator.from_episode(problem, agent, episode))(episodes)
+    return jax.tree.map(lambda leaf: leaf.mean(axis=0) / (2 * 2), gradients)
+
+
+@pytest.mark.parametrize("estimator", [CoalaPG(), MFOS(), BatchUnaware(), Reinforce()], ids=lambda e: type(e).__name__)
+@pytest.mark.parametrize("update", [A2C(ASCENT, 0.0), PPO(ASCENT, epochs=1, minibatches=1, value_coefficient=0.0)],
+                         ids=["A2C", "PPO"])  # fmt: skip
+def test_the_first_step_follows_the_estimator(estimator, update, getkey):
+    """Moved by SGD of rate 1, parameters change by the mean of the gradients that are verified, over M·T.
+
+    Rewards and values are what the roll-out gives, so that the critic's part is in it, too.
+    """
+    pool = make_pool(estimators=(estimator,), update=update)
+    state = pool.init(make_agent, make_agent, 3, getkey())
+    agent = jax.tree.map(lambda leaf: leaf[0] if eqx.is_array(leaf) else leaf, state.agents)
+    episodes, _ = pool.meet(state, agent, jnp.array(0), getkey())
+    moved, _, info = update(agent, update.init(agent), make_batch(estimator, episodes), getkey())
+
+    expected = mean_gradient(estimator, agent, episodes)
+    assert float(optax.tree.norm(expected)) > 1e-2
+    for one, other in zip(jax.tree.leaves(difference(moved, agent)), jax.tree.leaves(expected), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-9, atol=1e-13)
+    np.testing.assert_allclose(info.gradient_norm, optax.tree.norm(expected), rtol=1e-9)
+
+
+def test_centring_is_over_everything_and_scaling_of_rewards_only(getkey):
+    pool = make_pool()
+    state = pool.init(make_agent, make_agent, 3, getkey())
+    agent = jax.tree.map(lambda leaf: leaf[0] if eqx.is_array(leaf) else leaf, state.agents)
+    episodes, _ = pool.meet(state, agent, jnp.array(0), getkey())
+    plain, centred = (make_batch(CoalaPG(), episodes, centre=centre) for centre in (False, True))
+    np.testing.assert_allclose(centred.advantages, plain.advantages - plain.advantages.mean(), atol=1e-13)
+    scaled = make_batch(CoalaPG(), episodes, reward_scale=0.1)
+    rewards = np.asarray(episodes.rewards).reshape(12, -1)
+    np.testing.assert_allclose(
+        scaled.targets.reshape(12, -1), 0.1 * rewards[:, ::-1].cumsum(axis=1)[:, ::-1], atol=1e-12
+    )
+    by_hand = jax.vmap(CoalaPG().coefficients)(0.1 * episodes.rewards, episodes.values)
+    np.testing.assert_allclose(scaled.advantages, 3 * by_hand.reshape(12, 2, 2), rtol=1e-12)
+
+
+def test_the_clip_binds_where_it_should(getkey):
+    """Ratios beyond 1 ± clip have no gradient if the advantage says further, and one if it says back."""
+    policy = MemoryOne(np.zeros((5, 2)))
+    update = PPO(ASCENT, clip=0.2, value_coefficient=0.0)
+    seen = jnp.zeros((1, 1, 1), int)
+    for log_ratio, advantage, moves in [(0.3, 1.0, False), (0.3, -1.0, True), (-0.3, -1.0, False), (-0.3, 1.0, True)]:
+        numbers = (np.log(0.5) - log_ratio, 0.0, advantage, 0.0)  # log-probability, value, advantage, target
+        batch = ce.training.Batch(seen, seen, *(jnp.full((1, 1, 1), number) for number in numbers))
+        gradient = eqx.filter_grad(lambda policy, batch=batch: update.loss(policy, batch)[0])(policy)
+        assert bool(jnp.abs(gradient.logits).max() > 0) == moves
+
+
+def test_a_pool_learns_to_get_more(getkey):
+    """From uniform policies, against co-players that do not learn: defection pays, in float32 as in training."""
+    with jax.enable_x64(False):
+        key = jax.random.key(0)
+        update = PPO(optimiser=optax.adam(0.02))
+        game = ce.games.iterated_prisoners_dilemma()
+        pool = make_pool(game=game, update=update, learner=Static(), batch=8, meta_batch=8, reward_scale=0.2)
+        state = pool.init(lambda key: Hawk(5, 2, width=8, key=key), lambda key: MemoryOne(jnp.zeros((5, 2))), 1, key)
+        iterate = eqx.filter_jit(pool.iterate)
+        state, first = iterate(state)
+        for _ in range(15):
+            state, last = iterate(state)
+    assert last.own.dtype == jnp.float32
+    assert last.own.mean() > first.own.mean() + 0.2
+    assert last.finite.all()
+    assert int(state.iteration) == 16
+
+
+def test_nobody_plays_itself_and_everybody_else_alike(getkey):
+    pool = make_pool(estimators=(CoalaPG(),) * 3, p_naive=0.5, meta_batch=6000)
+    naive, meta = pool.draw(jnp.array(1), 5, getkey())
+    assert len(naive) == len(meta) == 3000
+    assert set(np.unique(naive)) == set(range(5))
+    counts = np.bincount(meta, minlength=3)
+    assert counts[1] == 0
+    assert abs(counts[0] - 1500) < 5 * np.sqrt(3000) / 2  # five standard deviations of a binomial
+
+
+def test_every_agent_has_its_own_estimator_and_meets_the_others(getkey):
+    """Agents of a pool, one by one: by COALA-PG, by M-FOS; by the plain gradient against meta agents."""
+    estimators = (CoalaPG(), MFOS())
+    pool = make_pool(estimators=estimators, p_naive=0.5)
+    state = pool.init(make_agent, make_agent, 3, getkey())
+    moved, info = eqx.filter_jit(pool.iterate)(state)
+    keys = jax.random.split(jax.random.fold_in(state.key, 0), 2)
+    for index, estimator in enumerate(estimators):
+        agent, after = (
+            jax.tree.map(lambda leaf, i=index: leaf[i] if eqx.is_array(leaf) else leaf, s.agents)
+            for s in (state, moved)
+        )
+        naive, meta = pool.meet(state, agent, jnp.array(index), jax.random.split(keys[index])[0])
+        against = mean_gradient(estimator, agent, naive), mean_gradient(BatchUnaware(), agent, meta)
+        expected = jax.tree.map(lambda a, b: (a + b) / 2, *against)
+        for one, other in zip(jax.tree.leaves(difference(after, agent)), jax.tree.leaves(expected), strict=True):
+            np.testing.assert_allclose(one, other, rtol=1e-9, atol=1e-13)
+        np.testing.assert_allclose(info.own[index], naive.rewards.mean(axis=(0, 1, 3)), rtol=1e-12)
+        np.testing.assert_allclose(info.together[index], meta.rewards.mean(), rtol=1e-12)
+
+
+def test_dynamic_naive_agents_start_from_a_meta_agent(getkey):
+    """Against co-players that do not learn: a defector whose naive agents cooperate if fixed, and defect if dynamic."""
+    rewards = []
+    for dynamic in (False, True):
+        pool = make_pool(learner=Static(), dynamic_naive=dynamic)
+        state = pool.init(
+            lambda _: MemoryOne(jnp.tile(jnp.array([-50.0, 50.0]), (5, 1))),
+            lambda _: MemoryOne(jnp.tile(jnp.array([50.0, -50.0]), (5, 1))),
+            2,
+            getkey(),
+        )
+        rewards.append(pool.iterate(state)[1].own.mean())
+    np.testing.assert_allclose(rewards, [2.0, 0.0])
+
+
+def test_seeds_are_vmapped_and_keep_to_themselves(getkey):
+    """One of two seeds is broken: it is flagged, and the other is as if alone."""
+    pool = make_pool()
+    states = eqx.filter_vmap(lambda key: pool.init(make_agent, make_agent, 2, key))(jax.random.split(getkey(), 2))
+    broken = eqx.tree_at(lambda s: s.agents.embedding.weight, states, states.agents.embedding.weight.at[1].set(jnp.nan))
+    moved, info = eqx.filter_vmap(pool.iterate)(broken)
+    assert info.finite.tolist() == [[True], [False]]
+    alone = jax.tree.map(lambda leaf: leaf[0] if eqx.is_array(leaf) else leaf, states)
+    expected, _ = pool.iterate(alone)
+    for one, other in zip(jax.tree.leaves(moved.agents), jax.tree.leaves(expected.agents), strict=True):
+        np.testing.assert_allclose(one[0], other, rtol=1e-10, atol=1e-13)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"p_naive": 1.5}, "`p_naive` must lie between 0 and 1, but is 1.5"),
+        ({"p_naive": 0.6}, r"must be a whole number of opponents, but is 0.6 · 4; 0.5 would do"),
+        ({"p_naive": 0.5}, "An agent does not play itself: with p_naive = 0.5 below 1 a pool needs two agents"),
+        ({"meta_batch": 0}, "`meta_batch` must be at least 1, but is 0"),
+        ({"estimators": ()}, "`estimators` is empty"),
+        ({"game": ce.games.public_goods()}, "games of two players, but the game has 3"),
+    ],
+)
+def test_pools_that_do_not_fit_are_named(changes, message):
+    with pytest.raises(ValueError, match=message):
+        make_pool(**changes)
+
+
+def test_minibatches_must_divide_the_trajectories(getkey):
+    pool = make_pool(update=PPO(ASCENT, minibatches=5))
+    state = pool.init(make_agent, make_agent, 1, getkey())
+    with pytest.raises(ValueError, match=r"meta_batch · batch = 12, but is 5"):
+        pool.iterate(state)
+    with pytest.raises(ValueError, match="`epochs` must be at least 1, but is 0"):
+        PPO(ASCENT, epochs=0)
+    with pytest.raises(ValueError, match="at least one member, but has 0"):
+        pool.init(make_agent, make_agent, 0, getkey())
