@@ -21,13 +21,16 @@ from experiments.origin import origin
 from experiments.progress import Progress
 from experiments.records import DILEMMA, RunDirectory, flagged
 
-PAPER = ("fig3a", "fig3b", "fig3c", "fig4a", "fig4b", "fig4c", "fig8", "fig9", "fig10")
-"""Figures of the paper: what `all` stands for."""
+ANALYTIC = ("fig3a", "fig3b", "fig3c", "fig4a", "fig4b", "fig4c", "fig8", "fig9", "fig10")
+"""Figures of the paper that are solved in closed form: what `all` stands for."""
+
+SAMPLED = ("fig5a",)
+"""Figures of the paper that are sampled."""
 
 BEYOND = ("bias-variance", "continuous-time", "phase-portraits", "sensitivity")
 """Figures of this project's own."""
 
-FIGURES = {name: name.replace("-", "_") for name in PAPER + BEYOND}
+FIGURES = {name: name.replace("-", "_") for name in ANALYTIC + SAMPLED + BEYOND}
 """The module of each, in `experiments` and in `paper_figs`."""
 
 PRESETS = ("smoke", "cpu", "paper")
@@ -92,13 +95,13 @@ def all_settings(preset: str, changes: dict[str, Any]) -> dict[str, Any]:
     unless all do.
     """
     settings, errors = {}, {}
-    for figure in PAPER:
+    for figure in ANALYTIC:
         known = {field.name for field in dataclasses.fields(_experiment(figure).PRESETS[preset])}
         try:
             settings[figure] = settings_of(figure, preset, {name: changes[name] for name in changes if name in known})
         except ValueError as error:
             errors[figure] = error
-    names = {field.name for figure in PAPER for field in dataclasses.fields(_experiment(figure).PRESETS[preset])}
+    names = {field.name for figure in ANALYTIC for field in dataclasses.fields(_experiment(figure).PRESETS[preset])}
     if unknown := sorted(set(changes) - names):
         raise ValueError(f"No figure has a setting {unknown[0]!r}; there are {', '.join(sorted(names))}.")
     if not settings:
@@ -140,6 +143,11 @@ def run(figure: str, path: Path, settings: Any, command: Sequence[str] = ()) -> 
 
     `command` is what is noted as the origin.
     """
+    with jax.enable_x64(not getattr(_experiment(figure), "SINGLE", False)):
+        _run(figure, path, settings, command)
+
+
+def _run(figure: str, path: Path, settings: Any, command: Sequence[str]) -> None:
     console, directory = Console(), RunDirectory(path, figure, settings)
     experiment = _experiment(figure)
     records = directory.load()

@@ -66,21 +66,21 @@ class Checkpoint:
         try:
             with self.file.open("rb") as stream, np.load(stream) as held:  # np.load alone leaves a bad file open
                 done, *found = [held[name] for name in held.files]
-            expected = [(np.shape(leaf), np.asarray(leaf).dtype) for leaf in leaves]
+            expected = [(leaf.shape, leaf.dtype) for leaf in map(_plain, leaves)]
             if [(leaf.shape, leaf.dtype) for leaf in found] != expected:
                 raise ValueError("it holds arrays of other shapes or types")
         except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile) as error:
             raise ValueError(
                 f"{self.file} cannot be read, and is kept as it is: {error}. Move it away to start this part again."
             ) from error
-        return int(done), jax.tree.unflatten(structure, found)
+        return int(done), jax.tree.unflatten(structure, map(_as, leaves, found))
 
     def save(self, done: int, state: Any, always: bool = False) -> None:
         """Replace the checkpoint, at once or not at all; does nothing soon after the last one unless `always`."""
         if self.file is None or not (always or time.monotonic() - self._saved >= INTERVAL):
             return
         temporary = _temporary(self.file)
-        np.savez(temporary, done, *map(np.asarray, jax.tree.leaves(state)), allow_pickle=False)
+        np.savez(temporary, done, *map(_plain, jax.tree.leaves(state)), allow_pickle=False)
         os.replace(temporary, self.file)  # noqa: PTH105 (atomic on every system)
         self._saved = time.monotonic()
 
@@ -89,6 +89,22 @@ class Checkpoint:
         if self.file is not None:
             self.file.unlink(missing_ok=True)
             _temporary(self.file).unlink(missing_ok=True)
+
+
+def _plain(leaf: Any) -> np.ndarray:
+    """A leaf as it is written: typed keys as their numbers."""
+    return np.asarray(jax.random.key_data(leaf) if _is_key(leaf) else leaf)
+
+
+def _as(like: Any, found: np.ndarray) -> Any:
+    """What was read, as a key if it was one."""
+    return (
+        jax.random.wrap_key_data(jax.numpy.asarray(found), impl=jax.random.key_impl(like)) if _is_key(like) else found
+    )
+
+
+def _is_key(leaf: Any) -> bool:
+    return isinstance(leaf, jax.Array) and jax.numpy.issubdtype(leaf.dtype, jax.dtypes.prng_key)
 
 
 def _temporary(file: Path) -> Path:

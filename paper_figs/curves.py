@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from experiments.records import kept
 from paper_figs.style import COLUMN
 
-QUARTILES, STANDARD_ERROR = "median and quartiles", "mean and standard error"
+QUARTILES, STANDARD_ERROR, DEVIATION = "median and quartiles", "mean and standard error", "mean and deviation"
 
 
 def read(records: Path) -> pl.DataFrame:
@@ -35,12 +35,12 @@ def panels(number: int, height: float = 2.2) -> tuple[Figure, Any]:
 
 
 def curve(panel: Any, table: pl.DataFrame, column: str, band: str = QUARTILES, **look: Any) -> None:
-    """One quantity over `iteration`, over seeds: its median and quartiles, or its mean and standard error."""
+    """One quantity over `iteration`, over seeds: median and quartiles, or mean and standard error or deviation."""
     values = pl.col(column)
     if band == QUARTILES:
         middle, low, high = values.median(), values.quantile(0.25, "linear"), values.quantile(0.75, "linear")
     else:
-        error = values.std() / pl.len().sqrt()
+        error = values.std() / (pl.len().sqrt() if band == STANDARD_ERROR else 1)
         middle, low, high = values.mean(), values.mean() - error, values.mean() + error
     by = table.group_by("iteration").agg(middle.alias("middle"), low.alias("low"), high.alias("high")).sort("iteration")
     panel.plot(by["iteration"], by["middle"], **look)

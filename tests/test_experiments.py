@@ -13,7 +13,7 @@ import pytest
 import coala_eqx as ce
 from coala_eqx.policies import BinaryMemoryOne
 from experiments import analytic, meta_training
-from experiments.__main__ import FIGURES, PAPER, all_settings, main, run, settings_of
+from experiments.__main__ import ANALYTIC, FIGURES, all_settings, main, run, settings_of
 from experiments.bias_variance import CRITICS, ESTIMATORS, Settings, measure
 from experiments.fig8 import fit
 from experiments.fig9 import _lag
@@ -223,7 +223,7 @@ def test_settings_that_are_given_are_taken():
 
 def test_of_all_figures_those_that_refuse_a_setting_are_left_out(capsys):
     settings = all_settings("smoke", {"payoffs": "chicken", "p_naive": 0.5})
-    assert set(PAPER) - set(settings) == {"fig8"}
+    assert set(ANALYTIC) - set(settings) == {"fig8"}
     assert "fig8 is left out: Extortion is fitted in symmetric prisoner's dilemmas" in capsys.readouterr().err
     assert settings["fig9"].p_naive == 0.5
     with pytest.raises(ValueError, match="No figure has a setting 'p_niave'"):

@@ -1,0 +1,212 @@
+"""What the figures of Section 5 share: settings, and training of all seeds at once on what is sampled.
+
+Source: Meulemans et al. (2025), Section 5 and App. B (Tables 5 to 8 of the iterated prisoner's dilemma).
+"""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jaxtyping import Array, Key
+
+import coala_eqx as ce
+from coala_eqx.estimators import AbstractScoreFunctionEstimator
+from coala_eqx.learners import PolicyGradient
+from coala_eqx.policies import AbstractPolicy, Hawk
+from coala_eqx.training import PPO, Pool, PoolInfo, PoolState
+from coala_eqx.verification.game_files import load_game
+from experiments.analytic import check_at_least, check_share
+from experiments.progress import Progress
+from experiments.records import DILEMMA, Record
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """As in the paper, unless marked: one agent that shapes naive learners."""
+
+    payoffs: str = DILEMMA
+    """A game by name or file, of two players."""
+
+    batch: int = 16
+    """B."""
+
+    episodes: int = 20
+    """M."""
+
+    steps: int = 10
+    """T."""
+
+    meta_batch: int = 128
+    """B̄."""
+
+    iterations: int = 3000
+    every: int = 10
+    """Iterations between records, which are means over them."""
+
+    p_naive: float = 1.0
+    """Share of naive opponents."""
+
+    naive_population: int = 10
+    """How many fixed policies naive learners start from; with read-outs of zero, so that all act uniformly at first."""
+
+    width: int = 32
+    """Of all parts of all networks."""
+
+    rate: float = 3e-4
+    """Of the agents' Adam."""
+
+    epochs: int = 4
+    minibatches: int = 2
+    clip: float = 0.2
+    value_coefficient: float = 0.5
+    reward_scale: float = 0.05
+    """Of the agents' losses."""
+
+    centre: bool = False
+    """Whether their advantages are centred."""
+
+    naive_rate: float = 5e-3
+    """Of the learners' Adam."""
+
+    naive_reward_scale: float = 0.05
+    naive_discount: float = 0.99
+    norm: float = 1.0
+    """Gradients of both are clipped to it."""
+
+    seeds: int = 5
+    seed: int = 0
+    """Draws all random numbers."""
+
+    def __post_init__(self) -> None:
+        check_at_least(self, 1, "batch", "episodes", "steps", "meta_batch", "iterations", "every", "seeds")
+        check_at_least(self, 1, "naive_population", "width", "epochs", "minibatches")
+        check_at_least(self, 0, "rate", "naive_rate", "value_coefficient", "clip", "norm")
+        check_share(self, "p_naive")
+        if self.iterations % self.every:
+            raise ValueError(
+                f"`iterations` must be a multiple of `every`, but {self.iterations} is none of {self.every}."
+            )
+        if self.meta_batch * self.batch % self.minibatches:
+            raise ValueError(
+                f"`minibatches` must divide meta_batch · batch = {self.meta_batch * self.batch}, but is "
+                f"{self.minibatches}."
+            )
+
+    def payoff_table(self) -> list[Any]:
+        """Of both players, as nested lists."""
+        return np.asarray(self.game().payoffs).tolist()
+
+    def game(self) -> ce.games.MatrixGame:
+        """The game; raises `ValueError` if it is none of two players."""
+        name, game = load_game(self.payoffs)
+        if not isinstance(game, ce.games.MatrixGame) or game.num_players != 2:
+            raise ValueError(f"These figures need a matrix game of two players; {name} is none.")
+        return game
+
+    def pool(self, estimators: Sequence[AbstractScoreFunctionEstimator]) -> Pool:
+        """The pool of agents with these estimators."""
+        return Pool(
+            game=self.game(),
+            learner=PolicyGradient(
+                optimiser=self._optimiser(self.naive_rate),
+                discount=self.naive_discount,
+                baseline="critic",
+                normalise_advantages=True,
+                reward_scale=self.naive_reward_scale,
+            ),
+            update=PPO(
+                optimiser=self._optimiser(self.rate),
+                epochs=self.epochs,
+                minibatches=self.minibatches,
+                clip=self.clip,
+                value_coefficient=self.value_coefficient,
+            ),
+            estimators=tuple(estimators),
+            batch=self.batch,
+            episodes=self.episodes,
+            steps=self.steps,
+            meta_batch=self.meta_batch,
+            p_naive=self.p_naive,
+            reward_scale=self.reward_scale,
+            centre=self.centre,
+        )
+
+    def _optimiser(self, rate: float) -> optax.GradientTransformation:
+        return optax.chain(optax.clip_by_global_norm(self.norm), optax.adam(rate, eps=1e-5))
+
+    def make_policy(self, key: Key[Array, ""]) -> AbstractPolicy:
+        """One network, before training."""
+        game = self.game()
+        return Hawk(game.num_observations[0], game.num_actions[0], width=self.width, key=key)
+
+    def init(self, pool: Pool) -> PoolState:
+        """Of all seeds."""
+        keys = jax.random.split(jax.random.key(self.seed), self.seeds)
+        return eqx.filter_vmap(lambda key: pool.init(self.make_policy, self.make_policy, self.naive_population, key))(
+            keys
+        )
+
+
+def train(
+    settings: Settings, estimators: Sequence[AbstractScoreFunctionEstimator], progress: Progress
+) -> tuple[PoolState, PoolInfo]:
+    """All seeds in one program; it goes on from a checkpoint.
+
+    **Returns** the last state, leaves `[seeds, …]`, and what was seen, means between records, `[seeds, records, …]`.
+    """
+    pool = settings.pool(estimators)
+    state = settings.init(pool)
+    arrays, static = eqx.partition(state, eqx.is_array)
+
+    @jax.jit
+    def some(arrays: Any) -> tuple[Any, PoolInfo]:
+        def iterate(arrays: Any, _: None) -> tuple[Any, PoolInfo]:
+            state, info = eqx.filter_vmap(pool.iterate)(eqx.combine(arrays, static))
+            return eqx.filter(state, eqx.is_array), info
+
+        arrays, infos = jax.lax.scan(iterate, arrays, length=settings.every)
+        return arrays, jax.tree.map(lambda leaf: leaf.mean(axis=0, dtype=jnp.float32), infos)
+
+    records = settings.iterations // settings.every
+    shapes = jax.eval_shape(some, arrays)[1]
+    seen = jax.tree.map(lambda leaf: np.full((leaf.shape[0], records, *leaf.shape[1:]), np.nan, leaf.dtype), shapes)
+    checkpoint = progress.checkpoint()
+    done, (arrays, seen) = checkpoint.load((arrays, seen))
+    progress(done)
+    for start in range(done, settings.iterations, settings.every):
+        arrays, info = some(arrays)
+        done = start + settings.every
+        for path, leaf in zip(jax.tree.leaves(seen), jax.tree.leaves(info), strict=True):
+            path[:, start // settings.every] = leaf
+        checkpoint.save(done, (arrays, seen), always=done == settings.iterations)
+        progress(settings.every)
+    return eqx.combine(arrays, static), seen
+
+
+def rows(settings: Settings, seen: PoolInfo, names: Sequence[str]) -> list[Record]:
+    """One record for each seed, agent and recorded iteration; rewards per step."""
+    update = seen.update
+    return [
+        {
+            "seed": seed,
+            "agent": agent,
+            "estimator": name,
+            "iteration": (record + 1) * settings.every,
+            "reward": float(seen.own[seed, record, agent].mean()),
+            "naive": float(seen.naive[seed, record, agent].mean()),
+            "together": float(seen.together[seed, record, agent]),
+            "policy_loss": float(update.policy_loss[seed, record, agent]),
+            "value_loss": float(update.value_loss[seed, record, agent]),
+            "gradient_norm": float(update.gradient_norm[seed, record, agent]),
+            "clipped": float(update.clipped[seed, record, agent]),
+            "finite": float(seen.finite[seed, record, agent]),
+        }
+        for seed in range(settings.seeds)
+        for agent, name in enumerate(names)
+        for record in range(settings.iterations // settings.every)
+    ]
