@@ -24,7 +24,7 @@ from experiments.records import DILEMMA, RunDirectory, flagged
 ANALYTIC = ("fig3a", "fig3b", "fig3c", "fig4a", "fig4b", "fig4c", "fig8", "fig9", "fig10")
 """Figures of the paper that are solved in closed form: what `all` stands for."""
 
-SAMPLED = ("fig5a",)
+SAMPLED = ("fig5a", "fig5b")
 """Figures of the paper that are sampled."""
 
 BEYOND = ("bias-variance", "continuous-time", "phase-portraits", "sensitivity")
@@ -151,6 +151,8 @@ def _run(figure: str, path: Path, settings: Any, command: Sequence[str]) -> None
     console, directory = Console(), RunDirectory(path, figure, settings)
     experiment = _experiment(figure)
     records = directory.load()
+    if not records and hasattr(experiment, "RECORDS_OF"):
+        records = directory.borrow(path.parent / experiment.RECORDS_OF)
     done = {record["part"] for record in records}
     left = [part for part in experiment.parts(settings) if part.name not in done]
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())

@@ -50,7 +50,9 @@ def run(settings: Settings, estimator: Any, progress: Progress) -> list[Record]:
     records = [record | {"panel": "training"} for record in sampled.rows(settings, seen, [name])]
     for seed in range(settings.seeds):
         for episode in range(settings.episodes):
-            rewards = {"reward": seen.own[seed, -1, 0, episode], "naive": seen.naive[seed, -1, 0, episode]}
+            here = seed, -1, 0, episode
+            rewards = {"reward": seen.own[here], "naive": seen.naive[here]}
+            rewards |= {"defects": seen.own_actions[*here, 1], "naive_defects": seen.naive_actions[*here, 1]}
             records.append(
                 {"panel": "episodes", "seed": seed, "estimator": name, "iteration": episode + 1}
                 | {column: float(value) for column, value in rewards.items()}

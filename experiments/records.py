@@ -5,6 +5,7 @@ import itertools
 import json
 import math
 import os
+import shutil
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -52,6 +53,7 @@ class RunDirectory:
         made_by = {"figure": figure, "version": __version__, "settings": _plain(dataclasses.asdict(settings))}
         if hasattr(settings, "payoff_table"):
             made_by["payoff_table"] = settings.payoff_table()  # what a file of payoffs holds may change
+        self.made_by = made_by
         file = path / "settings.json"
         if not file.exists() and (path / "records.parquet").exists():
             raise ValueError(f"{path} holds records, but no settings.json that says of what. {_another(path)}")
@@ -89,6 +91,17 @@ class RunDirectory:
                 f"{file} cannot be read, and is kept as it is: {error}. Move it away to start again. "
                 f"{_another(self.path)}"
             ) from error
+
+    def borrow(self, other: Path) -> list[dict[str, Any]]:
+        """The records of another figure's run, if it has the same settings; they and their origin become this one's."""
+        files = {name: other / name for name in ("settings.json", "origin.json", "records.parquet")}
+        if not all(file.exists() for file in files.values()):
+            return []
+        if _read(files["settings.json"]) != self.made_by | {"figure": _read(files["settings.json"]).get("figure")}:
+            return []
+        for name in ("origin.json", "records.parquet"):
+            shutil.copyfile(files[name], self.path / name)
+        return self.load()
 
     def save(self, records: Sequence[dict[str, Any]]) -> None:
         """Replace the records, at once or not at all."""

@@ -109,6 +109,20 @@ def test_a_corrupt_checkpoint_is_named_and_kept(damage, tmp_path, monkeypatch, c
     assert file.read_bytes() == bytes(content)
 
 
+def test_a_figure_takes_the_records_of_the_one_it_shows_more_of(tmp_path, monkeypatch):
+    settings = settings_of("fig5a", "smoke", {"iterations": 2, "seeds": 1})
+    run("fig5a", tmp_path / "fig5a", settings)
+    trained = []
+    monkeypatch.setattr("experiments.sampled.train", lambda *_: trained.append(1))
+    run("fig5b", tmp_path / "fig5b", settings)
+    assert not trained
+    for name in ("records.parquet", "origin.json"):
+        assert (tmp_path / "fig5b" / name).read_bytes() == (tmp_path / "fig5a" / name).read_bytes()
+    assert (tmp_path / "fig5b" / "fig5b.png").exists()
+    other = RunDirectory(tmp_path / "other", "fig5b", dataclasses.replace(settings, seed=1))
+    assert other.borrow(tmp_path / "fig5a") == []
+
+
 def test_other_settings_are_refused(directory, capsys):
     assert main(["bias-variance", "--run-dir", str(directory), "--preset", "smoke"]) == 2
     message = capsys.readouterr().err

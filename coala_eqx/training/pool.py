@@ -46,6 +46,12 @@ class PoolInfo(eqx.Module):
     naive: Float[Array, "agents episodes"]
     """The learners' own."""
 
+    own_actions: Float[Array, "agents episodes actions"]
+    """How often the agents take each action there."""
+
+    naive_actions: Float[Array, "agents episodes actions"]
+    """And the learners."""
+
     together: Float[Array, " agents"]
     """The agents' rewards against each other; NaN if there are no such meetings."""
 
@@ -153,6 +159,8 @@ class Pool(eqx.Module):
         info = PoolInfo(
             own=_by_episode(naive.rewards),
             naive=_by_episode(naive.co_players[0].rewards),
+            own_actions=_frequencies(naive.actions, self.game.num_actions[0]),
+            naive_actions=_frequencies(naive.co_players[0].actions, self.game.num_actions[1]),
             together=meta.rewards.mean(axis=(1, 2, 3, 4)),
             update=update,
             finite=_finite(agents),
@@ -222,6 +230,12 @@ def _size(stacked: AbstractPolicy) -> int:
 
 def _by_episode(rewards: Float[Array, "agents opponents batch episodes steps"]) -> Float[Array, "agents episodes"]:
     return rewards.mean(axis=(1, 2, 4))
+
+
+def _frequencies(
+    actions: Int[Array, "agents opponents batch episodes steps"], number: int
+) -> Float[Array, "agents episodes actions"]:
+    return jax.nn.one_hot(actions, number).mean(axis=(1, 2, 4))
 
 
 def _finite(agents: AbstractPolicy) -> Bool[Array, " agents"]:

@@ -1,0 +1,34 @@
+"""Figure 5B: within a meta-episode COALA-PG cooperates first and exploits later, M-FOS defects from the start."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import polars as pl
+
+from experiments import fig5a
+from experiments.records import Record, claim, kept, mean, table_of
+
+PRESETS, SINGLE, parts = fig5a.PRESETS, fig5a.SINGLE, fig5a.parts
+
+RECORDS_OF = "fig5a"
+"""The figure of which this one shows other columns, so that its records are taken if they are there."""
+
+
+def claims(records: Sequence[Record]) -> list[dict[str, Any]]:
+    """What the figure is judged by: means over seeds, at the end of training, in parts of the meta-episode."""
+    table = kept(table_of(records).filter(pl.col("panel") == "episodes"))
+    third = max(1, table["iteration"].max() // 3)  # type: ignore[operator]
+
+    def defects(name: str, late: bool) -> float:
+        when = pl.col("iteration") > pl.col("iteration").max() - third if late else pl.col("iteration") <= third
+        return mean(table.filter(pl.col("estimator") == name).filter(when)["defects"])
+
+    coala, m_fos = type(fig5a.ESTIMATORS[0]).__name__, type(fig5a.ESTIMATORS[1]).__name__
+    return [
+        claim("M-FOS defects from the start: how often in the first third of the inner episodes", defects(m_fos, False),
+              "≥", 0.9),
+        claim("COALA-PG defects less then: M-FOS's share minus its own", defects(m_fos, False) - defects(coala, False),
+              "≥", 0.2),
+        claim("COALA-PG exploits towards the end: how much more often in the last third than in the first",
+              defects(coala, True) - defects(coala, False), "≥", 0.2),
+    ]  # fmt: skip
