@@ -15,7 +15,7 @@ import optax
 from jaxtyping import Array, Key
 
 import coala_eqx as ce
-from coala_eqx.estimators import AbstractScoreFunctionEstimator
+from coala_eqx.estimators import AbstractEstimator, AbstractScoreFunctionEstimator
 from coala_eqx.learners import PolicyGradient
 from coala_eqx.policies import AbstractPolicy, Hawk
 from coala_eqx.training import PPO, Pool, PoolInfo, PoolState
@@ -78,14 +78,21 @@ class Settings:
     norm: float = 1.0
     """Gradients of both are clipped to it."""
 
+    look_aheads: int = 1
+    """Of LOLA-DiCE. Not said, as all of LOLA's settings."""
+
+    lola_smoothing: float = 1e-6
+    """Added under the root of the learners' Adam where LOLA-DiCE differentiates through it, as a root has no derivative
+    at 0. Not said."""
+
     seeds: int = 5
     seed: int = 0
     """Draws all random numbers."""
 
     def __post_init__(self) -> None:
         check_at_least(self, 1, "batch", "episodes", "steps", "meta_batch", "iterations", "every", "seeds")
-        check_at_least(self, 1, "naive_population", "width", "epochs", "minibatches")
-        check_at_least(self, 0, "rate", "naive_rate", "value_coefficient", "clip", "norm")
+        check_at_least(self, 1, "naive_population", "width", "epochs", "minibatches", "look_aheads")
+        check_at_least(self, 0, "rate", "naive_rate", "value_coefficient", "clip", "norm", "lola_smoothing")
         check_share(self, "p_naive")
         if self.iterations % self.every:
             raise ValueError(
@@ -108,12 +115,13 @@ class Settings:
             raise ValueError(f"These figures need a matrix game of two players; {name} is none.")
         return game
 
-    def pool(self, estimators: Sequence[AbstractScoreFunctionEstimator]) -> Pool:
+    def pool(self, estimators: Sequence[AbstractEstimator]) -> Pool:
         """The pool of agents with these estimators."""
+        by_advantages = all(isinstance(estimator, AbstractScoreFunctionEstimator) for estimator in estimators)
         return Pool(
             game=self.game(),
             learner=PolicyGradient(
-                optimiser=self._optimiser(self.naive_rate),
+                optimiser=self._optimiser(self.naive_rate, 0.0 if by_advantages else self.lola_smoothing),
                 discount=self.naive_discount,
                 baseline="critic",
                 normalise_advantages=True,
@@ -134,26 +142,30 @@ class Settings:
             p_naive=self.p_naive,
             reward_scale=self.reward_scale,
             centre=self.centre,
+            horizon=self.look_aheads + 1,
         )
 
-    def _optimiser(self, rate: float) -> optax.GradientTransformation:
-        return optax.chain(optax.clip_by_global_norm(self.norm), optax.adam(rate, eps=1e-5))
+    def _optimiser(self, rate: float, smoothing: float = 0.0) -> optax.GradientTransformation:
+        return optax.chain(optax.clip_by_global_norm(self.norm), optax.adam(rate, eps=1e-5, eps_root=smoothing))
 
-    def make_policy(self, key: Key[Array, ""]) -> AbstractPolicy:
-        """One network, before training."""
-        game = self.game()
-        return Hawk(game.num_observations[0], game.num_actions[0], width=self.width, key=key)
+    def make_policy(self, key: Key[Array, ""], remembers: bool = True) -> AbstractPolicy:
+        """One network before training, that remembers all of a meta-episode or the current inner episode only."""
+        game, forget_after = self.game(), None if remembers else self.steps
+        sizes = game.num_observations[0], game.num_actions[0]
+        return Hawk(*sizes, width=self.width, forget_after=forget_after, key=key)
 
     def init(self, pool: Pool) -> PoolState:
-        """Of all seeds."""
+        """Of all seeds. LOLA's agents do not remember earlier inner episodes, as its look-ahead starts anew."""
+
+        def make(key: Key[Array, ""]) -> AbstractPolicy:
+            return self.make_policy(key, remembers=pool.by_advantages)
+
         keys = jax.random.split(jax.random.key(self.seed), self.seeds)
-        return eqx.filter_vmap(lambda key: pool.init(self.make_policy, self.make_policy, self.naive_population, key))(
-            keys
-        )
+        return eqx.filter_vmap(lambda key: pool.init(make, self.make_policy, self.naive_population, key))(keys)
 
 
 def train(
-    settings: Settings, estimators: Sequence[AbstractScoreFunctionEstimator], progress: Progress
+    settings: Settings, estimators: Sequence[AbstractEstimator], progress: Progress
 ) -> tuple[PoolState, PoolInfo]:
     """All seeds in one program; it goes on from a checkpoint.
 

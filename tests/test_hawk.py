@@ -1,12 +1,14 @@
 """Hawk: against a plain NumPy version of it, its ways to compute a sequence, and how it starts."""
 
+import functools
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from coala_eqx.policies import MLP, Hawk, replay_actions
+from coala_eqx.policies import GRU, MLP, Hawk, replay_actions
 from coala_eqx.policies.recurrence import linear_recurrence
 
 STEPS = 11
@@ -119,6 +121,32 @@ def test_gradients_go_through_the_whole_sequence(getkey):
         return policy.unroll(policy.initial_memory(), observations, jnp.zeros(STEPS, int))[1].values[-1]
 
     assert jnp.abs(jax.grad(last_value)(jnp.ones(5))).max() > 1e-6
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        functools.partial(Hawk, head_scale=1.0),
+        functools.partial(Hawk, head_scale=1.0, scan="associative"),
+        functools.partial(Hawk, head_scale=1.0, rematerialise=3),
+        GRU,
+    ],
+    ids=["Hawk", "associative", "rematerialised", "GRU"],
+)
+def test_it_forgets_if_it_should(make, getkey):
+    """Every four steps, in sequences and step by step: as if a fresh one began."""
+    key = getkey()
+    policy, forgetful = (make(5, 2, width=6, key=key, **more) for more in ({}, {"forget_after": 4}))
+    observations, none = jax.random.normal(getkey(), (STEPS, 5)), jnp.zeros(STEPS, int)
+    _, whole = forgetful.unroll(forgetful.initial_memory(), observations, none)
+    for start in range(0, STEPS, 4):
+        seen = observations[start : start + 4]
+        _, fresh = policy.unroll(policy.initial_memory(), seen, none[: len(seen)])
+        np.testing.assert_allclose(whole.logits[start : start + 4], fresh.logits, rtol=1e-9, atol=1e-12)
+    memory = forgetful.initial_memory()
+    for step in range(STEPS):
+        memory, output = forgetful(memory, observations[step], none[0])
+        np.testing.assert_allclose(whole.logits[step], output.logits, rtol=1e-9, atol=1e-12)
 
 
 def test_by_default_it_starts_uniform_with_slow_decays(getkey):

@@ -1,5 +1,7 @@
 """Training: its gradient is the estimator's, who meets whom, and bad settings."""
 
+import dataclasses
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -8,7 +10,7 @@ import optax
 import pytest
 
 import coala_eqx as ce
-from coala_eqx.estimators import MFOS, BatchUnaware, CoalaPG, Reinforce
+from coala_eqx.estimators import MFOS, BatchUnaware, CoalaPG, LolaDice, Reinforce
 from coala_eqx.learners import PolicyGradient, Static
 from coala_eqx.policies import Hawk, MemoryOne
 from coala_eqx.training import A2C, PPO, Pool, make_batch
@@ -139,6 +141,34 @@ def test_every_agent_has_its_own_estimator_and_meets_the_others(getkey):
         np.testing.assert_allclose(info.together[index], meta.rewards.mean(), rtol=1e-12)
 
 
+def test_lola_follows_its_estimate_from_the_first_inner_episodes(getkey):
+    """One look-ahead: by hand from the first two of three inner episodes of every meta-episode."""
+    learner = PolicyGradient(optimiser=optax.sgd(0.5))
+    pool = make_pool(estimators=(LolaDice(),), episodes=3, learner=learner)
+    state = pool.init(make_agent, make_agent, 3, getkey())
+    moved, info = eqx.filter_jit(pool.iterate)(state)
+    agent, after = (
+        jax.tree.map(lambda leaf: leaf[0] if eqx.is_array(leaf) else leaf, s.agents) for s in (state, moved)
+    )
+    key = jax.random.split(jax.random.split(jax.random.fold_in(state.key, 0), 1)[0])[0]
+    naive, _ = pool.meet(state, agent, jnp.array(0), key)
+    expected = jax.tree.map(jnp.zeros_like, eqx.filter(agent, eqx.is_array))
+    for k in range(4):
+        episode = jax.tree.map(lambda leaf, k=k: leaf[k] if eqx.is_array(leaf) else leaf, naive)
+        co_players = episode.co_player_policies
+        episode = dataclasses.replace(
+            jax.tree.map(lambda leaf: leaf[:, :2], dataclasses.replace(episode, co_player_policies=())),
+            co_player_policies=co_players,
+        )
+        problem = ce.ShapingProblem(game=DILEMMA, co_players=co_players, learner=learner, batch=3, episodes=2, steps=2)
+        estimate = LolaDice().from_episode(problem, agent, episode)
+        expected = jax.tree.map(lambda a, b: a + b / 4, expected, estimate)
+    assert float(optax.tree.norm(expected)) > 1e-2
+    for one, other in zip(jax.tree.leaves(difference(after, agent)), jax.tree.leaves(expected), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-9, atol=1e-13)
+    assert info.own.shape == (1, 3)
+
+
 def test_dynamic_naive_agents_start_from_a_meta_agent(getkey):
     """Against co-players that do not learn: a defector whose naive agents cooperate if fixed, and defect if dynamic."""
     rewards = []
@@ -175,6 +205,8 @@ def test_seeds_are_vmapped_and_keep_to_themselves(getkey):
         ({"p_naive": 0.5}, "An agent does not play itself: with p_naive = 0.5 below 1 a pool needs two agents"),
         ({"meta_batch": 0}, "`meta_batch` must be at least 1, but is 0"),
         ({"estimators": ()}, "`estimators` is empty"),
+        ({"estimators": (LolaDice(), CoalaPG())}, "no score functions are trained in pools of their own"),
+        ({"estimators": (LolaDice(),), "horizon": 3}, "`horizon` must lie between 2 and episodes = 2, but is 3"),
         ({"game": ce.games.public_goods()}, "games of two players, but the game has 3"),
     ],
 )

@@ -9,6 +9,14 @@ from coala_eqx.policies.base import AbstractPolicy, Memory, PolicyOutput
 from coala_eqx.policies.network import ReadOut, check_sizes, encode
 
 
+class GRUMemory(eqx.Module):
+    """What it keeps of a sequence."""
+
+    state: Float[Array, " width"]
+    steps: Int[Array, ""]
+    """How many there were."""
+
+
 class GRU(AbstractPolicy):
     """A GRU (Cho et al., 2014) on the observations, with linear read-outs for policy and value.
 
@@ -20,6 +28,7 @@ class GRU(AbstractPolicy):
     - `actions`: how many actions there are.
     - `width`: units of the recurrent state.
     - `head_scale`: multiplies the initial read-outs; 0 starts from a uniform policy and a zero critic.
+    - `forget_after`: if given, it forgets everything after so many steps, again and again.
     - `key`: draws the parameters.
 
     **Raises** `ValueError` if a size is below 1.
@@ -29,6 +38,7 @@ class GRU(AbstractPolicy):
     read_out: ReadOut
     num_observations: int = eqx.field(static=True)
     num_actions: int = eqx.field(static=True)
+    forget_after: int | None = eqx.field(static=True)
 
     def __init__(
         self,
@@ -37,27 +47,30 @@ class GRU(AbstractPolicy):
         *,
         width: int = 32,
         head_scale: float = 1.0,
+        forget_after: int | None = None,
         key: Key[Array, ""],
     ):
-        check_sizes(observations=observations, actions=actions, width=width)
+        check_sizes(observations=observations, actions=actions, width=width, forget_after=forget_after)
         key_cell, key_policy, key_value = jax.random.split(key, 3)
         self.cell = eqx.nn.GRUCell(observations, width, key=key_cell)
         self.read_out = ReadOut(width, actions, scale=head_scale, keys=(key_policy, key_value))
         self.num_observations = observations
         self.num_actions = actions
+        self.forget_after = forget_after
 
-    def initial_memory(self) -> Memory:
-        return jnp.zeros(self.cell.hidden_size, dtype=self.cell.weight_hh.dtype)
+    def initial_memory(self) -> GRUMemory:
+        return GRUMemory(jnp.zeros(self.cell.hidden_size, dtype=self.cell.weight_hh.dtype), jnp.zeros((), int))
 
     def __call__(
         self,
-        memory: Float[Array, " width"],
+        memory: Memory,
         observation: Shaped[Array, "*features"],
         previous_action: Int[Array, ""],
     ) -> tuple[Memory, PolicyOutput]:
         del previous_action
-        memory = self.cell(encode(observation, self.num_observations, self.cell.weight_hh.dtype, axes=0), memory)
-        return memory, self.read_out(memory)
+        encoded = encode(observation, self.num_observations, self.cell.weight_hh.dtype, axes=0)
+        memory = self._step(memory, encoded)
+        return memory, self.read_out(memory.state)
 
     def unroll(
         self, memory: Memory, observations: Shaped[Array, "steps *features"], previous_actions: Int[Array, " steps"]
@@ -65,9 +78,15 @@ class GRU(AbstractPolicy):
         del previous_actions
         encoded = encode(observations, self.num_observations, self.cell.weight_hh.dtype, axes=1)
 
-        def step(memory: Array, inputs: Array) -> tuple[Array, Array]:
-            memory = self.cell(inputs, memory)
-            return memory, memory
+        def step(memory: GRUMemory, inputs: Array) -> tuple[GRUMemory, Array]:
+            memory = self._step(memory, inputs)
+            return memory, memory.state
 
         memory, features = jax.lax.scan(step, memory, encoded)
         return memory, self.read_out(features)
+
+    def _step(self, memory: GRUMemory, inputs: Array) -> GRUMemory:
+        state = memory.state
+        if self.forget_after is not None:
+            state = jnp.where(memory.steps % self.forget_after == 0, jnp.zeros_like(state), state)
+        return GRUMemory(self.cell(inputs, state), memory.steps + 1)

@@ -11,6 +11,14 @@ from coala_eqx.policies.network import ReadOut, apply, check_sizes, encode
 from coala_eqx.policies.recurrence import SCANS
 
 
+class HawkMemory(eqx.Module):
+    """What it keeps of a sequence."""
+
+    blocks: tuple[BlockMemory, ...]
+    steps: Int[Array, ""]
+    """How many there were."""
+
+
 class Hawk(AbstractPolicy):
     """Hawk (De et al., 2024), with linear read-outs for policy and value: the paper's agent by default.
 
@@ -31,6 +39,7 @@ class Hawk(AbstractPolicy):
       backend likes it.
     - `rematerialise`: if given, a gradient keeps activations of so many steps at a time only and computes all others
       anew, so that it needs much less memory for long sequences.
+    - `forget_after`: if given, it forgets everything after so many steps, again and again.
     - `key`: draws the parameters.
 
     **Raises** `ValueError` if a size is below 1, `heads` does not divide `recurrent`, or `scan` is unknown.
@@ -46,6 +55,7 @@ class Hawk(AbstractPolicy):
     num_actions: int = eqx.field(static=True)
     scan: str = eqx.field(static=True)
     rematerialise: int | None = eqx.field(static=True)
+    forget_after: int | None = eqx.field(static=True)
 
     def __init__(
         self,
@@ -61,14 +71,14 @@ class Hawk(AbstractPolicy):
         head_scale: float = 0.0,
         scan: str = "auto",
         rematerialise: int | None = None,
+        forget_after: int | None = None,
         key: Key[Array, ""],
     ):
         recurrent = width if recurrent is None else recurrent
         expanded = width if expanded is None else expanded
         check_sizes(observations=observations, actions=actions, width=width, blocks=blocks, recurrent=recurrent)
-        check_sizes(
-            expanded=expanded, heads=heads, kernel=kernel, rematerialise=1 if rematerialise is None else rematerialise
-        )
+        check_sizes(expanded=expanded, heads=heads, kernel=kernel)
+        check_sizes(rematerialise=rematerialise, forget_after=forget_after)
         if recurrent % heads:
             raise ValueError(f"`heads` must divide the width of the recurrence, {recurrent}, but is {heads}.")
         if scan not in SCANS:
@@ -82,9 +92,10 @@ class Hawk(AbstractPolicy):
         self.num_actions = actions
         self.scan = scan
         self.rematerialise = rematerialise
+        self.forget_after = forget_after
 
-    def initial_memory(self) -> tuple[BlockMemory, ...]:
-        return tuple(block.initial_memory() for block in self.blocks)
+    def initial_memory(self) -> HawkMemory:
+        return HawkMemory(tuple(block.initial_memory() for block in self.blocks), jnp.zeros((), int))
 
     def __call__(
         self, memory: Memory, observation: Shaped[Array, "*features"], previous_action: Int[Array, ""]
@@ -102,12 +113,12 @@ class Hawk(AbstractPolicy):
         memory, features = self._in_chunks(memory, encoded)
         return memory, self.read_out(features)
 
-    def _in_chunks(self, memory: Memory, encoded: Array) -> tuple[Memory, Array]:
+    def _in_chunks(self, memory: HawkMemory, encoded: Array) -> tuple[HawkMemory, Array]:
         if self.rematerialise is None or len(encoded) <= self.rematerialise:
             return self._think(memory, encoded, self.scan)
 
         @jax.checkpoint
-        def chunk(memory: Memory, encoded: Array) -> tuple[Memory, Array]:
+        def chunk(memory: HawkMemory, encoded: Array) -> tuple[HawkMemory, Array]:
             return self._think(memory, encoded, self.scan)
 
         whole = len(encoded) // self.rematerialise * self.rematerialise
@@ -120,10 +131,13 @@ class Hawk(AbstractPolicy):
         return memory, features
 
     def _think(
-        self, memory: Memory, encoded: Float[Array, "steps inputs"], scan: str
-    ) -> tuple[Memory, Float[Array, "steps width"]]:
+        self, memory: HawkMemory, encoded: Float[Array, "steps inputs"], scan: str
+    ) -> tuple[HawkMemory, Float[Array, "steps width"]]:
+        age = memory.steps + jnp.arange(len(encoded))
+        if self.forget_after is not None:
+            age = age % self.forget_after
         features, after = apply(self.embedding, encoded), []
-        for block, before in zip(self.blocks, memory, strict=True):
-            left, features = block(before, features, scan)
+        for block, before in zip(self.blocks, memory.blocks, strict=True):
+            left, features = block(before, features, age, scan)
             after.append(left)
-        return tuple(after), self.norm(features)
+        return HawkMemory(tuple(after), memory.steps + len(encoded)), self.norm(features)

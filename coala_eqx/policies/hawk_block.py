@@ -9,7 +9,7 @@ arXiv 2402.19427, Section 2.
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Key
+from jaxtyping import Array, Float, Int, Key
 
 from coala_eqx.policies.network import apply
 from coala_eqx.policies.recurrence import linear_recurrence
@@ -84,13 +84,18 @@ class RGLRU(eqx.Module):
         self.decay = log_decay - jnp.log(-jnp.expm1(log_decay))  # σ⁻¹ of exp(log_decay)
 
     def __call__(
-        self, inputs: Float[Array, "steps recurrent"], state: Float[Array, " recurrent"], scan: str
+        self,
+        inputs: Float[Array, "steps recurrent"],
+        state: Float[Array, " recurrent"],
+        age: Int[Array, " steps"],
+        scan: str,
     ) -> Float[Array, "steps recurrent"]:
-        """The states h_t for all steps, from the one before."""
+        """The states h_t for all steps, from the one before; at age 0 from none."""
         log_decay = _SHARPNESS * jax.nn.sigmoid(self.recurrence_gate(inputs)) * jax.nn.log_sigmoid(self.decay)
         gated = jax.nn.sigmoid(self.input_gate(inputs)) * inputs
         # −expm1 keeps 1 − a² exact to rounding for decays near 1
-        return linear_recurrence(jnp.exp(log_decay), jnp.sqrt(-jnp.expm1(2 * log_decay)) * gated, state, scan)
+        kept = jnp.where(age[:, None] > 0, jnp.exp(log_decay), 0)
+        return linear_recurrence(kept, jnp.sqrt(-jnp.expm1(2 * log_decay)) * gated, state, scan)
 
 
 class HawkBlock(eqx.Module):
@@ -141,21 +146,25 @@ class HawkBlock(eqx.Module):
         return BlockMemory(state=jnp.zeros(recurrent, dtype), inputs=jnp.zeros((kernel - 1, recurrent), dtype))
 
     def __call__(
-        self, memory: BlockMemory, features: Float[Array, "steps width"], scan: str
+        self, memory: BlockMemory, features: Float[Array, "steps width"], age: Int[Array, " steps"], scan: str
     ) -> tuple[BlockMemory, Float[Array, "steps width"]]:
+        """`age`: how many steps before each are remembered."""
         normed = self.recurrence_norm(features)
-        memory, mixed = self._mix(memory, apply(self.branch, normed), scan)
+        memory, mixed = self._mix(memory, apply(self.branch, normed), age, scan)
         features = features + apply(self.back, mixed * jax.nn.gelu(apply(self.gate, normed)))
         normed = self.mlp_norm(features)
         expanded = jax.nn.gelu(apply(self.mlp_gate, normed)) * apply(self.mlp_branch, normed)
         return memory, features + apply(self.mlp_back, expanded)
 
-    def _mix(self, memory: BlockMemory, inputs: Array, scan: str) -> tuple[BlockMemory, Array]:
+    def _mix(self, memory: BlockMemory, inputs: Array, age: Array, scan: str) -> tuple[BlockMemory, Array]:
         """Along the sequence: convolution, then recurrence."""
         steps, kernel = len(inputs), len(self.convolution)
         padded = jnp.concatenate([memory.inputs, inputs])
-        windows = [self.convolution[i] * padded[i : i + steps] for i in range(kernel)]
-        states = self.unit(sum(windows, start=self.convolution_bias), memory.state, scan)
+        convolved = self.convolution_bias
+        for i in range(kernel):
+            remembered = age[:, None] >= kernel - 1 - i
+            convolved += self.convolution[i] * jnp.where(remembered, padded[i : i + steps], 0)
+        states = self.unit(convolved, memory.state, age, scan)
         return BlockMemory(state=states[-1], inputs=padded[steps:]), states
 
 

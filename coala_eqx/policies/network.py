@@ -50,9 +50,9 @@ def encode(
 
 
 def check_sizes(**sizes: Any) -> None:
-    """Raises `ValueError` unless all of them are at least 1."""
+    """Raises `ValueError` unless all of them that are given are at least 1."""
     for name, size in sizes.items():
-        if size < 1:
+        if size is not None and size < 1:
             raise ValueError(f"`{name}` must be at least 1, but is {size}.")
 
 

@@ -8,7 +8,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Key
 
-from coala_eqx.estimators import AbstractScoreFunctionEstimator, BatchUnaware
+from coala_eqx.estimators import AbstractEstimator, AbstractScoreFunctionEstimator, BatchUnaware
+from coala_eqx.estimators.base import Gradient
 from coala_eqx.games import AbstractGame
 from coala_eqx.learners import AbstractLearner, Static
 from coala_eqx.policies import AbstractPolicy
@@ -81,6 +82,9 @@ class Pool(eqx.Module):
       those of the naive population.
     - `reward_scale`: multiplies rewards in the agents' losses.
     - `centre`: whether advantages are centred, apart for naive and meta opponents.
+    - `horizon`: how many inner episodes an estimator sees that is no score function, such as LOLA-DiCE: the first
+      ones of each meta-episode, which makes horizon − 1 look-aheads. All estimators must be the same then, and all
+      opponents naive; the update is one step of the optimiser along the estimate.
 
     **Raises** `ValueError` for settings that do not fit each other.
 
@@ -90,7 +94,7 @@ class Pool(eqx.Module):
     game: AbstractGame
     learner: AbstractLearner
     update: AbstractUpdate
-    estimators: tuple[AbstractScoreFunctionEstimator, ...]
+    estimators: tuple[AbstractEstimator, ...]
     batch: int = eqx.field(static=True)
     episodes: int = eqx.field(static=True)
     steps: int = eqx.field(static=True)
@@ -99,6 +103,7 @@ class Pool(eqx.Module):
     dynamic_naive: bool = eqx.field(static=True, default=False)
     reward_scale: float = 1.0
     centre: bool = eqx.field(static=True, default=False)
+    horizon: int = eqx.field(static=True, default=2)
 
     def __check_init__(self):
         if self.game.num_players != 2:
@@ -118,6 +123,20 @@ class Pool(eqx.Module):
             raise ValueError(
                 f"An agent does not play itself: with p_naive = {self.p_naive} below 1 a pool needs two agents or more."
             )
+
+        if not self.by_advantages:
+            if len(set(map(type, self.estimators))) > 1 or self.num_meta:
+                raise ValueError(
+                    "Estimators that are no score functions are trained in pools of their own against naive learners, "
+                    f"but the pool has {self.estimators} and p_naive = {self.p_naive}."
+                )
+            if not 1 < self.horizon <= self.episodes:
+                raise ValueError(f"`horizon` must lie between 2 and episodes = {self.episodes}, but is {self.horizon}.")
+
+    @property
+    def by_advantages(self) -> bool:
+        """Whether the estimators give advantages."""
+        return all(isinstance(estimator, AbstractScoreFunctionEstimator) for estimator in self.estimators)
 
     @property
     def num_naive(self) -> int:
@@ -150,8 +169,11 @@ class Pool(eqx.Module):
         def one(agent: AbstractPolicy, optimiser: Any, index: Array, key: Array) -> Any:
             key_play, key_update = jax.random.split(key)
             naive, meta = self.meet(state, agent, index, key_play)
-            agent, optimiser, update = self.update(agent, optimiser, self._batch(index, naive, meta), key_update)
-            return agent, optimiser, (naive, meta, update)
+            if self.by_advantages:
+                agent, optimiser, update = self.update(agent, optimiser, self._batch(index, naive, meta), key_update)
+            else:
+                agent, optimiser, update = self.update.follow(agent, optimiser, self._gradient(agent, naive))
+            return agent, optimiser, (_without_co_players(naive), _without_co_players(meta), update)
 
         agents, optimiser, (naive, meta, update) = eqx.filter_vmap(one)(
             state.agents, state.optimiser, jnp.arange(len(self.estimators)), keys
@@ -193,18 +215,35 @@ class Pool(eqx.Module):
         self, agent: AbstractPolicy, opponents: AbstractPolicy, learner: AbstractLearner, keys: Key[Array, " opponents"]
     ) -> MetaEpisode:
         def one(opponent: AbstractPolicy, key: Key[Array, ""]) -> MetaEpisode:
-            problem = ShapingProblem(
-                game=self.game,
-                co_players=(opponent,),
-                learner=learner,
-                batch=self.batch,
-                episodes=self.episodes,
-                steps=self.steps,
-                co_players_remember=isinstance(learner, Static),
-            )
-            return eqx.tree_at(lambda episode: episode.co_player_policies, problem.play(agent, key), ())
+            return self._problem(opponent, learner, self.episodes).play(agent, key)
 
         return eqx.filter_vmap(one)(opponents, keys)
+
+    def _problem(self, opponent: AbstractPolicy, learner: AbstractLearner, episodes: int) -> ShapingProblem:
+        return ShapingProblem(
+            game=self.game,
+            co_players=(opponent,),
+            learner=learner,
+            batch=self.batch,
+            episodes=episodes,
+            steps=self.steps,
+            co_players_remember=isinstance(learner, Static),
+        )
+
+    def _gradient(self, agent: AbstractPolicy, naive: MetaEpisode) -> Gradient:
+        """Of an estimator without advantages, from the first inner episodes of all meta-episodes: their mean."""
+        (estimator, *_), length = self.estimators, self.horizon
+
+        def cut(leaf: Array) -> Array:
+            return leaf[:, :length]
+
+        def one(episode: MetaEpisode) -> Gradient:
+            co_players = episode.co_player_policies
+            episode = eqx.tree_at(lambda episode: episode.co_player_policies, episode, ())
+            episode = eqx.tree_at(lambda episode: episode.co_player_policies, jax.tree.map(cut, episode), co_players)
+            return estimator.from_episode(self._problem(co_players[0], self.learner, length), agent, episode)
+
+        return jax.tree.map(lambda leaf: leaf.mean(axis=0), eqx.filter_vmap(one)(naive))
 
     def _batch(self, index: Array, naive: MetaEpisode, meta: MetaEpisode) -> Batch:
         """All trajectories of one agent, with advantages by its estimator."""
@@ -214,10 +253,15 @@ class Pool(eqx.Module):
 
         batches = []
         if self.num_naive:
-            batches.append(jax.lax.switch(index, [by(estimator) for estimator in self.estimators], naive))
+            own = [by(one) for one in self.estimators if isinstance(one, AbstractScoreFunctionEstimator)]
+            batches.append(jax.lax.switch(index, own, _without_co_players(naive)))
         if self.num_meta:
             batches.append(by(BatchUnaware())(meta))
         return jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *batches)
+
+
+def _without_co_players(episodes: MetaEpisode) -> MetaEpisode:
+    return eqx.tree_at(lambda episode: episode.co_player_policies, episodes, ())
 
 
 def _members(stacked: AbstractPolicy, indices: Int[Array, " members"]) -> AbstractPolicy:

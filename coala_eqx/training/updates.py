@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Key
 
+from coala_eqx.estimators.base import Gradient
 from coala_eqx.policies import AbstractPolicy
 from coala_eqx.shaping.replay import replay_ego
 from coala_eqx.training.batch import Batch
@@ -45,6 +46,14 @@ class AbstractUpdate(eqx.Module):
         self, policy: AbstractPolicy, state: Any, batch: Batch, key: Key[Array, ""]
     ) -> tuple[AbstractPolicy, Any, UpdateInfo]:
         """**Returns** the new policy and state, and what was seen."""
+
+    def follow(self, policy: AbstractPolicy, state: Any, gradient: Gradient) -> tuple[AbstractPolicy, Any, UpdateInfo]:
+        """One step of the optimiser along an estimate that has no advantages; the critic stays as it is."""
+        descent = jax.tree.map(jnp.negative, gradient)
+        updates, state = self.optimiser.update(descent, state, eqx.filter(policy, eqx.is_inexact_array))
+        norm = optax.tree.norm(gradient)
+        info = UpdateInfo(*(jnp.zeros_like(norm),) * 2, gradient_norm=norm, clipped=jnp.zeros_like(norm))
+        return eqx.apply_updates(policy, updates), state, info
 
 
 class A2C(AbstractUpdate):
