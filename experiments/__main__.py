@@ -24,7 +24,7 @@ from experiments.records import DILEMMA, RunDirectory, flagged
 ANALYTIC = ("fig3a", "fig3b", "fig3c", "fig4a", "fig4b", "fig4c", "fig8", "fig9", "fig10")
 """Figures of the paper that are solved in closed form: what `all` stands for."""
 
-SAMPLED = ("fig5a", "fig5b")
+SAMPLED = ("fig5a", "fig5b", "fig5c", "table-h3")
 """Figures of the paper that are sampled."""
 
 BEYOND = ("bias-variance", "continuous-time", "phase-portraits", "sensitivity")

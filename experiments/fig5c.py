@@ -1,0 +1,86 @@
+"""Figure 5C: in a mixed pool agents by COALA-PG come to cooperate with each other; other estimators' agents defect.
+
+So do agents by COALA-PG that meet no naive learners: it is their presence that makes defection a bad choice.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+from coala_eqx.estimators import MFOS, AbstractScoreFunctionEstimator, BatchUnaware, CoalaPG
+from experiments import sampled
+from experiments.progress import Progress
+from experiments.records import Part, Record, claim, final, mean, table_of
+
+SINGLE = True
+"""Training is done in single precision."""
+
+ALONE = "CoalaPG without naive"
+
+POOLS: dict[str, AbstractScoreFunctionEstimator] = {
+    "CoalaPG": CoalaPG(),
+    "MFOS": MFOS(),
+    "BatchUnaware": BatchUnaware(),
+    ALONE: CoalaPG(),
+}
+"""The estimator of all agents of each pool."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings(sampled.Settings):
+    """Of Figure 5C."""
+
+    p_naive: float = 0.75
+    agents: int = 4
+    """Meta agents of a pool."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.agents < 2:
+            raise ValueError(f"`agents` must be at least 2, as an agent does not play itself, but is {self.agents}.")
+
+
+PRESETS = {
+    "smoke": Settings(
+        batch=4,
+        episodes=3,
+        steps=3,
+        meta_batch=4,
+        iterations=4,
+        every=2,
+        naive_population=2,
+        width=4,
+        seeds=2,
+        agents=2,
+    ),
+    "cpu": Settings(meta_batch=16, iterations=400, rate=1e-3, seeds=3, agents=2),
+    "paper": Settings(),
+}
+
+
+def parts(settings: Settings) -> list[Part]:
+    """One for each pool."""
+    return [
+        Part(name, settings.iterations, lambda progress, name=name: run(settings, name, progress)) for name in POOLS
+    ]
+
+
+def run(settings: Settings, name: str, progress: Progress) -> list[Record]:
+    """Rewards of all agents over training."""
+    settings = dataclasses.replace(settings, p_naive=0.0) if name == ALONE else settings
+    _, seen = sampled.train(settings, (POOLS[name],) * settings.agents, progress)
+    return sampled.rows(settings, seen, [name] * settings.agents)
+
+
+def claims(records: Sequence[Record]) -> list[dict[str, Any]]:
+    """What the figure is judged by: mean rewards of meta agents against each other at the end."""
+    table = table_of(records)
+    together = {name: mean(final(table, estimator=name)["together"]) for name in POOLS}
+    return [
+        claim("Agents by COALA-PG cooperate: mean reward against each other", together["CoalaPG"], "≥", 0.7),
+        *(
+            claim(f"Those of the pool {name} do not", together[name], "≤", 0.3)
+            for name in POOLS
+            if name != "CoalaPG"
+        ),
+    ]  # fmt: skip

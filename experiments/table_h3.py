@@ -1,0 +1,66 @@
+"""Section H.3: an agent by COALA-PG and one by M-FOS that meet each other and naive learners cooperate.
+
+M-FOS among M-FOS and naive learners does not: what matters is whom it meets.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+from coala_eqx.estimators import MFOS, AbstractScoreFunctionEstimator, CoalaPG
+from experiments import fig5c, sampled
+from experiments.progress import Progress
+from experiments.records import Part, Record, claim, final, mean, table_of
+
+SINGLE = True
+"""Training is done in single precision."""
+
+POOLS: dict[str, tuple[AbstractScoreFunctionEstimator, ...]] = {
+    "both": (CoalaPG(), MFOS()),
+    "M-FOS only": (MFOS(), MFOS()),
+}
+"""The agents of each pool."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings(sampled.Settings):
+    """Of this table."""
+
+    p_naive: float = 0.75
+
+
+PRESETS = {
+    "smoke": Settings(
+        batch=4, episodes=3, steps=3, meta_batch=4, iterations=4, every=2, naive_population=2, width=4, seeds=2
+    ),
+    "cpu": Settings(meta_batch=16, iterations=fig5c.PRESETS["cpu"].iterations, rate=1e-3, seeds=3),
+    "paper": Settings(),
+}
+
+
+def parts(settings: Settings) -> list[Part]:
+    """One for each pool."""
+    return [
+        Part(name, settings.iterations, lambda progress, name=name: run(settings, name, progress)) for name in POOLS
+    ]
+
+
+def run(settings: Settings, name: str, progress: Progress) -> list[Record]:
+    """Rewards of both agents over training."""
+    _, seen = sampled.train(settings, POOLS[name], progress)
+    names = [type(estimator).__name__ for estimator in POOLS[name]]
+    return [record | {"pool": name} for record in sampled.rows(settings, seen, names)]
+
+
+def claims(records: Sequence[Record]) -> list[dict[str, Any]]:
+    """What the table is judged by: mean rewards of the agents against each other at the end."""
+    table = table_of(records)
+
+    def together(pool: str, estimator: str) -> float:
+        return mean(final(table, pool=pool, estimator=estimator)["together"])
+
+    return [
+        claim("COALA-PG against M-FOS: mean reward", together("both", "CoalaPG"), "≥", 0.7),
+        claim("M-FOS against COALA-PG: mean reward", together("both", "MFOS"), "≥", 0.7),
+        claim("M-FOS against M-FOS, with naive learners: mean reward", together("M-FOS only", "MFOS"), "≤", 0.2),
+    ]
