@@ -61,10 +61,10 @@ def keep(run: Path) -> None:
 
 
 def page() -> str:
-    """The page of all figures, from what is kept, in the order of the experiments' list."""
+    """The page of all figures, from what is kept, in the order of the experiments' list; other games come last."""
     figures = list(importlib.import_module("experiments.__main__").FIGURES)
     folders = [(_made(folder)["figure"], folder) for folder in REFERENCE.iterdir() if (folder / "origin.json").exists()]
-    folders.sort(key=lambda entry: (figures.index(entry[0]), entry[1].name))
+    folders.sort(key=lambda entry: (_game(entry[1]) != DILEMMA, figures.index(entry[0]), entry[1].name))
     head = (
         "# Figures\n\n"
         "Every figure with the claims that it is judged by: what was measured, the threshold, and whether the claim "
@@ -78,11 +78,17 @@ def _made(folder: Path) -> dict[str, Any]:
     return json.loads((folder / "settings.json").read_text())
 
 
+def _game(folder: Path) -> str:
+    return _made(folder)["settings"].get("payoffs", DILEMMA)
+
+
 def _section(figure: str, folder: Path) -> str:
     """One figure."""
-    module, game = figure.replace("-", "_"), _made(folder)["settings"].get("payoffs", DILEMMA)
+    module, game = figure.replace("-", "_"), _game(folder)
     claims = json.loads((folder / f"{figure}.json").read_text())
     title, _, rest = (importlib.import_module(f"experiments.{module}").__doc__ or "").partition("\n")
+    name = title.partition(":")[0]
+    heading = title.rstrip(".") if game == DILEMMA else f"{name} in another game: {Path(game).stem}"
     drawing = (importlib.import_module(f"paper_figs.{module}").draw.__doc__ or "").strip()
     caption = " ".join(part for part in (rest.strip(), drawing) if part)
     rows = [
@@ -92,7 +98,7 @@ def _section(figure: str, folder: Path) -> str:
     ]
     return "\n".join(
         [
-            f"## {title.rstrip('.')}{'' if game == DILEMMA else f', in the game {Path(game).stem}'}\n",
+            f"## {heading}\n",
             f"{caption}\n",
             f"![{title}](../paper_figs/reference/{folder.name}/{figure}.png)\n",
             "| claim | measured | threshold | holds |",
