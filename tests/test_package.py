@@ -14,7 +14,19 @@ import pytest
 import coala_eqx as ce
 
 ROOT = Path(__file__).parent.parent
-ORDER = ["arrays", "games", "policies", "returns", "learners", "shaping", "estimators", "exact", "verification", "cli"]
+ORDER = [
+    "arrays",
+    "games",
+    "policies",
+    "returns",
+    "learners",
+    "shaping",
+    "estimators",
+    "exact",
+    "verification",
+    "training",
+    "cli",
+]
 MODULES = [m.name for m in pkgutil.walk_packages(ce.__path__, "coala_eqx.")]
 
 
@@ -98,6 +110,17 @@ def test_the_example_of_the_iterated_game_prints_what_the_page_says(capsys):
     (printed,) = re.findall(r"```text\n(.*?)```", page, flags=re.DOTALL)
     exec(compile(example, "iterated.md", "exec"), {})
     assert capsys.readouterr().out == printed
+
+
+def test_the_example_of_training_runs(capsys):
+    """Two smaller iterations of it."""
+    page = (ROOT / "docs" / "training.md").read_text()
+    (example,) = re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL)
+    for size, smaller in (("range(300)", "range(2)"), ("meta_batch=16", "meta_batch=2"), ("episodes=20", "episodes=3")):
+        assert size in example
+        example = example.replace(size, smaller)
+    exec(compile(example, "training.md", "exec"), {})
+    assert re.fullmatch(r"\[\S+\] \[\S+\]\n", capsys.readouterr().out)
 
 
 def test_the_readme_names_the_two_commands():
