@@ -12,8 +12,9 @@ import pytest
 import coala_eqx as ce
 from coala_eqx.estimators import MFOS, BatchUnaware, CoalaPG, LolaDice, Reinforce
 from coala_eqx.learners import PolicyGradient, Static
-from coala_eqx.policies import Hawk, MemoryOne
+from coala_eqx.policies import GRU, Hawk, MemoryOne
 from coala_eqx.training import A2C, PPO, Pool, make_batch
+from tests.makers import estimate
 
 DILEMMA = ce.games.iterated_prisoners_dilemma()
 ASCENT = optax.sgd(1.0)
@@ -25,7 +26,18 @@ SETTINGS = {
 
 
 def make_agent(key):
-    return Hawk(5, 2, width=4, head_scale=2.0, key=key)
+    return GRU(5, 2, width=3, head_scale=2.0, key=key)
+
+
+@eqx.filter_jit
+def meet(pool, state, agent, index, key):
+    """Compiled, as it takes long otherwise."""
+    return pool.meet(state, agent, index, key)
+
+
+@eqx.filter_jit
+def iterate(pool, state):
+    return pool.iterate(state)
 
 
 def make_pool(**changes):
@@ -39,7 +51,8 @@ def difference(new, old):
 def mean_gradient(estimator, agent, episodes):
     """Of the verified estimates, from every meta-episode, over M·T."""
     problem = ce.ShapingProblem(game=DILEMMA, co_players=(agent,), learner=LEARNER, batch=3, episodes=2, steps=2)
-    gradients = eqx.filter_vmap(lambda episode: estimator.from_episode(problem, agent, episode))(episodes)
+    by = eqx.filter_jit(eqx.filter_vmap(lambda episode: estimator.from_episode(problem, agent, episode)))
+    gradients = by(episodes)
     return jax.tree.map(lambda leaf: leaf.mean(axis=0) / (2 * 2), gradients)
 
 
@@ -54,7 +67,7 @@ def test_the_first_step_follows_the_estimator(estimator, update, getkey):
     pool = make_pool(estimators=(estimator,), update=update)
     state = pool.init(make_agent, make_agent, 3, getkey())
     agent = jax.tree.map(lambda leaf: leaf[0] if eqx.is_array(leaf) else leaf, state.agents)
-    episodes, _ = pool.meet(state, agent, jnp.array(0), getkey())
+    episodes, _ = meet(pool, state, agent, jnp.array(0), getkey())
     moved, _, info = update(agent, update.init(agent), make_batch(estimator, episodes), getkey())
 
     expected = mean_gradient(estimator, agent, episodes)
@@ -68,7 +81,7 @@ def test_centring_is_over_everything_and_scaling_of_rewards_only(getkey):
     pool = make_pool()
     state = pool.init(make_agent, make_agent, 3, getkey())
     agent = jax.tree.map(lambda leaf: leaf[0] if eqx.is_array(leaf) else leaf, state.agents)
-    episodes, _ = pool.meet(state, agent, jnp.array(0), getkey())
+    episodes, _ = meet(pool, state, agent, jnp.array(0), getkey())
     plain, centred = (make_batch(CoalaPG(), episodes, centre=centre) for centre in (False, True))
     np.testing.assert_allclose(centred.advantages, plain.advantages - plain.advantages.mean(), atol=1e-13)
     scaled = make_batch(CoalaPG(), episodes, reward_scale=0.1)
@@ -100,10 +113,9 @@ def test_a_pool_learns_to_get_more(getkey):
         game = ce.games.iterated_prisoners_dilemma()
         pool = make_pool(game=game, update=update, learner=Static(), batch=8, meta_batch=8, reward_scale=0.2)
         state = pool.init(lambda key: Hawk(5, 2, width=8, key=key), lambda key: MemoryOne(jnp.zeros((5, 2))), 1, key)
-        iterate = eqx.filter_jit(pool.iterate)
-        state, first = iterate(state)
+        state, first = iterate(pool, state)
         for _ in range(15):
-            state, last = iterate(state)
+            state, last = iterate(pool, state)
     assert last.own.dtype == jnp.float32
     assert last.own.mean() > first.own.mean() + 0.2
     assert last.finite.all()
@@ -125,14 +137,14 @@ def test_every_agent_has_its_own_estimator_and_meets_the_others(getkey):
     estimators = (CoalaPG(), MFOS())
     pool = make_pool(estimators=estimators, p_naive=0.5)
     state = pool.init(make_agent, make_agent, 3, getkey())
-    moved, info = eqx.filter_jit(pool.iterate)(state)
+    moved, info = iterate(pool, state)
     keys = jax.random.split(jax.random.fold_in(state.key, 0), 2)
     for index, estimator in enumerate(estimators):
         agent, after = (
             jax.tree.map(lambda leaf, i=index: leaf[i] if eqx.is_array(leaf) else leaf, s.agents)
             for s in (state, moved)
         )
-        naive, meta = pool.meet(state, agent, jnp.array(index), jax.random.split(keys[index])[0])
+        naive, meta = meet(pool, state, agent, jnp.array(index), jax.random.split(keys[index])[0])
         against = mean_gradient(estimator, agent, naive), mean_gradient(BatchUnaware(), agent, meta)
         expected = jax.tree.map(lambda a, b: (a + b) / 2, *against)
         for one, other in zip(jax.tree.leaves(difference(after, agent)), jax.tree.leaves(expected), strict=True):
@@ -146,12 +158,12 @@ def test_lola_follows_its_estimate_from_the_first_inner_episodes(getkey):
     learner = PolicyGradient(optimiser=optax.sgd(0.5))
     pool = make_pool(estimators=(LolaDice(),), episodes=3, learner=learner)
     state = pool.init(make_agent, make_agent, 3, getkey())
-    moved, info = eqx.filter_jit(pool.iterate)(state)
+    moved, info = iterate(pool, state)
     agent, after = (
         jax.tree.map(lambda leaf: leaf[0] if eqx.is_array(leaf) else leaf, s.agents) for s in (state, moved)
     )
     key = jax.random.split(jax.random.split(jax.random.fold_in(state.key, 0), 1)[0])[0]
-    naive, _ = pool.meet(state, agent, jnp.array(0), key)
+    naive, _ = meet(pool, state, agent, jnp.array(0), key)
     expected = jax.tree.map(jnp.zeros_like, eqx.filter(agent, eqx.is_array))
     for k in range(4):
         episode = jax.tree.map(lambda leaf, k=k: leaf[k] if eqx.is_array(leaf) else leaf, naive)
@@ -161,8 +173,8 @@ def test_lola_follows_its_estimate_from_the_first_inner_episodes(getkey):
             co_player_policies=co_players,
         )
         problem = ce.ShapingProblem(game=DILEMMA, co_players=co_players, learner=learner, batch=3, episodes=2, steps=2)
-        estimate = LolaDice().from_episode(problem, agent, episode)
-        expected = jax.tree.map(lambda a, b: a + b / 4, expected, estimate)
+        by_hand = estimate(LolaDice(), problem, agent, episode)
+        expected = jax.tree.map(lambda a, b: a + b / 4, expected, by_hand)
     assert float(optax.tree.norm(expected)) > 1e-2
     for one, other in zip(jax.tree.leaves(difference(after, agent)), jax.tree.leaves(expected), strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-9, atol=1e-13)
@@ -180,7 +192,7 @@ def test_dynamic_naive_agents_start_from_a_meta_agent(getkey):
             2,
             getkey(),
         )
-        rewards.append(pool.iterate(state)[1].own.mean())
+        rewards.append(iterate(pool, state)[1].own.mean())
     np.testing.assert_allclose(rewards, [2.0, 0.0])
 
 
@@ -188,11 +200,11 @@ def test_seeds_are_vmapped_and_keep_to_themselves(getkey):
     """One of two seeds is broken: it is flagged, and the other is as if alone."""
     pool = make_pool()
     states = eqx.filter_vmap(lambda key: pool.init(make_agent, make_agent, 2, key))(jax.random.split(getkey(), 2))
-    broken = eqx.tree_at(lambda s: s.agents.embedding.weight, states, states.agents.embedding.weight.at[1].set(jnp.nan))
-    moved, info = eqx.filter_vmap(pool.iterate)(broken)
+    broken = eqx.tree_at(lambda s: s.agents.cell.bias, states, states.agents.cell.bias.at[1].set(jnp.nan))
+    moved, info = eqx.filter_jit(eqx.filter_vmap(pool.iterate))(broken)
     assert info.finite.tolist() == [[True], [False]]
     alone = jax.tree.map(lambda leaf: leaf[0] if eqx.is_array(leaf) else leaf, states)
-    expected, _ = pool.iterate(alone)
+    expected, _ = iterate(pool, alone)
     for one, other in zip(jax.tree.leaves(moved.agents), jax.tree.leaves(expected.agents), strict=True):
         np.testing.assert_allclose(one[0], other, rtol=1e-10, atol=1e-13)
 
