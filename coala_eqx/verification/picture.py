@@ -33,8 +33,8 @@ def draw_certificates(path: Path, certificates: Sequence[Certificate]) -> None:
     shown = [c for c in certificates if c.verdict not in ("inapplicable", "error")]
     problems = list(dict.fromkeys(c.problem for c in shown))
     names = list(dict.fromkeys(c.estimator for c in shown))
-    columns = max(1, min(4, len(problems)))
-    rows = max(1, math.ceil(len(problems) / columns))
+    rows = max(1, math.ceil(len(problems) / 4))
+    columns = max(1, math.ceil(len(problems) / rows))
     figure = Figure(figsize=(max(7.0, 2.2 + 2.4 * columns), 1.5 + 2.2 * rows), layout="constrained", dpi=150)
     axes = figure.subplots(rows, columns, squeeze=False)
     scale = _Scale(shown, names)
