@@ -5,7 +5,6 @@ import itertools
 import json
 import math
 import os
-import shutil
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -82,8 +81,9 @@ class RunDirectory:
     def load(self) -> list[dict[str, Any]]:
         """The records so far."""
         file = self.path / "records.parquet"
-        if not file.exists():
-            return []
+        return self._load(file) if file.exists() else []
+
+    def _load(self, file: Path) -> list[dict[str, Any]]:
         try:
             return pl.read_parquet(file).select("part", pl.exclude("part")).to_dicts()
         except (pl.exceptions.PolarsError, OSError) as error:
@@ -94,14 +94,16 @@ class RunDirectory:
 
     def borrow(self, other: Path) -> list[dict[str, Any]]:
         """The records of another figure's run, if it has the same settings; they and their origin become this one's."""
-        files = {name: other / name for name in ("settings.json", "origin.json", "records.parquet")}
-        if not all(file.exists() for file in files.values()):
+        settings, origin, table = (other / name for name in ("settings.json", "origin.json", "records.parquet"))
+        if not (settings.exists() and origin.exists() and table.exists()):
             return []
-        if _read(files["settings.json"]) != self.made_by | {"figure": _read(files["settings.json"]).get("figure")}:
+        found = _read(settings)
+        if found != self.made_by | {"figure": found.get("figure")}:
             return []
-        for name in ("origin.json", "records.parquet"):
-            shutil.copyfile(files[name], self.path / name)
-        return self.load()
+        records = self._load(table)
+        self._write_origins(_read(origin, list))
+        self.save(records)
+        return records
 
     def save(self, records: Sequence[dict[str, Any]]) -> None:
         """Replace the records, at once or not at all."""

@@ -3,6 +3,7 @@
 import dataclasses
 import importlib
 import json
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -11,14 +12,15 @@ import polars as pl
 import pytest
 
 import coala_eqx as ce
+from coala_eqx.estimators import CoalaPG
 from coala_eqx.policies import BinaryMemoryOne
-from experiments import analytic, meta_training
+from experiments import analytic, meta_training, sampled
 from experiments.__main__ import ANALYTIC, FIGURES, all_settings, main, run, settings_of
 from experiments.bias_variance import CRITICS, ESTIMATORS, Settings, measure
 from experiments.fig8 import fit
 from experiments.fig9 import _lag
 from experiments.fig10 import _steps
-from experiments.progress import Checkpoint
+from experiments.progress import Checkpoint, Progress
 from experiments.records import RunDirectory, claim, final, flagged, kept, table_of
 from paper_figs import reference
 
@@ -110,17 +112,49 @@ def test_a_corrupt_checkpoint_is_named_and_kept(damage, tmp_path, monkeypatch, c
 
 
 def test_a_figure_takes_the_records_of_the_one_it_shows_more_of(tmp_path, monkeypatch):
-    settings = settings_of("fig5a", "smoke", {"iterations": 2, "seeds": 1})
+    """Training is put in the place of what was seen in it, as it is long."""
+    settings = settings_of("fig5a", "smoke", {})
+    shape, trained = (settings.seeds, settings.iterations // settings.every, 1), []
+    numbers = np.random.default_rng(0).random
+    update = SimpleNamespace(**dict.fromkeys(("policy_loss", "value_loss", "gradient_norm", "clipped"), numbers(shape)))
+    seen = SimpleNamespace(update=update, together=numbers(shape), finite=np.ones(shape))
+    seen.own, seen.naive = numbers((2, *shape, settings.episodes))
+    seen.own_actions, seen.naive_actions = numbers((2, *shape, settings.episodes, 2))
+    monkeypatch.setattr("experiments.sampled.train", lambda *_: trained.append(1) or (None, seen))
     run("fig5a", tmp_path / "fig5a", settings)
-    trained = []
-    monkeypatch.setattr("experiments.sampled.train", lambda *_: trained.append(1))
+    assert len(trained) == 4
     run("fig5b", tmp_path / "fig5b", settings)
-    assert not trained
-    for name in ("records.parquet", "origin.json"):
-        assert (tmp_path / "fig5b" / name).read_bytes() == (tmp_path / "fig5a" / name).read_bytes()
-    assert (tmp_path / "fig5b" / "fig5b.png").exists()
+    assert len(trained) == 4
+    taken, made = (tmp_path / figure for figure in ("fig5b", "fig5a"))
+    assert pl.read_parquet(taken / "records.parquet").equals(pl.read_parquet(made / "records.parquet"))
+    assert (taken / "origin.json").read_bytes() == (made / "origin.json").read_bytes()
+    assert (taken / "fig5b.png").exists()
     other = RunDirectory(tmp_path / "other", "fig5b", dataclasses.replace(settings, seed=1))
-    assert other.borrow(tmp_path / "fig5a") == []
+    assert other.borrow(made) == []
+
+
+def test_training_goes_on_from_its_checkpoint(tmp_path, monkeypatch):
+    """Killed after the first of two records; keys, optimisers and all are as they were, to the last bit."""
+    monkeypatch.setattr("experiments.progress.INTERVAL", 0.0)
+    settings = settings_of("fig5a", "smoke", {"seeds": 1})
+
+    def kill(done):
+        if done:
+            raise Killed
+
+    with jax.enable_x64(False):
+        whole, seen = sampled.train(settings, (CoalaPG(),), Progress())
+        with pytest.raises(Killed):
+            sampled.train(settings, (CoalaPG(),), Progress(kill, tmp_path))
+        (file,) = tmp_path.glob("checkpoint-*.npz")
+        reports = []
+        again, seen_again = sampled.train(settings, (CoalaPG(),), Progress(reports.append, tmp_path))
+    assert file.exists()
+    assert reports == [2, 2]
+    for one, other in zip(jax.tree.leaves((whole, seen)), jax.tree.leaves((again, seen_again)), strict=True):
+        if jnp.issubdtype(one.dtype, jax.dtypes.prng_key):
+            one, other = jax.random.key_data(one), jax.random.key_data(other)  # noqa: PLW2901
+        np.testing.assert_array_equal(one, other)
 
 
 def test_other_settings_are_refused(directory, capsys):
