@@ -116,7 +116,7 @@ def test_a_table_of_a_networks_logits_has_the_networks_gradient_by_the_chain_rul
     """E over the same episode: ∂/∂φ of the network = (∂ table / ∂φ)ᵀ · ∂/∂ table."""
     network = make_policy("GRU", problem, getkey())
     network = eqx.tree_at(
-        lambda n: (n.value_head.weight, n.value_head.bias), network, replace_fn=jnp.zeros_like
+        lambda n: (n.read_out.value.weight, n.read_out.value.bias), network, replace_fn=jnp.zeros_like
     )  # a table has no critic
     table = tabulate(network, problem.game, 4)
     key = getkey()
