@@ -13,13 +13,12 @@ from typing import Any
 
 import jax
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
-from rich.progress import Progress as ProgressBar
 from rich.table import Table
 
+from experiments.display import Display
 from experiments.origin import origin
-from experiments.progress import Progress
-from experiments.records import DILEMMA, RunDirectory, flagged
+from experiments.progress import INTERVAL, Progress, Stopped, StopRequest, listening
+from experiments.records import DILEMMA, RunDirectory, flagged, locked
 
 ANALYTIC = ("fig3a", "fig3b", "fig3c", "fig4a", "fig4b", "fig4c", "fig8", "fig9", "fig10")
 """Figures of the paper that are solved in closed form: what `all` stands for."""
@@ -37,7 +36,11 @@ PRESETS = ("smoke", "cpu", "paper")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; **returns** its exit status: 0 (claims that fail are in `FIGURE.json`), 2 on bad input."""
+    """Run the command.
+
+    **Returns** its exit status: 0 (claims that fail are in `FIGURE.json`), 2 on bad input, 128 + the signal's number
+    if it was stopped by one.
+    """
     parser = argparse.ArgumentParser(prog="python -m experiments", description=__doc__)
     parser.add_argument(
         "figure", choices=[*FIGURES, "all"], metavar="FIGURE", help=f"{', '.join(FIGURES)}, or all of the paper's"
@@ -49,20 +52,32 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--set", action="append", default=[], metavar="NAME=VALUE", help="another setting, such as p_naive=0.5"
     )
     parser.add_argument("--run-dir", type=Path, help="default: runs/FIGURE; of all, the folder of these")
+    parser.add_argument(
+        "--checkpoint-seconds",
+        type=float,
+        default=INTERVAL,
+        metavar="S",
+        help="between checkpoints; default: %(default)g",
+    )
     options = parser.parse_args(arguments)
     jax.config.update("jax_enable_x64", True)
     try:
         changes = _changes(options)
         if options.figure == "all":
             for figure, settings in all_settings(options.preset, changes).items():
-                run(figure, (options.run_dir or Path("runs")) / figure, settings, _command(figure, options))
+                path = (options.run_dir or Path("runs")) / figure
+                run(figure, path, settings, _command(figure, options), interval=options.checkpoint_seconds)
         else:
             settings = settings_of(options.figure, options.preset, changes)
             path = options.run_dir or Path("runs") / options.figure
-            run(options.figure, path, settings, _command(options.figure, options))
+            run(options.figure, path, settings, _command(options.figure, options), interval=options.checkpoint_seconds)
     except (ValueError, OSError) as error:
         print(f"experiments: {error}", file=sys.stderr)
         return 2
+    except Stopped as stopped:
+        name = stopped.signal.name
+        print(f"experiments: stopped by {name}, with all kept; the same command goes on from there.", file=sys.stderr)
+        return 128 + stopped.signal
     return 0
 
 
@@ -138,16 +153,18 @@ def _like(name: str, value: Any, default: Any) -> Any:
     return value
 
 
-def run(figure: str, path: Path, settings: Any, command: Sequence[str] = ()) -> None:
+def run(figure: str, path: Path, settings: Any, command: Sequence[str] = (), *, interval: float = INTERVAL) -> None:
     """Do what is still missing in the run directory, then judge the claims and draw.
 
-    `command` is what is noted as the origin.
+    `command` is what is noted as the origin, `interval` the seconds between checkpoints.
+
+    **Raises** `Stopped` on SIGTERM and SIGINT, with everything kept.
     """
-    with jax.enable_x64(not getattr(_experiment(figure), "SINGLE", False)):
-        _run(figure, path, settings, command)
+    with jax.enable_x64(not getattr(_experiment(figure), "SINGLE", False)), locked(path), listening() as request:
+        _run(figure, path, settings, command, request, interval)
 
 
-def _run(figure: str, path: Path, settings: Any, command: Sequence[str]) -> None:
+def _run(figure: str, path: Path, settings: Any, command: Sequence[str], request: StopRequest, interval: float) -> None:
     console, directory = Console(), RunDirectory(path, figure, settings)
     experiment = _experiment(figure)
     records = directory.load()
@@ -155,18 +172,18 @@ def _run(figure: str, path: Path, settings: Any, command: Sequence[str]) -> None
         records = directory.borrow(path.parent / experiment.RECORDS_OF)
     done = {record["part"] for record in records}
     left = [part for part in experiment.parts(settings) if part.name not in done]
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     start = time.perf_counter()
     if left:
         directory.begin(origin(command))
-    with ProgressBar(*columns, console=console, disable=not console.is_terminal) as bar:
-        task = bar.add_task(figure, total=sum(part.work for part in left))
+    with Display(console, figure, sum(part.work for part in left)) as display:
         for part in left:
-            bar.update(task, description=f"{figure}: {part.name}")
-            progress = Progress(lambda done: bar.advance(task, done), path, part.name)
+            display.begin(part.name)
+            progress = Progress(display.advance, path, part.name, request=request, interval=interval)
             records += [{"part": part.name, **record} for record in part.run(progress)]
             directory.save(records)
             progress.end()
+            if request.look():
+                request.obey()
     if left:
         directory.end(time.perf_counter() - start)
     if seeds := flagged(records):
@@ -180,7 +197,7 @@ def _run(figure: str, path: Path, settings: Any, command: Sequence[str]) -> None
     if hasattr(drawing, "write_table"):
         drawing.write_table(path / "records.parquet", path / f"{figure}.md")
     console.print(_table(claims))
-    console.print("Written:", *sorted(str(file) for file in path.glob("*.*")), sep="\n  ")
+    console.print("Written:", *sorted(str(file) for file in path.glob("[!.]*")), sep="\n  ")
 
 
 def _experiment(figure: str) -> ModuleType:

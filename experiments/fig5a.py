@@ -10,7 +10,8 @@ from typing import Any
 
 import polars as pl
 
-from coala_eqx.estimators import MFOS, BatchUnaware, CoalaPG, LolaDice
+from coala_eqx.estimators import AbstractEstimator
+from coala_eqx.verification.loading import load_estimator
 from experiments import sampled
 from experiments.progress import Progress
 from experiments.records import Part, Record, claim, final, mean, table_of
@@ -18,12 +19,29 @@ from experiments.records import Part, Record, claim, final, mean, table_of
 SINGLE = True
 """Training is done in single precision."""
 
-ESTIMATORS = (CoalaPG(), MFOS(), BatchUnaware(), LolaDice())
+COALA, M_FOS, UNAWARE, LOLA = "CoalaPG", "MFOS", "BatchUnaware", "LolaDice"
 
 
 @dataclasses.dataclass(frozen=True)
 class Settings(sampled.Settings):
     """Of Figures 5A and 5B."""
+
+    estimators: tuple[str, ...] = (COALA, M_FOS, UNAWARE, LOLA)
+    """By name, or `FILE.py:NAME` or `module:NAME` of one of your own, as `coala-eqx verify` takes them."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.loaded()
+
+    def loaded(self) -> dict[str, AbstractEstimator]:
+        """Them by the names of their classes; raises `ValueError` for one that is unknown, or there twice."""
+        loaded = [load_estimator(source) for source in self.estimators]
+        named = {type(estimator).__name__: estimator for estimator in loaded}
+        if len(named) < len(loaded) or not loaded:
+            raise ValueError(f"`estimators` must have different names, one or more, but are {self.estimators}.")
+        for estimator in loaded:
+            self.pool((estimator,))
+        return named
 
 
 PRESETS = {
@@ -38,19 +56,14 @@ PRESETS = {
 def parts(settings: Settings) -> list[Part]:
     """One for each estimator."""
     return [
-        Part(
-            type(estimator).__name__,
-            settings.iterations,
-            lambda progress, estimator=estimator: run(settings, estimator, progress),
-        )
-        for estimator in ESTIMATORS
+        Part(name, settings.iterations, lambda progress, name=name: run(settings, name, progress))
+        for name in settings.loaded()
     ]
 
 
-def run(settings: Settings, estimator: Any, progress: Progress) -> list[Record]:
+def run(settings: Settings, name: str, progress: Progress) -> list[Record]:
     """Rewards over training (`panel` is `training`), and by inner episode at its end (`panel` is `episodes`)."""
-    name = type(estimator).__name__
-    _, seen = sampled.train(settings, (estimator,), progress)
+    _, seen = sampled.train(settings, (settings.loaded()[name],), progress)
     records = [record | {"panel": "training"} for record in sampled.rows(settings, seen, [name])]
     for seed in range(settings.seeds):
         for episode in range(settings.episodes):
@@ -68,15 +81,12 @@ def run(settings: Settings, estimator: Any, progress: Progress) -> list[Record]:
 def claims(records: Sequence[Record]) -> list[dict[str, Any]]:
     """What the figure is judged by: means over seeds at the end of training."""
     training = table_of(records).filter(pl.col("panel") == "training")
-    rewards = {
-        type(estimator).__name__: mean(final(training, estimator=type(estimator).__name__)["reward"])
-        for estimator in ESTIMATORS
-    }
-    others = max(rewards["MFOS"], rewards["BatchUnaware"])
+    rewards = {name: mean(final(training, estimator=name)["reward"]) for name in (COALA, M_FOS, UNAWARE, LOLA)}
+    others = max(rewards[M_FOS], rewards[UNAWARE])
     return [
         claim("COALA-PG earns more than the others: its mean reward over the larger one of M-FOS and batch-unaware",
-              rewards["CoalaPG"] / others if others > 0 else float("inf"), "≥", 2),
-        claim("It shapes: its mean reward", rewards["CoalaPG"], "≥", 0.8),
-        claim("It earns more than LOLA-DiCE: difference of mean rewards", rewards["CoalaPG"] - rewards["LolaDice"],
+              rewards[COALA] / others if not others <= 0 else float("inf"), "≥", 2),
+        claim("It shapes: its mean reward", rewards[COALA], "≥", 0.8),
+        claim("It earns more than LOLA-DiCE: difference of mean rewards", rewards[COALA] - rewards[LOLA],
               "≥", 0.2),
     ]  # fmt: skip

@@ -23,7 +23,7 @@ def claims(records: Sequence[Record]) -> list[dict[str, Any]]:
         when = pl.col("iteration") > pl.col("iteration").max() - third if late else pl.col("iteration") <= third
         return mean(table.filter(pl.col("estimator") == name).filter(when)["defects"])
 
-    coala, m_fos = type(fig5a.ESTIMATORS[0]).__name__, type(fig5a.ESTIMATORS[1]).__name__
+    coala, m_fos = fig5a.COALA, fig5a.M_FOS
     return [
         claim("M-FOS defects from the start: how often in the first third of the inner episodes", defects(m_fos, False),
               "≥", 0.9),

@@ -1,18 +1,72 @@
-"""How far a part of a run has come: what the progress bar is told, and what is kept of a part that is half done."""
+"""How far a part of a run has come: what is shown, what is kept of a part that is half done, and when to stop."""
 
-import os
 import re
+import signal
+import sys
 import time
-import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import equinox as eqx
 import jax
 import numpy as np
+from jax.experimental import multihost_utils
+
+from coala_eqx.training.checkpoints import Checkpoints
 
 INTERVAL = 10.0
 """Seconds from one checkpoint to the next, at least."""
+
+
+class Stopped(Exception):
+    """The run was asked to stop, and has kept what it has done."""
+
+    def __init__(self, number: int):
+        super().__init__(number)
+        self.signal = signal.Signals(number)
+
+
+class StopRequest:
+    """Whether somebody has asked the process to stop."""
+
+    number: int | None = None
+    """Of the signal by which; it may come at any time."""
+
+    agreed: int | None = None
+    """What it was when all processes last looked."""
+
+    def look(self) -> bool:
+        """Whether to stop, the same in all processes, which must all look."""
+        self.agreed = self.number
+        if jax.process_count() > 1:
+            numbers = multihost_utils.process_allgather(np.asarray(self.number or 0))
+            self.agreed = int(np.max(numbers)) or None
+        return self.agreed is not None
+
+    def obey(self) -> None:
+        """**Raises** `Stopped` if that was agreed."""
+        if self.agreed is not None:
+            raise Stopped(self.agreed)
+
+
+@contextmanager
+def listening() -> Iterator[StopRequest]:
+    """SIGTERM and SIGINT become a request, at first; a second one ends the process as usual."""
+    request, before = StopRequest(), {}
+
+    def handle(number: int, _: Any) -> None:
+        request.number = number
+        signal.signal(number, before[number])
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        before[number] = signal.signal(number, handle)
+    try:
+        yield request
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 class Progress:
@@ -20,27 +74,52 @@ class Progress:
 
     **Arguments:**
 
-    - `advance`: told how much more of the work is done.
+    - `advance`: told how much more of the work is done, and what is worth showing of it.
     - `folder`: where checkpoints are kept; without one there are none.
     - `part`: its name.
+    - `request`: looked at after each piece of work.
+    - `interval`: seconds from one checkpoint to the next, at least.
     """
 
-    def __init__(self, advance: Callable[[int], object] | None = None, folder: Path | None = None, part: str = ""):
+    def __init__(
+        self,
+        advance: Callable[[int, str], object] | None = None,
+        folder: Path | None = None,
+        part: str = "",
+        *,
+        request: StopRequest | None = None,
+        interval: float = INTERVAL,
+    ):
         self.advance = advance
         self.folder = folder
-        self.prefix = "checkpoint-" + re.sub(r"[^a-z0-9.]+", "-", part.lower()).strip("-")
+        self.part = re.sub(r"[^a-z0-9.]+", "-", part.lower()).strip("-")
+        self.request = StopRequest() if request is None else request
+        self.interval = interval
         self._checkpoints: list[Checkpoint] = []
 
-    def __call__(self, done: int) -> None:
+    def __call__(self, done: int, note: str = "") -> None:
+        """So much more is done. **Raises** `Stopped` if that was asked for, with everything kept."""
         if self.advance is not None:
-            self.advance(done)
+            self.advance(done, note)
+        if not self._checkpoints:
+            self.request.look()
+        self.request.obey()
 
     def checkpoint(self) -> "Checkpoint":
         """Of the part's next piece of work: pieces are told apart by the order in which they ask."""
         number = len(self._checkpoints) + 1
-        file = None if self.folder is None else self.folder / f"{self.prefix}-{number}.npz"
-        self._checkpoints.append(Checkpoint(file))
+        folder = None if self.folder is None else self.folder / f"checkpoint-{self.part}-{number}"
+        self._checkpoints.append(Checkpoint(folder, self.interval, self.request))
         return self._checkpoints[-1]
+
+    def keep(self, agents: Any) -> None:
+        """Write what was trained to `agents-PART.eqx`, as Equinox does, at once or not at all."""
+        if self.folder is None or jax.process_index() != 0:
+            return
+        file = self.folder / f"agents-{self.part}.eqx"
+        temporary = file.with_name("." + file.name)
+        eqx.tree_serialise_leaves(temporary, agents)
+        temporary.replace(file)
 
     def end(self) -> None:
         """Remove the part's checkpoints: its records are written."""
@@ -49,63 +128,53 @@ class Progress:
 
 
 class Checkpoint:
-    """What is kept of one piece of work: how much is done, and a pytree of arrays."""
+    """What is kept of one piece of work: how much is done, and a pytree of arrays.
 
-    def __init__(self, file: Path | None):
-        self.file = file
+    One that cannot be written, as the disk is full, is reported; the work goes on, and those before stay.
+    """
+
+    def __init__(self, folder: Path | None, interval: float, request: StopRequest):
+        self._states = None if folder is None else Checkpoints(folder)
+        self._interval = interval
+        self._request = request
         self._saved = time.monotonic()
+        self._last = -1
 
     def load(self, like: Any) -> tuple[int, Any]:
-        """How much was done, and the state then; 0 and `like` if there is no checkpoint.
-
-        **Raises** `ValueError`, and keeps the file, if it cannot be read or holds other arrays than `like`.
-        """
-        if self.file is None or not self.file.exists():
+        """How much was done, and the state then; as `Checkpoints.load`."""
+        if self._states is None:
             return 0, like
-        leaves, structure = jax.tree.flatten(like)
-        try:
-            with self.file.open("rb") as stream, np.load(stream) as held:  # np.load alone leaves a bad file open
-                done, *found = [held[name] for name in held.files]
-            expected = [(leaf.shape, leaf.dtype) for leaf in map(_plain, leaves)]
-            if [(leaf.shape, leaf.dtype) for leaf in found] != expected:
-                raise ValueError("it holds arrays of other shapes or types")
-        except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile) as error:
-            raise ValueError(
-                f"{self.file} cannot be read, and is kept as it is: {error}. Move it away to start this part again."
-            ) from error
-        return int(done), jax.tree.unflatten(structure, map(_as, leaves, found))
+        self._last, state = self._states.load(like)
+        return self._last, state
 
     def save(self, done: int, state: Any, always: bool = False) -> None:
-        """Replace the checkpoint, at once or not at all; does nothing soon after the last one unless `always`."""
-        if self.file is None or not (always or time.monotonic() - self._saved >= INTERVAL):
+        """Keep a state; does nothing soon after the last one, unless `always` or the run is to stop."""
+        at_once = self._request.look() or always
+        if self._states is None or done == self._last or not (at_once or self._due()):
             return
-        temporary = _temporary(self.file)
-        np.savez(temporary, done, *map(_plain, jax.tree.leaves(state)), allow_pickle=False)
-        os.replace(temporary, self.file)  # noqa: PTH105 (atomic on every system)
+        with _reported():
+            self._states.save(done, state)
+            if at_once:
+                self._states.wait()
+            self._last = done
         self._saved = time.monotonic()
 
+    def _due(self) -> bool:
+        """Whether the last one is long ago, by the first process's clock."""
+        due = time.monotonic() - self._saved >= self._interval
+        return bool(multihost_utils.broadcast_one_to_all(np.asarray(due))) if jax.process_count() > 1 else due
+
     def remove(self) -> None:
-        """It, and what a process that was killed had half written of it."""
-        if self.file is not None:
-            self.file.unlink(missing_ok=True)
-            _temporary(self.file).unlink(missing_ok=True)
+        """All that is kept."""
+        if self._states is not None:
+            with _reported():
+                self._states.wait()
+            self._states.remove()
 
 
-def _plain(leaf: Any) -> np.ndarray:
-    """A leaf as it is written: typed keys as their numbers."""
-    return np.asarray(jax.random.key_data(leaf) if _is_key(leaf) else leaf)
-
-
-def _as(like: Any, found: np.ndarray) -> Any:
-    """What was read, as a key if it was one."""
-    return (
-        jax.random.wrap_key_data(jax.numpy.asarray(found), impl=jax.random.key_impl(like)) if _is_key(like) else found
-    )
-
-
-def _is_key(leaf: Any) -> bool:
-    return isinstance(leaf, jax.Array) and jax.numpy.issubdtype(leaf.dtype, jax.dtypes.prng_key)
-
-
-def _temporary(file: Path) -> Path:
-    return file.with_name("." + file.name)
+@contextmanager
+def _reported() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        print(f"experiments: {error} The run goes on; checkpoints before it are kept.", file=sys.stderr)

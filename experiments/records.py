@@ -1,11 +1,14 @@
 """A run directory: settings, records, claims and what made them, so that a run can be interrupted and resumed."""
 
 import dataclasses
+import fcntl
 import itertools
 import json
 import math
 import os
-from collections.abc import Callable, Iterable, Sequence
+import platform
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +22,27 @@ DILEMMA = "prisoners-dilemma"
 """The game of the paper's figures, by name."""
 
 Record = dict[str, Any]
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """No other process may use the run directory meanwhile; a process that dies leaves no lock.
+
+    **Raises** `ValueError` if another one does.
+    """
+    path.mkdir(parents=True, exist_ok=True)
+    with (path / ".lock").open("a+") as stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            stream.seek(0)
+            raise ValueError(
+                f"{path} is in use by another process ({stream.read().strip()}). Wait until it ends. {_another(path)}"
+            ) from error
+        stream.truncate(0)
+        stream.write(f"process {os.getpid()} on {platform.node()}")
+        stream.flush()
+        yield
 
 
 @dataclasses.dataclass(frozen=True)

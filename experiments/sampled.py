@@ -4,6 +4,7 @@ Source: Meulemans et al. (2025), Section 5 and App. B (Tables 5 to 8 of the iter
 """
 
 import dataclasses
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -104,6 +105,10 @@ class Settings:
                 f"{self.minibatches}."
             )
 
+    def steps_per_iteration(self, agents: int) -> int:
+        """Of the game, in all seeds."""
+        return self.seeds * agents * self.meta_batch * self.batch * self.episodes * self.steps
+
     def payoff_table(self) -> list[Any]:
         """Of both players, as nested lists."""
         return np.asarray(self.game().payoffs).tolist()
@@ -167,7 +172,7 @@ class Settings:
 def train(
     settings: Settings, estimators: Sequence[AbstractEstimator], progress: Progress
 ) -> tuple[PoolState, PoolInfo]:
-    """All seeds in one program; it goes on from a checkpoint.
+    """All seeds in one program; it goes on from a checkpoint, and keeps the agents at the end.
 
     **Returns** the last state, leaves `[seeds, …]`, and what was seen, means between records, `[seeds, records, …]`.
     """
@@ -191,13 +196,17 @@ def train(
     done, (arrays, seen) = checkpoint.load((arrays, seen))
     progress(done)
     for start in range(done, settings.iterations, settings.every):
+        began = time.perf_counter()
         arrays, info = some(arrays)
         done = start + settings.every
         for path, leaf in zip(jax.tree.leaves(seen), jax.tree.leaves(info), strict=True):
             path[:, start // settings.every] = leaf
+        pace = settings.every * settings.steps_per_iteration(len(estimators)) / (time.perf_counter() - began)
         checkpoint.save(done, (arrays, seen), always=done == settings.iterations)
-        progress(settings.every)
-    return eqx.combine(arrays, static), seen
+        progress(settings.every, f"reward {np.nanmean(info.own):.2f}, {pace:.2g} steps per second")
+    state = eqx.combine(arrays, static)
+    progress.keep(state.agents)
+    return state, seen
 
 
 def rows(settings: Settings, seen: PoolInfo, names: Sequence[str]) -> list[Record]:

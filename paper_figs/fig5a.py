@@ -5,7 +5,7 @@ from pathlib import Path
 import polars as pl
 
 from paper_figs.curves import DEVIATION, curve, finish, panels, read, rewards_of_note
-from paper_figs.style import ESTIMATORS, ROLES, styled
+from paper_figs.style import ROLES, look, styled
 
 
 @styled
@@ -18,7 +18,6 @@ def draw(records: Path, picture: Path) -> None:
         (axes[1], "naive", f"{ROLES['naive']['label']}'s reward per step"),
     ):
         for name in table["estimator"].unique(maintain_order=True):
-            look = {key: ESTIMATORS[name][key] for key in ("color", "label")}
-            curve(panel, table.filter(pl.col("estimator") == name), column, DEVIATION, **look)
+            curve(panel, table.filter(pl.col("estimator") == name), column, DEVIATION, **look(name))
         finish(panel, "meta-training iteration", label, lines=rewards_of_note(records))
     figure.savefig(picture)

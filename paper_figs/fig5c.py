@@ -4,9 +4,9 @@ from pathlib import Path
 
 from experiments.fig5c import ALONE
 from paper_figs.curves import DEVIATION, curve, finish, panels, read, rewards_of_note
-from paper_figs.style import ESTIMATORS, styled
+from paper_figs.style import look, styled
 
-_ALONE = {"color": ESTIMATORS["CoalaPG"]["color"], "ls": ":", "label": "COALA-PG, no naive agents"}
+_ALONE = {"color": look("CoalaPG")["color"], "ls": ":", "label": "COALA-PG, no naive agents"}
 
 
 @styled
@@ -19,8 +19,8 @@ def draw(records: Path, picture: Path) -> None:
         (axes[1], "reward", "reward per step,\nmeta against naive"),
     ):
         for (name,), rows in table.group_by("estimator", maintain_order=True):
-            look = _ALONE if name == ALONE else {key: ESTIMATORS[name][key] for key in ("color", "label")}
+            drawn = _ALONE if name == ALONE else look(name)
             if rows[column].is_finite().all():
-                curve(panel, rows, column, DEVIATION, **look)
+                curve(panel, rows, column, DEVIATION, **drawn)
         finish(panel, "meta-training iteration", label, lines=rewards_of_note(records))
     figure.savefig(picture)

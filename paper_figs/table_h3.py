@@ -5,7 +5,7 @@ from pathlib import Path
 import polars as pl
 
 from paper_figs.curves import DEVIATION, curve, finish, panels, read, rewards_of_note
-from paper_figs.style import ESTIMATORS, styled
+from paper_figs.style import look, styled
 
 
 @styled
@@ -16,8 +16,7 @@ def draw(records: Path, picture: Path) -> None:
     figure, axes = panels(len(pools), height=2.4)
     for panel, pool in zip(axes, pools, strict=True):
         for (name,), rows in table.filter(pl.col("pool") == pool).group_by("estimator", maintain_order=True):
-            look = {key: ESTIMATORS[name][key] for key in ("color", "label")}
-            curve(panel, rows, "together", DEVIATION, **look)
+            curve(panel, rows, "together", DEVIATION, **look(name))
         finish(panel, f"meta-training iteration\n(pool: {pool})", "reward, meta against meta", rewards_of_note(records))
     figure.savefig(picture)
 
@@ -29,5 +28,5 @@ def write_table(records: Path, page: Path) -> None:
     lines = ["| pool | agent | against each other | against naive learners |", "| --- | --- | ---: | ---: |"]
     for (pool, name), rows in last.group_by("pool", "estimator", maintain_order=True):
         cells = [f"{rows[c].mean():.3f} ± {rows[c].std() or 0:.3f}" for c in ("together", "reward")]
-        lines.append(f"| {pool} | {ESTIMATORS[name]['label']} | {' | '.join(cells)} |")
+        lines.append(f"| {pool} | {look(name)['label']} | {' | '.join(cells)} |")
     page.write_text("\n".join(lines) + "\n")

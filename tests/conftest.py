@@ -17,3 +17,7 @@ def getkey():
 
 def pytest_runtest_setup(item):
     forget_programs_if_many()
+
+
+def pytest_addoption(parser):
+    parser.addoption("--kills", type=int, default=3, help="how often runs of test_interruptions.py are killed")

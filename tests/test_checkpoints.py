@@ -1,0 +1,137 @@
+"""States on disk: what is kept, what is broken, and a full disk."""
+
+import resource
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from coala_eqx.training import Checkpoints, CorruptCheckpointWarning
+from experiments.progress import Progress
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return tmp_path / "states"
+
+
+def state_of(number):
+    return {"a": number + np.arange(5000.0), "key": jax.random.key(number), "n": jnp.asarray(number, jnp.int32)}
+
+
+def keep(folder, numbers):
+    states = Checkpoints(folder, keep=2)
+    for number in numbers:
+        states.save(number, state_of(number))
+    states.close()
+    return states
+
+
+def assert_same(found, expected):
+    assert jax.tree.structure(found) == jax.tree.structure(expected)
+    np.testing.assert_array_equal(found["a"], expected["a"])
+    assert found["a"].dtype == expected["a"].dtype
+    assert found["n"] == expected["n"]
+    np.testing.assert_array_equal(jax.random.key_data(found["key"]), jax.random.key_data(expected["key"]))
+
+
+def damage(folder, step, how):
+    """To the largest file of a checkpoint."""
+    file = max(
+        (file for file in (folder / str(step)).rglob("*") if file.is_file()), key=lambda file: file.stat().st_size
+    )
+    content = bytearray(file.read_bytes())
+    if how == "truncated":
+        del content[len(content) // 2 :]
+    else:
+        content[len(content) // 2] ^= 1
+    file.write_bytes(content)
+
+
+def test_the_last_few_are_kept_and_the_newest_is_loaded(folder):
+    keep(folder, [10, 20, 30])
+    assert sorted(path.name for path in folder.iterdir()) == ["20", "30"]
+    done, found = Checkpoints(folder).load(state_of(0))
+    assert done == 30
+    assert_same(found, state_of(30))
+
+
+def test_without_any_the_work_starts_anew(folder):
+    done, found = Checkpoints(folder).load(like := state_of(0))
+    assert done == 0
+    assert found is like
+    assert not folder.exists()
+
+
+@pytest.mark.parametrize("how", ["truncated", "one bit"])
+def test_a_corrupt_one_is_put_aside_and_the_one_before_taken(how, folder):
+    keep(folder, [10, 20])
+    damage(folder, 20, how)
+    states = Checkpoints(folder)
+    beside = folder.with_name("states-corrupt-20")
+    with pytest.warns(CorruptCheckpointWarning, match=f"{folder / '20'} cannot be read and is kept as {beside}; .* 10"):
+        done, found = states.load(state_of(0))
+    assert done == 10
+    assert_same(found, state_of(10))
+    assert beside.is_dir()
+    states.save(20, state_of(20))
+    states.close()
+    assert_same(Checkpoints(folder).load(state_of(0))[1], state_of(20))
+
+
+def test_if_all_are_corrupt_it_says_so_and_keeps_them(folder):
+    keep(folder, [10, 20])
+    damage(folder, 10, "truncated")
+    damage(folder, 20, "truncated")
+    with pytest.raises(ValueError, match=r"No checkpoint in .* can be read, and all are kept .* Move the folder away"):
+        Checkpoints(folder).load(state_of(0))
+    assert sorted(path.name for path in folder.iterdir()) == ["10", "20"]
+
+
+def test_other_arrays_are_refused(folder):
+    keep(folder, [10])
+    with pytest.raises(ValueError, match=r"10 holds arrays of other shapes or types, and is kept as it is"):
+        Checkpoints(folder).load(state_of(0) | {"a": np.arange(3)})
+    assert (folder / "10").is_dir()
+
+
+def test_what_was_half_written_is_removed(folder):
+    keep(folder, [10])
+    half = folder / "20.orbax-checkpoint-tmp"
+    half.mkdir()
+    assert Checkpoints(folder).load(state_of(0))[0] == 10
+    assert not half.exists()
+
+
+def test_an_earlier_one_is_refused(folder):
+    states = keep(folder, [10])
+    with pytest.raises(ValueError, match="`done` must be larger than .*, but is 10"):
+        states.save(10, state_of(10))
+
+
+def test_a_number_to_keep_below_one_is_refused(folder):
+    with pytest.raises(ValueError, match="`keep` must be at least 1, but is 0"):
+        Checkpoints(folder, keep=0)
+
+
+def test_a_full_disk_is_reported_and_the_work_goes_on(tmp_path, capfd):
+    """No file may become larger than a kilobyte meanwhile; the checkpoint before stays, and a later one is written."""
+    checkpoint = Progress(None, tmp_path, "part", interval=0.0).checkpoint()
+    random = np.random.default_rng(0)
+    state = random.random(100_000)
+    checkpoint.save(1, state, always=True)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1024, limits[1]))
+    try:
+        checkpoint.save(2, state + 1, always=True)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert "could not be written" in capfd.readouterr().err
+    done, found = Progress(None, tmp_path, "part").checkpoint().load(state)
+    assert done == 1
+    np.testing.assert_array_equal(found, state)
+    checkpoint.save(3, state + 2, always=True)
+    done, found = Progress(None, tmp_path, "part").checkpoint().load(state)
+    assert done == 3
+    np.testing.assert_array_equal(found, state + 2)

@@ -1,0 +1,111 @@
+"""A run as a process of its own: killed at any instant, asked to stop, or not alone in its folder."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from experiments.records import locked
+
+ROOT = Path(__file__).parent.parent
+COMMAND = (
+    *(sys.executable, "-m", "experiments", "fig5a", "--preset", "smoke", "--seeds", "1"),
+    *("--set", "estimators=('CoalaPG',)", "--set", "iterations=100", "--checkpoint-seconds", "0"),
+)
+PATIENCE = 300
+"""Seconds until a process that neither ends nor does what is waited for is given up."""
+
+
+def start(folder):
+    return subprocess.Popen(
+        [*COMMAND, "--run-dir", str(folder)], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+
+
+def run(folder):
+    process = start(folder)
+    output, _ = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 0, output
+    return output
+
+
+def states(folder):
+    return [path.name for path in folder.glob("checkpoint-*/*")]
+
+
+def wait_until(condition, process):
+    """Whether it came true before the process ended."""
+    end = time.monotonic() + PATIENCE
+    while not condition():
+        if process.poll() is not None:
+            return False
+        assert time.monotonic() < end
+        time.sleep(0.001)
+    return True
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """The folder of a run that nothing disturbed, and how long it took."""
+    folder = tmp_path_factory.mktemp("whole")
+    start = time.monotonic()
+    run(folder)
+    return folder, time.monotonic() - start
+
+
+def assert_same(folder, whole):
+    assert {path.name for path in folder.iterdir()} == {path.name for path in whole.iterdir()}
+    assert pl.read_parquet(folder / "records.parquet").equals(pl.read_parquet(whole / "records.parquet"))
+    assert (folder / "agents-coalapg.eqx").read_bytes() == (whole / "agents-coalapg.eqx").read_bytes()
+
+
+@pytest.mark.timeout(0)
+def test_killed_at_random_instants_it_ends_with_the_same_bits(whole, tmp_path, request):
+    """Each second time while a checkpoint is being written, otherwise at any time from the start on."""
+    folder, duration = whole
+    draw, killed = random.Random(0), 0
+    for number in range(request.config.getoption("--kills")):
+        process = start(tmp_path)
+        if number % 2:
+            time.sleep(draw.uniform(0, duration))
+        else:
+            before = {name for name in states(tmp_path) if "tmp" in name}  # of a process that was killed
+            wait_until(lambda before=before: {name for name in states(tmp_path) if "tmp" in name} - before, process)
+            time.sleep(draw.uniform(0, 0.05))
+        killed += process.poll() is None
+        process.kill()
+        process.communicate()
+    assert killed
+    print(f"killed {killed} times, left {sorted(states(tmp_path))}")
+    run(tmp_path)
+    assert_same(tmp_path, folder)
+
+
+def test_asked_to_stop_it_keeps_what_it_has_and_goes_on_from_there(whole, tmp_path):
+    process = start(tmp_path)
+    assert wait_until(lambda: any(name.isdigit() for name in states(tmp_path)), process)
+    process.send_signal(signal.SIGTERM)
+    output, _ = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 128 + signal.SIGTERM
+    assert "stopped by SIGTERM, with all kept; the same command goes on from there" in output
+    assert all(name.isdigit() for name in states(tmp_path))
+    run(tmp_path)
+    assert_same(tmp_path, whole[0])
+
+
+def test_a_second_process_is_refused(tmp_path):
+    with locked(tmp_path):
+        process = start(tmp_path)
+        output, _ = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 2
+    assert f"{tmp_path} is in use by another process (process {os.getpid()} on " in output
+    assert f"Give another --run-dir, such as {tmp_path}-2" in output
+    assert {path.name for path in tmp_path.iterdir()} == {".lock"}
+    with locked(tmp_path):
+        pass
