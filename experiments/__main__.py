@@ -47,6 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--preset", choices=PRESETS, default="cpu", help="smoke, cpu (default) or paper")
     parser.add_argument("--seeds", type=int, help="how many, in place of the preset's")
+    parser.add_argument("--devices", type=int, help="of the sampled figures: how many, in place of all")
     parser.add_argument("--payoffs", help="of the analytic figures: a game by name, or a JSON or TOML file")
     parser.add_argument(
         "--set", action="append", default=[], metavar="NAME=VALUE", help="another setting, such as p_naive=0.5"
@@ -84,14 +85,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _command(figure: str, options: argparse.Namespace) -> list[str]:
     """What makes one figure, but for folders."""
     payoffs = options.payoffs and Path(options.payoffs).name
-    given = [("--seeds", options.seeds), ("--payoffs", payoffs), *(("--set", text) for text in options.set)]
+    given = [
+        ("--seeds", options.seeds),
+        ("--devices", options.devices),
+        ("--payoffs", payoffs),
+        *(("--set", text) for text in options.set),
+    ]
     words = [word for name, value in given if value is not None for word in (name, str(value))]
     return ["python", "-m", "experiments", figure, "--preset", options.preset, *words]
 
 
 def _changes(options: argparse.Namespace) -> dict[str, Any]:
     """Settings that are given, with their values."""
-    changes = {name: getattr(options, name) for name in ("seeds", "payoffs") if getattr(options, name) is not None}
+    changes = {
+        name: getattr(options, name) for name in ("seeds", "devices", "payoffs") if getattr(options, name) is not None
+    }
     for text in options.set:
         name, equals, value = text.partition("=")
         if not equals:
@@ -137,8 +145,9 @@ def settings_of(figure: str, preset: str, changes: dict[str, Any]) -> Any:
         raise ValueError(f"{figure} has no setting {unknown[0]!r}; it has {', '.join(sorted(names))}.")
     changes = {name: _like(name, value, getattr(settings, name)) for name, value in changes.items()}
     settings = dataclasses.replace(settings, **changes)
-    if hasattr(settings, "problem"):
-        settings.problem()  # raises for payoffs that make none, before anything is written
+    for name in ("problem", "check"):
+        if hasattr(settings, name):
+            getattr(settings, name)()  # raises for what makes none, before anything is written
     return settings
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import polars as pl
 
 from coala_eqx.estimators import AbstractEstimator
+from coala_eqx.training import Pool
 from coala_eqx.verification.loading import load_estimator
 from experiments import sampled
 from experiments.progress import Progress
@@ -39,9 +40,10 @@ class Settings(sampled.Settings):
         named = {type(estimator).__name__: estimator for estimator in loaded}
         if len(named) < len(loaded) or not loaded:
             raise ValueError(f"`estimators` must have different names, one or more, but are {self.estimators}.")
-        for estimator in loaded:
-            self.pool((estimator,))
         return named
+
+    def pools(self) -> dict[str, Pool]:
+        return {name: self.pool((estimator,)) for name, estimator in self.loaded().items()}
 
 
 PRESETS = {
@@ -63,7 +65,7 @@ def parts(settings: Settings) -> list[Part]:
 
 def run(settings: Settings, name: str, progress: Progress) -> list[Record]:
     """Rewards over training (`panel` is `training`), and by inner episode at its end (`panel` is `episodes`)."""
-    _, seen = sampled.train(settings, (settings.loaded()[name],), progress)
+    _, seen = sampled.train(settings, settings.pools()[name], progress)
     records = [record | {"panel": "training"} for record in sampled.rows(settings, seen, [name])]
     for seed in range(settings.seeds):
         for episode in range(settings.episodes):

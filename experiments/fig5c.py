@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from coala_eqx.estimators import MFOS, AbstractScoreFunctionEstimator, BatchUnaware, CoalaPG
+from coala_eqx.training import Pool
 from experiments import sampled
 from experiments.progress import Progress
 from experiments.records import Part, Record, claim, final, mean, table_of
@@ -39,6 +40,13 @@ class Settings(sampled.Settings):
         if self.agents < 2:
             raise ValueError(f"`agents` must be at least 2, as an agent does not play itself, but is {self.agents}.")
 
+    def pools(self) -> dict[str, Pool]:
+        alone = dataclasses.replace(self, p_naive=0.0)
+        return {
+            name: (alone if name == ALONE else self).pool((estimator,) * self.agents)
+            for name, estimator in POOLS.items()
+        }
+
 
 PRESETS = {
     "smoke": Settings(
@@ -67,8 +75,7 @@ def parts(settings: Settings) -> list[Part]:
 
 def run(settings: Settings, name: str, progress: Progress) -> list[Record]:
     """Rewards of all agents over training."""
-    settings = dataclasses.replace(settings, p_naive=0.0) if name == ALONE else settings
-    _, seen = sampled.train(settings, (POOLS[name],) * settings.agents, progress)
+    _, seen = sampled.train(settings, settings.pools()[name], progress)
     return sampled.rows(settings, seen, [name] * settings.agents)
 
 

@@ -167,8 +167,9 @@ def final(records: Sequence[Record] | pl.DataFrame, iteration: int | None = None
     """The records at an iteration, the last unless given, that also match `where`; seeds that went wrong left out."""
     table = records if isinstance(records, pl.DataFrame) else table_of(records)
     table = table.filter(*(pl.col(name) == value for name, value in where.items()))
-    at = table["iteration"].max() if iteration is None else iteration
-    return kept(table).filter(pl.col("iteration") == at)
+    return kept(table).filter(
+        pl.col("iteration") == (pl.lit(table["iteration"].max()) if iteration is None else iteration)
+    )
 
 
 def flagged(records: Sequence[Record]) -> list[int]:

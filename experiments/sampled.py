@@ -3,7 +3,10 @@
 Source: Meulemans et al. (2025), Section 5 and App. B (Tables 5 to 8 of the iterated prisoner's dilemma).
 """
 
+import contextlib
 import dataclasses
+import math
+import os
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -13,13 +16,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from jax.sharding import Mesh
 from jaxtyping import Array, Key
 
 import coala_eqx as ce
 from coala_eqx.estimators import AbstractEstimator, AbstractScoreFunctionEstimator
 from coala_eqx.learners import PolicyGradient
 from coala_eqx.policies import AbstractPolicy, Hawk
-from coala_eqx.training import PPO, Pool, PoolInfo, PoolState
+from coala_eqx.training import PPO, Pool, PoolInfo, PoolState, make_mesh, place
+from coala_eqx.training.mesh import SEEDS, on_host
 from coala_eqx.verification.game_files import load_game
 from experiments.analytic import check_at_least, check_share
 from experiments.progress import Progress
@@ -90,10 +95,13 @@ class Settings:
     seed: int = 0
     """Draws all random numbers."""
 
+    devices: int = 0
+    """How many to use; 0 takes all accelerators, or as many cores of a CPU as divide the seeds."""
+
     def __post_init__(self) -> None:
         check_at_least(self, 1, "batch", "episodes", "steps", "meta_batch", "iterations", "every", "seeds")
         check_at_least(self, 1, "naive_population", "width", "epochs", "minibatches", "look_aheads")
-        check_at_least(self, 0, "rate", "naive_rate", "value_coefficient", "clip", "norm", "lola_smoothing")
+        check_at_least(self, 0, "devices", "rate", "naive_rate", "value_coefficient", "clip", "norm", "lola_smoothing")
         check_share(self, "p_naive")
         if self.iterations % self.every:
             raise ValueError(
@@ -104,6 +112,28 @@ class Settings:
                 f"`minibatches` must divide meta_batch · batch = {self.meta_batch * self.batch}, but is "
                 f"{self.minibatches}."
             )
+
+    def pools(self) -> dict[str, Pool]:
+        """All that are trained, by name; raises `ValueError` for settings that do not fit each other."""
+        raise NotImplementedError
+
+    def check(self) -> None:
+        """**Raises** `ValueError` if there are too few devices, or they do not divide the work of the pools."""
+        for pool in self.pools().values():
+            self.mesh(pool)
+
+    def mesh(self, pool: Pool) -> Mesh:
+        """Of the devices that are used."""
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        with contextlib.suppress(RuntimeError):  # if JAX has begun to use its devices, there are as many as there are
+            jax.config.update("jax_num_cpu_devices", self.devices or math.gcd(self.seeds, cores))
+        present = jax.devices()
+        if self.devices > len(present):
+            raise ValueError(
+                f"`devices` must be at most {len(present)}, as no more are present, but is {self.devices}."
+            )
+        count = math.gcd(self.seeds, len(present)) if jax.default_backend() == "cpu" else len(present)
+        return make_mesh(self.seeds, (pool.num_naive, pool.num_meta), present[: self.devices or count])
 
     def steps_per_iteration(self, agents: int) -> int:
         """Of the game, in all seeds."""
@@ -169,22 +199,27 @@ class Settings:
         return eqx.filter_vmap(lambda key: pool.init(make, self.make_policy, self.naive_population, key))(keys)
 
 
-def train(
-    settings: Settings, estimators: Sequence[AbstractEstimator], progress: Progress
-) -> tuple[PoolState, PoolInfo]:
+def train(settings: Settings, pool: Pool, progress: Progress) -> tuple[PoolState, PoolInfo]:
     """All seeds in one program; it goes on from a checkpoint, and keeps the agents at the end.
 
     **Returns** the last state, leaves `[seeds, …]`, and what was seen, means between records, `[seeds, records, …]`.
     """
-    pool = settings.pool(estimators)
+    with jax.set_mesh(mesh := settings.mesh(pool)):
+        return _train(settings, pool, mesh, progress)
+
+
+def _train(settings: Settings, pool: Pool, mesh: Mesh, progress: Progress) -> tuple[PoolState, PoolInfo]:
     state = settings.init(pool)
     arrays, static = eqx.partition(state, eqx.is_array)
+
+    def of_one_seed(arrays: Any) -> tuple[Any, PoolInfo]:
+        state, info = pool.iterate(eqx.combine(arrays, static))
+        return eqx.filter(state, eqx.is_array), info
 
     @jax.jit
     def some(arrays: Any) -> tuple[Any, PoolInfo]:
         def iterate(arrays: Any, _: None) -> tuple[Any, PoolInfo]:
-            state, info = eqx.filter_vmap(pool.iterate)(eqx.combine(arrays, static))
-            return eqx.filter(state, eqx.is_array), info
+            return jax.vmap(of_one_seed, spmd_axis_name=SEEDS)(arrays)
 
         arrays, infos = jax.lax.scan(iterate, arrays, length=settings.every)
         return arrays, jax.tree.map(lambda leaf: leaf.mean(axis=0, dtype=jnp.float32), infos)
@@ -194,19 +229,21 @@ def train(
     seen = jax.tree.map(lambda leaf: np.full((leaf.shape[0], records, *leaf.shape[1:]), np.nan, leaf.dtype), shapes)
     checkpoint = progress.checkpoint()
     done, (arrays, seen) = checkpoint.load((arrays, seen))
+    arrays = place(arrays, mesh)
     progress(done)
     for start in range(done, settings.iterations, settings.every):
         began = time.perf_counter()
         arrays, info = some(arrays)
+        info = jax.tree.map(on_host, info)
         done = start + settings.every
         for path, leaf in zip(jax.tree.leaves(seen), jax.tree.leaves(info), strict=True):
             path[:, start // settings.every] = leaf
-        pace = settings.every * settings.steps_per_iteration(len(estimators)) / (time.perf_counter() - began)
+        pace = settings.every * settings.steps_per_iteration(len(pool.estimators)) / (time.perf_counter() - began)
         checkpoint.save(done, (arrays, seen), always=done == settings.iterations)
         progress(settings.every, f"reward {np.nanmean(info.own):.2f}, {pace:.2g} steps per second")
-    state = eqx.combine(arrays, static)
-    progress.keep(state.agents)
-    return state, seen
+    trained = jax.tree.map(on_host, eqx.filter(arrays.agents, eqx.is_array))
+    progress.keep(trained)
+    return eqx.combine(arrays, static), seen
 
 
 def rows(settings: Settings, seen: PoolInfo, names: Sequence[str]) -> list[Record]:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from coala_eqx.estimators import MFOS, AbstractScoreFunctionEstimator, CoalaPG
+from coala_eqx.training import Pool
 from experiments import fig5c, sampled
 from experiments.progress import Progress
 from experiments.records import Part, Record, claim, final, mean, table_of
@@ -28,6 +29,9 @@ class Settings(sampled.Settings):
 
     p_naive: float = 0.75
 
+    def pools(self) -> dict[str, Pool]:
+        return {name: self.pool(estimators) for name, estimators in POOLS.items()}
+
 
 PRESETS = {
     "smoke": Settings(
@@ -47,7 +51,7 @@ def parts(settings: Settings) -> list[Part]:
 
 def run(settings: Settings, name: str, progress: Progress) -> list[Record]:
     """Rewards of both agents over training."""
-    _, seen = sampled.train(settings, POOLS[name], progress)
+    _, seen = sampled.train(settings, settings.pools()[name], progress)
     names = [type(estimator).__name__ for estimator in POOLS[name]]
     return [record | {"pool": name} for record in sampled.rows(settings, seen, names)]
 

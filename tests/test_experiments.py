@@ -5,6 +5,7 @@ import importlib
 import json
 from types import SimpleNamespace
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -43,7 +44,7 @@ def test_a_run_writes_records_claims_and_a_picture(directory):
     assert all(set(entry) == {"claim", "measured", "relation", "threshold", "holds"} for entry in claims)
     assert (directory / "bias-variance.png").read_bytes().startswith(b"\x89PNG")
     assert len((directory / "bias-variance.md").read_text().splitlines()) == 2 + len(records)
-    assert {file.name for file in directory.iterdir()} == {
+    assert {file.name for file in directory.glob("[!.]*")} == {
         "settings.json", "origin.json", "records.parquet",
         "bias-variance.json", "bias-variance.png", "bias-variance.md",
     }  # fmt: skip
@@ -67,6 +68,12 @@ class Killed(BaseException):
     """As if the process had been killed there."""
 
 
+def written(progress):
+    """Wait for the checkpoints, which are written while the work goes on."""
+    for checkpoint in progress._checkpoints:
+        checkpoint._states.wait()
+
+
 @pytest.mark.parametrize(("figure", "killed_at", "reported"), [("fig3a", 25, [25, 25, 25, 25]),
                                                                ("fig3b", 150, [100, 50, 25, 25])])  # fmt: skip
 def test_a_part_goes_on_from_its_checkpoint(figure, killed_at, reported, tmp_path, monkeypatch):
@@ -77,6 +84,7 @@ def test_a_part_goes_on_from_its_checkpoint(figure, killed_at, reported, tmp_pat
     def advance(progress, done, note=""):
         seen.append(done)
         if sum(seen) >= killed_at:
+            written(progress)
             raise Killed
 
     run(figure, whole, settings)
@@ -120,23 +128,59 @@ def test_training_goes_on_from_its_checkpoint(tmp_path):
 
     def kill(done, note):
         if done:
+            written(killed)
             raise Killed
 
+    killed = Progress(kill, tmp_path, interval=0.0)
+
     with jax.enable_x64(False):
-        whole, seen = sampled.train(settings, (CoalaPG(),), Progress())
+        pool = settings.pool((CoalaPG(),))
+        whole, seen = sampled.train(settings, pool, Progress())
         with pytest.raises(Killed):
-            sampled.train(settings, (CoalaPG(),), Progress(kill, tmp_path, interval=0.0))
+            sampled.train(settings, pool, killed)
         (folder,) = tmp_path.glob("checkpoint-*")
         reports = []
-        again, seen_again = sampled.train(
-            settings, (CoalaPG(),), Progress(lambda done, note: reports.append(done), tmp_path)
-        )
+        again, seen_again = sampled.train(settings, pool, Progress(lambda done, note: reports.append(done), tmp_path))
     assert folder.exists()
     assert reports == [2, 2]
     for one, other in zip(jax.tree.leaves((whole, seen)), jax.tree.leaves((again, seen_again)), strict=True):
         if jnp.issubdtype(one.dtype, jax.dtypes.prng_key):
             one, other = jax.random.key_data(one), jax.random.key_data(other)  # noqa: PLW2901
         np.testing.assert_array_equal(one, other)
+
+
+def test_a_seed_that_goes_wrong_is_flagged_and_does_not_touch_the_others(tmp_path, monkeypatch):
+    settings = settings_of("fig5a", "smoke", {"estimators": ("CoalaPG",)})
+    run("fig5a", tmp_path / "whole", settings)
+    init = sampled.Settings.init
+
+    def poison(settings, pool):
+        return eqx.tree_at(
+            lambda state: state.agents.norm.scale, init(settings, pool), replace_fn=lambda x: x.at[0].set(jnp.nan)
+        )
+
+    monkeypatch.setattr("experiments.sampled.Settings.init", poison)
+    run("fig5a", tmp_path / "one", settings)
+    whole, one = (pl.read_parquet(tmp_path / name / "records.parquet") for name in ("whole", "one"))
+    assert flagged(one.to_dicts()) == [0]
+    assert flagged(whole.to_dicts()) == []
+    assert one.filter(pl.col("seed") == 1).equals(whole.filter(pl.col("seed") == 1))
+
+
+@pytest.mark.parametrize(("changes", "message"), [
+    ({"estimators": ("Coala",)}, "There is no estimator 'Coala'"),
+    ({"estimators": ("MFOS", "MFOS")}, "`estimators` must have different names"),
+    ({"devices": 99}, "`devices` must be at most .* but is 99"),
+    ({"minibatches": 3}, "`minibatches` must divide"),
+])  # fmt: skip
+def test_training_is_refused_before_it_begins(changes, message):
+    with pytest.raises(ValueError, match=message):
+        settings_of("fig5a", "smoke", changes)
+
+
+def test_a_pool_of_one_agent_needs_naive_opponents():
+    with pytest.raises(ValueError, match="`agents` must be at least 2"):
+        settings_of("fig5c", "smoke", {"agents": 1})
 
 
 def test_other_settings_are_refused(directory, capsys):

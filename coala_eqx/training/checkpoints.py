@@ -10,7 +10,8 @@ from typing import Any, NoReturn
 
 import jax
 import numpy as np
-from jax.experimental import multihost_utils
+
+from coala_eqx.training.mesh import is_key, on_host
 
 
 class CorruptCheckpointWarning(UserWarning):
@@ -77,7 +78,7 @@ class Checkpoints:
         **Raises** `ValueError` unless `done` is larger than those before, `OSError` if it, or the one before, cannot
         be written; those that are there stay.
         """
-        packed = _pack([_on_host(leaf) for leaf in jax.tree.leaves(state)])
+        packed = _pack([on_host(leaf) for leaf in jax.tree.leaves(state)])
         try:
             begun = self._manager().save(done, args=self._orbax.args.StandardSave({"state": packed}))
         except Exception as error:
@@ -157,15 +158,6 @@ def _unpack(packed: np.ndarray) -> list[np.ndarray]:
         return [held[name] for name in held.files]
 
 
-def _on_host(leaf: Any) -> np.ndarray:
-    """All of a leaf, as NumPy; typed keys as their numbers."""
-    if _is_key(leaf):
-        leaf = jax.random.key_data(leaf)
-    if isinstance(leaf, jax.Array) and not leaf.is_fully_addressable:
-        leaf = multihost_utils.process_allgather(leaf, tiled=True)
-    return np.asarray(leaf)
-
-
 def _as(like: Any, found: list[np.ndarray], where: Path) -> Any:
     """What was read, in the form of `like`."""
     leaves, structure = jax.tree.flatten(like)
@@ -176,18 +168,14 @@ def _as(like: Any, found: list[np.ndarray], where: Path) -> Any:
             "again."
         )
     keyed = (
-        jax.random.wrap_key_data(jax.numpy.asarray(leaf), impl=jax.random.key_impl(one)) if _is_key(one) else leaf
+        jax.random.wrap_key_data(jax.numpy.asarray(leaf), impl=jax.random.key_impl(one)) if is_key(one) else leaf
         for one, leaf in zip(leaves, found, strict=True)
     )
     return jax.tree.unflatten(structure, keyed)
 
 
 def _shape(leaf: Any) -> jax.ShapeDtypeStruct:
-    if _is_key(leaf):
+    if is_key(leaf):
         return jax.eval_shape(jax.random.key_data, leaf)
     leaf = leaf if hasattr(leaf, "dtype") else np.asarray(leaf)
     return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype)
-
-
-def _is_key(leaf: Any) -> bool:
-    return isinstance(leaf, jax.Array) and jax.numpy.issubdtype(leaf.dtype, jax.dtypes.prng_key)

@@ -15,6 +15,7 @@ from coala_eqx.learners import AbstractLearner, Static
 from coala_eqx.policies import AbstractPolicy
 from coala_eqx.shaping import MetaEpisode, ShapingProblem
 from coala_eqx.training.batch import Batch, make_batch
+from coala_eqx.training.mesh import spread
 from coala_eqx.training.updates import AbstractUpdate, UpdateInfo
 
 MakePolicy = Callable[[Key[Array, ""]], AbstractPolicy]
@@ -217,7 +218,8 @@ class Pool(eqx.Module):
         def one(opponent: AbstractPolicy, key: Key[Array, ""]) -> MetaEpisode:
             return self._problem(opponent, learner, self.episodes).play(agent, key)
 
-        return eqx.filter_vmap(one)(opponents, keys)
+        arrays, static = eqx.partition(opponents, eqx.is_array)
+        return spread(eqx.filter_vmap(one)(eqx.combine(spread(arrays), static), spread(keys)))
 
     def _problem(self, opponent: AbstractPolicy, learner: AbstractLearner, episodes: int) -> ShapingProblem:
         return ShapingProblem(

@@ -13,6 +13,7 @@ from coala_eqx.estimators.base import Gradient
 from coala_eqx.policies import AbstractPolicy
 from coala_eqx.shaping.replay import replay_ego
 from coala_eqx.training.batch import Batch
+from coala_eqx.training.mesh import spread
 
 
 class UpdateInfo(eqx.Module):
@@ -127,7 +128,7 @@ class PPO(AbstractUpdate):
 
         def step(carry: tuple[Any, Any], chosen: Array) -> tuple[tuple[Any, Any], UpdateInfo]:
             arrays, state = carry
-            minibatch = jax.tree.map(lambda leaf: leaf[chosen], batch)
+            minibatch = spread(jax.tree.map(lambda leaf: leaf[chosen], batch))
             moved, state, info = _step(
                 self.optimiser, lambda policy: self.loss(policy, minibatch), eqx.combine(arrays, static), state
             )

@@ -1,0 +1,63 @@
+"""Training on several devices: seeds, and then the meta-batch, are shared among them."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import numpy as np
+from jax.experimental import multihost_utils
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+
+SEEDS, META_BATCH = "seeds", "meta_batch"
+"""The axes of a mesh."""
+
+
+def make_mesh(seeds: int, opponents: Sequence[int], devices: Sequence[Any]) -> Mesh:
+    """A mesh of these devices: as many along the seeds as divide them, the rest along the meta-batch.
+
+    **Arguments:**
+
+    - `seeds`: how many there are.
+    - `opponents`: how many naive and how many meta opponents an agent meets in each iteration.
+    - `devices`: JAX's, of all processes.
+
+    **Raises** `ValueError` if the rest does not divide the opponents.
+    """
+    along_seeds = math.gcd(seeds, len(devices))
+    rest = len(devices) // along_seeds
+    for count in opponents:
+        if count % rest:
+            fitting = [n for n in range(1, len(devices)) if not any(c % (n // math.gcd(seeds, n)) for c in opponents)]
+            raise ValueError(
+                f"{len(devices)} devices do not divide {seeds} seeds and {' + '.join(map(str, opponents))} opponents: "
+                f"{along_seeds} along the seeds leave {rest} for {count} opponents. Take {fitting[-1]}."
+            )
+    return jax.make_mesh((along_seeds, rest), (SEEDS, META_BATCH), axis_types=(AxisType.Auto,) * 2, devices=devices)
+
+
+def place(tree: Any, mesh: Mesh) -> Any:
+    """Arrays `[seeds, …]`, the same in all processes, as arrays on the devices of a mesh."""
+    sharding = NamedSharding(mesh, PartitionSpec(SEEDS))
+    return jax.tree.map(lambda leaf: jax.device_put(leaf, sharding), tree)
+
+
+def on_host(leaf: Any) -> Any:
+    """All of a leaf, as NumPy, in every process, which must all call it; of typed keys their numbers."""
+    if is_key(leaf):
+        leaf = jax.random.key_data(leaf)
+    if isinstance(leaf, jax.Array) and not leaf.is_fully_addressable:
+        leaf = multihost_utils.process_allgather(leaf, tiled=True)
+    return np.asarray(leaf)
+
+
+def is_key(leaf: Any) -> bool:
+    """Whether it is an array of typed keys."""
+    return isinstance(leaf, jax.Array) and jax.numpy.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+
+
+def spread(tree: Any) -> Any:
+    """Arrays `[opponents, …]`, in a program that runs under `jax.set_mesh`, shared along the meta-batch; else as is."""
+    if META_BATCH not in jax.sharding.get_abstract_mesh().axis_names:
+        return tree
+    return jax.tree.map(lambda leaf: jax.lax.with_sharding_constraint(leaf, PartitionSpec(META_BATCH)), tree)

@@ -1,0 +1,22 @@
+"""Meshes of devices."""
+
+import jax
+import numpy as np
+import pytest
+
+from coala_eqx.training import make_mesh, place
+from coala_eqx.training.mesh import on_host
+
+
+def test_one_device_makes_a_mesh_on_which_arrays_are_what_they_were():
+    mesh = make_mesh(3, (4, 0), jax.devices()[:1])
+    assert mesh.shape == {"seeds": 1, "meta_batch": 1}
+    tree = {"a": np.arange(6.0).reshape(3, 2), "key": jax.random.split(jax.random.key(0), 3)}
+    placed = place(tree, mesh)
+    np.testing.assert_array_equal(on_host(placed["a"]), tree["a"])
+    np.testing.assert_array_equal(on_host(placed["key"]), jax.random.key_data(tree["key"]))
+
+
+def test_devices_that_divide_neither_seeds_nor_opponents_are_refused_with_a_number_that_does():
+    with pytest.raises(ValueError, match=r"8 devices do not divide 2 seeds and 6 \+ 2 opponents.* leave 4 .* Take 4\."):
+        make_mesh(2, (6, 2), [None] * 8)
