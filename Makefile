@@ -4,6 +4,8 @@ PYTHON ?= python3
 BIN := .venv/bin
 ARGS ?=
 SMOKE ?= fig3a fig4b
+PYTEST := JAX_COMPILATION_CACHE_DIR="$(CURDIR)/.pytest_cache/programs" \
+	JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=0.05 $(BIN)/python -m pytest
 
 .PHONY: env verify test faults prove smoke figures lint types bench clean
 
@@ -19,12 +21,10 @@ verify: env
 	$(BIN)/coala-eqx verify $(ARGS)
 
 test: env
-	JAX_COMPILATION_CACHE_DIR="$(CURDIR)/.pytest_cache/programs" JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=0.05 \
-		$(BIN)/python -m pytest -n 2 --dist worksteal $(ARGS)
+	$(PYTEST) -n 2 --dist worksteal $(ARGS)
 
 faults: env
-	JAX_COMPILATION_CACHE_DIR="$(CURDIR)/.pytest_cache/programs" JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=0.05 \
-		$(BIN)/python -m pytest tests/test_interruptions.py --kills 20 --timeout 0 $(ARGS)
+	$(PYTEST) tests/test_interruptions.py --kills 20 --timeout 0 $(ARGS)
 
 prove: env
 	$(BIN)/python -m pytest proofs_checks -n 2 --dist worksteal --hypothesis-profile deep --timeout 0 --summary prove.md $(ARGS)

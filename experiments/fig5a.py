@@ -5,6 +5,7 @@ first policies, and is played for whole meta-episodes.
 """
 
 import dataclasses
+import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -32,8 +33,9 @@ class Settings(sampled.Settings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.loaded()
+        _ = self.loaded  # raises
 
+    @functools.cached_property
     def loaded(self) -> dict[str, AbstractEstimator]:
         """Them by the names of their classes; raises `ValueError` for one that is unknown, or there twice."""
         loaded = [load_estimator(source) for source in self.estimators]
@@ -43,14 +45,14 @@ class Settings(sampled.Settings):
         return named
 
     def pools(self) -> dict[str, Pool]:
-        return {name: self.pool((estimator,)) for name, estimator in self.loaded().items()}
+        return {name: self.pool((estimator,)) for name, estimator in self.loaded.items()}
 
 
 PRESETS = {
     "smoke": Settings(
         batch=4, episodes=3, steps=3, meta_batch=4, iterations=4, every=2, naive_population=2, width=4, seeds=2
     ),
-    "cpu": Settings(meta_batch=16, iterations=300, rate=1e-3, seeds=3),
+    "cpu": Settings(meta_batch=16, iterations=300, rate=1e-3, seeds=4),
     "paper": Settings(),
 }
 
@@ -58,14 +60,14 @@ PRESETS = {
 def parts(settings: Settings) -> list[Part]:
     """One for each estimator."""
     return [
-        Part(name, settings.iterations, lambda progress, name=name: run(settings, name, progress))
-        for name in settings.loaded()
+        Part(name, settings.iterations, lambda progress, name=name, pool=pool: run(settings, name, pool, progress))
+        for name, pool in settings.pools().items()
     ]
 
 
-def run(settings: Settings, name: str, progress: Progress) -> list[Record]:
+def run(settings: Settings, name: str, pool: Pool, progress: Progress) -> list[Record]:
     """Rewards over training (`panel` is `training`), and by inner episode at its end (`panel` is `episodes`)."""
-    _, seen = sampled.train(settings, settings.pools()[name], progress)
+    _, seen = sampled.train(settings, pool, progress)
     records = [record | {"panel": "training"} for record in sampled.rows(settings, seen, [name])]
     for seed in range(settings.seeds):
         for episode in range(settings.episodes):

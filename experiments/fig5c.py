@@ -61,7 +61,7 @@ PRESETS = {
         seeds=2,
         agents=2,
     ),
-    "cpu": Settings(meta_batch=16, iterations=400, rate=1e-3, seeds=3, agents=2),
+    "cpu": Settings(meta_batch=16, iterations=400, rate=1e-3, seeds=4, agents=2),
     "paper": Settings(),
 }
 
@@ -69,13 +69,14 @@ PRESETS = {
 def parts(settings: Settings) -> list[Part]:
     """One for each pool."""
     return [
-        Part(name, settings.iterations, lambda progress, name=name: run(settings, name, progress)) for name in POOLS
+        Part(name, settings.iterations, lambda progress, name=name, pool=pool: run(settings, name, pool, progress))
+        for name, pool in settings.pools().items()
     ]
 
 
-def run(settings: Settings, name: str, progress: Progress) -> list[Record]:
+def run(settings: Settings, name: str, pool: Pool, progress: Progress) -> list[Record]:
     """Rewards of all agents over training."""
-    _, seen = sampled.train(settings, settings.pools()[name], progress)
+    _, seen = sampled.train(settings, pool, progress)
     return sampled.rows(settings, seen, [name] * settings.agents)
 
 

@@ -15,6 +15,7 @@ import numpy as np
 from jax.experimental import multihost_utils
 
 from coala_eqx.training.checkpoints import Checkpoints
+from experiments import files
 
 INTERVAL = 10.0
 """Seconds from one checkpoint to the next, at least."""
@@ -114,12 +115,9 @@ class Progress:
 
     def keep(self, agents: Any) -> None:
         """Write what was trained to `agents-PART.eqx`, as Equinox does, at once or not at all."""
-        if self.folder is None or jax.process_index() != 0:
-            return
-        file = self.folder / f"agents-{self.part}.eqx"
-        temporary = file.with_name("." + file.name)
-        eqx.tree_serialise_leaves(temporary, agents)
-        temporary.replace(file)
+        if self.folder is not None:
+            file = self.folder / f"agents-{self.part}.eqx"
+            files.write(file, lambda path: eqx.tree_serialise_leaves(path, agents))
 
     def end(self) -> None:
         """Remove the part's checkpoints: its records are written."""

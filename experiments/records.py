@@ -16,6 +16,7 @@ import numpy as np
 import polars as pl
 
 from coala_eqx.version import __version__
+from experiments import files
 from experiments.progress import Progress
 
 DILEMMA = "prisoners-dilemma"
@@ -131,9 +132,7 @@ class RunDirectory:
 
     def save(self, records: Sequence[dict[str, Any]]) -> None:
         """Replace the records, at once or not at all."""
-        temporary = self.path / ".records.parquet"
-        table_of(records).write_parquet(temporary)
-        os.replace(temporary, self.path / "records.parquet")  # noqa: PTH105 (atomic on every system)
+        files.write(self.path / "records.parquet", table_of(records).write_parquet)
 
     def save_claims(self, claims: Sequence[dict[str, Any]]) -> None:
         """Write `FIGURE.json`."""
@@ -217,6 +216,4 @@ def _plain(value: Any) -> Any:
 
 
 def _write(file: Path, text: str) -> None:
-    temporary = file.with_name("." + file.name)
-    temporary.write_text(text)
-    os.replace(temporary, file)  # noqa: PTH105
+    files.write(file, lambda path: path.write_text(text))

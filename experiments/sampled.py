@@ -24,11 +24,14 @@ from coala_eqx.estimators import AbstractEstimator, AbstractScoreFunctionEstimat
 from coala_eqx.learners import PolicyGradient
 from coala_eqx.policies import AbstractPolicy, Hawk
 from coala_eqx.training import PPO, Pool, PoolInfo, PoolState, make_mesh, place
-from coala_eqx.training.mesh import SEEDS, on_host
+from coala_eqx.training.mesh import META_BATCH, SEEDS, on_host
 from coala_eqx.verification.game_files import load_game
 from experiments.analytic import check_at_least, check_share
 from experiments.progress import Progress
 from experiments.records import DILEMMA, Record
+
+CACHED = 51200
+"""Numbers of one layer that a core of a CPU is to handle at a time, so that all layers fit its cache: 200 KB."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -98,10 +101,15 @@ class Settings:
     devices: int = 0
     """How many to use; 0 takes all accelerators, or as many cores of a CPU as divide the seeds."""
 
+    chunk: int = 0
+    """Trajectories of which a gradient is computed at a time, to rounding the same; 0 takes a whole minibatch on an
+    accelerator, and as many as fit its cache on a CPU."""
+
     def __post_init__(self) -> None:
         check_at_least(self, 1, "batch", "episodes", "steps", "meta_batch", "iterations", "every", "seeds")
         check_at_least(self, 1, "naive_population", "width", "epochs", "minibatches", "look_aheads")
-        check_at_least(self, 0, "devices", "rate", "naive_rate", "value_coefficient", "clip", "norm", "lola_smoothing")
+        check_at_least(self, 0, "devices", "chunk", "rate", "naive_rate", "value_coefficient", "clip", "norm")
+        check_at_least(self, 0, "lola_smoothing")
         check_share(self, "p_naive")
         if self.iterations % self.every:
             raise ValueError(
@@ -119,11 +127,22 @@ class Settings:
 
     def check(self) -> None:
         """**Raises** `ValueError` if there are too few devices, or they do not divide the work of the pools."""
+        devices = self.used_devices()
         for pool in self.pools().values():
-            self.mesh(pool)
+            mesh = self.mesh(pool)
+            pool.update.check(self.meta_batch * self.batch // self.minibatches)
+            if (pool.update.chunk or 0) % mesh.shape[META_BATCH]:
+                raise ValueError(
+                    f"`chunk` must be a multiple of {mesh.shape[META_BATCH]}, as so many of the {len(devices)} devices "
+                    f"share each of the meta-batches, but is {pool.update.chunk}."
+                )
 
     def mesh(self, pool: Pool) -> Mesh:
         """Of the devices that are used."""
+        return make_mesh(self.seeds, (pool.num_naive, pool.num_meta), self.used_devices())
+
+    def used_devices(self) -> list[Any]:
+        """JAX's devices that are used, of all processes; raises `ValueError` if there are fewer than `devices`."""
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         with contextlib.suppress(RuntimeError):  # if JAX has begun to use its devices, there are as many as there are
             jax.config.update("jax_num_cpu_devices", self.devices or math.gcd(self.seeds, cores))
@@ -133,7 +152,19 @@ class Settings:
                 f"`devices` must be at most {len(present)}, as no more are present, but is {self.devices}."
             )
         count = math.gcd(self.seeds, len(present)) if jax.default_backend() == "cpu" else len(present)
-        return make_mesh(self.seeds, (pool.num_naive, pool.num_meta), present[: self.devices or count])
+        return present[: self.devices or count]
+
+    def _chunk(self, agents: int) -> int | None:
+        """Of a pool of so many agents."""
+        if self.chunk or jax.default_backend() != "cpu":
+            return self.chunk or None
+        devices = len(self.used_devices())
+        along_seeds = math.gcd(self.seeds, devices)
+        minibatch = self.meta_batch * self.batch // self.minibatches
+        each = self.episodes * self.steps * self.width * agents * self.seeds // along_seeds
+        least = devices // along_seeds
+        fitting = [n for n in range(least, minibatch + 1, least) if minibatch % n == 0]
+        return max([n for n in fitting if n * each <= CACHED * devices] or fitting[:1] or [minibatch])
 
     def steps_per_iteration(self, agents: int) -> int:
         """Of the game, in all seeds."""
@@ -168,6 +199,7 @@ class Settings:
                 minibatches=self.minibatches,
                 clip=self.clip,
                 value_coefficient=self.value_coefficient,
+                chunk=self._chunk(len(estimators)),
             ),
             estimators=tuple(estimators),
             batch=self.batch,
@@ -241,8 +273,7 @@ def _train(settings: Settings, pool: Pool, mesh: Mesh, progress: Progress) -> tu
         pace = settings.every * settings.steps_per_iteration(len(pool.estimators)) / (time.perf_counter() - began)
         checkpoint.save(done, (arrays, seen), always=done == settings.iterations)
         progress(settings.every, f"reward {np.nanmean(info.own):.2f}, {pace:.2g} steps per second")
-    trained = jax.tree.map(on_host, eqx.filter(arrays.agents, eqx.is_array))
-    progress.keep(trained)
+    progress.keep(jax.tree.map(on_host, arrays.agents))
     return eqx.combine(arrays, static), seen
 
 

@@ -37,7 +37,7 @@ PRESETS = {
     "smoke": Settings(
         batch=4, episodes=3, steps=3, meta_batch=4, iterations=4, every=2, naive_population=2, width=4, seeds=2
     ),
-    "cpu": Settings(meta_batch=16, iterations=fig5c.PRESETS["cpu"].iterations, rate=1e-3, seeds=3),
+    "cpu": Settings(meta_batch=16, iterations=fig5c.PRESETS["cpu"].iterations, rate=1e-3, seeds=4),
     "paper": Settings(),
 }
 
@@ -45,13 +45,14 @@ PRESETS = {
 def parts(settings: Settings) -> list[Part]:
     """One for each pool."""
     return [
-        Part(name, settings.iterations, lambda progress, name=name: run(settings, name, progress)) for name in POOLS
+        Part(name, settings.iterations, lambda progress, name=name, pool=pool: run(settings, name, pool, progress))
+        for name, pool in settings.pools().items()
     ]
 
 
-def run(settings: Settings, name: str, progress: Progress) -> list[Record]:
+def run(settings: Settings, name: str, pool: Pool, progress: Progress) -> list[Record]:
     """Rewards of both agents over training."""
-    _, seen = sampled.train(settings, settings.pools()[name], progress)
+    _, seen = sampled.train(settings, pool, progress)
     names = [type(estimator).__name__ for estimator in POOLS[name]]
     return [record | {"pool": name} for record in sampled.rows(settings, seen, names)]
 

@@ -18,5 +18,6 @@ def test_one_device_makes_a_mesh_on_which_arrays_are_what_they_were():
 
 
 def test_devices_that_divide_neither_seeds_nor_opponents_are_refused_with_a_number_that_does():
-    with pytest.raises(ValueError, match=r"8 devices do not divide 2 seeds and 6 \+ 2 opponents.* leave 4 .* Take 4\."):
+    message = r"8 devices do not divide 2 seeds and 6 \+ 2 opponents.* leave 4 for the opponents\. Take 4\."
+    with pytest.raises(ValueError, match=message):
         make_mesh(2, (6, 2), [None] * 8)

@@ -57,8 +57,11 @@ def mean_gradient(estimator, agent, episodes):
 
 
 @pytest.mark.parametrize("estimator", [CoalaPG(), MFOS(), BatchUnaware(), Reinforce()], ids=lambda e: type(e).__name__)
-@pytest.mark.parametrize("update", [A2C(ASCENT, 0.0), PPO(ASCENT, epochs=1, minibatches=1, value_coefficient=0.0)],
-                         ids=["A2C", "PPO"])  # fmt: skip
+@pytest.mark.parametrize(
+    "update",
+    [A2C(ASCENT, 0.0), PPO(ASCENT, epochs=1, minibatches=1, value_coefficient=0.0, chunk=3)],
+    ids=["A2C", "PPO in chunks"],
+)
 def test_the_first_step_follows_the_estimator(estimator, update, getkey):
     """Moved by SGD of rate 1, parameters change by the mean of the gradients that are verified, over M·T.
 

@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+import equinox as eqx
 import jax
 import numpy as np
 from jax.experimental import multihost_utils
@@ -24,15 +25,19 @@ def make_mesh(seeds: int, opponents: Sequence[int], devices: Sequence[Any]) -> M
 
     **Raises** `ValueError` if the rest does not divide the opponents.
     """
+
+    def fits(number: int) -> bool:
+        rest = number // math.gcd(seeds, number)
+        return all(count % rest == 0 for count in opponents)
+
     along_seeds = math.gcd(seeds, len(devices))
     rest = len(devices) // along_seeds
-    for count in opponents:
-        if count % rest:
-            fitting = [n for n in range(1, len(devices)) if not any(c % (n // math.gcd(seeds, n)) for c in opponents)]
-            raise ValueError(
-                f"{len(devices)} devices do not divide {seeds} seeds and {' + '.join(map(str, opponents))} opponents: "
-                f"{along_seeds} along the seeds leave {rest} for {count} opponents. Take {fitting[-1]}."
-            )
+    if not fits(len(devices)):
+        raise ValueError(
+            f"{len(devices)} devices do not divide {seeds} seeds and {' + '.join(map(str, opponents))} opponents: "
+            f"{along_seeds} along the seeds leave {rest} for the opponents. "
+            f"Take {max(filter(fits, range(1, len(devices))))}."
+        )
     return jax.make_mesh((along_seeds, rest), (SEEDS, META_BATCH), axis_types=(AxisType.Auto,) * 2, devices=devices)
 
 
@@ -57,7 +62,11 @@ def is_key(leaf: Any) -> bool:
 
 
 def spread(tree: Any) -> Any:
-    """Arrays `[opponents, …]`, in a program that runs under `jax.set_mesh`, shared along the meta-batch; else as is."""
+    """Arrays `[opponents, …]`, in a program that runs under `jax.set_mesh`, shared along the meta-batch; else as is.
+
+    What is no array stays as it is.
+    """
     if META_BATCH not in jax.sharding.get_abstract_mesh().axis_names:
         return tree
-    return jax.tree.map(lambda leaf: jax.lax.with_sharding_constraint(leaf, PartitionSpec(META_BATCH)), tree)
+    arrays, rest = eqx.partition(tree, eqx.is_array)
+    return eqx.combine(jax.lax.with_sharding_constraint(arrays, PartitionSpec(META_BATCH)), rest)

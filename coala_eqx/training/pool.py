@@ -218,8 +218,7 @@ class Pool(eqx.Module):
         def one(opponent: AbstractPolicy, key: Key[Array, ""]) -> MetaEpisode:
             return self._problem(opponent, learner, self.episodes).play(agent, key)
 
-        arrays, static = eqx.partition(opponents, eqx.is_array)
-        return spread(eqx.filter_vmap(one)(eqx.combine(spread(arrays), static), spread(keys)))
+        return spread(eqx.filter_vmap(one)(spread(opponents), spread(keys)))
 
     def _problem(self, opponent: AbstractPolicy, learner: AbstractLearner, episodes: int) -> ShapingProblem:
         return ShapingProblem(

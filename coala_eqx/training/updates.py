@@ -7,7 +7,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Float, Key
+from jaxtyping import Array, Float, Int, Key
 
 from coala_eqx.estimators.base import Gradient
 from coala_eqx.policies import AbstractPolicy
@@ -38,6 +38,9 @@ class AbstractUpdate(eqx.Module):
     optimiser: eqx.AbstractVar[optax.GradientTransformation]
     """Of policy and critic together; it is handed gradients of the loss."""
 
+    chunk: eqx.AbstractVar[int | None]
+    """How many trajectories a gradient is computed of at a time; all of a step's unless given."""
+
     def init(self, policy: AbstractPolicy) -> Any:
         """The optimiser's state."""
         return self.optimiser.init(eqx.filter(policy, eqx.is_inexact_array))
@@ -47,6 +50,35 @@ class AbstractUpdate(eqx.Module):
         self, policy: AbstractPolicy, state: Any, batch: Batch, key: Key[Array, ""]
     ) -> tuple[AbstractPolicy, Any, UpdateInfo]:
         """**Returns** the new policy and state, and what was seen."""
+
+    @abc.abstractmethod
+    def loss(self, policy: AbstractPolicy, batch: Batch) -> tuple[Array, UpdateInfo]:
+        """Of some trajectories, and what is worth noting of it; both are means over them."""
+
+    def step(
+        self, policy: AbstractPolicy, state: Any, batch: Batch, chosen: Int[Array, " trajectories"]
+    ) -> tuple[AbstractPolicy, Any, UpdateInfo]:
+        """One step of the optimiser down the loss of the chosen trajectories."""
+        differentiate = eqx.filter_value_and_grad(self.loss, has_aux=True)
+        rows = chosen.reshape(-1, self.chunk or len(chosen))
+
+        def some(rows: Array) -> tuple[UpdateInfo, Gradient]:
+            (_, info), gradient = differentiate(policy, spread(jax.tree.map(lambda leaf: leaf[rows], batch)))
+            return info, gradient
+
+        def add(total: Any, rows: Array) -> tuple[Any, None]:
+            return jax.tree.map(jnp.add, total, some(rows)), None
+
+        zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), jax.eval_shape(some, rows[0]))
+        info, gradient = jax.tree.map(lambda leaf: leaf / len(rows), jax.lax.scan(add, zeros, rows)[0])
+        updates, state = self.optimiser.update(gradient, state, eqx.filter(policy, eqx.is_inexact_array))
+        info = eqx.tree_at(lambda info: info.gradient_norm, info, optax.tree.norm(gradient))
+        return eqx.apply_updates(policy, updates), state, info
+
+    def check(self, trajectories: int) -> None:
+        """**Raises** `ValueError` unless `chunk` divides so many trajectories, those of one step."""
+        if self.chunk is not None and (self.chunk < 1 or trajectories % self.chunk):
+            raise ValueError(f"`chunk` must divide the {trajectories} trajectories of a step, but is {self.chunk}.")
 
     def follow(self, policy: AbstractPolicy, state: Any, gradient: Gradient) -> tuple[AbstractPolicy, Any, UpdateInfo]:
         """One step of the optimiser along an estimate that has no advantages; the critic stays as it is."""
@@ -64,25 +96,27 @@ class A2C(AbstractUpdate):
 
     - `optimiser`: any optax gradient transformation.
     - `value_coefficient`: weight of the critic's mean squared error.
+    - `chunk`: as `PPO`'s.
 
     Source: Meulemans et al. (2025), App. A and B.
     """
 
     optimiser: optax.GradientTransformation = eqx.field(static=True)
     value_coefficient: float = 0.5
+    chunk: int | None = eqx.field(static=True, default=None)
 
     def __call__(
         self, policy: AbstractPolicy, state: Any, batch: Batch, key: Key[Array, ""]
     ) -> tuple[AbstractPolicy, Any, UpdateInfo]:
         del key
+        self.check(trajectories := len(batch.actions))
+        return self.step(policy, state, batch, jnp.arange(trajectories))
 
-        def loss(policy: AbstractPolicy) -> tuple[Array, UpdateInfo]:
-            log_probs, values = replay_ego(policy, batch.observations, batch.actions)
-            policy_loss = -(log_probs * batch.advantages).mean()
-            value_loss = ((values - batch.targets) ** 2).mean()
-            return policy_loss + self.value_coefficient * value_loss, _info(policy_loss, value_loss)
-
-        return _step(self.optimiser, loss, policy, state)
+    def loss(self, policy: AbstractPolicy, batch: Batch) -> tuple[Array, UpdateInfo]:
+        log_probs, values = replay_ego(policy, batch.observations, batch.actions)
+        policy_loss = -(log_probs * batch.advantages).mean()
+        value_loss = ((values - batch.targets) ** 2).mean()
+        return policy_loss + self.value_coefficient * value_loss, _info(policy_loss, value_loss)
 
 
 class PPO(AbstractUpdate):
@@ -97,8 +131,10 @@ class PPO(AbstractUpdate):
       a multiple of `minibatches`.
     - `clip`: of the probability ratio, and of how far values move from what they were.
     - `value_coefficient`: weight of the critic's mean squared error.
+    - `chunk`: if given, a minibatch's gradient is a sum over chunks of so many trajectories, one after the other: the
+      same to rounding, with memory for one chunk only. A CPU whose cache holds a chunk is several times faster so.
 
-    **Raises** `ValueError` if there are no epochs, or minibatches do not divide the batch.
+    **Raises** `ValueError` if there are no epochs, or minibatches do not divide the batch, or chunks the minibatch.
 
     Source: Schulman et al. (2017); Meulemans et al. (2025), App. B.
     """
@@ -108,6 +144,7 @@ class PPO(AbstractUpdate):
     minibatches: int = eqx.field(static=True, default=2)
     clip: float = 0.2
     value_coefficient: float = 0.5
+    chunk: int | None = eqx.field(static=True, default=None)
 
     def __check_init__(self):
         for name in ("epochs", "minibatches"):
@@ -123,15 +160,13 @@ class PPO(AbstractUpdate):
                 f"`minibatches` must divide the number of trajectories, meta_batch · batch = {trajectories}, but is "
                 f"{self.minibatches}."
             )
+        self.check(trajectories // self.minibatches)
         shuffled = jax.vmap(lambda key: jax.random.permutation(key, trajectories))(jax.random.split(key, self.epochs))
         arrays, static = eqx.partition(policy, eqx.is_array)
 
         def step(carry: tuple[Any, Any], chosen: Array) -> tuple[tuple[Any, Any], UpdateInfo]:
             arrays, state = carry
-            minibatch = spread(jax.tree.map(lambda leaf: leaf[chosen], batch))
-            moved, state, info = _step(
-                self.optimiser, lambda policy: self.loss(policy, minibatch), eqx.combine(arrays, static), state
-            )
+            moved, state, info = self.step(eqx.combine(arrays, static), state, batch, chosen)
             return (eqx.filter(moved, eqx.is_array), state), info
 
         rows = shuffled.reshape(self.epochs * self.minibatches, -1)
@@ -139,7 +174,6 @@ class PPO(AbstractUpdate):
         return eqx.combine(arrays, static), state, jax.tree.map(jnp.mean, infos)
 
     def loss(self, policy: AbstractPolicy, batch: Batch) -> tuple[Array, UpdateInfo]:
-        """Of one minibatch, and what is worth noting of it."""
         log_probs, values = replay_ego(policy, batch.observations, batch.actions)
         ratios = jnp.exp(log_probs - batch.log_probs)
         near = jnp.clip(ratios, 1 - self.clip, 1 + self.clip)
@@ -153,12 +187,3 @@ class PPO(AbstractUpdate):
 def _info(policy_loss: Array, value_loss: Array, clipped: Array | None = None) -> UpdateInfo:
     none = jnp.zeros_like(policy_loss)
     return UpdateInfo(policy_loss, value_loss, gradient_norm=none, clipped=none if clipped is None else clipped)
-
-
-def _step(
-    optimiser: optax.GradientTransformation, loss: Any, policy: AbstractPolicy, state: Any
-) -> tuple[AbstractPolicy, Any, UpdateInfo]:
-    (_, info), gradient = eqx.filter_value_and_grad(loss, has_aux=True)(policy)
-    updates, state = optimiser.update(gradient, state, eqx.filter(policy, eqx.is_inexact_array))
-    info = eqx.tree_at(lambda info: info.gradient_norm, info, optax.tree.norm(gradient))
-    return eqx.apply_updates(policy, updates), state, info
