@@ -60,6 +60,10 @@ class Settings:
     p_naive: float = 1.0
     """Share of naive opponents."""
 
+    naive_weight: float = 1.0
+    """Of the gradients against naive opponents, beside those against meta agents. 1 as Section 5 reads; 1/B if the
+    advantages of Algorithm 1 are taken as they are printed, whose own parts are divided by B for the former only."""
+
     naive_population: int = 10
     """How many fixed policies naive learners start from; with read-outs of zero, so that all act uniformly at first."""
 
@@ -109,7 +113,7 @@ class Settings:
         check_at_least(self, 1, "batch", "episodes", "steps", "meta_batch", "iterations", "every", "seeds")
         check_at_least(self, 1, "naive_population", "width", "epochs", "minibatches", "look_aheads")
         check_at_least(self, 0, "devices", "chunk", "rate", "naive_rate", "value_coefficient", "clip", "norm")
-        check_at_least(self, 0, "lola_smoothing")
+        check_at_least(self, 0, "lola_smoothing", "naive_weight")
         check_share(self, "p_naive")
         if self.iterations % self.every:
             raise ValueError(
@@ -207,6 +211,7 @@ class Settings:
             steps=self.steps,
             meta_batch=self.meta_batch,
             p_naive=self.p_naive,
+            naive_weight=self.naive_weight,
             reward_scale=self.reward_scale,
             centre=self.centre,
             horizon=self.look_aheads + 1,

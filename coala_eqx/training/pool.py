@@ -83,6 +83,9 @@ class Pool(eqx.Module):
       those of the naive population.
     - `reward_scale`: multiplies rewards in the agents' losses.
     - `centre`: whether advantages are centred, apart for naive and meta opponents.
+    - `naive_weight`: multiplies the gradients of meetings with naive learners, so that what they weigh is not tied to
+      how many there are: agents climb p_naive · naive_weight times their return against learners plus 1 − p_naive
+      times that against meta agents.
     - `horizon`: how many inner episodes an estimator sees that is no score function, such as LOLA-DiCE: the first
       ones of each meta-episode, which makes horizon − 1 look-aheads. All estimators must be the same then, and all
       opponents naive; the update is one step of the optimiser along the estimate.
@@ -104,6 +107,7 @@ class Pool(eqx.Module):
     dynamic_naive: bool = eqx.field(static=True, default=False)
     reward_scale: float = 1.0
     centre: bool = eqx.field(static=True, default=False)
+    naive_weight: float = 1.0
     horizon: int = eqx.field(static=True, default=2)
 
     def __check_init__(self):
@@ -255,7 +259,9 @@ class Pool(eqx.Module):
         batches = []
         if self.num_naive:
             own = [by(one) for one in self.estimators if isinstance(one, AbstractScoreFunctionEstimator)]
-            batches.append(jax.lax.switch(index, own, _without_co_players(naive)))
+            batch = jax.lax.switch(index, own, _without_co_players(naive))
+            advantages = self.naive_weight * batch.advantages
+            batches.append(eqx.tree_at(lambda batch: batch.advantages, batch, advantages))
         if self.num_meta:
             batches.append(by(BatchUnaware())(meta))
         return jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *batches)
