@@ -7,6 +7,7 @@ import importlib
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -17,6 +18,7 @@ from rich.table import Table
 
 from experiments.display import Display
 from experiments.origin import origin
+from experiments.processes import first_then_others, is_first, join
 from experiments.progress import INTERVAL, Progress, Stopped, StopRequest, listening
 from experiments.records import DILEMMA, RunDirectory, flagged, locked
 
@@ -60,18 +62,30 @@ def main(arguments: Sequence[str] | None = None) -> int:
         metavar="S",
         help="between checkpoints; default: %(default)g",
     )
+    several = parser.add_argument_group("several processes", "of the sampled figures, with the same --run-dir for all")
+    several.add_argument(
+        "--coordinator", metavar="HOST:PORT", help="where the first one is to be reached by the others"
+    )
+    several.add_argument("--processes", type=int, metavar="N", help="how many there are")
+    several.add_argument("--process", type=int, metavar="I", help="which one this is, from 0 on")
+    several.add_argument("--cluster", action="store_true", help="JAX finds all that out itself, as under Slurm")
     options = parser.parse_args(arguments)
     jax.config.update("jax_enable_x64", True)
     try:
+        given = options.coordinator, options.processes, options.process
+        if options.cluster or given != (None,) * 3:
+            if options.figure not in SAMPLED:
+                raise ValueError(f"{options.figure} runs in one process; several can share {', '.join(SAMPLED)}.")
+            join(*given, options.devices)
         changes = _changes(options)
         if options.figure == "all":
-            for figure, settings in all_settings(options.preset, changes).items():
-                path = (options.run_dir or Path("runs")) / figure
-                run(figure, path, settings, _command(figure, options), interval=options.checkpoint_seconds)
+            figures = all_settings(options.preset, changes)
+            paths = {figure: (options.run_dir or Path("runs")) / figure for figure in figures}
         else:
-            settings = settings_of(options.figure, options.preset, changes)
-            path = options.run_dir or Path("runs") / options.figure
-            run(options.figure, path, settings, _command(options.figure, options), interval=options.checkpoint_seconds)
+            figures = {options.figure: settings_of(options.figure, options.preset, changes)}
+            paths = {options.figure: options.run_dir or Path("runs") / options.figure}
+        for figure, settings in figures.items():
+            run(figure, paths[figure], settings, _command(figure, options), interval=options.checkpoint_seconds)
     except (ValueError, OSError) as error:
         print(f"experiments: {error}", file=sys.stderr)
         return 2
@@ -169,12 +183,21 @@ def run(figure: str, path: Path, settings: Any, command: Sequence[str] = (), *, 
 
     **Raises** `Stopped` on SIGTERM and SIGINT, with everything kept.
     """
-    with jax.enable_x64(not getattr(_experiment(figure), "SINGLE", False)), locked(path), listening() as request:
-        _run(figure, path, settings, command, request, interval)
+    single = getattr(_experiment(figure), "SINGLE", False)
+    with jax.enable_x64(not single), ExitStack() as stack:
+
+        def begin() -> RunDirectory:
+            if is_first():
+                stack.enter_context(locked(path))
+            return RunDirectory(path, figure, settings)
+
+        directory = first_then_others(begin)
+        _run(directory, settings, command, stack.enter_context(listening()), interval)
 
 
-def _run(figure: str, path: Path, settings: Any, command: Sequence[str], request: StopRequest, interval: float) -> None:
-    console, directory = Console(), RunDirectory(path, figure, settings)
+def _run(directory: RunDirectory, settings: Any, command: Sequence[str], request: StopRequest, interval: float) -> None:
+    figure, path = directory.figure, directory.path
+    console = Console(quiet=not is_first())
     experiment = _experiment(figure)
     records = directory.load()
     if not records and hasattr(experiment, "RECORDS_OF"):
@@ -182,7 +205,7 @@ def _run(figure: str, path: Path, settings: Any, command: Sequence[str], request
     done = {record["part"] for record in records}
     left = [part for part in experiment.parts(settings) if part.name not in done]
     start = time.perf_counter()
-    if left:
+    if left and is_first():
         directory.begin(origin(command))
     with Display(console, figure, sum(part.work for part in left)) as display:
         for part in left:
@@ -193,6 +216,8 @@ def _run(figure: str, path: Path, settings: Any, command: Sequence[str], request
             progress.end()
             if request.look():
                 request.obey()
+    if not is_first():
+        return
     if left:
         directory.end(time.perf_counter() - start)
     if seeds := flagged(records):

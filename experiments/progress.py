@@ -10,12 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import equinox as eqx
-import jax
-import numpy as np
-from jax.experimental import multihost_utils
 
 from coala_eqx.training.checkpoints import Checkpoints
 from experiments import files
+from experiments.processes import largest
 
 INTERVAL = 10.0
 """Seconds from one checkpoint to the next, at least."""
@@ -40,10 +38,7 @@ class StopRequest:
 
     def look(self) -> bool:
         """Whether to stop, the same in all processes, which must all look."""
-        self.agreed = self.number
-        if jax.process_count() > 1:
-            numbers = multihost_utils.process_allgather(np.asarray(self.number or 0))
-            self.agreed = int(np.max(numbers)) or None
+        self.agreed = largest(self.number or 0) or None
         return self.agreed is not None
 
     def obey(self) -> None:
@@ -158,9 +153,8 @@ class Checkpoint:
         self._saved = time.monotonic()
 
     def _due(self) -> bool:
-        """Whether the last one is long ago, by the first process's clock."""
-        due = time.monotonic() - self._saved >= self._interval
-        return bool(multihost_utils.broadcast_one_to_all(np.asarray(due))) if jax.process_count() > 1 else due
+        """Whether the last one is long ago, by some process's clock."""
+        return bool(largest(time.monotonic() - self._saved >= self._interval))
 
     def remove(self) -> None:
         """All that is kept."""

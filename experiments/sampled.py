@@ -155,6 +155,12 @@ class Settings:
             raise ValueError(
                 f"`devices` must be at most {len(present)}, as no more are present, but is {self.devices}."
             )
+        if jax.process_count() > 1:
+            if self.devices not in {0, len(present)}:
+                raise ValueError(
+                    f"`devices` must be {len(present)}, those of all processes, or 0, but is {self.devices}."
+                )
+            return present
         count = math.gcd(self.seeds, len(present)) if jax.default_backend() == "cpu" else len(present)
         return present[: self.devices or count]
 

@@ -3,51 +3,19 @@
 import os
 import random
 import signal
-import subprocess
-import sys
 import time
-from pathlib import Path
 
 import polars as pl
 import pytest
 
 from experiments.records import locked
+from tests.runs import finish, start, states, wait_until
 
-ROOT = Path(__file__).parent.parent
-COMMAND = (
-    *(sys.executable, "-m", "experiments", "fig5a", "--preset", "smoke", "--seeds", "1"),
-    *("--set", "estimators=('CoalaPG',)", "--set", "iterations=100", "--checkpoint-seconds", "0"),
-)
-PATIENCE = 300
-"""Seconds until a process that neither ends nor does what is waited for is given up."""
-
-
-def start(folder):
-    return subprocess.Popen(
-        [*COMMAND, "--run-dir", str(folder)], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    )
+ARGUMENTS = "--seeds", "1", "--set", "iterations=100", "--checkpoint-seconds", "0"
 
 
 def run(folder):
-    process = start(folder)
-    output, _ = process.communicate(timeout=PATIENCE)
-    assert process.returncode == 0, output
-    return output
-
-
-def states(folder):
-    return [path.name for path in folder.glob("checkpoint-*/*")]
-
-
-def wait_until(condition, process):
-    """Whether it came true before the process ended."""
-    end = time.monotonic() + PATIENCE
-    while not condition():
-        if process.poll() is not None:
-            return False
-        assert time.monotonic() < end
-        time.sleep(0.001)
-    return True
+    return finish(start(folder, *ARGUMENTS))
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +39,7 @@ def test_killed_at_random_instants_it_ends_with_the_same_bits(whole, tmp_path, r
     folder, duration = whole
     draw, killed = random.Random(0), 0
     for number in range(request.config.getoption("--kills")):
-        process = start(tmp_path)
+        process = start(tmp_path, *ARGUMENTS)
         if number % 2:
             time.sleep(draw.uniform(0, duration))
         else:
@@ -88,11 +56,10 @@ def test_killed_at_random_instants_it_ends_with_the_same_bits(whole, tmp_path, r
 
 
 def test_asked_to_stop_it_keeps_what_it_has_and_goes_on_from_there(whole, tmp_path):
-    process = start(tmp_path)
+    process = start(tmp_path, *ARGUMENTS)
     assert wait_until(lambda: any(name.isdigit() for name in states(tmp_path)), process)
     process.send_signal(signal.SIGTERM)
-    output, _ = process.communicate(timeout=PATIENCE)
-    assert process.returncode == 128 + signal.SIGTERM
+    output = finish(process, 128 + signal.SIGTERM)
     assert "stopped by SIGTERM, with all kept; the same command goes on from there" in output
     assert all(name.isdigit() for name in states(tmp_path))
     run(tmp_path)
@@ -101,9 +68,8 @@ def test_asked_to_stop_it_keeps_what_it_has_and_goes_on_from_there(whole, tmp_pa
 
 def test_a_second_process_is_refused(tmp_path):
     with locked(tmp_path):
-        process = start(tmp_path)
-        output, _ = process.communicate(timeout=PATIENCE)
-    assert process.returncode == 2
+        process = start(tmp_path, *ARGUMENTS)
+        output = finish(process, 2)
     assert f"{tmp_path} is in use by another process (process {os.getpid()} on " in output
     assert f"Give another --run-dir, such as {tmp_path}-2" in output
     assert {path.name for path in tmp_path.iterdir()} == {".lock"}

@@ -44,7 +44,14 @@ def make_mesh(seeds: int, opponents: Sequence[int], devices: Sequence[Any]) -> M
 def place(tree: Any, mesh: Mesh) -> Any:
     """Arrays `[seeds, …]`, the same in all processes, as arrays on the devices of a mesh."""
     sharding = NamedSharding(mesh, PartitionSpec(SEEDS))
-    return jax.tree.map(lambda leaf: jax.device_put(leaf, sharding), tree)
+
+    def one(leaf: Any) -> jax.Array:
+        if is_key(leaf):
+            return jax.random.wrap_key_data(one(jax.random.key_data(leaf)), impl=jax.random.key_impl(leaf))
+        numbers = np.asarray(leaf)
+        return jax.make_array_from_callback(numbers.shape, sharding, lambda index: numbers[index])
+
+    return jax.tree.map(one, tree)
 
 
 def on_host(leaf: Any) -> Any:

@@ -1,0 +1,66 @@
+"""Several processes that run one experiment together, each with devices of its own."""
+
+from collections.abc import Callable
+from typing import TypeVar
+
+import jax
+import numpy as np
+from jax.experimental import multihost_utils
+
+Result = TypeVar("Result")
+
+
+def join(coordinator: str | None, processes: int | None, process: int | None, devices: int | None) -> None:
+    """Find the others, before JAX is used for anything else; without arguments as the cluster's manager says.
+
+    **Arguments:**
+
+    - `coordinator`: `HOST:PORT` of the first process.
+    - `processes`, `process`: how many there are, and which one this is.
+    - `devices`: how many all of them are to use, if they have no accelerators; one each by default.
+
+    **Raises** `ValueError` for numbers that do not fit each other.
+    """
+    given = (coordinator, processes, process)
+    if given != (None,) * 3:
+        if coordinator is None or processes is None or process is None:
+            raise ValueError("--coordinator, --processes and --process must be given together.")
+        if not 0 <= process < processes:
+            raise ValueError(f"--process must lie between 0 and {processes - 1}, but is {process}.")
+        if devices and devices % processes:
+            raise ValueError(f"--devices must be a multiple of --processes, but is {devices}.")
+        jax.config.update("jax_num_cpu_devices", (devices or processes) // processes)
+    jax.distributed.initialize(*given)
+    jax.devices()  # from now on there are as many as there are
+
+
+def is_first() -> bool:
+    """Whether this process is the one that writes and prints."""
+    return jax.process_index() == 0
+
+
+def largest(number: int) -> int:
+    """Of all processes, which must all call it."""
+    if jax.process_count() == 1:
+        return number
+    return int(np.max(multihost_utils.process_allgather(np.asarray(number))))
+
+
+def first_then_others(action: Callable[[], Result]) -> Result:
+    """What the action returns: the first process does it before the others.
+
+    **Raises** what it raises; in the others `ValueError` if it fails in the first one.
+    """
+    failed = 0
+    if is_first():
+        try:
+            result = action()
+        except Exception:
+            failed = 1
+            raise
+        finally:
+            largest(failed)
+        return result
+    if largest(failed):
+        raise ValueError("The first process has stopped; it says why.")
+    return action()

@@ -1,0 +1,42 @@
+"""Runs of `python -m experiments` as processes of their own."""
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+PATIENCE = 300
+"""Seconds until a process that neither ends nor does what is waited for is given up."""
+
+
+def start(folder, *arguments):
+    """Training of one agent, of small size."""
+    command = [sys.executable, "-m", "experiments", "fig5a", "--preset", "smoke", "--set", "estimators=('CoalaPG',)"]
+    return subprocess.Popen(
+        [*command, "--run-dir", str(folder), *arguments],
+        cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+    )  # fmt: skip
+
+
+def finish(process, status=0):
+    """What it printed until it ended as expected."""
+    output, _ = process.communicate(timeout=PATIENCE)
+    assert process.returncode == status, output
+    return output
+
+
+def wait_until(condition, process):
+    """Whether it came true before the process ended."""
+    end = time.monotonic() + PATIENCE
+    while not condition():
+        if process.poll() is not None:
+            return False
+        assert time.monotonic() < end
+        time.sleep(0.001)
+    return True
+
+
+def states(folder):
+    """Names of the checkpoints, also of those that are half written."""
+    return [path.name for path in folder.glob("checkpoint-*/*")]

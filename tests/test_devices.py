@@ -1,0 +1,69 @@
+"""Training on eight devices, and in two processes: what one device gives, to rounding."""
+
+import signal
+import socket
+
+import numpy as np
+import polars as pl
+import pytest
+
+from tests.runs import finish, start, states, wait_until
+
+ARGUMENTS = "--seeds", "2", "--set", "iterations=20"
+
+
+def start_two(folder, *arguments):
+    """Both processes; they meet on a port that is free."""
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        port = free.getsockname()[1]
+    of = "--coordinator", f"localhost:{port}", "--processes", "2"
+    return [start(folder, *ARGUMENTS, *arguments, *of, "--process", str(number)) for number in range(2)]
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("alone")
+    finish(start(folder, *ARGUMENTS, "--devices", "1"))
+    return pl.read_parquet(folder / "records.parquet")
+
+
+def assert_close(folder, alone):
+    """Rewards are the same where all actions are; gradients are summed in another order."""
+    table = pl.read_parquet(folder / "records.parquet")
+    assert table.columns == alone.columns
+    assert len(table) == len(alone) > 0
+    numbers = [name for name in alone.columns if alone[name].dtype.is_numeric()]
+    for name in numbers:
+        np.testing.assert_allclose(table[name], alone[name], rtol=1e-4, atol=1e-6, err_msg=name)
+
+
+@pytest.mark.parametrize("chunk", [4, 8])
+def test_eight_devices(chunk, alone, tmp_path):
+    """Two along the seeds, four along the meta-batch; gradients in two chunks or in one."""
+    finish(start(tmp_path, *ARGUMENTS, "--devices", "8", "--set", f"chunk={chunk}"))
+    assert_close(tmp_path, alone)
+
+
+def test_two_processes_with_two_devices_each(alone, tmp_path):
+    """One of them is asked to stop: both do, and go on from there."""
+    processes = start_two(tmp_path, "--devices", "4", "--checkpoint-seconds", "0")
+    assert wait_until(lambda: any(name.isdigit() for name in states(tmp_path)), processes[0])
+    processes[1].send_signal(signal.SIGTERM)
+    outputs = [finish(process, 128 + signal.SIGTERM) for process in processes]
+    assert all("stopped by SIGTERM, with all kept" in output for output in outputs)
+    assert not (tmp_path / "records.parquet").exists()
+    first, second = (finish(process) for process in start_two(tmp_path, "--devices", "4"))
+    assert "Written:" in first
+    assert "Written:" not in second
+    assert_close(tmp_path, alone)
+
+
+@pytest.mark.parametrize(("arguments", "message"), [
+    (["--processes", "2"], "--coordinator, --processes and --process must be given together"),
+    (["--coordinator", "localhost:1", "--processes", "2", "--process", "2"], "between 0 and 1, but is 2"),
+    (["--coordinator", "localhost:1", "--processes", "2", "--process", "0", "--devices", "3"], "a multiple of"),
+])  # fmt: skip
+def test_processes_that_do_not_fit_each_other(arguments, message, tmp_path):
+    assert message in finish(start(tmp_path / "run", *arguments), 2)
+    assert not (tmp_path / "run").exists()
