@@ -238,8 +238,12 @@ class Settings:
         def make(key: Key[Array, ""]) -> AbstractPolicy:
             return self.make_policy(key, remembers=pool.by_advantages)
 
-        keys = jax.random.split(jax.random.key(self.seed), self.seeds)
-        return eqx.filter_vmap(lambda key: pool.init(make, self.make_policy, self.naive_population, key))(keys)
+        @eqx.filter_jit
+        @eqx.filter_vmap
+        def of_one_seed(key: Key[Array, ""]) -> PoolState:
+            return pool.init(make, self.make_policy, self.naive_population, key)
+
+        return of_one_seed(jax.random.split(jax.random.key(self.seed), self.seeds))
 
 
 def train(settings: Settings, pool: Pool, progress: Progress) -> tuple[PoolState, PoolInfo]:
@@ -283,7 +287,9 @@ def _train(settings: Settings, pool: Pool, mesh: Mesh, progress: Progress) -> tu
             path[:, start // settings.every] = leaf
         pace = settings.every * settings.steps_per_iteration(len(pool.estimators)) / (time.perf_counter() - began)
         checkpoint.save(done, (arrays, seen), always=done == settings.iterations)
-        progress(settings.every, f"reward {np.nanmean(info.own):.2f}, {pace:.2g} steps per second")
+        rewards = [f"reward {np.nanmean(info.own):.2f}"] if pool.num_naive else []
+        rewards += [f"{np.nanmean(info.together):.2f} together"] if pool.num_meta else []
+        progress(settings.every, f"{', '.join(rewards)}, {pace:.2g} steps per second")
     progress.keep(jax.tree.map(on_host, arrays.agents))
     return eqx.combine(arrays, static), seen
 

@@ -1,5 +1,6 @@
 """Runs of `python -m experiments` as processes of their own."""
 
+import os
 import subprocess
 import sys
 import time
@@ -16,6 +17,7 @@ def start(folder, *arguments):
     return subprocess.Popen(
         [*command, "--run-dir", str(folder), *arguments],
         cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        env=os.environ | {"JAX_DISABLE_MOST_OPTIMIZATIONS": "1"},  # most of the time goes into compilation
     )  # fmt: skip
 
 
