@@ -6,7 +6,7 @@ import dataclasses
 import importlib
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from types import ModuleType
@@ -19,8 +19,9 @@ from rich.table import Table
 from experiments.display import Display
 from experiments.origin import origin
 from experiments.processes import first_then_others, is_first, join
-from experiments.progress import INTERVAL, Progress, Stopped, StopRequest, listening
-from experiments.records import DILEMMA, RunDirectory, flagged, locked
+from experiments.progress import INTERVAL, Progress, Stopped, file_name, listening
+from experiments.records import DILEMMA, Part, RunDirectory, flagged, locked
+from experiments.trackers import TensorBoard, Tracker, WeightsAndBiases
 
 ANALYTIC = ("fig3a", "fig3b", "fig3c", "fig4a", "fig4b", "fig4c", "fig8", "fig9", "fig10")
 """Figures of the paper that are solved in closed form: what `all` stands for."""
@@ -62,6 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         metavar="S",
         help="between checkpoints; default: %(default)g",
     )
+    parser.add_argument("--wandb", metavar="PROJECT", help="of Weights & Biases, where training is shown, too")
     several = parser.add_argument_group("several processes", "of the sampled figures, with the same --run-dir for all")
     several.add_argument(
         "--coordinator", metavar="HOST:PORT", help="where the first one is to be reached by the others"
@@ -85,7 +87,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             figures = {options.figure: settings_of(options.figure, options.preset, changes)}
             paths = {options.figure: options.run_dir or Path("runs") / options.figure}
         for figure, settings in figures.items():
-            run(figure, paths[figure], settings, _command(figure, options), interval=options.checkpoint_seconds)
+            keeping = {"interval": options.checkpoint_seconds, "wandb": options.wandb}
+            run(figure, paths[figure], settings, _command(figure, options), **keeping)
     except (ValueError, OSError) as error:
         print(f"experiments: {error}", file=sys.stderr)
         return 2
@@ -176,10 +179,23 @@ def _like(name: str, value: Any, default: Any) -> Any:
     return value
 
 
-def run(figure: str, path: Path, settings: Any, command: Sequence[str] = (), *, interval: float = INTERVAL) -> None:
+def run(
+    figure: str,
+    path: Path,
+    settings: Any,
+    command: Sequence[str] = (),
+    *,
+    interval: float = INTERVAL,
+    wandb: str | None = None,
+) -> None:
     """Do what is still missing in the run directory, then judge the claims and draw.
 
-    `command` is what is noted as the origin, `interval` the seconds between checkpoints.
+    **Arguments:**
+
+    - `figure`, `path`, `settings`: as of `RunDirectory`.
+    - `command`: noted as what made the records.
+    - `interval`: seconds between checkpoints.
+    - `wandb`: a project of Weights & Biases, if training is to be shown there.
 
     **Raises** `Stopped` on SIGTERM and SIGINT, with everything kept.
     """
@@ -192,10 +208,24 @@ def run(figure: str, path: Path, settings: Any, command: Sequence[str] = (), *, 
             return RunDirectory(path, figure, settings)
 
         directory = first_then_others(begin)
-        _run(directory, settings, command, stack.enter_context(listening()), interval)
+        request = stack.enter_context(listening())
+
+        def progress_of(part: Part, advance: Callable[[int, str], object]) -> Progress:
+            trackers: list[Tracker] = [TensorBoard(path / "tensorboard" / file_name(part.name))]
+            if wandb is not None and is_first():
+                name = f"{path.resolve().name}-{file_name(part.name)}"
+                trackers.append(WeightsAndBiases(wandb, name, directory.made_by))
+            return Progress(advance, path, part.name, trackers=trackers, request=request, interval=interval)
+
+        _run(directory, settings, command, progress_of)
 
 
-def _run(directory: RunDirectory, settings: Any, command: Sequence[str], request: StopRequest, interval: float) -> None:
+def _run(
+    directory: RunDirectory,
+    settings: Any,
+    command: Sequence[str],
+    progress_of: Callable[[Part, Callable[[int, str], object]], Progress],
+) -> None:
     figure, path = directory.figure, directory.path
     console = Console(quiet=not is_first())
     experiment = _experiment(figure)
@@ -210,12 +240,12 @@ def _run(directory: RunDirectory, settings: Any, command: Sequence[str], request
     with Display(console, figure, sum(part.work for part in left)) as display:
         for part in left:
             display.begin(part.name)
-            progress = Progress(display.advance, path, part.name, request=request, interval=interval)
+            progress = progress_of(part, display.advance)
             records += [{"part": part.name, **record} for record in part.run(progress)]
             directory.save(records)
             progress.end()
-            if request.look():
-                request.obey()
+            progress.request.look()
+            progress.request.obey()
     if not is_first():
         return
     if left:

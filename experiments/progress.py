@@ -4,7 +4,7 @@ import re
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,8 @@ import equinox as eqx
 
 from coala_eqx.training.checkpoints import Checkpoints
 from experiments import files
-from experiments.processes import largest
+from experiments.processes import is_first, largest
+from experiments.trackers import Tracker
 
 INTERVAL = 10.0
 """Seconds from one checkpoint to the next, at least."""
@@ -65,6 +66,11 @@ def listening() -> Iterator[StopRequest]:
             signal.signal(number, handler)
 
 
+def file_name(part: str) -> str:
+    """The part's name, as it stands in names of files."""
+    return re.sub(r"[^a-z0-9.]+", "-", part.lower()).strip("-")
+
+
 class Progress:
     """Of one part of a run.
 
@@ -73,6 +79,7 @@ class Progress:
     - `advance`: told how much more of the work is done, and what is worth showing of it.
     - `folder`: where checkpoints are kept; without one there are none.
     - `part`: its name.
+    - `trackers`: told the records of training.
     - `request`: looked at after each piece of work.
     - `interval`: seconds from one checkpoint to the next, at least.
     """
@@ -83,12 +90,14 @@ class Progress:
         folder: Path | None = None,
         part: str = "",
         *,
+        trackers: Sequence[Tracker] = (),
         request: StopRequest | None = None,
         interval: float = INTERVAL,
     ):
         self.advance = advance
         self.folder = folder
-        self.part = re.sub(r"[^a-z0-9.]+", "-", part.lower()).strip("-")
+        self.part = file_name(part)
+        self.trackers = trackers if is_first() else ()
         self.request = StopRequest() if request is None else request
         self.interval = interval
         self._checkpoints: list[Checkpoint] = []
@@ -114,8 +123,15 @@ class Progress:
             file = self.folder / f"agents-{self.part}.eqx"
             files.write(file, lambda path: eqx.tree_serialise_leaves(path, agents))
 
+    def log(self, records: Sequence[dict[str, Any]]) -> None:
+        """Tell trackers of more records, of all that there are so far in a process that resumes."""
+        for tracker in self.trackers:
+            tracker.log(records)
+
     def end(self) -> None:
         """Remove the part's checkpoints: its records are written."""
+        for tracker in self.trackers:
+            tracker.close()
         for checkpoint in self._checkpoints:
             checkpoint.remove()
 

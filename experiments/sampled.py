@@ -8,7 +8,7 @@ import dataclasses
 import math
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import equinox as eqx
@@ -277,6 +277,7 @@ def _train(settings: Settings, pool: Pool, mesh: Mesh, progress: Progress) -> tu
     checkpoint = progress.checkpoint()
     done, (arrays, seen) = checkpoint.load((arrays, seen))
     arrays = place(arrays, mesh)
+    progress.log(rows(seen, settings.every, range(done // settings.every)))
     progress(done)
     for start in range(done, settings.iterations, settings.every):
         began = time.perf_counter()
@@ -285,6 +286,7 @@ def _train(settings: Settings, pool: Pool, mesh: Mesh, progress: Progress) -> tu
         done = start + settings.every
         for path, leaf in zip(jax.tree.leaves(seen), jax.tree.leaves(info), strict=True):
             path[:, start // settings.every] = leaf
+        progress.log(rows(seen, settings.every, [start // settings.every]))
         pace = settings.every * settings.steps_per_iteration(len(pool.estimators)) / (time.perf_counter() - began)
         checkpoint.save(done, (arrays, seen), always=done == settings.iterations)
         rewards = [f"reward {np.nanmean(info.own):.2f}"] if pool.num_naive else []
@@ -294,25 +296,34 @@ def _train(settings: Settings, pool: Pool, mesh: Mesh, progress: Progress) -> tu
     return eqx.combine(arrays, static), seen
 
 
-def rows(settings: Settings, seen: PoolInfo, names: Sequence[str]) -> list[Record]:
-    """One record for each seed, agent and recorded iteration; rewards per step."""
+def rows(seen: PoolInfo, every: int, numbers: Iterable[int]) -> list[Record]:
+    """The records of these numbers, from 0 on, of each seed and agent; rewards per step.
+
+    `every`: iterations from one to the next.
+    """
     update = seen.update
+    seeds, _, agents = seen.together.shape
     return [
         {
             "seed": seed,
             "agent": agent,
-            "estimator": name,
-            "iteration": (record + 1) * settings.every,
-            "reward": float(seen.own[seed, record, agent].mean()),
-            "naive": float(seen.naive[seed, record, agent].mean()),
-            "together": float(seen.together[seed, record, agent]),
-            "policy_loss": float(update.policy_loss[seed, record, agent]),
-            "value_loss": float(update.value_loss[seed, record, agent]),
-            "gradient_norm": float(update.gradient_norm[seed, record, agent]),
-            "clipped": float(update.clipped[seed, record, agent]),
-            "finite": float(seen.finite[seed, record, agent]),
+            "iteration": (number + 1) * every,
+            "reward": float(seen.own[seed, number, agent].mean()),
+            "naive": float(seen.naive[seed, number, agent].mean()),
+            "together": float(seen.together[seed, number, agent]),
+            "policy_loss": float(update.policy_loss[seed, number, agent]),
+            "value_loss": float(update.value_loss[seed, number, agent]),
+            "gradient_norm": float(update.gradient_norm[seed, number, agent]),
+            "clipped": float(update.clipped[seed, number, agent]),
+            "finite": float(seen.finite[seed, number, agent]),
         }
-        for seed in range(settings.seeds)
-        for agent, name in enumerate(names)
-        for record in range(settings.iterations // settings.every)
+        for seed in range(seeds)
+        for agent in range(agents)
+        for number in numbers
     ]
+
+
+def all_rows(settings: Settings, seen: PoolInfo, names: Sequence[str]) -> list[Record]:
+    """All records of training, with the names of the agents' estimators."""
+    records = rows(seen, settings.every, range(settings.iterations // settings.every))
+    return [record | {"estimator": names[record["agent"]]} for record in records]

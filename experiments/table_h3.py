@@ -54,7 +54,7 @@ def run(settings: Settings, name: str, pool: Pool, progress: Progress) -> list[R
     """Rewards of both agents over training."""
     _, seen = sampled.train(settings, pool, progress)
     names = [type(estimator).__name__ for estimator in POOLS[name]]
-    return [record | {"pool": name} for record in sampled.rows(settings, seen, names)]
+    return [record | {"pool": name} for record in sampled.all_rows(settings, seen, names)]
 
 
 def claims(records: Sequence[Record]) -> list[dict[str, Any]]:

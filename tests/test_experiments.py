@@ -5,7 +5,6 @@ import importlib
 import json
 from types import SimpleNamespace
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -13,15 +12,13 @@ import polars as pl
 import pytest
 
 import coala_eqx as ce
-from coala_eqx.estimators import CoalaPG
 from coala_eqx.policies import BinaryMemoryOne
-from experiments import analytic, meta_training, sampled
+from experiments import analytic, meta_training
 from experiments.__main__ import ANALYTIC, FIGURES, all_settings, main, run, settings_of
 from experiments.bias_variance import CRITICS, ESTIMATORS, Settings, measure
 from experiments.fig8 import fit
 from experiments.fig9 import _lag
 from experiments.fig10 import _steps
-from experiments.progress import Progress
 from experiments.records import RunDirectory, claim, final, flagged, kept, table_of
 from paper_figs import reference
 
@@ -64,42 +61,6 @@ def test_a_run_resumes_where_it_stopped(directory, tmp_path, monkeypatch):
     assert resumed.drop("seconds").equals(whole.drop("seconds"))
 
 
-class Killed(BaseException):
-    """As if the process had been killed there."""
-
-
-def written(progress):
-    """Wait for the checkpoints, which are written while the work goes on."""
-    for checkpoint in progress._checkpoints:
-        checkpoint._states.wait()
-
-
-@pytest.mark.parametrize(("figure", "killed_at", "reported"), [("fig3a", 25, [25, 25, 25, 25]),
-                                                               ("fig3b", 150, [100, 50, 25, 25])])  # fmt: skip
-def test_a_part_goes_on_from_its_checkpoint(figure, killed_at, reported, tmp_path, monkeypatch):
-    """Killed in the first or second piece of work, it does what is left, and records are the same to the last bit."""
-    settings = settings_of(figure, "smoke", {"every": 25})
-    whole, resumed, seen = tmp_path / "whole", tmp_path / "resumed", []
-
-    def advance(progress, done, note=""):
-        seen.append(done)
-        if sum(seen) >= killed_at:
-            written(progress)
-            raise Killed
-
-    run(figure, whole, settings)
-    monkeypatch.setattr("experiments.progress.Progress.__call__", advance)
-    with pytest.raises(Killed):
-        run(figure, resumed, settings, interval=0.0)
-    assert not (resumed / "records.parquet").exists()
-    seen.clear()
-    monkeypatch.setattr("experiments.progress.Progress.__call__", lambda progress, done, note="": seen.append(done))
-    run(figure, resumed, settings)
-    assert seen == reported
-    assert pl.read_parquet(resumed / "records.parquet").equals(pl.read_parquet(whole / "records.parquet"))
-    assert {file.name for file in resumed.iterdir()} == {file.name for file in whole.iterdir()}
-
-
 def test_a_figure_takes_the_records_of_the_one_it_shows_more_of(tmp_path, monkeypatch):
     """Training is put in the place of what was seen in it, as it is long."""
     settings = settings_of("fig5a", "smoke", {})
@@ -120,67 +81,6 @@ def test_a_figure_takes_the_records_of_the_one_it_shows_more_of(tmp_path, monkey
     assert (taken / "fig5b.png").exists()
     other = RunDirectory(tmp_path / "other", "fig5b", dataclasses.replace(settings, seed=1))
     assert other.borrow(made) == []
-
-
-def test_training_goes_on_from_its_checkpoint(tmp_path):
-    """Killed after the first of two records; keys, optimisers and all are as they were, to the last bit."""
-    settings = settings_of("fig5a", "smoke", {"seeds": 1})
-
-    def kill(done, note):
-        if done:
-            written(killed)
-            raise Killed
-
-    killed = Progress(kill, tmp_path, interval=0.0)
-
-    with jax.enable_x64(False):
-        pool = settings.pool((CoalaPG(),))
-        whole, seen = sampled.train(settings, pool, Progress())
-        with pytest.raises(Killed):
-            sampled.train(settings, pool, killed)
-        (folder,) = tmp_path.glob("checkpoint-*")
-        reports = []
-        again, seen_again = sampled.train(settings, pool, Progress(lambda done, note: reports.append(done), tmp_path))
-    assert folder.exists()
-    assert reports == [2, 2]
-    for one, other in zip(jax.tree.leaves((whole, seen)), jax.tree.leaves((again, seen_again)), strict=True):
-        if jnp.issubdtype(one.dtype, jax.dtypes.prng_key):
-            one, other = jax.random.key_data(one), jax.random.key_data(other)  # noqa: PLW2901
-        np.testing.assert_array_equal(one, other)
-
-
-def test_a_seed_that_goes_wrong_is_flagged_and_does_not_touch_the_others(tmp_path, monkeypatch):
-    settings = settings_of("fig5a", "smoke", {"estimators": ("CoalaPG",)})
-    run("fig5a", tmp_path / "whole", settings)
-    init = sampled.Settings.init
-
-    def poison(settings, pool):
-        return eqx.tree_at(
-            lambda state: state.agents.norm.scale, init(settings, pool), replace_fn=lambda x: x.at[0].set(jnp.nan)
-        )
-
-    monkeypatch.setattr("experiments.sampled.Settings.init", poison)
-    run("fig5a", tmp_path / "one", settings)
-    whole, one = (pl.read_parquet(tmp_path / name / "records.parquet") for name in ("whole", "one"))
-    assert flagged(one.to_dicts()) == [0]
-    assert flagged(whole.to_dicts()) == []
-    assert one.filter(pl.col("seed") == 1).equals(whole.filter(pl.col("seed") == 1))
-
-
-@pytest.mark.parametrize(("changes", "message"), [
-    ({"estimators": ("Coala",)}, "There is no estimator 'Coala'"),
-    ({"estimators": ("MFOS", "MFOS")}, "`estimators` must have different names"),
-    ({"devices": 99}, "`devices` must be at most .* but is 99"),
-    ({"minibatches": 3}, "`minibatches` must divide"),
-])  # fmt: skip
-def test_training_is_refused_before_it_begins(changes, message):
-    with pytest.raises(ValueError, match=message):
-        settings_of("fig5a", "smoke", changes)
-
-
-def test_a_pool_of_one_agent_needs_naive_opponents():
-    with pytest.raises(ValueError, match="`agents` must be at least 2"):
-        settings_of("fig5c", "smoke", {"agents": 1})
 
 
 def test_other_settings_are_refused(directory, capsys):

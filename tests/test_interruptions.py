@@ -30,7 +30,8 @@ def whole(tmp_path_factory):
 def assert_same(folder, whole):
     assert {path.name for path in folder.iterdir()} == {path.name for path in whole.iterdir()}
     assert pl.read_parquet(folder / "records.parquet").equals(pl.read_parquet(whole / "records.parquet"))
-    assert (folder / "agents-coalapg.eqx").read_bytes() == (whole / "agents-coalapg.eqx").read_bytes()
+    for name in ("agents-coalapg.eqx", "tensorboard/coalapg/seed-0/events.out.tfevents.training"):
+        assert (folder / name).read_bytes() == (whole / name).read_bytes()
 
 
 @pytest.mark.timeout(0)

@@ -1,0 +1,95 @@
+"""Where the numbers of training are also written, for programs that draw them while it goes on."""
+
+import importlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+TAGS = ("seed", "agent", "iteration")
+"""Columns of a record that say of what it is."""
+
+
+class Tracker(Protocol):
+    """Of one part of a run. A part that is resumed is told from the start again."""
+
+    def log(self, records: Sequence[dict[str, Any]]) -> None:
+        """More of them, in the order of iterations."""
+        ...
+
+    def close(self) -> None:
+        """There are no more."""
+        ...
+
+
+def scalars(record: dict[str, Any]) -> Iterator[tuple[str, float]]:
+    """The numbers of a record, by name."""
+    for name, value in record.items():
+        if name not in TAGS:
+            yield f"agent {record['agent']}/{name}", value
+
+
+class TensorBoard:
+    """One event file for each seed: `FOLDER/seed-SEED/events.out.tfevents.training`.
+
+    It is written anew by every process, so that a run that was interrupted leaves the same file. As the time of an
+    event its iteration is given.
+    """
+
+    def __init__(self, folder: Path):
+        self._folder = folder
+        self._writers: dict[int, Any] = {}
+
+    def log(self, records: Sequence[dict[str, Any]]) -> None:
+        for record in records:
+            values = [{"tag": tag, "simple_value": value} for tag, value in scalars(record)]
+            step = record["iteration"]
+            self._write(record["seed"], wall_time=step, step=step, summary={"value": values})
+        for writer in self._writers.values():
+            writer.flush()
+
+    def _write(self, seed: int, **event: Any) -> None:
+        event_pb2 = importlib.import_module("tensorboardX.proto.event_pb2")  # here, as it is slow
+        record_writer = importlib.import_module("tensorboardX.record_writer")
+        if seed not in self._writers:
+            folder = self._folder / f"seed-{seed}"
+            folder.mkdir(parents=True, exist_ok=True)
+            self._writers[seed] = record_writer.RecordWriter(str(folder / "events.out.tfevents.training"))
+            self._write(seed, wall_time=0, file_version="brain.Event:2")
+        self._writers[seed].write(event_pb2.Event(**event).SerializeToString())
+
+    def close(self) -> None:
+        for writer in self._writers.values():
+            writer.close()
+        self._writers.clear()
+
+
+class WeightsAndBiases:
+    """One of its runs for all seeds, with the figure's settings.
+
+    **Arguments:**
+
+    - `project`: of W&B.
+    - `name`: of the run there, under which it is also resumed.
+    - `settings`: shown with it.
+
+    **Raises** `ValueError` if `wandb` is not installed.
+    """
+
+    def __init__(self, project: str, name: str, settings: dict[str, Any]):
+        try:
+            wandb = importlib.import_module("wandb")
+        except ImportError as error:
+            raise ValueError("--wandb needs Weights & Biases: pip install wandb.") from error
+        self._run = wandb.init(project=project, name=name, id=name, resume="allow", config=settings)
+
+    def log(self, records: Sequence[dict[str, Any]]) -> None:
+        steps: dict[int, dict[str, float]] = {}
+        for record in records:
+            named = {f"seed {record['seed']}, {tag}": value for tag, value in scalars(record)}
+            steps.setdefault(record["iteration"], {}).update(named)
+        for step, values in steps.items():
+            if step > self._run.step:  # what was told before is not taken again
+                self._run.log(values, step=step)
+
+    def close(self) -> None:
+        self._run.finish()

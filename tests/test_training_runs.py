@@ -1,0 +1,174 @@
+"""Training and other long parts of a run: they go on where they were, seeds stay apart, trackers are told."""
+
+import struct
+import sys
+from types import SimpleNamespace
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import polars as pl
+import pytest
+
+from coala_eqx.estimators import CoalaPG
+from experiments import sampled
+from experiments.__main__ import run, settings_of
+from experiments.progress import Progress
+from experiments.records import flagged
+from experiments.trackers import TensorBoard, WeightsAndBiases
+
+
+class Killed(BaseException):
+    """As if the process had been killed there."""
+
+
+def written(progress):
+    """Wait for the checkpoints, which are written while the work goes on."""
+    for checkpoint in progress._checkpoints:
+        checkpoint._states.wait()
+
+
+@pytest.mark.parametrize(("figure", "killed_at", "reported"), [("fig3a", 25, [25, 25, 25, 25]),
+                                                               ("fig3b", 150, [100, 50, 25, 25])])  # fmt: skip
+def test_a_part_goes_on_from_its_checkpoint(figure, killed_at, reported, tmp_path, monkeypatch):
+    """Killed in the first or second piece of work, it does what is left, and records are the same to the last bit."""
+    settings = settings_of(figure, "smoke", {"every": 25})
+    whole, resumed, seen = tmp_path / "whole", tmp_path / "resumed", []
+
+    def advance(progress, done, note=""):
+        seen.append(done)
+        if sum(seen) >= killed_at:
+            written(progress)
+            raise Killed
+
+    run(figure, whole, settings)
+    monkeypatch.setattr("experiments.progress.Progress.__call__", advance)
+    with pytest.raises(Killed):
+        run(figure, resumed, settings, interval=0.0)
+    assert not (resumed / "records.parquet").exists()
+    seen.clear()
+    monkeypatch.setattr("experiments.progress.Progress.__call__", lambda progress, done, note="": seen.append(done))
+    run(figure, resumed, settings)
+    assert seen == reported
+    assert pl.read_parquet(resumed / "records.parquet").equals(pl.read_parquet(whole / "records.parquet"))
+    assert {file.name for file in resumed.iterdir()} == {file.name for file in whole.iterdir()}
+
+
+def test_training_goes_on_from_its_checkpoint(tmp_path):
+    """Killed after the first of two records; keys, optimisers and all are as they were, to the last bit."""
+    settings = settings_of("fig5a", "smoke", {"seeds": 1})
+
+    def kill(done, note):
+        if done:
+            written(killed)
+            raise Killed
+
+    killed = Progress(kill, tmp_path, interval=0.0)
+
+    with jax.enable_x64(False):
+        pool = settings.pool((CoalaPG(),))
+        whole, seen = sampled.train(settings, pool, Progress())
+        with pytest.raises(Killed):
+            sampled.train(settings, pool, killed)
+        (folder,) = tmp_path.glob("checkpoint-*")
+        reports = []
+        again, seen_again = sampled.train(settings, pool, Progress(lambda done, note: reports.append(done), tmp_path))
+    assert folder.exists()
+    assert reports == [2, 2]
+    for one, other in zip(jax.tree.leaves((whole, seen)), jax.tree.leaves((again, seen_again)), strict=True):
+        if jnp.issubdtype(one.dtype, jax.dtypes.prng_key):
+            one, other = jax.random.key_data(one), jax.random.key_data(other)  # noqa: PLW2901
+        np.testing.assert_array_equal(one, other)
+
+
+def test_a_seed_that_goes_wrong_is_flagged_and_does_not_touch_the_others(tmp_path, monkeypatch):
+    settings = settings_of("fig5a", "smoke", {"estimators": ("CoalaPG",)})
+    run("fig5a", tmp_path / "whole", settings)
+    init = sampled.Settings.init
+
+    def poison(settings, pool):
+        return eqx.tree_at(
+            lambda state: state.agents.norm.scale, init(settings, pool), replace_fn=lambda x: x.at[0].set(jnp.nan)
+        )
+
+    monkeypatch.setattr("experiments.sampled.Settings.init", poison)
+    run("fig5a", tmp_path / "one", settings)
+    whole, one = (pl.read_parquet(tmp_path / name / "records.parquet") for name in ("whole", "one"))
+    assert flagged(one.to_dicts()) == [0]
+    assert flagged(whole.to_dicts()) == []
+    assert one.filter(pl.col("seed") == 1).equals(whole.filter(pl.col("seed") == 1))
+
+
+@pytest.mark.parametrize(("changes", "message"), [
+    ({"estimators": ("Coala",)}, "There is no estimator 'Coala'"),
+    ({"estimators": ("MFOS", "MFOS")}, "`estimators` must have different names"),
+    ({"devices": 99}, "`devices` must be at most .* but is 99"),
+    ({"minibatches": 3}, "`minibatches` must divide"),
+])  # fmt: skip
+def test_training_is_refused_before_it_begins(changes, message):
+    with pytest.raises(ValueError, match=message):
+        settings_of("fig5a", "smoke", changes)
+
+
+def test_a_pool_of_one_agent_needs_naive_opponents():
+    with pytest.raises(ValueError, match="`agents` must be at least 2"):
+        settings_of("fig5c", "smoke", {"agents": 1})
+
+
+RECORDS = [
+    {"seed": seed, "agent": agent, "iteration": iteration, "reward": seed + 10 * agent + 100 * iteration}
+    for iteration in (5, 10) for seed in range(2) for agent in range(2)
+]  # fmt: skip
+
+
+def events(file):
+    """(step, value by tag) of an event file, whose checksums are left to TensorBoard."""
+    from tensorboardX.proto.event_pb2 import Event
+
+    data, found = file.read_bytes(), []
+    while data:
+        (length,) = struct.unpack("Q", data[:8])
+        event = Event.FromString(data[12 : 12 + length])
+        found.append((event.step, {value.tag: value.simple_value for value in event.summary.value}))
+        data = data[16 + length :]
+    return found[1:]  # the first one says what kind of file it is
+
+
+def test_event_files_hold_the_records_however_often_training_begins_anew(tmp_path):
+    whole, again = TensorBoard(tmp_path / "whole"), TensorBoard(tmp_path / "again")
+    whole.log(RECORDS)
+    again.log(RECORDS[:4])
+    again.close()  # as when the process dies
+    again = TensorBoard(tmp_path / "again")
+    again.log(RECORDS[:4])
+    again.log(RECORDS[4:])
+    for tracker in (whole, again):
+        tracker.close()
+    for seed in range(2):
+        one, other = (tmp_path / f"{name}/seed-{seed}/events.out.tfevents.training" for name in ("whole", "again"))
+        assert one.read_bytes() == other.read_bytes()
+        assert events(one) == [
+            (step, {f"agent {agent}/reward": seed + 10 * agent + 100 * step}) for step in (5, 10) for agent in range(2)
+        ]
+
+
+def test_weights_and_biases_is_told_what_it_does_not_know_yet(monkeypatch):
+    told, asked = [], {}
+    known = SimpleNamespace(step=5, log=lambda values, step: told.append((step, values)), finish=lambda: None)
+    monkeypatch.setitem(sys.modules, "wandb", SimpleNamespace(init=lambda **given: asked.update(given) or known))
+    tracker = WeightsAndBiases("project", "fig5a-coalapg", {"seeds": 2})
+    tracker.log(RECORDS)
+    tracker.close()
+    assert asked == {"project": "project", "name": "fig5a-coalapg", "id": "fig5a-coalapg", "resume": "allow",
+                     "config": {"seeds": 2}}  # fmt: skip
+    ((step, values),) = told
+    assert step == 10
+    assert values["seed 1, agent 1/reward"] == 1011
+    assert len(values) == 4
+
+
+def test_weights_and_biases_that_is_missing_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "wandb", None)
+    with pytest.raises(ValueError, match="pip install wandb"):
+        WeightsAndBiases("project", "name", {})
