@@ -13,6 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from coala_eqx.estimators import AbstractEstimator
 from coala_eqx.exact import LIMIT
 from coala_eqx.learners import AbstractLearner
+from coala_eqx.training.benchmarks import print_benchmarks as print_training_benchmarks
 from coala_eqx.verification import Certificate, NamedProblem, certify_all, default_problems
 from coala_eqx.verification.benchmarks import print_benchmarks
 from coala_eqx.verification.game_files import GAMES, load_game
@@ -82,7 +83,10 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _bench(_: argparse.Namespace) -> int:
-    print_benchmarks(Console(highlight=False))
+    console = Console(highlight=False)
+    print_benchmarks(console)
+    with jax.enable_x64(False):
+        print_training_benchmarks(console)
     return 0
 
 

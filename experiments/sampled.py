@@ -23,15 +23,12 @@ import coala_eqx as ce
 from coala_eqx.estimators import AbstractEstimator, AbstractScoreFunctionEstimator
 from coala_eqx.learners import PolicyGradient
 from coala_eqx.policies import AbstractPolicy, Hawk
-from coala_eqx.training import PPO, Pool, PoolInfo, PoolState, make_mesh, place
+from coala_eqx.training import PPO, Pool, PoolInfo, PoolState, chunk_for_cache, make_mesh, place
 from coala_eqx.training.mesh import META_BATCH, SEEDS, on_host
 from coala_eqx.verification.game_files import load_game
 from experiments.analytic import check_at_least, check_share
 from experiments.progress import Progress
 from experiments.records import DILEMMA, Record
-
-CACHED = 51200
-"""Numbers of one layer that a core of a CPU is to handle at a time, so that all layers fit its cache: 200 KB."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -170,11 +167,12 @@ class Settings:
             return self.chunk or None
         devices = len(self.used_devices())
         along_seeds = math.gcd(self.seeds, devices)
-        minibatch = self.meta_batch * self.batch // self.minibatches
-        each = self.episodes * self.steps * self.width * agents * self.seeds // along_seeds
-        least = devices // along_seeds
-        fitting = [n for n in range(least, minibatch + 1, least) if minibatch % n == 0]
-        return max([n for n in fitting if n * each <= CACHED * devices] or fitting[:1] or [minibatch])
+        return chunk_for_cache(
+            self.meta_batch * self.batch // self.minibatches,
+            self.episodes * self.steps * self.width * agents * self.seeds,
+            multiple=devices // along_seeds,
+            cores=devices,
+        )
 
     def steps_per_iteration(self, agents: int) -> int:
         """Of the game, in all seeds."""

@@ -13,3 +13,4 @@ from coala_eqx.training.updates import A2C as A2C
 from coala_eqx.training.updates import PPO as PPO
 from coala_eqx.training.updates import AbstractUpdate as AbstractUpdate
 from coala_eqx.training.updates import UpdateInfo as UpdateInfo
+from coala_eqx.training.updates import chunk_for_cache as chunk_for_cache

@@ -15,6 +15,10 @@ from coala_eqx.shaping.replay import replay_ego
 from coala_eqx.training.batch import Batch
 from coala_eqx.training.mesh import spread
 
+CACHED = 51200
+"""Numbers of one layer, for all steps of some trajectories, with which all that a gradient needs fits the cache of one
+core: 200 KB in float32. By trial; half of it and twice as much make little difference, ten times as much is slow."""
+
 
 class UpdateInfo(eqx.Module):
     """What an update saw, averaged over its gradient steps."""
@@ -187,3 +191,18 @@ class PPO(AbstractUpdate):
 def _info(policy_loss: Array, value_loss: Array, clipped: Array | None = None) -> UpdateInfo:
     none = jnp.zeros_like(policy_loss)
     return UpdateInfo(policy_loss, value_loss, gradient_norm=none, clipped=none if clipped is None else clipped)
+
+
+def chunk_for_cache(trajectories: int, numbers: int, *, multiple: int = 1, cores: int = 1) -> int:
+    """As large a chunk as fits the cache, for `PPO` and `A2C`; one multiple if none does.
+
+    **Arguments:**
+
+    - `trajectories`: of one step of the optimiser; the chunk divides them.
+    - `numbers`: of one layer for one trajectory: its steps times the width, of all agents that learn at a time.
+    - `multiple`: the chunk is one of it: devices that share the meta-batch.
+    - `cores`: that share a chunk.
+    """
+    fitting = [size for size in range(multiple, trajectories + 1, multiple) if trajectories % size == 0]
+    small = [size for size in fitting if size * numbers <= cores * CACHED]
+    return max(small or fitting[:1] or [trajectories])

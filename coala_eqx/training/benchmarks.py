@@ -1,0 +1,176 @@
+"""Speed of training: steps per second, the update beside bare matrix products, growth with the lengths of a batch."""
+
+import dataclasses
+from collections.abc import Iterator
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from coala_eqx.estimators import CoalaPG
+from coala_eqx.games import iterated_prisoners_dilemma
+from coala_eqx.learners import PolicyGradient
+from coala_eqx.policies import Hawk
+from coala_eqx.training.batch import Batch
+from coala_eqx.training.pool import Pool, PoolState
+from coala_eqx.training.updates import PPO, chunk_for_cache
+from coala_eqx.verification.timing import shortest_seconds
+
+_WIDTH = 32
+_SHORT = {"batch": 8, "episodes": 5, "steps": 10}
+_LONG = {"batch": 16, "episodes": 20, "steps": 10}
+"""The paper's iterated dilemma; the other is short, so that large meta-batches do not take long."""
+
+
+def print_benchmarks(console: Console) -> None:
+    """Run all of them, some minutes on two cores, and print a table for each."""
+    sizes = ", ".join(f"{name} {size}" for name, size in _SHORT.items())
+    console.print(f"E. Steps of the game per second, float32, Hawk of width {_WIDTH}; {sizes}", soft_wrap=True)
+    _print(console, ("meta-batch", "random actions", "training", "relative"), _paces())
+    console.print(
+        "F. The update of the paper's iterated dilemma (4 epochs), meta-batch 16, beside bare products of its matrices",
+        soft_wrap=True,
+    )
+    _print(console, ("gradients of", "update", "products", "GFLOP/s of products", "share"), _shares())
+    console.print("G. One iteration, meta-batch 4, by its lengths: time and memory for each step, relative")
+    _print(console, ("batch", "episodes", "steps", "time", "working memory"), _growth())
+
+
+def _print(console: Console, columns: tuple[str, ...], rows: Iterator[tuple[str, ...]]) -> None:
+    table = Table(*columns, box=box.SIMPLE_HEAD)
+    for row in rows:
+        table.add_row(*row)
+    console.print(table)
+
+
+def make_pool(meta_batch: int, batch: int, episodes: int, steps: int) -> Pool:
+    """One agent by COALA-PG against learners, as in Figure 5A."""
+    clipped = optax.clip_by_global_norm(1.0)
+    minibatches = 2
+    chunk = chunk_for_cache(meta_batch * batch // minibatches, episodes * steps * _WIDTH)
+    return Pool(
+        game=iterated_prisoners_dilemma(),
+        learner=PolicyGradient(
+            optimiser=optax.chain(clipped, optax.adam(5e-3, eps=1e-5)),
+            discount=0.99,
+            baseline="critic",
+            normalise_advantages=True,
+            reward_scale=0.05,
+        ),
+        update=PPO(
+            optimiser=optax.chain(clipped, optax.adam(3e-4, eps=1e-5)),
+            minibatches=minibatches,
+            chunk=chunk if jax.default_backend() == "cpu" else None,
+        ),
+        estimators=(CoalaPG(),),
+        batch=batch,
+        episodes=episodes,
+        steps=steps,
+        meta_batch=meta_batch,
+        reward_scale=0.05,
+    )
+
+
+def make_state(pool: Pool) -> PoolState:
+    """Before training."""
+    make = lambda key: Hawk(5, 2, width=_WIDTH, key=key)  # noqa: E731
+    return eqx.filter_jit(lambda key: pool.init(make, make, 10, key))(jax.random.key(0))
+
+
+def _paces() -> Iterator[tuple[str, ...]]:
+    first = None
+    for meta_batch in (16, 128, 1024):
+        pool = make_pool(meta_batch, **_SHORT)
+        state = make_state(pool)
+        iterate = eqx.filter_jit(lambda state, pool=pool: pool.iterate(state))
+        seconds = shortest_seconds(lambda i=iterate, s=state: eqx.filter(i(s), eqx.is_array), repeats=2)
+        steps = meta_batch * _SHORT["batch"] * _SHORT["episodes"] * _SHORT["steps"]
+        pace = steps / seconds
+        first = first or pace
+        yield str(meta_batch), f"{_random_pace(pool):.2g}", f"{pace:.2g}", f"{pace / first:.2f}"
+
+
+def _random_pace(pool: Pool) -> float:
+    """Steps per second of the game alone, both players drawn uniformly, as many games at a time as the pool plays."""
+    game, length = pool.game, 100
+
+    def play(key: Array) -> Array:
+        key, key_reset = jax.random.split(key)
+        state, _ = game.reset(key_reset)
+
+        def step(carry: Any, key: Array) -> tuple[Any, Array]:
+            key_actions, key_step = jax.random.split(key)
+            actions = jax.random.randint(key_actions, (2,), 0, 2)
+            state, _, rewards = game.step(carry, actions, key_step)
+            return state, rewards
+
+        return jax.lax.scan(step, state, jax.random.split(key, length))[1].sum(axis=0)
+
+    games = pool.meta_batch * pool.batch
+    keys = jax.random.split(jax.random.key(0), games)
+    compiled = jax.jit(lambda keys: jax.vmap(play)(keys).mean(axis=0))
+    return games * length / shortest_seconds(lambda: compiled(keys), repeats=3)
+
+
+def _shares() -> Iterator[tuple[str, ...]]:
+    pool = make_pool(16, **_LONG)
+    assert isinstance(pool.update, PPO)
+    state = make_state(pool)
+    agent, optimiser = jax.tree.map(
+        lambda leaf: leaf[0] if eqx.is_array(leaf) else leaf, (state.agents, state.optimiser)
+    )
+    trajectories = pool.meta_batch * pool.batch
+    shape = trajectories, pool.episodes, pool.steps
+    ones = jnp.ones(shape)
+    batch = Batch(jnp.ones(shape, int), jnp.ones(shape, int), -ones, ones, ones, ones)
+    weights = [leaf for leaf in jax.tree.leaves(eqx.filter(agent, eqx.is_array)) if leaf.ndim == 2]
+    for chunk in dict.fromkeys((pool.update.chunk, None)):
+        update = dataclasses.replace(pool.update, chunk=chunk)
+        compiled = eqx.filter_jit(lambda batch, key, update=update: update(agent, optimiser, batch, key))
+        key = jax.random.key(1)
+        taken = shortest_seconds(lambda f=compiled, k=key: eqx.filter(f(batch, k), eqx.is_array), repeats=3)
+        rows = (chunk or trajectories // update.minibatches) * pool.episodes * pool.steps
+        repeats = update.epochs * trajectories * pool.episodes * pool.steps // rows
+        seconds = sum(_product_seconds(weight, rows) for weight in weights) * repeats
+        operations = sum(6 * weight.size for weight in weights) * rows * repeats
+        what = f"{rows // (pool.episodes * pool.steps)} trajectories"
+        yield what, f"{taken:.2f} s", f"{seconds:.2f} s", f"{operations / seconds / 1e9:.0f}", f"{seconds / taken:.2f}"
+
+
+def _product_seconds(weight: Array, rows: int) -> float:
+    """Of a linear layer's three products: outputs, and gradients of inputs and of weights."""
+    out, into = weight.shape
+    inputs, gradients, times = jnp.ones((rows, into)), jnp.ones((rows, out)), 20
+
+    def once(carry: Array, _: None) -> tuple[Array, None]:
+        outputs = inputs @ (weight + carry).T
+        back = gradients @ (weight + carry)
+        return carry + 1e-9 * (outputs[0, 0] + back[0, 0]) + 1e-9 * (gradients.T @ (inputs + carry[0, 0])), None
+
+    compiled = jax.jit(lambda: jax.lax.scan(once, jnp.zeros_like(weight), length=times)[0])
+    return shortest_seconds(compiled, repeats=3) / times
+
+
+def _growth() -> Iterator[tuple[str, ...]]:
+    first = None
+    for batch, episodes, steps in ((8, 5, 10), (8, 10, 10), (8, 20, 10), (8, 20, 20), (16, 5, 10), (32, 5, 10)):
+        pool = make_pool(4, batch, episodes, steps)
+        state = make_state(pool)
+        arrays, static = eqx.partition(state, eqx.is_array)
+
+        def iterate(arrays: Any, pool: Pool = pool, static: Any = static) -> Any:
+            return eqx.filter(pool.iterate(eqx.combine(arrays, static)), eqx.is_array)
+
+        compiled = jax.jit(iterate).lower(arrays).compile()
+        memory = compiled.memory_analysis()
+        each = batch * episodes * steps
+        seconds = shortest_seconds(lambda c=compiled, a=arrays: c(a), repeats=3) / each
+        held = (memory.temp_size_in_bytes if memory else float("nan")) / each
+        first = first or (seconds, held)
+        yield str(batch), str(episodes), str(steps), f"{seconds / first[0]:.2f}", f"{held / first[1]:.2f}"
