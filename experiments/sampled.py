@@ -74,6 +74,7 @@ class Settings:
     minibatches: int = 2
     clip: float = 0.2
     value_coefficient: float = 0.5
+    entropy_coefficient: float = 0.0
     reward_scale: float = 0.05
     """Of the agents' losses."""
 
@@ -110,7 +111,7 @@ class Settings:
         check_at_least(self, 1, "batch", "episodes", "steps", "meta_batch", "iterations", "every", "seeds")
         check_at_least(self, 1, "naive_population", "width", "epochs", "minibatches", "look_aheads")
         check_at_least(self, 0, "devices", "chunk", "rate", "naive_rate", "value_coefficient", "clip", "norm")
-        check_at_least(self, 0, "lola_smoothing", "naive_weight")
+        check_at_least(self, 0, "entropy_coefficient", "lola_smoothing", "naive_weight")
         check_share(self, "p_naive")
         if self.iterations % self.every:
             raise ValueError(
@@ -207,6 +208,7 @@ class Settings:
                 minibatches=self.minibatches,
                 clip=self.clip,
                 value_coefficient=self.value_coefficient,
+                entropy_coefficient=self.entropy_coefficient,
                 chunk=self._chunk(len(estimators)),
             ),
             estimators=tuple(estimators),
@@ -312,6 +314,7 @@ def rows(seen: PoolInfo, every: int, numbers: Iterable[int]) -> list[Record]:
             "policy_loss": float(update.policy_loss[seed, number, agent]),
             "value_loss": float(update.value_loss[seed, number, agent]),
             "gradient_norm": float(update.gradient_norm[seed, number, agent]),
+            "entropy": float(update.entropy[seed, number, agent]),
             "clipped": float(update.clipped[seed, number, agent]),
             "finite": float(seen.finite[seed, number, agent]),
         }

@@ -66,7 +66,9 @@ def test_a_figure_takes_the_records_of_the_one_it_shows_more_of(tmp_path, monkey
     settings = settings_of("fig5a", "smoke", {})
     shape, trained = (settings.seeds, settings.iterations // settings.every, 1), []
     numbers = np.random.default_rng(0).random
-    update = SimpleNamespace(**dict.fromkeys(("policy_loss", "value_loss", "gradient_norm", "clipped"), numbers(shape)))
+    update = SimpleNamespace(
+        **dict.fromkeys(("policy_loss", "value_loss", "gradient_norm", "entropy", "clipped"), numbers(shape))
+    )
     seen = SimpleNamespace(update=update, together=numbers(shape), finite=np.ones(shape))
     seen.own, seen.naive = numbers((2, *shape, settings.episodes))
     seen.own_actions, seen.naive_actions = numbers((2, *shape, settings.episodes, 2))

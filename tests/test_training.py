@@ -108,6 +108,20 @@ def test_the_clip_binds_where_it_should(getkey):
         assert bool(jnp.abs(gradient.logits).max() > 0) == moves
 
 
+@pytest.mark.parametrize("update", [A2C(ASCENT, entropy_coefficient=0.5), PPO(ASCENT, entropy_coefficient=0.5)],
+                         ids=["A2C", "PPO"])  # fmt: skip
+def test_entropy_is_added_to_what_is_climbed(update):
+    """Of one state with P(0) = p: −p ln p − (1 − p) ln(1 − p), whose slope in the logit of 0 is −p(1 − p) · logit."""
+    logit = 1.3
+    p = 1 / (1 + np.exp(-logit))
+    policy = MemoryOne(np.array([[logit, 0.0]]))
+    steps = jnp.zeros((2, 1, 1), int)
+    batch = ce.training.Batch(steps, steps, *(jnp.zeros((2, 1, 1)),) * 4)
+    gradient, info = eqx.filter_grad(lambda policy: update.loss(policy, batch), has_aux=True)(policy)
+    np.testing.assert_allclose(info.entropy, -p * np.log(p) - (1 - p) * np.log(1 - p), rtol=1e-12)
+    np.testing.assert_allclose(gradient.logits[0, 0], 0.5 * p * (1 - p) * logit, rtol=1e-12)
+
+
 def test_a_pool_learns_to_get_more(getkey):
     """From uniform policies, against co-players that do not learn: defection pays, in float32 as in training."""
     with jax.enable_x64(False):

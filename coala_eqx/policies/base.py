@@ -114,15 +114,26 @@ def replay_on(
     actions: Int[Array, "batch steps"],
 ) -> tuple[Mind, Float[Array, "batch steps"], Float[Array, "batch steps"]]:
     """`replay_actions` of a policy that goes on with what it has in mind; **returns** also what it then has."""
+    mind, output = replay_outputs(policy, mind, observations, actions)
+    return mind, log_probs_of(output, actions), output.values
 
-    def one(memory: Memory, observations: Array, actions: Array, previous_actions: Array) -> tuple[Any, Array, Array]:
-        memory, output = policy.unroll(memory, observations, previous_actions)
-        log_probs = jax.nn.log_softmax(output.logits)
-        return memory, jnp.take_along_axis(log_probs, actions[:, None], axis=1)[:, 0], output.values
 
+def replay_outputs(
+    policy: AbstractPolicy,
+    mind: Mind,
+    observations: Shaped[Array, "batch steps *features"],
+    actions: Int[Array, "batch steps"],
+) -> tuple[Mind, PolicyOutput]:
+    """What a policy has in mind after sequences that were played, and its outputs `[batch, steps, …]` meanwhile."""
     before = shift_actions(actions, mind.previous_actions)
-    memory, log_probs, values = jax.vmap(one)(mind.memory, observations, actions, before)
-    return Mind(memory, actions[:, -1].astype(mind.previous_actions.dtype)), log_probs, values
+    memory, output = jax.vmap(policy.unroll)(mind.memory, observations, before)
+    return Mind(memory, actions[:, -1].astype(mind.previous_actions.dtype)), output
+
+
+def log_probs_of(output: PolicyOutput, actions: Int[Array, "*steps"]) -> Float[Array, "*steps"]:
+    """The log-probabilities of actions."""
+    log_probs = jax.nn.log_softmax(output.logits)
+    return jnp.take_along_axis(log_probs, actions[..., None], axis=-1)[..., 0]
 
 
 def shift_actions(

@@ -8,3 +8,4 @@ from coala_eqx.shaping.population import draw_co_player as draw_co_player
 from coala_eqx.shaping.problem import ShapingProblem as ShapingProblem
 from coala_eqx.shaping.replay import replay as replay
 from coala_eqx.shaping.replay import replay_ego as replay_ego
+from coala_eqx.shaping.replay import replay_ego_outputs as replay_ego_outputs

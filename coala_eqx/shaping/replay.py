@@ -5,8 +5,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from coala_eqx.learners import Experience
-from coala_eqx.policies import AbstractPolicy, replay_actions
-from coala_eqx.policies.base import replay_on
+from coala_eqx.policies import AbstractPolicy
+from coala_eqx.policies.base import PolicyOutput, fresh_mind, log_probs_of, replay_on, replay_outputs
 from coala_eqx.shaping.episode import MetaEpisode
 from coala_eqx.shaping.learning import Minds, Policies, alternate, fresh_minds
 from coala_eqx.shaping.problem import ShapingProblem
@@ -19,10 +19,16 @@ def replay_ego(
 
     Arrays `[batch, episodes, steps]`; differentiable in `policy`.
     """
+    output = replay_ego_outputs(policy, observations, actions)
+    return log_probs_of(output, actions), output.values
+
+
+def replay_ego_outputs(policy: AbstractPolicy, observations: Array, actions: Array) -> PolicyOutput:
+    """The outputs of which `replay_ego` takes what it returns, arrays `[batch, episodes, steps, …]`."""
     batch, episodes, steps = actions.shape
     long_observations = observations.reshape(batch, episodes * steps, *observations.shape[3:])
-    log_probs, values = replay_actions(policy, long_observations, actions.reshape(batch, -1))
-    return log_probs.reshape(actions.shape), values.reshape(actions.shape)
+    _, output = replay_outputs(policy, fresh_mind(policy, batch), long_observations, actions.reshape(batch, -1))
+    return jax.tree.map(lambda leaf: leaf.reshape(*actions.shape, *leaf.shape[2:]), output)
 
 
 def replay(

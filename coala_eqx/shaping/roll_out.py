@@ -10,7 +10,7 @@ from jaxtyping import Array, Key
 from coala_eqx.games import AbstractGame
 from coala_eqx.learners import AbstractLearner, Experience
 from coala_eqx.policies import AbstractPolicy
-from coala_eqx.policies.base import Mind
+from coala_eqx.policies.base import Mind, log_probs_of
 from coala_eqx.shaping.episode import MetaEpisode
 from coala_eqx.shaping.learning import Minds, Policies, alternate, fresh_minds
 
@@ -98,5 +98,4 @@ def _act(policy: AbstractPolicy, mind: Mind, observations: Array, key: Array) ->
     """**Returns** the mind with the new action in it, and log-probability and value, each `[batch]`."""
     memory, output = jax.vmap(policy)(mind.memory, observations, mind.previous_actions)
     actions = jax.random.categorical(key, output.logits).astype(mind.previous_actions.dtype)
-    log_probs = jnp.take_along_axis(jax.nn.log_softmax(output.logits), actions[:, None], axis=1)[:, 0]
-    return Mind(memory, actions), log_probs, output.values
+    return Mind(memory, actions), log_probs_of(output, actions), output.values

@@ -7,11 +7,12 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Float, Int, Key
+from jaxtyping import Array, ArrayLike, Float, Int, Key
 
 from coala_eqx.estimators.base import Gradient
 from coala_eqx.policies import AbstractPolicy
-from coala_eqx.shaping.replay import replay_ego
+from coala_eqx.policies.base import PolicyOutput, log_probs_of
+from coala_eqx.shaping import replay_ego_outputs
 from coala_eqx.training.batch import Batch
 from coala_eqx.training.mesh import spread
 
@@ -28,6 +29,9 @@ class UpdateInfo(eqx.Module):
     gradient_norm: Float[Array, ""]
     """Before anything that the optimiser does."""
 
+    entropy: Float[Array, ""]
+    """Of the policy, in nats, at the steps of the batch."""
+
     clipped: Float[Array, ""]
     """Share of the actions whose probability ratio lay beyond the clip."""
 
@@ -41,6 +45,9 @@ class AbstractUpdate(eqx.Module):
 
     optimiser: eqx.AbstractVar[optax.GradientTransformation]
     """Of policy and critic together; it is handed gradients of the loss."""
+
+    value_coefficient: eqx.AbstractVar[float]
+    entropy_coefficient: eqx.AbstractVar[float]
 
     chunk: eqx.AbstractVar[int | None]
     """How many trajectories a gradient is computed of at a time; all of a step's unless given."""
@@ -58,6 +65,16 @@ class AbstractUpdate(eqx.Module):
     @abc.abstractmethod
     def loss(self, policy: AbstractPolicy, batch: Batch) -> tuple[Array, UpdateInfo]:
         """Of some trajectories, and what is worth noting of it; both are means over them."""
+
+    def total(
+        self, policy_loss: Array, value_loss: Array, output: PolicyOutput, clipped: ArrayLike = 0.0
+    ) -> tuple[Array, UpdateInfo]:
+        """What `loss` returns, from its parts."""
+        log_probs = jax.nn.log_softmax(output.logits)
+        entropy = -(jnp.exp(log_probs) * log_probs).sum(axis=-1).mean()
+        zero = jnp.zeros_like(entropy)
+        info = UpdateInfo(policy_loss, value_loss, gradient_norm=zero, entropy=entropy, clipped=zero + clipped)
+        return policy_loss + self.value_coefficient * value_loss - self.entropy_coefficient * entropy, info
 
     def step(
         self, policy: AbstractPolicy, state: Any, batch: Batch, chosen: Int[Array, " trajectories"]
@@ -89,7 +106,8 @@ class AbstractUpdate(eqx.Module):
         descent = jax.tree.map(jnp.negative, gradient)
         updates, state = self.optimiser.update(descent, state, eqx.filter(policy, eqx.is_inexact_array))
         norm = optax.tree.norm(gradient)
-        info = UpdateInfo(*(jnp.zeros_like(norm),) * 2, gradient_norm=norm, clipped=jnp.zeros_like(norm))
+        unknown = jnp.full_like(norm, jnp.nan)
+        info = UpdateInfo(unknown, unknown, gradient_norm=norm, entropy=unknown, clipped=unknown)
         return eqx.apply_updates(policy, updates), state, info
 
 
@@ -100,13 +118,14 @@ class A2C(AbstractUpdate):
 
     - `optimiser`: any optax gradient transformation.
     - `value_coefficient`: weight of the critic's mean squared error.
-    - `chunk`: as `PPO`'s.
+    - `entropy_coefficient`, `chunk`: as `PPO`'s.
 
     Source: Meulemans et al. (2025), App. A and B.
     """
 
     optimiser: optax.GradientTransformation = eqx.field(static=True)
     value_coefficient: float = 0.5
+    entropy_coefficient: float = 0.0
     chunk: int | None = eqx.field(static=True, default=None)
 
     def __call__(
@@ -117,10 +136,10 @@ class A2C(AbstractUpdate):
         return self.step(policy, state, batch, jnp.arange(trajectories))
 
     def loss(self, policy: AbstractPolicy, batch: Batch) -> tuple[Array, UpdateInfo]:
-        log_probs, values = replay_ego(policy, batch.observations, batch.actions)
-        policy_loss = -(log_probs * batch.advantages).mean()
-        value_loss = ((values - batch.targets) ** 2).mean()
-        return policy_loss + self.value_coefficient * value_loss, _info(policy_loss, value_loss)
+        output = replay_ego_outputs(policy, batch.observations, batch.actions)
+        policy_loss = -(log_probs_of(output, batch.actions) * batch.advantages).mean()
+        value_loss = ((output.values - batch.targets) ** 2).mean()
+        return self.total(policy_loss, value_loss, output)
 
 
 class PPO(AbstractUpdate):
@@ -135,6 +154,8 @@ class PPO(AbstractUpdate):
       a multiple of `minibatches`.
     - `clip`: of the probability ratio, and of how far values move from what they were.
     - `value_coefficient`: weight of the critic's mean squared error.
+    - `entropy_coefficient`: weight of the policy's entropy, in nats, averaged over steps: what it adds to the objective
+      is no part of the estimator's gradient, and keeps the policy from becoming deterministic.
     - `chunk`: if given, a minibatch's gradient is a sum over chunks of so many trajectories, one after the other: the
       same to rounding, with memory for one chunk only. A CPU whose cache holds a chunk is several times faster so.
 
@@ -148,6 +169,7 @@ class PPO(AbstractUpdate):
     minibatches: int = eqx.field(static=True, default=2)
     clip: float = 0.2
     value_coefficient: float = 0.5
+    entropy_coefficient: float = 0.0
     chunk: int | None = eqx.field(static=True, default=None)
 
     def __check_init__(self):
@@ -178,19 +200,13 @@ class PPO(AbstractUpdate):
         return eqx.combine(arrays, static), state, jax.tree.map(jnp.mean, infos)
 
     def loss(self, policy: AbstractPolicy, batch: Batch) -> tuple[Array, UpdateInfo]:
-        log_probs, values = replay_ego(policy, batch.observations, batch.actions)
-        ratios = jnp.exp(log_probs - batch.log_probs)
+        output = replay_ego_outputs(policy, batch.observations, batch.actions)
+        ratios = jnp.exp(log_probs_of(output, batch.actions) - batch.log_probs)
         near = jnp.clip(ratios, 1 - self.clip, 1 + self.clip)
         policy_loss = -jnp.minimum(ratios * batch.advantages, near * batch.advantages).mean()
-        near_values = batch.values + jnp.clip(values - batch.values, -self.clip, self.clip)
-        errors = jnp.maximum((values - batch.targets) ** 2, (near_values - batch.targets) ** 2)
-        clipped = (jnp.abs(ratios - 1) > self.clip).mean()
-        return policy_loss + self.value_coefficient * errors.mean(), _info(policy_loss, errors.mean(), clipped)
-
-
-def _info(policy_loss: Array, value_loss: Array, clipped: Array | None = None) -> UpdateInfo:
-    none = jnp.zeros_like(policy_loss)
-    return UpdateInfo(policy_loss, value_loss, gradient_norm=none, clipped=none if clipped is None else clipped)
+        near_values = batch.values + jnp.clip(output.values - batch.values, -self.clip, self.clip)
+        errors = jnp.maximum((output.values - batch.targets) ** 2, (near_values - batch.targets) ** 2)
+        return self.total(policy_loss, errors.mean(), output, clipped=(jnp.abs(ratios - 1) > self.clip).mean())
 
 
 def chunk_for_cache(trajectories: int, numbers: int, *, multiple: int = 1, cores: int = 1) -> int:
