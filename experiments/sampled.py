@@ -75,6 +75,11 @@ class Settings:
     clip: float = 0.2
     value_coefficient: float = 0.5
     entropy_coefficient: float = 0.0
+    """Of the agents' losses, at first; it falls to 0 linearly over `entropy_until` of the iterations."""
+
+    entropy_until: float = 0.5
+    """A share of the iterations."""
+
     reward_scale: float = 0.05
     """Of the agents' losses."""
 
@@ -113,6 +118,7 @@ class Settings:
         check_at_least(self, 0, "devices", "chunk", "rate", "naive_rate", "value_coefficient", "clip", "norm")
         check_at_least(self, 0, "entropy_coefficient", "lola_smoothing", "naive_weight")
         check_share(self, "p_naive")
+        check_share(self, "entropy_until")
         if self.iterations % self.every:
             raise ValueError(
                 f"`iterations` must be a multiple of `every`, but {self.iterations} is none of {self.every}."
@@ -218,6 +224,7 @@ class Settings:
             meta_batch=self.meta_batch,
             p_naive=self.p_naive,
             naive_weight=self.naive_weight,
+            entropy_until=round(self.entropy_until * self.iterations) if self.entropy_coefficient else None,
             reward_scale=self.reward_scale,
             centre=self.centre,
             horizon=self.look_aheads + 1,

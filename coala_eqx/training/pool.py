@@ -86,6 +86,7 @@ class Pool(eqx.Module):
     - `naive_weight`: multiplies the gradients of meetings with naive learners, so that what they weigh is not tied to
       how many there are: agents climb p_naive · naive_weight times their return against learners plus 1 − p_naive
       times that against meta agents.
+    - `entropy_until`: if given, the update's entropy coefficient falls to 0 linearly by this iteration.
     - `horizon`: how many inner episodes an estimator sees that is no score function, such as LOLA-DiCE: the first
       ones of each meta-episode, which makes horizon − 1 look-aheads. All estimators must be the same then, and all
       opponents naive; the update is one step of the optimiser along the estimate.
@@ -108,6 +109,7 @@ class Pool(eqx.Module):
     reward_scale: float = 1.0
     centre: bool = eqx.field(static=True, default=False)
     naive_weight: float = 1.0
+    entropy_until: int | None = eqx.field(static=True, default=None)
     horizon: int = eqx.field(static=True, default=2)
 
     def __check_init__(self):
@@ -170,14 +172,15 @@ class Pool(eqx.Module):
     def iterate(self, state: PoolState) -> tuple[PoolState, PoolInfo]:
         """One iteration of all agents, who update simultaneously: pure, fit for `jit` and for `vmap` over seeds."""
         keys = jax.random.split(jax.random.fold_in(state.key, state.iteration), len(self.estimators))
+        update_by = self._update_at(state.iteration)
 
         def one(agent: AbstractPolicy, optimiser: Any, index: Array, key: Array) -> Any:
             key_play, key_update = jax.random.split(key)
             naive, meta = self.meet(state, agent, index, key_play)
             if self.by_advantages:
-                agent, optimiser, update = self.update(agent, optimiser, self._batch(index, naive, meta), key_update)
+                agent, optimiser, update = update_by(agent, optimiser, self._batch(index, naive, meta), key_update)
             else:
-                agent, optimiser, update = self.update.follow(agent, optimiser, self._gradient(agent, naive))
+                agent, optimiser, update = update_by.follow(agent, optimiser, self._gradient(agent, naive))
             return agent, optimiser, (_without_co_players(naive), _without_co_players(meta), update)
 
         agents, optimiser, (naive, meta, update) = eqx.filter_vmap(one)(
@@ -193,6 +196,13 @@ class Pool(eqx.Module):
             finite=_finite(agents),
         )
         return PoolState(agents, optimiser, state.naive, state.key, state.iteration + 1), info
+
+    def _update_at(self, iteration: Int[Array, ""]) -> AbstractUpdate:
+        if self.entropy_until is None:
+            return self.update
+        left = jnp.maximum(0, 1 - iteration / self.entropy_until)
+        coefficient = (left * self.update.entropy_coefficient).astype(float)
+        return eqx.tree_at(lambda update: update.entropy_coefficient, self.update, coefficient)
 
     def meet(
         self, state: PoolState, agent: AbstractPolicy, index: Int[Array, ""], key: Key[Array, ""]
