@@ -26,7 +26,7 @@ from experiments.trackers import TensorBoard, Tracker, WeightsAndBiases
 ANALYTIC = ("fig3a", "fig3b", "fig3c", "fig4a", "fig4b", "fig4c", "fig8", "fig9", "fig10")
 """Figures of the paper that are solved in closed form: what `all` stands for."""
 
-SAMPLED = ("fig5a", "fig5b", "fig5c", "table-h3")
+SAMPLED = ("fig5a", "fig5b", "fig5c", "fig12", "table-h3")
 """Figures of the paper that are sampled."""
 
 BEYOND = ("bias-variance", "continuous-time", "phase-portraits", "sensitivity")

@@ -67,7 +67,7 @@ def parts(settings: Settings) -> list[Part]:
 
 def run(settings: Settings, name: str, pool: Pool, progress: Progress) -> list[Record]:
     """Rewards over training (`panel` is `training`), and by inner episode at its end (`panel` is `episodes`)."""
-    _, seen = sampled.train(settings, pool, progress)
+    _, seen, _ = sampled.train(settings, pool, progress)
     records = [record | {"panel": "training"} for record in sampled.all_rows(settings, seen, [name])]
     for seed in range(settings.seeds):
         for episode in range(settings.episodes):

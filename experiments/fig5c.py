@@ -76,7 +76,7 @@ def parts(settings: Settings) -> list[Part]:
 
 def run(settings: Settings, name: str, pool: Pool, progress: Progress) -> list[Record]:
     """Rewards of all agents over training."""
-    _, seen = sampled.train(settings, pool, progress)
+    _, seen, _ = sampled.train(settings, pool, progress)
     return sampled.all_rows(settings, seen, [name] * settings.agents)
 
 

@@ -5,10 +5,11 @@ Source: Meulemans et al. (2025), Section 5 and App. B (Tables 5 to 8 of the iter
 
 import contextlib
 import dataclasses
+import functools
 import math
 import os
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import equinox as eqx
@@ -22,13 +23,16 @@ from jaxtyping import Array, Key
 import coala_eqx as ce
 from coala_eqx.estimators import AbstractEstimator, AbstractScoreFunctionEstimator
 from coala_eqx.learners import PolicyGradient
-from coala_eqx.policies import AbstractPolicy, Hawk
+from coala_eqx.policies import GRU, MLP, AbstractPolicy, Hawk
 from coala_eqx.training import PPO, Pool, PoolInfo, PoolState, chunk_for_cache, make_mesh, place
 from coala_eqx.training.mesh import META_BATCH, SEEDS, on_host
 from coala_eqx.verification.game_files import load_game
 from experiments.analytic import check_at_least, check_share
 from experiments.progress import Progress
 from experiments.records import DILEMMA, Record
+
+NETWORKS: dict[str, Callable[..., AbstractPolicy]] = {"hawk": Hawk, "gru": GRU, "mlp": MLP}
+"""By name."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,8 +68,14 @@ class Settings:
     naive_population: int = 10
     """How many fixed policies naive learners start from; with read-outs of zero, so that all act uniformly at first."""
 
+    network: str = "hawk"
+    """Of all agents: `hawk`, `gru`, or `mlp`, which remembers nothing."""
+
     width: int = 32
     """Of all parts of all networks."""
+
+    memory: int = 0
+    """Inner episodes after which the agents forget everything; 0 for never."""
 
     rate: float = 3e-4
     """Of the agents' Adam."""
@@ -115,10 +125,12 @@ class Settings:
     def __post_init__(self) -> None:
         check_at_least(self, 1, "batch", "episodes", "steps", "meta_batch", "iterations", "every", "seeds")
         check_at_least(self, 1, "naive_population", "width", "epochs", "minibatches", "look_aheads")
-        check_at_least(self, 0, "devices", "chunk", "rate", "naive_rate", "value_coefficient", "clip", "norm")
+        check_at_least(self, 0, "memory", "devices", "chunk", "rate", "naive_rate", "value_coefficient", "clip", "norm")
         check_at_least(self, 0, "entropy_coefficient", "lola_smoothing", "naive_weight")
         check_share(self, "p_naive")
         check_share(self, "entropy_until")
+        if self.network not in NETWORKS:
+            raise ValueError(f"`network` must be one of {', '.join(NETWORKS)}, but is {self.network!r}.")
         if self.iterations % self.every:
             raise ValueError(
                 f"`iterations` must be a multiple of `every`, but {self.iterations} is none of {self.every}."
@@ -234,10 +246,14 @@ class Settings:
         return optax.chain(optax.clip_by_global_norm(self.norm), optax.adam(rate, eps=1e-5, eps_root=smoothing))
 
     def make_policy(self, key: Key[Array, ""], remembers: bool = True) -> AbstractPolicy:
-        """One network before training, that remembers all of a meta-episode or the current inner episode only."""
-        game, forget_after = self.game(), None if remembers else self.steps
-        sizes = game.num_observations[0], game.num_actions[0]
-        return Hawk(*sizes, width=self.width, forget_after=forget_after, key=key)
+        """One network before training, that remembers as `memory` says, or the current inner episode only."""
+        game, episodes = self.game(), self.memory if remembers else 1
+        make = functools.partial(
+            NETWORKS[self.network], game.num_observations[0], game.num_actions[0], width=self.width, head_scale=0.0
+        )
+        if self.network == "mlp":
+            return make(key=key)
+        return make(forget_after=self.steps * episodes or None, key=key)
 
     def init(self, pool: Pool) -> PoolState:
         """Of all seeds. LOLA's agents do not remember earlier inner episodes, as its look-ahead starts anew."""
@@ -253,16 +269,25 @@ class Settings:
         return of_one_seed(jax.random.split(jax.random.key(self.seed), self.seeds))
 
 
-def train(settings: Settings, pool: Pool, progress: Progress) -> tuple[PoolState, PoolInfo]:
+Watch = Callable[[PoolState], Any]
+"""What else is measured whenever there is a record, of one seed: arrays from a state, pure."""
+
+
+def train(
+    settings: Settings, pool: Pool, progress: Progress, watch: Watch = lambda _: ()
+) -> tuple[PoolState, PoolInfo, Any]:
     """All seeds in one program; it goes on from a checkpoint, and keeps the agents at the end.
 
-    **Returns** the last state, leaves `[seeds, …]`, and what was seen, means between records, `[seeds, records, …]`.
+    **Returns** the last state, leaves `[seeds, …]`; what was seen, means between records, `[seeds, records, …]`; and
+    what `watch` measured, of the same axes.
     """
     with jax.set_mesh(mesh := settings.mesh(pool)):
-        return _train(settings, pool, mesh, progress)
+        return _train(settings, pool, mesh, progress, watch)
 
 
-def _train(settings: Settings, pool: Pool, mesh: Mesh, progress: Progress) -> tuple[PoolState, PoolInfo]:
+def _train(
+    settings: Settings, pool: Pool, mesh: Mesh, progress: Progress, watch: Watch
+) -> tuple[PoolState, PoolInfo, Any]:
     state = settings.init(pool)
     arrays, static = eqx.partition(state, eqx.is_array)
 
@@ -271,12 +296,13 @@ def _train(settings: Settings, pool: Pool, mesh: Mesh, progress: Progress) -> tu
         return eqx.filter(state, eqx.is_array), info
 
     @jax.jit
-    def some(arrays: Any) -> tuple[Any, PoolInfo]:
+    def some(arrays: Any) -> tuple[Any, tuple[PoolInfo, Any]]:
         def iterate(arrays: Any, _: None) -> tuple[Any, PoolInfo]:
             return jax.vmap(of_one_seed, spmd_axis_name=SEEDS)(arrays)
 
         arrays, infos = jax.lax.scan(iterate, arrays, length=settings.every)
-        return arrays, jax.tree.map(lambda leaf: leaf.mean(axis=0, dtype=jnp.float32), infos)
+        watched = jax.vmap(lambda arrays: watch(eqx.combine(arrays, static)), spmd_axis_name=SEEDS)(arrays)
+        return arrays, (jax.tree.map(lambda leaf: leaf.mean(axis=0, dtype=jnp.float32), infos), watched)
 
     records = settings.iterations // settings.every
     shapes = jax.eval_shape(some, arrays)[1]
@@ -284,23 +310,23 @@ def _train(settings: Settings, pool: Pool, mesh: Mesh, progress: Progress) -> tu
     checkpoint = progress.checkpoint()
     done, (arrays, seen) = checkpoint.load((arrays, seen))
     arrays = place(arrays, mesh)
-    progress.log(rows(seen, settings.every, range(done // settings.every)))
+    progress.log(rows(seen[0], settings.every, range(done // settings.every)))
     progress(done)
     for start in range(done, settings.iterations, settings.every):
         began = time.perf_counter()
-        arrays, info = some(arrays)
-        info = jax.tree.map(on_host, info)
+        arrays, news = some(arrays)
+        info, _ = news = jax.tree.map(on_host, news)
         done = start + settings.every
-        for path, leaf in zip(jax.tree.leaves(seen), jax.tree.leaves(info), strict=True):
+        for path, leaf in zip(jax.tree.leaves(seen), jax.tree.leaves(news), strict=True):
             path[:, start // settings.every] = leaf
-        progress.log(rows(seen, settings.every, [start // settings.every]))
+        progress.log(rows(seen[0], settings.every, [start // settings.every]))
         pace = settings.every * settings.steps_per_iteration(len(pool.estimators)) / (time.perf_counter() - began)
         checkpoint.save(done, (arrays, seen), always=done == settings.iterations)
         rewards = [f"reward {np.nanmean(info.own):.2f}"] if pool.num_naive else []
         rewards += [f"{np.nanmean(info.together):.2f} together"] if pool.num_meta else []
         progress(settings.every, f"{', '.join(rewards)}, {pace:.2g} steps per second")
     progress.keep(jax.tree.map(on_host, arrays.agents))
-    return eqx.combine(arrays, static), seen
+    return eqx.combine(arrays, static), *seen
 
 
 def rows(seen: PoolInfo, every: int, numbers: Iterable[int]) -> list[Record]:

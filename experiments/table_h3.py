@@ -52,7 +52,7 @@ def parts(settings: Settings) -> list[Part]:
 
 def run(settings: Settings, name: str, pool: Pool, progress: Progress) -> list[Record]:
     """Rewards of both agents over training."""
-    _, seen = sampled.train(settings, pool, progress)
+    _, seen, _ = sampled.train(settings, pool, progress)
     names = [type(estimator).__name__ for estimator in POOLS[name]]
     return [record | {"pool": name} for record in sampled.all_rows(settings, seen, names)]
 

@@ -68,12 +68,14 @@ def test_training_goes_on_from_its_checkpoint(tmp_path):
 
     with jax.enable_x64(False):
         pool = settings.pool((CoalaPG(),))
-        whole, seen = sampled.train(settings, pool, Progress())
+        whole, seen, _ = sampled.train(settings, pool, Progress())
         with pytest.raises(Killed):
             sampled.train(settings, pool, killed)
         (folder,) = tmp_path.glob("checkpoint-*")
         reports = []
-        again, seen_again = sampled.train(settings, pool, Progress(lambda done, note: reports.append(done), tmp_path))
+        again, seen_again, _ = sampled.train(
+            settings, pool, Progress(lambda done, note: reports.append(done), tmp_path)
+        )
     assert folder.exists()
     assert reports == [2, 2]
     for one, other in zip(jax.tree.leaves((whole, seen)), jax.tree.leaves((again, seen_again)), strict=True):

@@ -1,0 +1,182 @@
+"""Figure 12: how large the gradient through the future is beside that through the current inner episode.
+
+An action earns in its own inner episode and in all later ones, the more so as the learner follows what is done. Both
+parts of the estimates are measured for the same agents on the same meta-episodes, while these agents are trained by
+COALA-PG in a mixed pool.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import polars as pl
+from jaxtyping import Array, Float
+
+from coala_eqx.estimators import MFOS, AbstractScoreFunctionEstimator, BatchUnaware, CoalaPG
+from coala_eqx.policies import AbstractPolicy
+from coala_eqx.shaping import MetaEpisode, replay_ego
+from coala_eqx.training import Pool, PoolState
+from experiments import fig5c, sampled
+from experiments.analytic import check_at_least
+from experiments.progress import Progress
+from experiments.records import Part, Record, claim, kept, table_of
+
+SINGLE = True
+"""Training is done in single precision."""
+
+ESTIMATORS: dict[str, AbstractScoreFunctionEstimator] = {
+    "CoalaPG": CoalaPG(),
+    "MFOS": MFOS(),
+    "BatchUnaware": BatchUnaware(),
+}
+
+MEMORIES = {"remembers all": 0, "remembers one inner episode": 1}
+"""Of the agents, in inner episodes, by part."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings(fig5c.Settings):
+    """Of this figure."""
+
+    measured: int = 2048
+    """Meta-episodes against naive learners by which the first agent of each seed is measured; an even number."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_at_least(self, 2, "measured")
+        if self.measured % 2:
+            raise ValueError(f"`measured` must be even, as halves of it are compared, but is {self.measured}.")
+
+    def pools(self) -> dict[str, Pool]:
+        return dict.fromkeys(MEMORIES, self.pool((CoalaPG(),) * self.agents))
+
+
+def _as_in_5c(preset: str, **changes: Any) -> Settings:
+    same: dict[str, Any] = dataclasses.asdict(fig5c.PRESETS[preset])
+    return Settings(**same | changes)
+
+
+PRESETS = {
+    "smoke": _as_in_5c("smoke", measured=4),
+    "cpu": _as_in_5c("cpu", measured=256, every=40, seeds=2),
+    "paper": Settings(),
+}
+
+
+def parts(settings: Settings) -> list[Part]:
+    """One for each memory."""
+    return [
+        Part(name, settings.iterations, lambda progress, name=name, pool=pool: run(settings, name, pool, progress))
+        for name, pool in settings.pools().items()
+    ]
+
+
+def split(
+    estimator: AbstractScoreFunctionEstimator, rewards: Float[Array, "batch episodes steps"]
+) -> tuple[Float[Array, "batch episodes steps"], Float[Array, "batch episodes steps"]]:
+    """The parts of the coefficients, without a critic, that come from rewards of the same inner episode and of later
+    ones. They are linear in the rewards, so that all those but one inner episode's can be left out.
+    """
+    episodes = jnp.arange(rewards.shape[1])
+
+    def of(episode: Array) -> Array:
+        only = rewards * (episodes == episode)[:, None]
+        return estimator.coefficients(only)[:, episode]
+
+    current = jnp.moveaxis(jax.vmap(of)(episodes), 0, 1)
+    return current, estimator.coefficients(rewards) - current
+
+
+def magnitudes(pool: Pool, state: PoolState, measured: int) -> dict[str, tuple[Float[Array, ""], Float[Array, ""]]]:
+    """‖E[ĝ]²‖ of the current and of the future part, for each estimator, of the first agent against naive learners.
+
+    Two halves of the meta-episodes give independent estimates of E[ĝ], whose inner product is an unbiased estimate of
+    ‖E[ĝ]‖², and may be negative.
+    """
+    agent = jax.tree.map(lambda leaf: leaf[0] if eqx.is_array(leaf) else leaf, state.agents)
+    key = jax.random.fold_in(state.key, state.iteration + jnp.uint32(2**31))  # training takes the numbers below
+    chunk = next(size for size in range(min(measured // 2, pool.meta_batch), 0, -1) if measured // 2 % size == 0)
+    some = dataclasses.replace(pool, meta_batch=chunk, p_naive=1.0, estimators=(CoalaPG(),))
+
+    def gradients(key: Array) -> Any:
+        episodes, _ = some.meet(state, agent, jnp.zeros((), int), key)
+        return _gradients(agent, episodes)
+
+    def half(keys: Array) -> Any:
+        zero = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), jax.eval_shape(gradients, keys[0]))
+        total, _ = jax.lax.scan(lambda so_far, key: (jax.tree.map(jnp.add, so_far, gradients(key)), None), zero, keys)
+        return jax.tree.map(lambda leaf: leaf / len(keys), total)
+
+    keys = jax.random.split(key, (2, measured // 2 // chunk))
+    first, second = half(keys[0]), half(keys[1])
+    return {
+        name: (_inner(first[name][0], second[name][0]), _inner(first[name][1], second[name][1])) for name in ESTIMATORS
+    }
+
+
+def _gradients(agent: AbstractPolicy, episodes: MetaEpisode) -> dict[str, tuple[Any, Any]]:
+    """Means over meta-episodes of Σ_b Σ_l ∇log π · C, for both parts of all estimators."""
+    parts = {name: jax.vmap(lambda rewards, e=e: split(e, rewards))(episodes.rewards) for name, e in ESTIMATORS.items()}
+    arrays, static = eqx.partition(agent, eqx.is_inexact_array)
+
+    def log_probs(arrays: Any) -> Array:
+        policy = eqx.combine(arrays, static)
+        return jax.vmap(lambda seen, done: replay_ego(policy, seen, done)[0])(episodes.observations, episodes.actions)
+
+    _, pull = jax.vjp(log_probs, arrays)
+    return jax.tree.map(lambda weights: pull(weights / len(weights))[0], parts)
+
+
+def _inner(one: Any, other: Any) -> Float[Array, ""]:
+    return sum(jax.tree.leaves(jax.tree.map(lambda a, b: (a * b).sum(), one, other)), jnp.zeros(()))
+
+
+def run(settings: Settings, name: str, pool: Pool, progress: Progress) -> list[Record]:
+    """Magnitudes over training, of the first agent of each seed."""
+    settings = dataclasses.replace(settings, memory=MEMORIES[name])
+    _, seen, squares = sampled.train(
+        settings, pool, progress, watch=lambda state: magnitudes(pool, state, settings.measured)
+    )
+    return [
+        {
+            "seed": seed,
+            "estimator": estimator,
+            "iteration": (record + 1) * settings.every,
+            "current": float(current[seed, record]),
+            "future": float(future[seed, record]),
+            "reward": float(seen.own[seed, record, 0].mean()),
+            "finite": float(seen.finite[seed, record, 0]),
+        }
+        for estimator, (current, future) in squares.items()
+        for seed in range(settings.seeds)
+        for record in range(settings.iterations // settings.every)
+    ]
+
+
+def ratios(table: pl.DataFrame) -> pl.DataFrame:
+    """`ratio` ‖future‖/‖current‖ by part, estimator and iteration, from squares averaged over seeds."""
+    means = table.group_by("part", "estimator", "iteration", maintain_order=True).agg(
+        pl.col("current").mean(), pl.col("future").mean()
+    )
+    square = pl.col("future").clip(0) / pl.col("current")
+    return means.with_columns(pl.when(pl.col("current") > 0).then(square.sqrt()).alias("ratio"))
+
+
+def claims(records: Sequence[Record]) -> list[dict[str, Any]]:
+    """What the figure is judged by: medians over training of the ratios."""
+    table = ratios(kept(table_of(records)))
+
+    def ratio(part: str, estimator: str) -> float:
+        found = table.filter(pl.col("part") == part, pl.col("estimator") == estimator)["ratio"].drop_nulls()
+        return float(np.median(found)) if len(found) else float("nan")
+
+    first, second = MEMORIES
+    return [
+        claim("COALA-PG: future over current, median over training, at least", ratio(first, "CoalaPG"), "≥", 0.3),
+        claim("M-FOS: the same, at most", ratio(first, "MFOS"), "≤", 0.3),
+        claim("Batch-unaware, of agents that forget: the same, at most", ratio(second, "BatchUnaware"), "≤", 0.3),
+    ]
