@@ -29,7 +29,7 @@ ANALYTIC = ("fig3a", "fig3b", "fig3c", "fig4a", "fig4b", "fig4c", "fig8", "fig9"
 SAMPLED = ("fig5a", "fig5b", "fig5c", "fig12", "table-h3")
 """Figures of the paper that are sampled."""
 
-BEYOND = ("bias-variance", "continuous-time", "phase-portraits", "sensitivity")
+BEYOND = ("bias-variance", "continuous-time", "inner-batch", "memory", "phase-portraits", "sensitivity")
 """Figures of this project's own."""
 
 FIGURES = {name: name.replace("-", "_") for name in ANALYTIC + SAMPLED + BEYOND}

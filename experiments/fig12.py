@@ -51,8 +51,9 @@ class Settings(fig5c.Settings):
         if self.measured % 2:
             raise ValueError(f"`measured` must be even, as halves of it are compared, but is {self.measured}.")
 
-    def pools(self) -> dict[str, Pool]:
-        return dict.fromkeys(MEMORIES, self.pool((CoalaPG(),) * self.agents))
+    def trainings(self) -> dict[str, tuple[sampled.Settings, Pool]]:
+        pool = self.pool((CoalaPG(),) * self.agents)
+        return {name: (dataclasses.replace(self, memory=memory), pool) for name, memory in MEMORIES.items()}
 
 
 def _as_in_5c(preset: str, **changes: Any) -> Settings:
@@ -69,10 +70,7 @@ PRESETS = {
 
 def parts(settings: Settings) -> list[Part]:
     """One for each memory."""
-    return [
-        Part(name, settings.iterations, lambda progress, name=name, pool=pool: run(settings, name, pool, progress))
-        for name, pool in settings.pools().items()
-    ]
+    return sampled.parts(settings, run)
 
 
 def split(
@@ -135,12 +133,12 @@ def _inner(one: Any, other: Any) -> Float[Array, ""]:
     return sum(jax.tree.leaves(jax.tree.map(lambda a, b: (a * b).sum(), one, other)), jnp.zeros(()))
 
 
-def run(settings: Settings, name: str, pool: Pool, progress: Progress) -> list[Record]:
+def run(settings: sampled.Settings, name: str, pool: Pool, progress: Progress) -> list[Record]:
     """Magnitudes over training, of the first agent of each seed."""
-    settings = dataclasses.replace(settings, memory=MEMORIES[name])
-    _, seen, squares = sampled.train(
-        settings, pool, progress, watch=lambda state: magnitudes(pool, state, settings.measured)
-    )
+    del name
+    assert isinstance(settings, Settings)
+    measured = settings.measured
+    _, seen, squares = sampled.train(settings, pool, progress, watch=lambda state: magnitudes(pool, state, measured))
     return [
         {
             "seed": seed,

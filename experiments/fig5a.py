@@ -44,8 +44,8 @@ class Settings(sampled.Settings):
             raise ValueError(f"`estimators` must have different names, one or more, but are {self.estimators}.")
         return named
 
-    def pools(self) -> dict[str, Pool]:
-        return {name: self.pool((estimator,)) for name, estimator in self.loaded.items()}
+    def trainings(self) -> dict[str, tuple[sampled.Settings, Pool]]:
+        return {name: (self, self.pool((estimator,))) for name, estimator in self.loaded.items()}
 
 
 PRESETS = {
@@ -59,13 +59,10 @@ PRESETS = {
 
 def parts(settings: Settings) -> list[Part]:
     """One for each estimator."""
-    return [
-        Part(name, settings.iterations, lambda progress, name=name, pool=pool: run(settings, name, pool, progress))
-        for name, pool in settings.pools().items()
-    ]
+    return sampled.parts(settings, run)
 
 
-def run(settings: Settings, name: str, pool: Pool, progress: Progress) -> list[Record]:
+def run(settings: sampled.Settings, name: str, pool: Pool, progress: Progress) -> list[Record]:
     """Rewards over training (`panel` is `training`), and by inner episode at its end (`panel` is `episodes`)."""
     _, seen, _ = sampled.train(settings, pool, progress)
     records = [record | {"panel": "training"} for record in sampled.all_rows(settings, seen, [name])]

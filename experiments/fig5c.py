@@ -40,12 +40,10 @@ class Settings(sampled.Settings):
         if self.agents < 2:
             raise ValueError(f"`agents` must be at least 2, as an agent does not play itself, but is {self.agents}.")
 
-    def pools(self) -> dict[str, Pool]:
-        alone = dataclasses.replace(self, p_naive=0.0)
-        return {
-            name: (alone if name == ALONE else self).pool((estimator,) * self.agents)
-            for name, estimator in POOLS.items()
-        }
+    def trainings(self) -> dict[str, tuple[sampled.Settings, Pool]]:
+        alone = self.common(p_naive=0.0)
+        settings = {name: alone if name == ALONE else self for name in POOLS}
+        return {name: (settings[name], settings[name].pool((POOLS[name],) * self.agents)) for name in POOLS}
 
 
 PRESETS = {
@@ -68,16 +66,13 @@ PRESETS = {
 
 def parts(settings: Settings) -> list[Part]:
     """One for each pool."""
-    return [
-        Part(name, settings.iterations, lambda progress, name=name, pool=pool: run(settings, name, pool, progress))
-        for name, pool in settings.pools().items()
-    ]
+    return sampled.parts(settings, run)
 
 
-def run(settings: Settings, name: str, pool: Pool, progress: Progress) -> list[Record]:
+def run(settings: sampled.Settings, name: str, pool: Pool, progress: Progress) -> list[Record]:
     """Rewards of all agents over training."""
     _, seen, _ = sampled.train(settings, pool, progress)
-    return sampled.all_rows(settings, seen, [name] * settings.agents)
+    return sampled.all_rows(settings, seen, [name] * len(pool.estimators))
 
 
 def claims(records: Sequence[Record]) -> list[dict[str, Any]]:

@@ -29,7 +29,7 @@ from coala_eqx.training.mesh import META_BATCH, SEEDS, on_host
 from coala_eqx.verification.game_files import load_game
 from experiments.analytic import check_at_least, check_share
 from experiments.progress import Progress
-from experiments.records import DILEMMA, Record
+from experiments.records import DILEMMA, Part, Record
 
 NETWORKS: dict[str, Callable[..., AbstractPolicy]] = {"hawk": Hawk, "gru": GRU, "mlp": MLP}
 """By name."""
@@ -141,21 +141,29 @@ class Settings:
                 f"{self.minibatches}."
             )
 
-    def pools(self) -> dict[str, Pool]:
-        """All that are trained, by name; raises `ValueError` for settings that do not fit each other."""
+    def trainings(self) -> dict[str, tuple["Settings", Pool]]:
+        """All pools that are trained, by the names of their parts, with the settings they are trained with.
+
+        **Raises** `ValueError` for settings that do not fit each other.
+        """
         raise NotImplementedError
 
     def check(self) -> None:
         """**Raises** `ValueError` if there are too few devices, or they do not divide the work of the pools."""
         devices = self.used_devices()
-        for pool in self.pools().values():
-            mesh = self.mesh(pool)
+        for settings, pool in self.trainings().values():
+            mesh = settings.mesh(pool)
             pool.update.check(self.meta_batch * self.batch // self.minibatches)
             if (pool.update.chunk or 0) % mesh.shape[META_BATCH]:
                 raise ValueError(
                     f"`chunk` must be a multiple of {mesh.shape[META_BATCH]}, as so many of the {len(devices)} devices "
                     f"share each of the meta-batches, but is {pool.update.chunk}."
                 )
+
+    def common(self, **changes: Any) -> "Settings":
+        """The settings that all figures have, with changes."""
+        same: dict[str, Any] = {field.name: getattr(self, field.name) for field in dataclasses.fields(Settings)}
+        return Settings(**same | changes)
 
     def mesh(self, pool: Pool) -> Mesh:
         """Of the devices that are used."""
@@ -164,12 +172,15 @@ class Settings:
     def used_devices(self) -> list[Any]:
         """JAX's devices that are used, of all processes; raises `ValueError` if there are fewer than `devices`."""
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        with contextlib.suppress(RuntimeError):  # if JAX has begun to use its devices, there are as many as there are
-            jax.config.update("jax_num_cpu_devices", self.devices or math.gcd(self.seeds, cores))
+        if jax.config.values["jax_num_cpu_devices"] < 0:  # nobody has said how many
+            with contextlib.suppress(RuntimeError):  # if JAX has begun to use them, there are as many as there are
+                wanted = min(self.devices, cores) or math.gcd(self.seeds, cores)
+                jax.config.update("jax_num_cpu_devices", wanted)
         present = jax.devices()
         if self.devices > len(present):
             raise ValueError(
-                f"`devices` must be at most {len(present)}, as no more are present, but is {self.devices}."
+                f"`devices` must be at most {len(present)}, as no more are present, but is {self.devices}. "
+                "(JAX_NUM_CPU_DEVICES=8 in the environment makes 8 of a CPU, for a trial.)"
             )
         if jax.process_count() > 1:
             if self.devices not in {0, len(present)}:
@@ -267,6 +278,14 @@ class Settings:
             return pool.init(make, self.make_policy, self.naive_population, key)
 
         return of_one_seed(jax.random.split(jax.random.key(self.seed), self.seeds))
+
+
+def parts(settings: Settings, run: Callable[[Settings, str, Pool, Progress], list[Record]]) -> list[Part]:
+    """One for each training: `run` is given its settings, its name, and its pool."""
+    return [
+        Part(name, one.iterations, functools.partial(run, one, name, pool))
+        for name, (one, pool) in settings.trainings().items()
+    ]
 
 
 Watch = Callable[[PoolState], Any]

@@ -29,8 +29,8 @@ class Settings(sampled.Settings):
 
     p_naive: float = 0.75
 
-    def pools(self) -> dict[str, Pool]:
-        return {name: self.pool(estimators) for name, estimators in POOLS.items()}
+    def trainings(self) -> dict[str, tuple[sampled.Settings, Pool]]:
+        return {name: (self, self.pool(estimators)) for name, estimators in POOLS.items()}
 
 
 PRESETS = {
@@ -44,13 +44,10 @@ PRESETS = {
 
 def parts(settings: Settings) -> list[Part]:
     """One for each pool."""
-    return [
-        Part(name, settings.iterations, lambda progress, name=name, pool=pool: run(settings, name, pool, progress))
-        for name, pool in settings.pools().items()
-    ]
+    return sampled.parts(settings, run)
 
 
-def run(settings: Settings, name: str, pool: Pool, progress: Progress) -> list[Record]:
+def run(settings: sampled.Settings, name: str, pool: Pool, progress: Progress) -> list[Record]:
     """Rewards of both agents over training."""
     _, seen, _ = sampled.train(settings, pool, progress)
     names = [type(estimator).__name__ for estimator in POOLS[name]]

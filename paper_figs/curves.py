@@ -47,6 +47,16 @@ def curve(panel: Any, table: pl.DataFrame, column: str, band: str = QUARTILES, *
     panel.fill_between(by["iteration"], by["low"], by["high"], color=look["color"], alpha=0.2, lw=0)
 
 
+def points(panel: Any, table: pl.DataFrame, x: str, column: str, **look: Any) -> None:
+    """Mean and standard deviation of one quantity over seeds, by a setting, of which each value is a tick."""
+    value = pl.col(column)
+    by = table.group_by(x).agg(value.mean().alias("mean"), value.std().alias("deviation")).sort(x)
+    panel.errorbar(by[x], by["mean"], by["deviation"], capsize=2, **look)
+    panel.set_xscale("log")
+    panel.set_xticks(by[x], labels=[str(tick) for tick in by[x]])
+    panel.minorticks_off()
+
+
 def finish(panel: Any, x: str, y: str, lines: Iterable[float] = (), **legend: Any) -> None:
     """Labels, thin horizontal lines at rewards of note, and a legend above, where it hides no curve."""
     panel.set_xlabel(x)

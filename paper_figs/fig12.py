@@ -20,6 +20,6 @@ def draw(records: Path, picture: Path) -> None:
             here = table.filter(pl.col("part") == part, pl.col("estimator") == name, pl.col("ratio") > 0)
             panel.plot(here["iteration"], here["ratio"], marker="o", **look(name))
         panel.set_yscale("log")
-        panel.set_title(f"agents: {part}", pad=32)
-        finish(panel, "meta-training iteration", "‖future part‖ / ‖current part‖", lines=(1,))
+        title = f"each agent {part}"
+        finish(panel, "meta-training iteration", "‖future part‖ / ‖current part‖", lines=(1,), title=title)
     figure.savefig(picture)

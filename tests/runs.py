@@ -11,13 +11,13 @@ PATIENCE = 300
 """Seconds until a process that neither ends nor does what is waited for is given up."""
 
 
-def start(folder, *arguments):
+def start(folder, *arguments, **environment):
     """Training of one agent, of small size."""
     command = [sys.executable, "-m", "experiments", "fig5a", "--preset", "smoke", "--set", "estimators=('CoalaPG',)"]
     return subprocess.Popen(
         [*command, "--run-dir", str(folder), *arguments],
         cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-        env=os.environ | {"JAX_DISABLE_MOST_OPTIMIZATIONS": "1"},  # most of the time goes into compilation
+        env=os.environ | {"JAX_DISABLE_MOST_OPTIMIZATIONS": "1"} | environment,  # most of the time is for compilation
     )  # fmt: skip
 
 

@@ -41,7 +41,7 @@ def assert_close(folder, alone):
 @pytest.mark.parametrize("chunk", [4, 8])
 def test_eight_devices(chunk, alone, tmp_path):
     """Two along the seeds, four along the meta-batch; gradients in two chunks or in one."""
-    finish(start(tmp_path, *ARGUMENTS, "--devices", "8", "--set", f"chunk={chunk}"))
+    finish(start(tmp_path, *ARGUMENTS, "--devices", "8", "--set", f"chunk={chunk}", JAX_NUM_CPU_DEVICES="8"))
     assert_close(tmp_path, alone)
 
 

@@ -173,6 +173,15 @@ def test_a_payoffs_file_that_changed_makes_another_run(tmp_path, capsys):
         (["continuous-time", "--set", "halvings=0"], "`halvings` must be at least 1, but is 0"),
         (["fig3a", "--payoffs", "public-goods"], "two players with two actions each; public-goods is none"),
         (["fig3a", "--payoffs", "nothing.json"], "neither a known game"),
+        (["fig5a", "--set", "network=lstm"], "`network` must be one of hawk, gru, mlp, but is 'lstm'"),
+        (["fig5a", "--set", "entropy_until=2"], "`entropy_until` must lie between 0 and 1, but is 2.0"),
+        (["fig5a", "--set", "chunk=3"], "`chunk` must divide the 8 trajectories of a step, but is 3"),
+        (["fig5a", "--processes", "2"], "must be given together"),
+        (["fig3a", "--processes", "2"], "fig3a runs in one process; several can share fig5a"),
+        (["fig12", "--set", "measured=3"], "`measured` must be even, as halves of it are compared, but is 3"),
+        (["memory", "--set", "memories=(0,)"], "`memories` must lie between 1 and episodes = 3, but are (0,)"),
+        (["memory", "--set", "networks=('rnn',)"], "`network` must be one of hawk, gru, mlp, but is 'rnn'"),
+        (["inner-batch", "--set", "batches=(3,)"], "`batches` must divide meta_batch · batch = 16, but are (3,)"),
     ],
 )
 def test_settings_that_make_no_sense(arguments, message, tmp_path, capsys):

@@ -12,7 +12,7 @@ import polars as pl
 import pytest
 
 from coala_eqx.estimators import CoalaPG
-from experiments import sampled
+from experiments import fig12, sampled
 from experiments.__main__ import run, settings_of
 from experiments.progress import Progress
 from experiments.records import flagged
@@ -116,6 +116,33 @@ def test_training_is_refused_before_it_begins(changes, message):
 def test_a_pool_of_one_agent_needs_naive_opponents():
     with pytest.raises(ValueError, match="`agents` must be at least 2"):
         settings_of("fig5c", "smoke", {"agents": 1})
+
+
+def test_gradients_are_split_into_those_through_the_current_and_the_later_inner_episodes():
+    """By hand, as the rows of the paper's estimators read."""
+    rewards = np.random.default_rng(0).normal(size=(3, 4, 2))
+    own = rewards[..., ::-1].cumsum(axis=2)[..., ::-1]
+    totals = rewards.sum(axis=2)
+    later = np.repeat((totals[:, ::-1].cumsum(axis=1)[:, ::-1] - totals)[..., None], 2, axis=2)
+    of_all = np.broadcast_to(later.mean(axis=0), own.shape)
+    expected = {"CoalaPG": (own / 3, of_all), "MFOS": (own, of_all), "BatchUnaware": (own / 3, later / 3)}
+    for name, parts in expected.items():
+        for found, part in zip(fig12.split(fig12.ESTIMATORS[name], jnp.asarray(rewards)), parts, strict=True):
+            np.testing.assert_allclose(found, part, atol=1e-12, err_msg=name)
+
+
+def test_magnitudes_of_gradients():
+    """M-FOS's current part is B times COALA-PG's and its future part the same, on the same meta-episodes."""
+    settings = settings_of("fig12", "smoke", {"seeds": 1, "entropy_coefficient": 0})
+    pool = settings.pool((CoalaPG(),) * 2)
+    states = settings.init(pool)
+    states = eqx.tree_at(lambda state: state.agents.read_out.policy.weight, states, replace_fn=lambda x: x + 0.1)
+    state = jax.tree.map(lambda leaf: leaf[0] if eqx.is_array(leaf) else leaf, states)
+    squares = eqx.filter_jit(lambda state: fig12.magnitudes(pool, state, 8))(state)
+    (current, future), (current_of_mfos, future_of_mfos) = squares["CoalaPG"], squares["MFOS"]
+    assert abs(current) > 1e-6
+    np.testing.assert_allclose(current_of_mfos, settings.batch**2 * current, rtol=1e-9)
+    np.testing.assert_allclose(future_of_mfos, future, rtol=1e-9)
 
 
 RECORDS = [

@@ -1,0 +1,96 @@
+"""How COALA-PG and M-FOS compare as the inner batch grows, with as many trajectories in each iteration.
+
+With one trajectory for each learner they are the same; M-FOS weighs the current inner episode B times too much.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+from coala_eqx.estimators import MFOS, AbstractScoreFunctionEstimator, CoalaPG
+from coala_eqx.training import Pool
+from experiments import sampled
+from experiments.progress import Progress
+from experiments.records import Part, Record, claim, final, mean, table_of
+
+SINGLE = True
+"""Training is done in single precision."""
+
+ESTIMATORS: dict[str, AbstractScoreFunctionEstimator] = {"CoalaPG": CoalaPG(), "MFOS": MFOS()}
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings(sampled.Settings):
+    """Of this figure; meta_batch · batch trajectories are shared out by `batches`."""
+
+    batches: tuple[int, ...] = (1, 4, 16, 64)
+    """B."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        trajectories = self.meta_batch * self.batch
+        if not self.batches or any(batch < 1 or trajectories % batch for batch in self.batches):
+            raise ValueError(f"`batches` must divide meta_batch · batch = {trajectories}, but are {self.batches}.")
+
+    def variants(self) -> dict[str, sampled.Settings]:
+        """By the names of the parts."""
+        trajectories = self.meta_batch * self.batch
+        return {
+            f"{name} {batch}": self.common(batch=batch, meta_batch=trajectories // batch)
+            for name in ESTIMATORS
+            for batch in self.batches
+        }
+
+    def trainings(self) -> dict[str, tuple[sampled.Settings, Pool]]:
+        return {
+            name: (settings, settings.pool((ESTIMATORS[name.split()[0]],)))
+            for name, settings in self.variants().items()
+        }
+
+
+PRESETS = {
+    "smoke": Settings(
+        batch=4,
+        episodes=3,
+        steps=3,
+        meta_batch=4,
+        iterations=4,
+        every=2,
+        naive_population=2,
+        width=4,
+        seeds=2,
+        batches=(1, 4),
+    ),
+    "cpu": Settings(meta_batch=16, iterations=300, rate=1e-3, seeds=2),
+    "paper": Settings(),
+}
+
+
+def parts(settings: Settings) -> list[Part]:
+    """One for each estimator and B."""
+    return sampled.parts(settings, run)
+
+
+def run(settings: sampled.Settings, name: str, pool: Pool, progress: Progress) -> list[Record]:
+    """Rewards over training."""
+    _, seen, _ = sampled.train(settings, pool, progress)
+    records = sampled.all_rows(settings, seen, [name.split(maxsplit=1)[0]])
+    return [record | {"batch": settings.batch} for record in records]
+
+
+def claims(records: Sequence[Record]) -> list[dict[str, Any]]:
+    """What the figure is judged by: differences of mean rewards at the end of training."""
+    table = table_of(records)
+    batches = sorted(table["batch"].unique())
+
+    def gap(batch: int) -> float:
+        rewards = {name: mean(final(table, estimator=name, batch=batch)["reward"]) for name in ESTIMATORS}
+        return rewards["CoalaPG"] - rewards["MFOS"]
+
+    first, last = batches[0], batches[-1]
+    return [
+        claim(f"With B = {first} COALA-PG earns about as much as M-FOS: difference of mean rewards", abs(gap(first)),
+              "≤", 0.2),
+        claim("At its largest over B, it earns more than M-FOS by", max(map(gap, batches)), "≥", 0.4),
+        claim(f"With B = {last} it still earns more: difference of mean rewards", gap(last), "≥", 0.2),
+    ]  # fmt: skip

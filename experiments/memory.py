@@ -1,0 +1,101 @@
+"""How much of what COALA-PG gains the long history gives: agents of several networks that forget sooner or later.
+
+An agent that forgets after each inner episode cannot see how far the learner is; it can still act so that the learner
+moves to where it earns more.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+from coala_eqx.estimators import CoalaPG
+from coala_eqx.training import Pool
+from experiments import sampled
+from experiments.progress import Progress
+from experiments.records import Part, Record, claim, final, mean, table_of
+
+SINGLE = True
+"""Training is done in single precision."""
+
+WITHOUT = "mlp"
+"""The network that remembers nothing."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings(sampled.Settings):
+    """Of this figure; `network` and `memory` are set by part."""
+
+    networks: tuple[str, ...] = ("hawk", "gru", WITHOUT)
+    memories: tuple[int, ...] = (1, 2, 5, 20)
+    """Inner episodes after which an agent forgets."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.memories or not all(1 <= memory <= self.episodes for memory in self.memories):
+            raise ValueError(f"`memories` must lie between 1 and episodes = {self.episodes}, but are {self.memories}.")
+        for network in self.networks:
+            self.common(network=network)  # raises for one that is unknown
+
+    def variants(self) -> dict[str, sampled.Settings]:
+        """By the names of the parts."""
+        return {
+            network if network == WITHOUT else f"{network} {memory}": self.common(network=network, memory=memory)
+            for network in self.networks
+            for memory in self.memories
+        }
+
+    def trainings(self) -> dict[str, tuple[sampled.Settings, Pool]]:
+        return {name: (settings, settings.pool((CoalaPG(),))) for name, settings in self.variants().items()}
+
+
+PRESETS = {
+    "smoke": Settings(
+        batch=4,
+        episodes=3,
+        steps=3,
+        meta_batch=4,
+        iterations=4,
+        every=2,
+        naive_population=2,
+        width=4,
+        seeds=2,
+        networks=("gru", WITHOUT),
+        memories=(1, 3),
+    ),
+    "cpu": Settings(meta_batch=16, iterations=300, rate=1e-3, seeds=2),
+    "paper": Settings(),
+}
+
+
+def parts(settings: Settings) -> list[Part]:
+    """One for each network and memory."""
+    return sampled.parts(settings, run)
+
+
+def run(settings: sampled.Settings, name: str, pool: Pool, progress: Progress) -> list[Record]:
+    """Rewards over training."""
+    del name
+    _, seen, _ = sampled.train(settings, pool, progress)
+    memory = 0 if settings.network == WITHOUT else settings.memory
+    about = {"network": settings.network, "memory": memory}
+    return [record | about for record in sampled.all_rows(settings, seen, ["CoalaPG"])]
+
+
+def claims(records: Sequence[Record]) -> list[dict[str, Any]]:
+    """What the figure is judged by: mean rewards at the end of training."""
+    table = table_of(records)
+
+    def reward(network: str, memory: int) -> float:
+        return mean(final(table, network=network, memory=memory)["reward"])
+
+    networks = [network for network in table["network"].unique(maintain_order=True) if network != WITHOUT]
+    longest, shortest = (table.filter(table["memory"] > 0)["memory"].sort()[at] for at in (-1, 0))
+    gains = [
+        claim(f"The long history pays for {network}: mean reward with a memory of {longest} inner episodes minus that "
+              f"of {shortest}", reward(network, longest) - reward(network, shortest), "≥", 0.2)
+        for network in networks
+    ]  # fmt: skip
+    if (table["network"] == WITHOUT).any():
+        without = reward(WITHOUT, 0)
+        gains.append(claim("Without any memory there is little to gain: mean reward", without, "≤", 0.5))
+    return gains

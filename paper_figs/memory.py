@@ -1,0 +1,33 @@
+"""Beyond the paper: final rewards by how long agents remember, for several networks."""
+
+from pathlib import Path
+
+import polars as pl
+
+from experiments.memory import WITHOUT
+from experiments.records import final
+from paper_figs.curves import finish, panels, points, read, rewards_of_note
+from paper_figs.style import styled
+
+NETWORKS = {
+    "hawk": {"color": "#0072B2", "marker": "o", "label": "Hawk"},
+    "gru": {"color": "#009E73", "marker": "^", "label": "GRU"},
+    WITHOUT: {"color": "#999999", "label": "MLP, no memory"},
+}
+
+
+@styled
+def draw(records: Path, picture: Path) -> None:
+    """Mean and standard deviation over seeds, of agents (left) and learners (right)."""
+    table = final(read(records))
+    figure, axes = panels(2, height=2.4)
+    for panel, column, label in ((axes[0], "reward", "agent's"), (axes[1], "naive", "naive learner's")):
+        for network in table["network"].unique(maintain_order=True):
+            here = table.filter(pl.col("network") == network)
+            if network == WITHOUT:
+                panel.axhline(here[column].mean(), ls="--", **NETWORKS[network])
+            else:
+                points(panel, here, "memory", column, **NETWORKS[network])
+        lines = rewards_of_note(records)
+        finish(panel, "inner episodes remembered", f"{label} final reward per step", lines=lines)
+    figure.savefig(picture)
