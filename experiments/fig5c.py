@@ -46,6 +46,18 @@ class Settings(sampled.Settings):
         return {name: (settings[name], settings[name].pool((POOLS[name],) * self.agents)) for name in POOLS}
 
 
+MIXED: dict[str, Any] = {
+    "meta_batch": 16,
+    "iterations": 500,
+    "rate": 1e-3,
+    "p_naive": 0.5,
+    "naive_weight": 0.25,
+    "entropy_coefficient": 0.02,
+    "entropy_until": 1.0,
+}
+"""Of mixed pools of small size. With p_naive = 0.75, full weight and no entropy bonus, as in the paper, agents of this
+size shape learners, but settle on mutual defection with each other before they can find anything better."""
+
 PRESETS = {
     "smoke": Settings(
         batch=4,
@@ -59,7 +71,7 @@ PRESETS = {
         seeds=2,
         agents=2,
     ),
-    "cpu": Settings(meta_batch=16, iterations=400, rate=1e-3, seeds=4, agents=2),
+    "cpu": Settings(**MIXED, seeds=2, agents=2),
     "paper": Settings(),
 }
 

@@ -37,7 +37,7 @@ PRESETS = {
     "smoke": Settings(
         batch=4, episodes=3, steps=3, meta_batch=4, iterations=4, every=2, naive_population=2, width=4, seeds=2
     ),
-    "cpu": Settings(meta_batch=16, iterations=fig5c.PRESETS["cpu"].iterations, rate=1e-3, seeds=4),
+    "cpu": Settings(**fig5c.MIXED, seeds=2),
     "paper": Settings(),
 }
 

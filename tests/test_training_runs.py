@@ -14,6 +14,7 @@ import pytest
 from coala_eqx.estimators import CoalaPG
 from experiments import fig12, sampled
 from experiments.__main__ import run, settings_of
+from experiments.agents import load_agents
 from experiments.progress import Progress
 from experiments.records import flagged
 from experiments.trackers import TensorBoard, WeightsAndBiases
@@ -100,6 +101,18 @@ def test_a_seed_that_goes_wrong_is_flagged_and_does_not_touch_the_others(tmp_pat
     assert flagged(one.to_dicts()) == [0]
     assert flagged(whole.to_dicts()) == []
     assert one.filter(pl.col("seed") == 1).equals(whole.filter(pl.col("seed") == 1))
+    _, pool, agents = load_agents(tmp_path / "one", "CoalaPG")
+    assert len(pool.estimators) == 1
+    assert agents.embedding.weight.shape == (2, 1, 4, 5)
+    assert agents.embedding.weight.dtype == np.float32
+    np.testing.assert_array_equal(np.isnan(agents.norm.scale).any(axis=(1, 2)), [True, False])
+    with pytest.raises(ValueError, match="has no part 'MFOS', but 'CoalaPG'"):
+        load_agents(tmp_path / "one", "MFOS")
+    (tmp_path / "one" / "agents-coalapg.eqx").unlink()
+    with pytest.raises(ValueError, match="has not come to its end"):
+        load_agents(tmp_path / "one", "CoalaPG")
+    with pytest.raises(ValueError, match="holds no run of a sampled figure"):
+        load_agents(tmp_path, "CoalaPG")
 
 
 @pytest.mark.parametrize(("changes", "message"), [

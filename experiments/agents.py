@@ -1,0 +1,36 @@
+"""Trained agents, read back from a run's folder."""
+
+import importlib
+import json
+from pathlib import Path
+
+import equinox as eqx
+import jax
+
+from coala_eqx.policies import AbstractPolicy
+from coala_eqx.training import Pool
+from experiments.progress import file_name
+from experiments.sampled import Settings
+
+
+def load_agents(path: Path, part: str) -> tuple[Settings, Pool, AbstractPolicy]:
+    """Those of a part: the settings and the pool of their training, and the agents, leaves `[seeds, agents, …]`.
+
+    **Raises** `ValueError` if the folder holds no run of a sampled figure, or the part is none of it, or not trained.
+    """
+    try:
+        made_by = json.loads((path / "settings.json").read_text())
+        experiment = importlib.import_module(f"experiments.{made_by['figure'].replace('-', '_')}")
+        given = {name: tuple(v) if isinstance(v, list) else v for name, v in made_by["settings"].items()}
+        trainings = type(experiment.PRESETS["cpu"])(**given).trainings()
+    except (OSError, KeyError, ImportError, TypeError, AttributeError, json.JSONDecodeError) as error:
+        raise ValueError(f"{path} holds no run of a sampled figure: {error}") from error
+    if part not in trainings:
+        raise ValueError(f"{path} has no part {part!r}, but {', '.join(map(repr, trainings))}.")
+    settings, pool = trainings[part]
+    file = path / f"agents-{file_name(part)}.eqx"
+    if not file.exists():
+        raise ValueError(f"{file} does not exist: this part has not come to its end.")
+    with jax.enable_x64(False):
+        agents = eqx.filter_eval_shape(settings.init, pool).agents
+        return settings, pool, eqx.tree_deserialise_leaves(file, agents)
