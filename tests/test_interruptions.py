@@ -11,20 +11,21 @@ import pytest
 from experiments.records import locked
 from tests.runs import finish, start, states, wait_until
 
-ARGUMENTS = "--seeds", "1", "--set", "iterations=100", "--checkpoint-seconds", "0"
 
-
-def run(folder):
-    return finish(start(folder, *ARGUMENTS))
+@pytest.fixture(scope="module")
+def arguments(request):
+    """Of a run that is longer, the more often it is to be killed."""
+    iterations = max(100, 50 * request.config.getoption("--kills"))
+    return "--seeds", "1", "--set", f"iterations={iterations}", "--checkpoint-seconds", "0"
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory):
+def whole(tmp_path_factory, arguments):
     """The folder of a run that nothing disturbed, and how long it took."""
     folder = tmp_path_factory.mktemp("whole")
-    start = time.monotonic()
-    run(folder)
-    return folder, time.monotonic() - start
+    begun = time.monotonic()
+    finish(start(folder, *arguments))
+    return folder, time.monotonic() - begun
 
 
 def assert_same(folder, whole):
@@ -35,12 +36,12 @@ def assert_same(folder, whole):
 
 
 @pytest.mark.timeout(0)
-def test_killed_at_random_instants_it_ends_with_the_same_bits(whole, tmp_path, request):
+def test_killed_at_random_instants_it_ends_with_the_same_bits(whole, arguments, tmp_path, request):
     """Each second time while a checkpoint is being written, otherwise at any time from the start on."""
     folder, duration = whole
     draw, killed = random.Random(0), 0
     for number in range(request.config.getoption("--kills")):
-        process = start(tmp_path, *ARGUMENTS)
+        process = start(tmp_path, *arguments)
         if number % 2:
             time.sleep(draw.uniform(0, duration))
         else:
@@ -50,26 +51,26 @@ def test_killed_at_random_instants_it_ends_with_the_same_bits(whole, tmp_path, r
         killed += process.poll() is None
         process.kill()
         process.communicate()
-    assert killed
+    assert killed >= 3
     print(f"killed {killed} times, left {sorted(states(tmp_path))}")
-    run(tmp_path)
+    finish(start(tmp_path, *arguments))
     assert_same(tmp_path, folder)
 
 
-def test_asked_to_stop_it_keeps_what_it_has_and_goes_on_from_there(whole, tmp_path):
-    process = start(tmp_path, *ARGUMENTS)
+def test_asked_to_stop_it_keeps_what_it_has_and_goes_on_from_there(whole, arguments, tmp_path):
+    process = start(tmp_path, *arguments)
     assert wait_until(lambda: any(name.isdigit() for name in states(tmp_path)), process)
     process.send_signal(signal.SIGTERM)
     output = finish(process, 128 + signal.SIGTERM)
     assert "stopped by SIGTERM, with all kept; the same command goes on from there" in output
     assert all(name.isdigit() for name in states(tmp_path))
-    run(tmp_path)
+    finish(start(tmp_path, *arguments))
     assert_same(tmp_path, whole[0])
 
 
-def test_a_second_process_is_refused(tmp_path):
+def test_a_second_process_is_refused(arguments, tmp_path):
     with locked(tmp_path):
-        process = start(tmp_path, *ARGUMENTS)
+        process = start(tmp_path, *arguments)
         output = finish(process, 2)
     assert f"{tmp_path} is in use by another process (process {os.getpid()} on " in output
     assert f"Give another --run-dir, such as {tmp_path}-2" in output
