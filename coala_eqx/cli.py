@@ -14,6 +14,7 @@ from coala_eqx.estimators import AbstractEstimator
 from coala_eqx.exact import LIMIT
 from coala_eqx.learners import AbstractLearner
 from coala_eqx.training.benchmarks import print_benchmarks as print_training_benchmarks
+from coala_eqx.training.scaling import print_scaling
 from coala_eqx.verification import Certificate, NamedProblem, certify_all, default_problems
 from coala_eqx.verification.benchmarks import print_benchmarks
 from coala_eqx.verification.game_files import GAMES, load_game
@@ -87,6 +88,7 @@ def _bench(_: argparse.Namespace) -> int:
     print_benchmarks(console)
     with jax.enable_x64(False):
         print_training_benchmarks(console)
+    print_scaling(console)
     return 0
 
 

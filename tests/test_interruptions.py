@@ -21,11 +21,13 @@ def arguments(request):
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory, arguments):
-    """The folder of a run that nothing disturbed, and how long it took."""
-    folder = tmp_path_factory.mktemp("whole")
-    begun = time.monotonic()
-    finish(start(folder, *arguments))
-    return folder, time.monotonic() - begun
+    """The folder of a run that nothing disturbed, and how long it took until there was a checkpoint."""
+    folder, begun = tmp_path_factory.mktemp("whole"), time.monotonic()
+    process = start(folder, *arguments)
+    assert wait_until(lambda: states(folder), process)
+    duration = time.monotonic() - begun
+    finish(process)
+    return folder, duration
 
 
 def assert_same(folder, whole):
@@ -37,22 +39,24 @@ def assert_same(folder, whole):
 
 @pytest.mark.timeout(0)
 def test_killed_at_random_instants_it_ends_with_the_same_bits(whole, arguments, tmp_path, request):
-    """Each second time while a checkpoint is being written, otherwise at any time from the start on."""
+    """Each second time while a checkpoint is being written, or just after; otherwise at any time until then."""
     folder, duration = whole
-    draw, killed = random.Random(0), 0
-    for number in range(request.config.getoption("--kills")):
+    draw, kills, while_writing = random.Random(0), request.config.getoption("--kills"), 0
+    for number in range(kills):
+        before = set(states(tmp_path))
         process = start(tmp_path, *arguments)
         if number % 2:
-            time.sleep(draw.uniform(0, duration))
+            time.sleep(draw.uniform(0, 1.5 * duration))
         else:
-            before = {name for name in states(tmp_path) if "tmp" in name}  # of a process that was killed
-            wait_until(lambda before=before: {name for name in states(tmp_path) if "tmp" in name} - before, process)
+            assert wait_until(lambda before=before: set(states(tmp_path)) - before, process)
             time.sleep(draw.uniform(0, 0.05))
-        killed += process.poll() is None
+        assert process.poll() is None, "it came to its end before it was killed"
         process.kill()
         process.communicate()
-    assert killed >= 3
-    print(f"killed {killed} times, left {sorted(states(tmp_path))}")
+        while_writing += any("tmp" in name for name in states(tmp_path))
+    print(
+        f"killed {kills} times, {while_writing} times while a checkpoint was written, left {sorted(states(tmp_path))}"
+    )
     finish(start(tmp_path, *arguments))
     assert_same(tmp_path, folder)
 

@@ -49,11 +49,12 @@ def _print(console: Console, columns: tuple[str, ...], rows: Iterator[tuple[str,
     console.print(table)
 
 
-def make_pool(meta_batch: int, batch: int, episodes: int, steps: int) -> Pool:
-    """One agent by COALA-PG against learners, as in Figure 5A."""
+def make_pool(meta_batch: int, batch: int, episodes: int, steps: int, *, devices: int = 1) -> Pool:
+    """One agent by COALA-PG against learners, as in Figure 5A, whose meta-batch so many devices share."""
     clipped = optax.clip_by_global_norm(1.0)
     minibatches = 2
-    chunk = chunk_for_cache(meta_batch * batch // minibatches, episodes * steps * _WIDTH)
+    numbers = episodes * steps * _WIDTH
+    chunk = chunk_for_cache(meta_batch * batch // minibatches, numbers, multiple=devices, cores=devices)
     return Pool(
         game=iterated_prisoners_dilemma(),
         learner=PolicyGradient(

@@ -1,7 +1,7 @@
 """Training on several devices: seeds, and then the meta-batch, are shared among them."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import equinox as eqx
@@ -73,7 +73,34 @@ def spread(tree: Any) -> Any:
 
     What is no array stays as it is.
     """
-    if META_BATCH not in jax.sharding.get_abstract_mesh().axis_names:
+    if _sharing() is None:
         return tree
     arrays, rest = eqx.partition(tree, eqx.is_array)
     return eqx.combine(jax.lax.with_sharding_constraint(arrays, PartitionSpec(META_BATCH)), rest)
+
+
+def in_chunks(tree: Any, size: int) -> Any:
+    """Arrays `[number, …]` as `[chunks, shares, size/shares, …]`: each device that shares the meta-batch has its share
+    of every chunk. Nothing is sent for that if they are spread.
+
+    **Raises** `ValueError` if the devices that share the meta-batch do not divide `size`.
+    """
+    shares = _sharing() or 1
+    if size % shares:
+        raise ValueError(f"`chunk` must be a multiple of the {shares} devices that share a meta-batch, but is {size}.")
+
+    def one(leaf: Any) -> Any:
+        return jax.numpy.moveaxis(leaf.reshape(shares, -1, size // shares, *leaf.shape[1:]), 1, 0)
+
+    return jax.tree.map(one, tree)
+
+
+def on_each_share(function: Callable[[Any], Any], chunk: Any) -> Any:
+    """What a function of one share gives, `[shares, …]`, by every device for its own."""
+    name = None if _sharing() is None else META_BATCH
+    return jax.vmap(function, spmd_axis_name=name)(chunk)
+
+
+def _sharing() -> int | None:
+    """How many devices share a meta-batch; None outside of a mesh of this kind."""
+    return dict(jax.sharding.get_abstract_mesh().shape).get(META_BATCH)

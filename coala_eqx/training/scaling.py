@@ -1,0 +1,109 @@
+"""Weak scaling: as many opponents for each device, on one device and on more, in one process and in several."""
+
+import argparse
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from coala_eqx.training.benchmarks import make_pool, make_state
+from coala_eqx.training.mesh import SEEDS, make_mesh, place
+from coala_eqx.verification.timing import shortest_seconds
+
+EACH = {"batch": 8, "episodes": 5, "steps": 10}
+MEETINGS = 64
+"""Opponents for each device."""
+
+
+def print_scaling(console: Console) -> None:
+    """Measure it, a few minutes, and print a table."""
+    sizes = ", ".join(f"{name} {size}" for name, size in EACH.items())
+    console.print(f"H. Weak scaling: training with {MEETINGS} opponents for each device; {sizes}", soft_wrap=True)
+    table = Table("devices", "processes", "steps per second", "share of ideal", box=box.SIMPLE_HEAD)
+    for devices, processes, pace, share in measure_scaling():
+        table.add_row(str(devices), str(processes), f"{pace:.2g}", f"{share:.2f}")
+    console.print(table)
+
+
+def measure_scaling() -> Iterator[tuple[int, int, float, float]]:
+    """(devices, processes, steps of the game per second, over devices times that of one device).
+
+    Every device of a CPU has one core for itself, and there are as many devices as cores; of accelerators there are as
+    many as are present, in one process.
+    """
+    accelerators = 0 if jax.default_backend() == "cpu" else jax.device_count()
+    counts = [2**power for power in range(10) if 2**power <= (accelerators or len(_cores()))]
+    ways = [(count, 1) for count in counts] + [(count, count) for count in counts[1:] if not accelerators]
+    first = 0.0
+    for devices, processes in ways:
+        seconds = _run(devices, processes)
+        pace = devices * MEETINGS * EACH["batch"] * EACH["episodes"] * EACH["steps"] / seconds
+        first = first or pace
+        yield devices, processes, pace, pace / (devices * first)
+
+
+def _cores() -> list[int]:
+    return sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else list(range(os.cpu_count() or 1))
+
+
+def _run(devices: int, processes: int) -> float:
+    """Seconds of one iteration, by the first of so many new processes."""
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "coala_eqx.training.scaling", str(devices), str(processes), f"localhost:{port}"]
+    started = [
+        subprocess.Popen([*command, str(number)], stdout=subprocess.PIPE, text=True) for number in range(processes)
+    ]
+    outputs = [process.communicate()[0] for process in started]
+    for process in started:
+        if process.returncode:
+            raise RuntimeError(f"A process for {devices} devices ended with status {process.returncode}.")
+    return float(outputs[0].split()[-1])
+
+
+def _worker(devices: int, processes: int, coordinator: str, number: int) -> float:
+    """What each process does."""
+    cores = _cores()
+    if hasattr(os, "sched_setaffinity") and devices <= len(cores):
+        share = devices // processes
+        os.sched_setaffinity(0, cores[number * share : (number + 1) * share])
+    jax.config.update("jax_num_cpu_devices", devices // processes)
+    if processes > 1:
+        jax.distributed.initialize(coordinator, processes, number)
+    pool = make_pool(MEETINGS * devices, **EACH, devices=devices)
+    mesh = make_mesh(1, (pool.meta_batch,), jax.devices()[:devices])
+    with jax.set_mesh(mesh):
+        arrays, static = eqx.partition(make_state(pool), eqx.is_array)
+        arrays = place(jax.tree.map(lambda leaf: leaf[None], arrays), mesh)
+
+        @jax.jit
+        def iterate(arrays: Any) -> Any:
+            def one(arrays: Any) -> Any:
+                state, info = pool.iterate(eqx.combine(arrays, static))
+                return eqx.filter(state, eqx.is_array), jnp.mean(info.own)
+
+            return jax.vmap(one, spmd_axis_name=SEEDS)(arrays)
+
+        return shortest_seconds(lambda: iterate(arrays), repeats=5)
+
+
+def _main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    for name, kind in (("devices", int), ("processes", int), ("coordinator", str), ("number", int)):
+        parser.add_argument(name, type=kind)
+    options = parser.parse_args()
+    print(_worker(options.devices, options.processes, options.coordinator, options.number))
+
+
+if __name__ == "__main__":
+    _main()
