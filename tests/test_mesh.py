@@ -4,8 +4,9 @@ import jax
 import numpy as np
 import pytest
 
-from coala_eqx.training import make_mesh, place
-from coala_eqx.training.mesh import on_host
+from coala_eqx.training import chunk_for_cache, make_mesh, place
+from coala_eqx.training.mesh import in_chunks, on_host
+from coala_eqx.training.updates import CACHED
 
 
 def test_one_device_makes_a_mesh_on_which_arrays_are_what_they_were():
@@ -21,3 +22,18 @@ def test_devices_that_divide_neither_seeds_nor_opponents_are_refused_with_a_numb
     message = r"8 devices do not divide 2 seeds and 6 \+ 2 opponents.* leave 4 for the opponents\. Take 4\."
     with pytest.raises(ValueError, match=message):
         make_mesh(2, (6, 2), [None] * 8)
+
+
+def test_chunks_have_every_entry_once():
+    (chunks,) = in_chunks((np.arange(12),), 4)
+    assert chunks.shape == (3, 1, 4)
+    assert sorted(chunks.ravel()) == list(range(12))
+
+
+def test_chunks_divide_the_trajectories_and_fit_the_cache():
+    assert chunk_for_cache(12, CACHED // 5) == 4
+    assert chunk_for_cache(12, CACHED // 5, cores=2) == 6
+    assert chunk_for_cache(12, CACHED // 5, multiple=3) == 3
+    assert chunk_for_cache(12, 2 * CACHED, multiple=2) == 2
+    assert chunk_for_cache(12, 1) == 12
+    assert chunk_for_cache(3, 1, multiple=2) == 3
