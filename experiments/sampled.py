@@ -150,14 +150,15 @@ class Settings:
 
     def check(self) -> None:
         """**Raises** `ValueError` if there are too few devices, or they do not divide the work of the pools."""
-        devices = self.used_devices()
         for settings, pool in self.trainings().values():
-            mesh = settings.mesh(pool)
-            pool.update.check(self.meta_batch * self.batch // self.minibatches)
-            if (pool.update.chunk or 0) % mesh.shape[META_BATCH]:
+            shares = settings.mesh(pool).shape[META_BATCH]
+            minibatch = settings.meta_batch * settings.batch // settings.minibatches
+            pool.update.check(minibatch)
+            if (pool.update.chunk or minibatch) % shares:
+                what = "`chunk`" if pool.update.chunk else "The number of trajectories in a minibatch"
                 raise ValueError(
-                    f"`chunk` must be a multiple of {mesh.shape[META_BATCH]}, as so many of the {len(devices)} devices "
-                    f"share each of the meta-batches, but is {pool.update.chunk}."
+                    f"{what} must be a multiple of the {shares} devices that share a meta-batch, but is "
+                    f"{pool.update.chunk or minibatch}."
                 )
 
     def common(self, **changes: Any) -> "Settings":
@@ -247,7 +248,7 @@ class Settings:
             meta_batch=self.meta_batch,
             p_naive=self.p_naive,
             naive_weight=self.naive_weight,
-            entropy_until=round(self.entropy_until * self.iterations) if self.entropy_coefficient else None,
+            entropy_until=max(1, round(self.entropy_until * self.iterations)) if self.entropy_coefficient else None,
             reward_scale=self.reward_scale,
             centre=self.centre,
             horizon=self.look_aheads + 1,

@@ -122,6 +122,25 @@ def test_entropy_is_added_to_what_is_climbed(update):
     np.testing.assert_allclose(gradient.logits[0, 0], 0.5 * p * (1 - p) * logit, rtol=1e-12)
 
 
+def test_the_entropy_bonus_falls_to_nothing():
+    pool = make_pool(update=PPO(ASCENT, entropy_coefficient=0.2), entropy_until=4)
+    for iteration, expected in ((0, 0.2), (1, 0.15), (4, 0), (9, 0)):
+        assert float(pool._update_at(jnp.array(iteration)).entropy_coefficient) == pytest.approx(expected)
+
+
+def test_meetings_with_learners_weigh_what_is_said(getkey):
+    """Advantages against learners are multiplied, those against meta agents and all targets are what they were."""
+    whole = make_pool(estimators=(CoalaPG(),) * 2, p_naive=0.5)
+    state = whole.init(make_agent, make_agent, 3, getkey())
+    agent = jax.tree.map(lambda leaf: leaf[0] if eqx.is_array(leaf) else leaf, state.agents)
+    episodes = meet(whole, state, agent, jnp.array(0), getkey())
+    light = dataclasses.replace(whole, naive_weight=0.25)
+    one, other = (pool._batch(jnp.array(0), *episodes) for pool in (whole, light))
+    weights = np.repeat([0.25, 1.0], 2 * 3)[:, None, None]  # two opponents of each kind, three trajectories each
+    np.testing.assert_allclose(other.advantages, weights * one.advantages, rtol=1e-12)
+    np.testing.assert_array_equal(other.targets, one.targets)
+
+
 def test_a_pool_learns_to_get_more(getkey):
     """From uniform policies, against co-players that do not learn: defection pays, in float32 as in training."""
     with jax.enable_x64(False):
@@ -237,6 +256,7 @@ def test_seeds_are_vmapped_and_keep_to_themselves(getkey):
         ({"estimators": (LolaDice(), CoalaPG())}, "no score functions are trained in pools of their own"),
         ({"estimators": (LolaDice(),), "horizon": 3}, "`horizon` must lie between 2 and episodes = 2, but is 3"),
         ({"game": ce.games.public_goods()}, "games of two players, but the game has 3"),
+        ({"entropy_until": 0}, "`entropy_until` must be at least 1, but is 0"),
     ],
 )
 def test_pools_that_do_not_fit_are_named(changes, message):

@@ -121,6 +121,8 @@ class Pool(eqx.Module):
             raise ValueError(f"`p_naive` must lie between 0 and 1, but is {self.p_naive}.")
         if self.meta_batch < 1:
             raise ValueError(f"`meta_batch` must be at least 1, but is {self.meta_batch}.")
+        if self.entropy_until is not None and self.entropy_until < 1:
+            raise ValueError(f"`entropy_until` must be at least 1, but is {self.entropy_until}.")
         if abs(self.p_naive * self.meta_batch - self.num_naive) > 1e-9:
             raise ValueError(
                 f"p_naive · meta_batch must be a whole number of opponents, but is {self.p_naive} · {self.meta_batch}; "
