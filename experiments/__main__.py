@@ -16,6 +16,7 @@ import jax
 from rich.console import Console
 from rich.table import Table
 
+from experiments import sampled
 from experiments.display import Display
 from experiments.origin import origin
 from experiments.processes import first_then_others, is_first, join
@@ -31,6 +32,9 @@ SAMPLED = ("fig5a", "fig5b", "fig5c", "fig12", "table-h3")
 
 BEYOND = ("bias-variance", "continuous-time", "inner-batch", "memory", "phase-portraits", "sensitivity")
 """Figures of this project's own."""
+
+TRAINED = (*SAMPLED, "inner-batch", "memory")
+"""Figures for which sequence models are trained."""
 
 FIGURES = {name: name.replace("-", "_") for name in ANALYTIC + SAMPLED + BEYOND}
 """The module of each, in `experiments` and in `paper_figs`."""
@@ -63,6 +67,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         metavar="S",
         help="between checkpoints; default: %(default)g",
     )
+    parser.add_argument(
+        "--plan",
+        action="store_true",
+        help="of the sampled figures: only try one iteration, and say what all would take",
+    )
     parser.add_argument("--wandb", metavar="PROJECT", help="of Weights & Biases, where training is shown, too")
     several = parser.add_argument_group("several processes", "of the sampled figures, with the same --run-dir for all")
     several.add_argument(
@@ -74,10 +83,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     jax.config.update("jax_enable_x64", True)
     try:
+        if options.plan and options.figure not in TRAINED:
+            raise ValueError(f"--plan is for figures that are trained: {', '.join(TRAINED)}.")
         given = options.coordinator, options.processes, options.process
         if options.cluster or given != (None,) * 3:
-            if options.figure not in SAMPLED:
-                raise ValueError(f"{options.figure} runs in one process; several can share {', '.join(SAMPLED)}.")
+            if options.figure not in TRAINED:
+                raise ValueError(f"{options.figure} runs in one process; several can share {', '.join(TRAINED)}.")
             join(*given, options.devices)
         changes = _changes(options)
         if options.figure == "all":
@@ -86,6 +97,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         else:
             figures = {options.figure: settings_of(options.figure, options.preset, changes)}
             paths = {options.figure: options.run_dir or Path("runs") / options.figure}
+        if options.plan:
+            _print_plans(options.figure, figures[options.figure])
+            return 0
         for figure, settings in figures.items():
             keeping = {"interval": options.checkpoint_seconds, "wandb": options.wandb}
             run(figure, paths[figure], settings, _command(figure, options), **keeping)
@@ -97,6 +111,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"experiments: stopped by {name}, with all kept; the same command goes on from there.", file=sys.stderr)
         return 128 + stopped.signal
     return 0
+
+
+def _print_plans(figure: str, settings: Any) -> None:
+    table = Table("part", "steps of the game", "one iteration", "all", "memory of each device")
+    with jax.enable_x64(False):
+        for name, (one, pool) in settings.trainings().items():
+            plan = sampled.plan(one, pool)
+            hours = plan.seconds * one.iterations / 3600
+            times = f"{plan.seconds:.2g} s", f"{hours:.2g} h"
+            table.add_row(name, f"{plan.steps:.2g}", *times, f"{plan.memory:.2g} GB × {plan.devices}")
+    Console().print(f"{figure} on this machine:", table, sep="\n")
 
 
 def _command(figure: str, options: argparse.Namespace) -> list[str]:

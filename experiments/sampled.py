@@ -305,11 +305,9 @@ def train(
         return _train(settings, pool, mesh, progress, watch)
 
 
-def _train(
-    settings: Settings, pool: Pool, mesh: Mesh, progress: Progress, watch: Watch
-) -> tuple[PoolState, PoolInfo, Any]:
-    state = settings.init(pool)
-    arrays, static = eqx.partition(state, eqx.is_array)
+def _program(settings: Settings, pool: Pool, watch: Watch) -> tuple[Any, Any, Any]:
+    """All seeds from one record to the next. **Returns** that, the arrays to begin with, and the rest of the state."""
+    arrays, static = eqx.partition(settings.init(pool), eqx.is_array)
 
     def of_one_seed(arrays: Any) -> tuple[Any, PoolInfo]:
         state, info = pool.iterate(eqx.combine(arrays, static))
@@ -324,6 +322,44 @@ def _train(
         watched = jax.vmap(lambda arrays: watch(eqx.combine(arrays, static)), spmd_axis_name=SEEDS)(arrays)
         return arrays, (jax.tree.map(lambda leaf: leaf.mean(axis=0, dtype=jnp.float32), infos), watched)
 
+    return some, arrays, static
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """What a training would take on this machine."""
+
+    steps: int
+    """Of the game, in all seeds and iterations."""
+
+    seconds: float
+    """Of one iteration."""
+
+    memory: float
+    """Of each device, in GB, as the compiler sees it; NaN if it does not say."""
+
+    devices: int
+
+
+def plan(settings: Settings, pool: Pool) -> Plan:
+    """By one iteration, which is compiled and run."""
+    with jax.set_mesh(mesh := settings.mesh(pool)):
+        some, arrays, _ = _program(dataclasses.replace(settings, every=1), pool, lambda _: ())
+        arrays = place(arrays, mesh)
+        compiled = some.lower(arrays).compile()
+        jax.block_until_ready(compiled(arrays))
+        began = time.perf_counter()
+        jax.block_until_ready(compiled(arrays))
+        seconds, memory = time.perf_counter() - began, compiled.memory_analysis()
+    steps = settings.iterations * settings.steps_per_iteration(len(pool.estimators))
+    held = memory.temp_size_in_bytes + memory.argument_size_in_bytes + memory.output_size_in_bytes if memory else np.nan
+    return Plan(steps=steps, seconds=seconds, memory=held / 1e9, devices=mesh.size)
+
+
+def _train(
+    settings: Settings, pool: Pool, mesh: Mesh, progress: Progress, watch: Watch
+) -> tuple[PoolState, PoolInfo, Any]:
+    some, arrays, static = _program(settings, pool, watch)
     records = settings.iterations // settings.every
     shapes = jax.eval_shape(some, arrays)[1]
     seen = jax.tree.map(lambda leaf: np.full((leaf.shape[0], records, *leaf.shape[1:]), np.nan, leaf.dtype), shapes)

@@ -176,6 +176,7 @@ def test_a_payoffs_file_that_changed_makes_another_run(tmp_path, capsys):
         (["fig5a", "--set", "network=lstm"], "`network` must be one of hawk, gru, mlp, but is 'lstm'"),
         (["fig5a", "--set", "entropy_until=2"], "`entropy_until` must lie between 0 and 1, but is 2.0"),
         (["fig5a", "--set", "chunk=3"], "`chunk` must divide the 8 trajectories of a step, but is 3"),
+        (["fig3a", "--plan"], "--plan is for figures that are trained: fig5a, fig5b"),
         (["fig5a", "--processes", "2"], "must be given together"),
         (["fig3a", "--processes", "2"], "fig3a runs in one process; several can share fig5a"),
         (["fig12", "--set", "measured=3"], "`measured` must be even, as halves of it are compared, but is 3"),

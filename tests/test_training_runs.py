@@ -13,7 +13,7 @@ import pytest
 
 from coala_eqx.estimators import CoalaPG
 from experiments import fig12, sampled
-from experiments.__main__ import run, settings_of
+from experiments.__main__ import main, run, settings_of
 from experiments.agents import load_agents
 from experiments.progress import Progress
 from experiments.records import flagged
@@ -156,6 +156,16 @@ def test_magnitudes_of_gradients():
     assert abs(current) > 1e-6
     np.testing.assert_allclose(current_of_mfos, settings.batch**2 * current, rtol=1e-9)
     np.testing.assert_allclose(future_of_mfos, future, rtol=1e-9)
+
+
+def test_a_plan_says_what_all_would_take_and_writes_nothing(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(["fig5a", "--preset", "smoke", "--seeds", "1", "--set", "estimators=('CoalaPG',)", "--plan"]) == 0
+    output = capsys.readouterr().out
+    assert "CoalaPG" in output
+    assert "5.8e+02" in output  # 4 iterations · B̄ B M T = 4 · 4 · 3 · 3
+    assert "GB × 1" in output
+    assert list(tmp_path.iterdir()) == []
 
 
 RECORDS = [
