@@ -20,9 +20,9 @@ from experiments import sampled
 from experiments.display import Display
 from experiments.origin import origin
 from experiments.processes import first_then_others, is_first, join
-from experiments.progress import INTERVAL, Progress, Stopped, file_name, listening
+from experiments.progress import INTERVAL, Progress, Stopped, file_name, listening, remove_checkpoints
 from experiments.records import DILEMMA, Part, RunDirectory, flagged, locked
-from experiments.trackers import TensorBoard, Tracker, WeightsAndBiases
+from experiments.trackers import TensorBoard, Tracker, WeightsAndBiases, check_for_wandb, run_name
 
 ANALYTIC = ("fig3a", "fig3b", "fig3c", "fig4a", "fig4b", "fig4c", "fig8", "fig9", "fig10")
 """Figures of the paper that are solved in closed form: what `all` stands for."""
@@ -50,12 +50,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     parser = argparse.ArgumentParser(prog="python -m experiments", description=__doc__)
     parser.add_argument(
-        "figure", choices=[*FIGURES, "all"], metavar="FIGURE", help=f"{', '.join(FIGURES)}, or all of the paper's"
+        "figure",
+        choices=[*FIGURES, "all"],
+        metavar="FIGURE",
+        help=f"{', '.join(FIGURES)}, or all of those in closed form",
     )
     parser.add_argument("--preset", choices=PRESETS, default="cpu", help="smoke, cpu (default) or paper")
     parser.add_argument("--seeds", type=int, help="how many, in place of the preset's")
     parser.add_argument("--devices", type=int, help="of the sampled figures: how many, in place of all")
-    parser.add_argument("--payoffs", help="of the analytic figures: a game by name, or a JSON or TOML file")
+    parser.add_argument("--payoffs", help="a game by name, or a JSON or TOML file")
     parser.add_argument(
         "--set", action="append", default=[], metavar="NAME=VALUE", help="another setting, such as p_naive=0.5"
     )
@@ -85,9 +88,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if options.plan and options.figure not in TRAINED:
             raise ValueError(f"--plan is for figures that are trained: {', '.join(TRAINED)}.")
+        if options.wandb is not None:
+            if options.figure not in TRAINED:
+                raise ValueError(f"--wandb is for figures that are trained: {', '.join(TRAINED)}.")
+            check_for_wandb()
         given = options.coordinator, options.processes, options.process
         if options.cluster or given != (None,) * 3:
-            if options.figure not in TRAINED:
+            if options.figure not in TRAINED:  # before any process waits for another
                 raise ValueError(f"{options.figure} runs in one process; several can share {', '.join(TRAINED)}.")
             join(*given, options.devices)
         changes = _changes(options)
@@ -154,7 +161,7 @@ def _changes(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def all_settings(preset: str, changes: dict[str, Any]) -> dict[str, Any]:
-    """The settings of all figures of the paper: each has those changes that it knows.
+    """The settings of all figures of the paper in closed form: each has those changes that it knows.
 
     **Raises** `ValueError` for a change that none of them knows. A figure that refuses a value is left out, and named,
     unless all do.
@@ -238,7 +245,7 @@ def run(
         def progress_of(part: Part, advance: Callable[[int, str], object]) -> Progress:
             trackers: list[Tracker] = [TensorBoard(path / "tensorboard" / file_name(part.name))]
             if wandb is not None and is_first():
-                name = f"{path.resolve().name}-{file_name(part.name)}"
+                name = run_name(path, part.name)
                 trackers.append(WeightsAndBiases(wandb, name, directory.made_by))
             return Progress(advance, path, part.name, trackers=trackers, request=request, interval=interval)
 
@@ -258,10 +265,19 @@ def _run(
     if not records and hasattr(experiment, "RECORDS_OF"):
         records = directory.borrow(path.parent / experiment.RECORDS_OF)
     done = {record["part"] for record in records}
-    left = [part for part in experiment.parts(settings) if part.name not in done]
+    parts = experiment.parts(settings)
+    left = [part for part in parts if part.name not in done]
+    if is_first():
+        for part in parts:
+            if part.name in done:  # it may have been killed before it removed them
+                remove_checkpoints(path, part.name)
     start = time.perf_counter()
+    layout = {"layout": settings.layout()} if left and hasattr(settings, "layout") else {}
     if left and is_first():
-        directory.begin(origin(command))
+        before = directory.latest().get("layout", layout.get("layout"))
+        if before != layout.get("layout"):
+            console.print(f"Begun on {before}, it goes on on {layout['layout']}: the same to rounding, not to the bit.")
+        directory.begin(origin(command) | layout)
     with Display(console, figure, sum(part.work for part in left)) as display:
         for part in left:
             display.begin(part.name)

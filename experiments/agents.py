@@ -22,7 +22,8 @@ def load_agents(path: Path, part: str) -> tuple[Settings, Pool, AbstractPolicy]:
         made_by = json.loads((path / "settings.json").read_text())
         experiment = importlib.import_module(f"experiments.{made_by['figure'].replace('-', '_')}")
         given = {name: tuple(v) if isinstance(v, list) else v for name, v in made_by["settings"].items()}
-        trainings = type(experiment.PRESETS["cpu"])(**given).trainings()
+        here = {"devices": 1, "chunk": 1}  # which were of the machine that trained
+        trainings = type(experiment.PRESETS["cpu"])(**given | here).trainings()
     except (OSError, KeyError, ImportError, TypeError, AttributeError, json.JSONDecodeError) as error:
         raise ValueError(f"{path} holds no run of a sampled figure: {error}") from error
     if part not in trainings:
@@ -30,6 +31,9 @@ def load_agents(path: Path, part: str) -> tuple[Settings, Pool, AbstractPolicy]:
     settings, pool = trainings[part]
     file = path / f"agents-{file_name(part)}.eqx"
     if not file.exists():
+        lender = getattr(experiment, "RECORDS_OF", None)
+        if lender is not None and (path / "records.parquet").exists():
+            raise ValueError(f"{file} does not exist: these records are {lender}'s, and so are the agents.")
         raise ValueError(f"{file} does not exist: this part has not come to its end.")
     with jax.enable_x64(False):
         agents = eqx.filter_eval_shape(settings.init, pool).agents

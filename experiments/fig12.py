@@ -12,7 +12,6 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import numpy as np
 import polars as pl
 from jaxtyping import Array, Float
 
@@ -23,7 +22,7 @@ from coala_eqx.training import Pool, PoolState
 from experiments import fig5c, sampled
 from experiments.analytic import check_at_least
 from experiments.progress import Progress
-from experiments.records import Part, Record, claim, kept, table_of
+from experiments.records import Part, Record, claim, kept, mean, table_of
 
 SINGLE = True
 """Training is done in single precision."""
@@ -165,16 +164,21 @@ def ratios(table: pl.DataFrame) -> pl.DataFrame:
 
 
 def claims(records: Sequence[Record]) -> list[dict[str, Any]]:
-    """What the figure is judged by: medians over training of the ratios."""
-    table = ratios(kept(table_of(records)))
+    """What the figure is judged by: ratios of root mean squares over training and seeds, where estimates below 0
+    count as they are. M-FOS's is COALA-PG's over B, by what they are.
+    """
+    table = kept(table_of(records))
 
     def ratio(part: str, estimator: str) -> float:
-        found = table.filter(pl.col("part") == part, pl.col("estimator") == estimator)["ratio"].drop_nulls()
-        return float(np.median(found)) if len(found) else float("nan")
+        here = table.filter(pl.col("part") == part, pl.col("estimator") == estimator)
+        current, future = mean(here["current"]), mean(here["future"])
+        return (max(future, 0.0) / current) ** 0.5 if current > 0 else float("nan")
 
     first, second = MEMORIES
+    coala = ratio(first, "CoalaPG")
     return [
-        claim("COALA-PG: future over current, median over training, at least", ratio(first, "CoalaPG"), "≥", 0.3),
-        claim("M-FOS: the same, at most", ratio(first, "MFOS"), "≤", 0.3),
-        claim("Batch-unaware, of agents that forget: the same, at most", ratio(second, "BatchUnaware"), "≤", 0.3),
+        claim("COALA-PG: both parts count; future over current is at least", coala, "≥", 0.3),
+        claim("and at most", coala, "≤", 3),
+        claim("M-FOS: the same is at most", ratio(first, "MFOS"), "≤", 0.3),
+        claim("Batch-unaware, of agents that forget: the same is at most", ratio(second, "BatchUnaware"), "≤", 0.3),
     ]

@@ -17,7 +17,7 @@ RECORDS_OF = "fig5a"
 def claims(records: Sequence[Record]) -> list[dict[str, Any]]:
     """What the figure is judged by: means over seeds, at the end of training, in parts of the meta-episode."""
     table = kept(table_of(records).filter(pl.col("panel") == "episodes"))
-    third = max(1, table["iteration"].max() // 3)  # type: ignore[operator]
+    third = max(1, int(table["iteration"].max() or 0) // 3)  # type: ignore[call-overload]
 
     def defects(name: str, late: bool) -> float:
         when = pl.col("iteration") > pl.col("iteration").max() - third if late else pl.col("iteration") <= third

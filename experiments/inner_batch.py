@@ -1,11 +1,14 @@
 """How COALA-PG and M-FOS compare as the inner batch grows, with as many trajectories in each iteration.
 
-With one trajectory for each learner they are the same; M-FOS weighs the current inner episode B times too much.
+M-FOS weighs the current inner episode B times too much. With one trajectory for each learner the two are the same, so
+that this is trained once.
 """
 
 import dataclasses
 from collections.abc import Sequence
 from typing import Any
+
+import polars as pl
 
 from coala_eqx.estimators import MFOS, AbstractScoreFunctionEstimator, CoalaPG
 from coala_eqx.training import Pool
@@ -29,8 +32,11 @@ class Settings(sampled.Settings):
     def __post_init__(self) -> None:
         super().__post_init__()
         trajectories = self.meta_batch * self.batch
-        if not self.batches or any(batch < 1 or trajectories % batch for batch in self.batches):
-            raise ValueError(f"`batches` must divide meta_batch · batch = {trajectories}, but are {self.batches}.")
+        if any(batch < 1 or trajectories % batch for batch in self.batches) or max(self.batches, default=1) == 1:
+            raise ValueError(
+                f"`batches` must divide meta_batch · batch = {trajectories}, and one must be above 1, but are "
+                f"{self.batches}."
+            )
 
     def variants(self) -> dict[str, sampled.Settings]:
         """By the names of the parts."""
@@ -39,6 +45,7 @@ class Settings(sampled.Settings):
             f"{name} {batch}": self.common(batch=batch, meta_batch=trajectories // batch)
             for name in ESTIMATORS
             for batch in self.batches
+            if (name, batch) != ("MFOS", 1)
         }
 
     def trainings(self) -> dict[str, tuple[sampled.Settings, Pool]]:
@@ -81,16 +88,14 @@ def run(settings: sampled.Settings, name: str, pool: Pool, progress: Progress) -
 def claims(records: Sequence[Record]) -> list[dict[str, Any]]:
     """What the figure is judged by: differences of mean rewards at the end of training."""
     table = table_of(records)
-    batches = sorted(table["batch"].unique())
+    batches = sorted(table.filter(pl.col("estimator") == "MFOS")["batch"].unique())
 
     def gap(batch: int) -> float:
         rewards = {name: mean(final(table, estimator=name, batch=batch)["reward"]) for name in ESTIMATORS}
         return rewards["CoalaPG"] - rewards["MFOS"]
 
-    first, last = batches[0], batches[-1]
+    last = batches[-1]
     return [
-        claim(f"With B = {first} COALA-PG earns about as much as M-FOS: difference of mean rewards", abs(gap(first)),
-              "≤", 0.2),
-        claim("At its largest over B, it earns more than M-FOS by", max(map(gap, batches)), "≥", 0.4),
+        claim("At its largest over B, COALA-PG earns more than M-FOS by", max(map(gap, batches)), "≥", 0.4),
         claim(f"With B = {last} it still earns more: difference of mean rewards", gap(last), "≥", 0.2),
     ]  # fmt: skip

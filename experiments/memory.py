@@ -1,7 +1,7 @@
 """How much of what COALA-PG gains the long history gives: agents of several networks that forget sooner or later.
 
 An agent that forgets after each inner episode cannot see how far the learner is; it can still act so that the learner
-moves to where it earns more.
+moves to where it earns more. The learners are the same networks everywhere.
 """
 
 import dataclasses
@@ -33,6 +33,8 @@ class Settings(sampled.Settings):
         super().__post_init__()
         if not self.memories or not all(1 <= memory <= self.episodes for memory in self.memories):
             raise ValueError(f"`memories` must lie between 1 and episodes = {self.episodes}, but are {self.memories}.")
+        if not set(self.networks) - {WITHOUT}:
+            raise ValueError(f"`networks` must name one that remembers, but are {self.networks}.")
         for network in self.networks:
             self.common(network=network)  # raises for one that is unknown
 

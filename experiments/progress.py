@@ -1,20 +1,23 @@
 """How far a part of a run has come: what is shown, what is kept of a part that is half done, and when to stop."""
 
 import re
+import shutil
 import signal
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import equinox as eqx
 
 from coala_eqx.training.checkpoints import Checkpoints
 from experiments import files
 from experiments.processes import is_first, largest
-from experiments.trackers import Tracker
+
+if TYPE_CHECKING:
+    from experiments.trackers import Tracker
 
 INTERVAL = 10.0
 """Seconds from one checkpoint to the next, at least."""
@@ -71,6 +74,13 @@ def file_name(part: str) -> str:
     return re.sub(r"[^a-z0-9.]+", "-", part.lower()).strip("-")
 
 
+def remove_checkpoints(folder: Path, part: str) -> None:
+    """Of a part that is done."""
+    for states in folder.glob(f"checkpoint-{file_name(part)}-*"):
+        if re.fullmatch(r"[0-9]+", states.name.rpartition("-")[2]) and "-corrupt-" not in states.name:
+            shutil.rmtree(states, ignore_errors=True)
+
+
 class Progress:
     """Of one part of a run.
 
@@ -90,7 +100,7 @@ class Progress:
         folder: Path | None = None,
         part: str = "",
         *,
-        trackers: Sequence[Tracker] = (),
+        trackers: Sequence["Tracker"] = (),
         request: StopRequest | None = None,
         interval: float = INTERVAL,
     ):
@@ -125,15 +135,23 @@ class Progress:
 
     def log(self, records: Sequence[dict[str, Any]]) -> None:
         """Tell trackers of more records, of all that there are so far in a process that resumes."""
-        for tracker in self.trackers:
-            tracker.log(records)
+        self._tell(lambda tracker: tracker.log(records))
 
     def end(self) -> None:
         """Remove the part's checkpoints: its records are written."""
-        for tracker in self.trackers:
-            tracker.close()
+        self._tell(lambda tracker: tracker.close())
         for checkpoint in self._checkpoints:
             checkpoint.remove()
+
+    def _tell(self, what: Callable[["Tracker"], None]) -> None:
+        """All trackers; one that cannot write is left alone from then on."""
+        for tracker in self.trackers:
+            try:
+                what(tracker)
+            except OSError as error:
+                self.trackers = [other for other in self.trackers if other is not tracker]
+                name = type(tracker).__name__
+                print(f"experiments: {name}: {error} The run goes on without it.", file=sys.stderr)
 
 
 class Checkpoint:

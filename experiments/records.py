@@ -96,6 +96,10 @@ class RunDirectory:
         *earlier, latest = self._origins()
         self._write_origins([*earlier, latest | {"seconds": round(seconds, 1)}])
 
+    def latest(self) -> dict[str, Any]:
+        """What was noted last of what makes the records; empty at first."""
+        return next(iter(self._origins()[-1:]), {})
+
     def _origins(self) -> list[dict[str, Any]]:
         file = self.path / "origin.json"
         return _read(file, list) if file.exists() else []

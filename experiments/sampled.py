@@ -55,6 +55,8 @@ class Settings:
     """B̄."""
 
     iterations: int = 3000
+    """Of meta-training."""
+
     every: int = 10
     """Iterations between records, which are means over them."""
 
@@ -62,14 +64,17 @@ class Settings:
     """Share of naive opponents."""
 
     naive_weight: float = 1.0
-    """Of the gradients against naive opponents, beside those against meta agents. 1 as Section 5 reads; 1/B if the
-    advantages of Algorithm 1 are taken as they are printed, whose own parts are divided by B for the former only."""
+    """Of the gradients against naive opponents, beside those against meta agents. 1 as Section 5 reads; 1/B is what
+    COALA-PG's advantages of Algorithm 1, as printed, amount to in one mean over all trajectories."""
 
     naive_population: int = 10
     """How many fixed policies naive learners start from; with read-outs of zero, so that all act uniformly at first."""
 
     network: str = "hawk"
-    """Of all agents: `hawk`, `gru`, or `mlp`, which remembers nothing."""
+    """Of the agents: `hawk`, `gru`, or `mlp`, which remembers nothing."""
+
+    naive_network: str = "hawk"
+    """Of the naive learners."""
 
     width: int = 32
     """Of all parts of all networks."""
@@ -81,9 +86,26 @@ class Settings:
     """Of the agents' Adam."""
 
     epochs: int = 4
+    """Of PPO."""
+
     minibatches: int = 2
+    """Of each epoch."""
+
     clip: float = 0.2
+    """Of probability ratios, and of how far values move from what they were."""
+
+    discount: float = 1.0
+    """γ per step, of the agents' advantages and critics."""
+
+    gae_lambda: float = 1.0
+    """λ of the advantages."""
+
+    td_lambda: float = 1.0
+    """λ of the critics' targets."""
+
     value_coefficient: float = 0.5
+    """Weight of the critic's loss."""
+
     entropy_coefficient: float = 0.0
     """Of the agents' losses, at first; it falls to 0 linearly over `entropy_until` of the iterations."""
 
@@ -100,7 +122,11 @@ class Settings:
     """Of the learners' Adam."""
 
     naive_reward_scale: float = 0.05
+    """Of the learners' losses."""
+
     naive_discount: float = 0.99
+    """γ per step, of the learners' advantages."""
+
     norm: float = 1.0
     """Gradients of both are clipped to it."""
 
@@ -112,6 +138,8 @@ class Settings:
     at 0. Not said."""
 
     seeds: int = 5
+    """How many pools are trained, all in one program."""
+
     seed: int = 0
     """Draws all random numbers."""
 
@@ -125,12 +153,16 @@ class Settings:
     def __post_init__(self) -> None:
         check_at_least(self, 1, "batch", "episodes", "steps", "meta_batch", "iterations", "every", "seeds")
         check_at_least(self, 1, "naive_population", "width", "epochs", "minibatches", "look_aheads")
-        check_at_least(self, 0, "memory", "devices", "chunk", "rate", "naive_rate", "value_coefficient", "clip", "norm")
+        check_at_least(self, 0, "memory", "devices", "chunk", "rate", "naive_rate", "value_coefficient", "clip")
         check_at_least(self, 0, "entropy_coefficient", "lola_smoothing", "naive_weight")
-        check_share(self, "p_naive")
-        check_share(self, "entropy_until")
-        if self.network not in NETWORKS:
-            raise ValueError(f"`network` must be one of {', '.join(NETWORKS)}, but is {self.network!r}.")
+        for name in ("norm", "reward_scale", "naive_reward_scale"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"`{name}` must be positive, but is {getattr(self, name)}.")
+        for name in ("p_naive", "entropy_until", "discount", "gae_lambda", "td_lambda", "naive_discount"):
+            check_share(self, name)
+        for name in ("network", "naive_network"):
+            if getattr(self, name) not in NETWORKS:
+                raise ValueError(f"`{name}` must be one of {', '.join(NETWORKS)}, but is {getattr(self, name)!r}.")
         if self.iterations % self.every:
             raise ValueError(
                 f"`iterations` must be a multiple of `every`, but {self.iterations} is none of {self.every}."
@@ -160,6 +192,13 @@ class Settings:
                     f"{what} must be a multiple of the {shares} devices that share a meta-batch, but is "
                     f"{pool.update.chunk or minibatch}."
                 )
+
+    def layout(self) -> str:
+        """On what it runs, of which the last bits of all numbers depend."""
+        _, pool = next(iter(self.trainings().values()))
+        devices = self.used_devices()
+        chunk = "whole minibatches" if pool.update.chunk is None else f"chunks of {pool.update.chunk} trajectories"
+        return f"{len(devices)} × {devices[0].platform}, {chunk}"
 
     def common(self, **changes: Any) -> "Settings":
         """The settings that all figures have, with changes."""
@@ -214,14 +253,15 @@ class Settings:
         return np.asarray(self.game().payoffs).tolist()
 
     def game(self) -> ce.games.MatrixGame:
-        """The game; raises `ValueError` if it is none of two players."""
+        """The game; raises `ValueError` if it is none of two players with two actions each, which the figures show."""
         name, game = load_game(self.payoffs)
-        if not isinstance(game, ce.games.MatrixGame) or game.num_players != 2:
-            raise ValueError(f"These figures need a matrix game of two players; {name} is none.")
+        if not isinstance(game, ce.games.MatrixGame) or game.num_actions != (2, 2):
+            raise ValueError(f"These figures need a matrix game of two players with two actions each; {name} is none.")
         return game
 
     def pool(self, estimators: Sequence[AbstractEstimator]) -> Pool:
-        """The pool of agents with these estimators."""
+        """The pool of agents with these estimators, which discount and average as the settings say."""
+        estimators = [self._discounting(estimator) for estimator in estimators]
         by_advantages = all(isinstance(estimator, AbstractScoreFunctionEstimator) for estimator in estimators)
         return Pool(
             game=self.game(),
@@ -250,33 +290,42 @@ class Settings:
             naive_weight=self.naive_weight,
             entropy_until=max(1, round(self.entropy_until * self.iterations)) if self.entropy_coefficient else None,
             reward_scale=self.reward_scale,
+            discount=self.discount,
+            td_lambda=self.td_lambda,
+            gae_lambda=self.gae_lambda,
             centre=self.centre,
             horizon=self.look_aheads + 1,
         )
 
+    def _discounting(self, estimator: AbstractEstimator) -> AbstractEstimator:
+        """It with those of our settings that it has, unless they are left at 1."""
+        ours = {"discount": self.discount, "gae_lambda": self.gae_lambda}
+        names = {field.name for field in dataclasses.fields(estimator)}
+        if missing := [name for name, value in ours.items() if value != 1 and name not in names]:
+            kind = type(estimator).__name__
+            raise ValueError(f"`{missing[0]}` must be 1 with {kind}, which has none, but is {ours[missing[0]]}.")
+        return dataclasses.replace(estimator, **{name: value for name, value in ours.items() if value != 1})
+
     def _optimiser(self, rate: float, smoothing: float = 0.0) -> optax.GradientTransformation:
         return optax.chain(optax.clip_by_global_norm(self.norm), optax.adam(rate, eps=1e-5, eps_root=smoothing))
 
-    def make_policy(self, key: Key[Array, ""], remembers: bool = True) -> AbstractPolicy:
-        """One network before training, that remembers as `memory` says, or the current inner episode only."""
-        game, episodes = self.game(), self.memory if remembers else 1
+    def make_policy(self, network: str, memory: int, key: Key[Array, ""]) -> AbstractPolicy:
+        """One network before training, that remembers so many inner episodes, or everything if 0."""
+        game = self.game()
         make = functools.partial(
-            NETWORKS[self.network], game.num_observations[0], game.num_actions[0], width=self.width, head_scale=0.0
+            NETWORKS[network], game.num_observations[0], game.num_actions[0], width=self.width, head_scale=0.0
         )
-        if self.network == "mlp":
-            return make(key=key)
-        return make(forget_after=self.steps * episodes or None, key=key)
+        return make(key=key) if network == "mlp" else make(forget_after=self.steps * memory or None, key=key)
 
     def init(self, pool: Pool) -> PoolState:
         """Of all seeds. LOLA's agents do not remember earlier inner episodes, as its look-ahead starts anew."""
-
-        def make(key: Key[Array, ""]) -> AbstractPolicy:
-            return self.make_policy(key, remembers=pool.by_advantages)
+        make = functools.partial(self.make_policy, self.network, self.memory if pool.by_advantages else 1)
+        make_naive = functools.partial(self.make_policy, self.naive_network, 0)
 
         @eqx.filter_jit
         @eqx.filter_vmap
         def of_one_seed(key: Key[Array, ""]) -> PoolState:
-            return pool.init(make, self.make_policy, self.naive_population, key)
+            return pool.init(make, make_naive, self.naive_population, key)
 
         return of_one_seed(jax.random.split(jax.random.key(self.seed), self.seeds))
 
@@ -342,7 +391,7 @@ class Plan:
 
 
 def plan(settings: Settings, pool: Pool) -> Plan:
-    """By one iteration, which is compiled and run."""
+    """By one iteration, which is compiled and run; without what a figure measures of each record, beside it."""
     with jax.set_mesh(mesh := settings.mesh(pool)):
         some, arrays, _ = _program(dataclasses.replace(settings, every=1), pool, lambda _: ())
         arrays = place(arrays, mesh)

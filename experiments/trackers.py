@@ -1,9 +1,13 @@
 """Where the numbers of training are also written, for programs that draw them while it goes on."""
 
 import importlib
+import uuid
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol
+
+from experiments import files
+from experiments.progress import file_name
 
 TAGS = ("seed", "agent", "iteration")
 """Columns of a record that say of what it is."""
@@ -63,6 +67,22 @@ class TensorBoard:
         self._writers.clear()
 
 
+def check_for_wandb() -> None:
+    """**Raises** `ValueError` if Weights & Biases is not installed."""
+    try:
+        importlib.import_module("wandb")
+    except ImportError as error:
+        raise ValueError("--wandb needs Weights & Biases: pip install wandb.") from error
+
+
+def run_name(path: Path, part: str) -> str:
+    """Of a part in Weights & Biases: that of the run's folder, which is drawn once, so that no two folders share it."""
+    file = path / "wandb.txt"
+    if not file.exists():
+        files.write(file, lambda new: new.write_text(f"{path.resolve().name}-{uuid.uuid4().hex[:8]}\n"))
+    return f"{file.read_text().strip()}-{file_name(part)}"
+
+
 class WeightsAndBiases:
     """One of its runs for all seeds, with the figure's settings.
 
@@ -76,11 +96,10 @@ class WeightsAndBiases:
     """
 
     def __init__(self, project: str, name: str, settings: dict[str, Any]):
-        try:
-            wandb = importlib.import_module("wandb")
-        except ImportError as error:
-            raise ValueError("--wandb needs Weights & Biases: pip install wandb.") from error
+        check_for_wandb()
+        wandb = importlib.import_module("wandb")
         self._run = wandb.init(project=project, name=name, id=name, resume="allow", config=settings)
+        self._next = self._run.step  # 0 of a new run; of one that is resumed, the first that it has not seen
 
     def log(self, records: Sequence[dict[str, Any]]) -> None:
         steps: dict[int, dict[str, float]] = {}
@@ -88,7 +107,7 @@ class WeightsAndBiases:
             named = {f"seed {record['seed']}, {tag}": value for tag, value in scalars(record)}
             steps.setdefault(record["iteration"], {}).update(named)
         for step, values in steps.items():
-            if step > self._run.step:  # what was told before is not taken again
+            if step >= self._next:  # what was told before is not taken again
                 self._run.log(values, step=step)
 
     def close(self) -> None:

@@ -5,6 +5,7 @@ Without arguments only the page is written.
 """
 
 import argparse
+import dataclasses
 import importlib
 import json
 import shutil
@@ -105,8 +106,9 @@ def _section(figure: str, folder: Path) -> str:
             "| --- | ---: | ---: | --- |",
             *rows,
             "",
-            *(_made_by(entry) for entry in json.loads((folder / "origin.json").read_text())),
+            *_made_by(json.loads((folder / "origin.json").read_text())),
             "",
+            *_other_settings(folder, module),
         ]
     )
 
@@ -117,12 +119,33 @@ def _number(value: float | None) -> str:
     return f"{value:.3g}" if value else "0"
 
 
-def _made_by(origin: dict[str, Any]) -> str:
-    took = f"{origin['seconds'] / 60:.1f} minutes" if "seconds" in origin else "interrupted"
-    return (
-        f"`{origin['command']}`: {took} on {origin['machine']}; {origin['date']}, version {origin['version']}, commit "
-        f"{origin['commit']}, Python {origin['python']}, JAX {origin['jax']}."
-    )
+def _made_by(origins: list[dict[str, Any]]) -> list[str]:
+    """A line for each way in which records were made."""
+    pieces: dict[str, list[float | None]] = {}
+    for origin in origins:
+        how = (
+            f"on {origin['machine']}; {origin['date']}, version {origin['version']}, commit {origin['commit']}, "
+            f"Python {origin['python']}, JAX {origin['jax']}."
+        )
+        pieces.setdefault(f"`{origin['command']}` {how}", []).append(origin.get("seconds"))
+    return [f"{text[:-1]}: {_took(seconds)}." for text, seconds in pieces.items()]
+
+
+def _took(seconds: list[float | None]) -> str:
+    minutes = [f"{number / 60:.1f} minutes" for number in seconds if number is not None]
+    interrupted = len(seconds) - len(minutes)
+    stops = [f"stopped {interrupted} times" if interrupted > 1 else "stopped once"] if interrupted else []
+    return ", then ".join(stops + minutes)
+
+
+def _other_settings(folder: Path, module: str) -> list[str]:
+    """A line that says in what a run differs from the preset `paper`, if it does."""
+    presets = importlib.import_module(f"experiments.{module}").PRESETS
+    made = _made(folder)["settings"]
+    paper = json.loads(json.dumps(dataclasses.asdict(presets["paper"])))
+    differing = [f"{name} {made[name]} ({paper[name]})" for name in paper if name in made and made[name] != paper[name]]
+    head = "Settings, and those of the preset `paper` in brackets where they differ:"
+    return [f"{head} {', '.join(differing)}.", ""] if differing else []
 
 
 if __name__ == "__main__":

@@ -161,14 +161,19 @@ def test_by_default_it_starts_uniform_with_slow_decays(getkey):
     assert policy.blocks[0].unit.input_gate.weight.shape == (2, 16, 16)
 
 
-def test_gates_that_are_shut_do_no_harm(getkey):
-    """With r near 0 a_t is 1 to rounding: states stay, and gradients are finite."""
-    policy = make(getkey())
-    policy = eqx.tree_at(lambda p: p.blocks[0].unit.recurrence_gate.bias, policy, jnp.full((2, 4), -200.0))
-    gradient = eqx.filter_grad(
-        lambda p: replay_actions(p, jnp.ones((1, STEPS), int), jnp.ones((1, STEPS), int))[0].sum()
-    )(policy)
-    assert all(jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(gradient))
+@pytest.mark.parametrize("bias", [-60.0, -90.0, -200.0, -1000.0])
+@pytest.mark.parametrize("double", [False, True], ids=["float32", "float64"])
+def test_gates_that_are_shut_do_no_harm(double, bias, getkey):
+    """With r near 0, or 0 to rounding, a_t is 1 to rounding: states stay, and gradients are finite."""
+    with jax.enable_x64(double):
+        policy = make(getkey())
+        shut = jnp.full((2, 4), bias)
+        policy = eqx.tree_at(lambda p: p.blocks[0].unit.recurrence_gate.bias, policy, shut)
+        gradient = eqx.filter_grad(
+            lambda p: replay_actions(p, jnp.ones((1, STEPS), int), jnp.ones((1, STEPS), int))[0].sum()
+        )(policy)
+        assert shut.dtype == (jnp.float64 if double else jnp.float32)
+        assert all(jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(gradient))
 
 
 @pytest.mark.parametrize("scan", ["sequential", "associative"])

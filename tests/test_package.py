@@ -16,6 +16,7 @@ import coala_eqx as ce
 ROOT = Path(__file__).parent.parent
 ORDER = [
     "arrays",
+    "timing",
     "games",
     "policies",
     "returns",
@@ -49,6 +50,7 @@ def test_imports_go_one_way(module):
             assert not name.startswith(("experiments", "proofs_checks", "paper_figs", "tests", "examples"))
             if name.startswith("coala_eqx.") and _room(name) in ORDER:
                 assert ORDER.index(_room(name)) <= ORDER.index(_room(module)), (module, name)
+                assert {_room(name), _room(module)} != {"verification", "training"}, (module, name)
                 if _room(module) == "estimators" and not module.endswith("estimators"):
                     assert _room(name) != "estimators" or name.endswith((".base", ".advantages")), (module, name)
 

@@ -13,6 +13,7 @@ import coala_eqx as ce
 from coala_eqx.estimators import MFOS, BatchUnaware, CoalaPG, LolaDice, Reinforce
 from coala_eqx.learners import PolicyGradient, Static
 from coala_eqx.policies import GRU, Hawk, MemoryOne
+from coala_eqx.policies.base import AbstractPolicy, PolicyOutput, unroll_by_steps
 from coala_eqx.training import A2C, PPO, Pool, make_batch
 from tests.makers import estimate
 
@@ -38,6 +39,24 @@ def meet(pool, state, agent, index, key):
 @eqx.filter_jit
 def iterate(pool, state):
     return pool.iterate(state)
+
+
+class WithCritic(AbstractPolicy):
+    """Says one number, and acts uniformly."""
+
+    value: jax.Array
+    num_observations: int = 1
+    num_actions: int = 2
+
+    def initial_memory(self):
+        return ()
+
+    def __call__(self, memory, observation, previous_action):
+        del observation, previous_action
+        return memory, PolicyOutput(jnp.zeros(2), self.value)
+
+    def unroll(self, memory, observations, previous_actions):
+        return unroll_by_steps(self, memory, observations, previous_actions)
 
 
 def make_pool(**changes):
@@ -106,6 +125,86 @@ def test_the_clip_binds_where_it_should(getkey):
         batch = ce.training.Batch(seen, seen, *(jnp.full((1, 1, 1), number) for number in numbers))
         gradient = eqx.filter_grad(lambda policy, batch=batch: update.loss(policy, batch)[0])(policy)
         assert bool(jnp.abs(gradient.logits).max() > 0) == moves
+
+
+@pytest.mark.parametrize(
+    ("before", "target", "loss", "slope"),
+    [
+        (0.0, 1.0, 0.25, -1.0),  # within the clip of 0.6: (0.5 − 1)²
+        (-0.5, 1.0, 0.81, 0.0),  # beyond, and better than the clipped value 0.1: that one's (0.1 − 1)², no slope
+        (-0.5, -1.0, 2.25, 3.0),  # beyond, and worse than the clipped value: (0.5 + 1)²
+        (1.5, 0.0, 0.81, 0.0),  # beyond below; the clipped value is 0.9
+    ],
+)
+def test_values_are_clipped_to_what_they_were(before, target, loss, slope):
+    """PPO's critic says 0.5; loss and slope are by hand. A2C's knows no clip."""
+    steps = jnp.zeros((1, 1, 1), int)
+    numbers = (np.log(0.5), before, 0.0, target)  # log-probability, value, advantage, target
+    batch = ce.training.Batch(steps, steps, *(jnp.full((1, 1, 1), number) for number in numbers))
+
+    def losses(value, update):
+        policy = WithCritic(value)
+        total, info = update.loss(policy, batch)
+        return total, info.value_loss
+
+    for update, expected in (
+        (PPO(ASCENT, clip=0.6, value_coefficient=3.0), (loss, slope)),
+        (A2C(ASCENT, value_coefficient=3.0), ((0.5 - target) ** 2, 2 * (0.5 - target))),
+    ):
+        (total, value_loss), gradient = jax.value_and_grad(losses, has_aux=True)(jnp.array(0.5), update)
+        np.testing.assert_allclose([value_loss, total, gradient], [expected[0], 3 * expected[0], 3 * expected[1]])
+
+
+def test_each_epoch_takes_every_trajectory_once(getkey):
+    """Two epochs of two minibatches: rate 0, so that the mean loss over both is that of all."""
+    pool = make_pool(update=PPO(ASCENT))
+    state = pool.init(make_agent, make_agent, 3, getkey())
+    agent = jax.tree.map(lambda leaf: leaf[0] if eqx.is_array(leaf) else leaf, state.agents)
+    batch = make_batch(CoalaPG(), meet(pool, state, agent, jnp.array(0), getkey())[0])
+    still = PPO(optax.sgd(0.0), epochs=2, minibatches=2)
+    _, whole = still.loss(agent, batch)
+    _, _, info = still(agent, still.init(agent), batch, getkey())
+    for name in ("policy_loss", "value_loss", "entropy"):
+        np.testing.assert_allclose(getattr(info, name), getattr(whole, name), rtol=1e-9)
+    _, half = still.loss(agent, jax.tree.map(lambda leaf: leaf[:6], batch))
+    assert abs(half.value_loss / whole.value_loss - 1) > 1e-3  # a half is not as good as all
+
+
+def test_naive_and_meta_opponents_are_centred_apart(getkey):
+    pool = make_pool(estimators=(CoalaPG(),) * 2, p_naive=0.5)
+    state = pool.init(make_agent, make_agent, 3, getkey())
+    agent = jax.tree.map(lambda leaf: leaf[0] if eqx.is_array(leaf) else leaf, state.agents)
+    episodes = meet(pool, state, agent, jnp.array(0), getkey())
+    plain, centred = (
+        dataclasses.replace(pool, centre=centre)._batch(jnp.array(0), *episodes).advantages for centre in (False, True)
+    )
+    halves = slice(0, 6), slice(6, 12)  # two opponents of each kind, three trajectories each
+    for half in halves:
+        np.testing.assert_allclose(centred[half], plain[half] - plain[half].mean(), atol=1e-12)
+    assert abs(plain[halves[0]].mean() - plain[halves[1]].mean()) > 1e-3
+
+
+def test_critics_and_meetings_with_meta_agents_discount_as_the_pool(getkey):
+    """By hand: TD(λ) targets, and against meta agents batch-unaware advantages of the same discount."""
+    discount, td_lambda, gae_lambda = 0.9, 0.5, 0.7
+    estimators = (CoalaPG(discount=discount, gae_lambda=0.3),) * 2
+    settings = {"discount": discount, "td_lambda": td_lambda, "gae_lambda": gae_lambda}
+    pool = make_pool(estimators=estimators, p_naive=0.5, **settings)
+    state = pool.init(make_agent, make_agent, 3, getkey())
+    agent = jax.tree.map(lambda leaf: leaf[0] if eqx.is_array(leaf) else leaf, state.agents)
+    naive, meta = meet(pool, state, agent, jnp.array(0), getkey())
+    batch = pool._batch(jnp.array(0), naive, meta)
+
+    rewards = np.concatenate([naive.rewards, meta.rewards]).reshape(12, 4)
+    values = np.asarray(batch.values).reshape(12, 4)
+    target, advantage, targets, advantages = np.zeros(12), np.zeros(12), np.zeros((12, 4)), np.zeros((12, 4))
+    for step in reversed(range(4)):
+        after = values[:, step + 1] if step < 3 else np.zeros(12)
+        target = rewards[:, step] + discount * ((1 - td_lambda) * after + td_lambda * target)
+        advantage = rewards[:, step] + discount * after - values[:, step] + discount * gae_lambda * advantage
+        targets[:, step], advantages[:, step] = target, advantage
+    np.testing.assert_allclose(batch.targets.reshape(12, 4), targets, rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(batch.advantages[6:].reshape(6, 4), advantages[6:], rtol=1e-9, atol=1e-12)
 
 
 @pytest.mark.parametrize("update", [A2C(ASCENT, entropy_coefficient=0.5), PPO(ASCENT, entropy_coefficient=0.5)],
@@ -257,11 +356,31 @@ def test_seeds_are_vmapped_and_keep_to_themselves(getkey):
         ({"estimators": (LolaDice(),), "horizon": 3}, "`horizon` must lie between 2 and episodes = 2, but is 3"),
         ({"game": ce.games.public_goods()}, "games of two players, but the game has 3"),
         ({"entropy_until": 0}, "`entropy_until` must be at least 1, but is 0"),
+        (
+            {"discount": 0.9},
+            "must discount alike, but `discount` is 1.0 and 0.9",
+        ),
+        ({"td_lambda": 2.0}, "`td_lambda` must lie between 0 and 1, but is 2.0"),
     ],
 )
 def test_pools_that_do_not_fit_are_named(changes, message):
     with pytest.raises(ValueError, match=message):
         make_pool(**changes)
+
+
+def test_what_an_estimator_needs_is_asked_for_before_anything_is_played(getkey):
+    class WrongShape(BatchUnaware):
+        def coefficients(self, rewards, values=None):
+            return super().coefficients(rewards, values)[..., None]
+
+    for estimator, learner, message in (
+        (LolaDice(), Static(), "LolaDice cannot be applied"),
+        (WrongShape(), LEARNER, r"WrongShape.coefficients must return an array of the shape of the rewards"),
+    ):
+        pool = make_pool(estimators=(estimator,), learner=learner)
+        state = pool.init(make_agent, make_agent, 1, getkey())
+        with pytest.raises(ValueError, match=message):
+            pool.iterate(state)
 
 
 def test_minibatches_must_divide_the_trajectories(getkey):

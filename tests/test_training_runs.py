@@ -207,7 +207,7 @@ def test_event_files_hold_the_records_however_often_training_begins_anew(tmp_pat
 
 def test_weights_and_biases_is_told_what_it_does_not_know_yet(monkeypatch):
     told, asked = [], {}
-    known = SimpleNamespace(step=5, log=lambda values, step: told.append((step, values)), finish=lambda: None)
+    known = SimpleNamespace(step=6, log=lambda values, step: told.append((step, values)), finish=lambda: None)
     monkeypatch.setitem(sys.modules, "wandb", SimpleNamespace(init=lambda **given: asked.update(given) or known))
     tracker = WeightsAndBiases("project", "fig5a-coalapg", {"seeds": 2})
     tracker.log(RECORDS)

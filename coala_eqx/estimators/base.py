@@ -122,14 +122,18 @@ class AbstractScoreFunctionEstimator(AbstractEstimator):
         **Raises** `ValueError` for other shapes.
         """
 
-    def from_episode(self, problem: ShapingProblem, policy: AbstractPolicy, episode: MetaEpisode) -> Gradient:
-        coefficients = self.coefficients(episode.rewards, episode.values)
-        if jnp.shape(coefficients) != episode.rewards.shape:
+    def checked_coefficients(self, rewards: Array, values: Array | None) -> Float[Array, "batch episodes steps"]:
+        """The coefficients; raises `ValueError` if what a subclass returns has not the shape of the rewards."""
+        coefficients = self.coefficients(rewards, values)
+        if jnp.shape(coefficients) != rewards.shape:
             raise ValueError(
                 f"{type(self).__name__}.coefficients must return an array of the shape of the rewards, [batch, "
-                f"episodes, steps] = {episode.rewards.shape}, but returned shape {jnp.shape(coefficients)}."
+                f"episodes, steps] = {rewards.shape}, but returned shape {jnp.shape(coefficients)}."
             )
-        return weigh_scores(policy, episode, coefficients)
+        return coefficients
+
+    def from_episode(self, problem: ShapingProblem, policy: AbstractPolicy, episode: MetaEpisode) -> Gradient:
+        return weigh_scores(policy, episode, self.checked_coefficients(episode.rewards, episode.values))
 
 
 def weigh_scores(

@@ -94,7 +94,9 @@ class RGLRU(eqx.Module):
         gated = jax.nn.sigmoid(self.input_gate(inputs)) * inputs
         # −expm1 keeps 1 − a² exact to rounding for decays near 1
         kept = jnp.where(age[:, None] > 0, jnp.exp(log_decay), 0)
-        return linear_recurrence(kept, jnp.sqrt(-jnp.expm1(2 * log_decay)) * gated, state, scan)
+        # and a root has no slope at 0, which 1 − a² is to rounding where a gate is shut
+        rest = jnp.maximum(-jnp.expm1(2 * log_decay), jnp.finfo(log_decay.dtype).tiny)
+        return linear_recurrence(kept, jnp.sqrt(rest) * gated, state, scan)
 
 
 class HawkBlock(eqx.Module):

@@ -44,12 +44,12 @@ def make_batch(
 
     - `estimator`: the very one that is verified.
     - `reward_scale`: multiplies the rewards that advantages and targets are made from; the critic is of that scale.
-    - `td_lambda`, `discount`: of the critic's targets.
+    - `td_lambda`, `discount`: of the critic's targets, per step; the estimator has its own.
     - `centre`: whether the mean advantage, over everything, is subtracted. It biases the estimate
       (`docs/proofs.md`, normalisation), and is what the paper calls advantage normalisation (App. A.4).
     """
     rewards = reward_scale * episodes.rewards
-    advantages = jax.vmap(estimator.coefficients)(rewards, episodes.values) * rewards.shape[1]
+    advantages = jax.vmap(estimator.checked_coefficients)(rewards, episodes.values) * rewards.shape[1]
     if centre:
         advantages -= advantages.mean()
 

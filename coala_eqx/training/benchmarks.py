@@ -17,10 +17,10 @@ from coala_eqx.estimators import CoalaPG
 from coala_eqx.games import iterated_prisoners_dilemma
 from coala_eqx.learners import PolicyGradient
 from coala_eqx.policies import Hawk
+from coala_eqx.timing import shortest_seconds
 from coala_eqx.training.batch import Batch
 from coala_eqx.training.pool import Pool, PoolState
 from coala_eqx.training.updates import PPO, chunk_for_cache
-from coala_eqx.verification.timing import shortest_seconds
 
 _WIDTH = 32
 _SHORT = {"batch": 8, "episodes": 5, "steps": 10}

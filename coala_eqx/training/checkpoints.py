@@ -1,6 +1,7 @@
 """States of training on disk, so that what was killed goes on where it was."""
 
 import io
+import itertools
 import logging
 import shutil
 import warnings
@@ -136,7 +137,9 @@ def _is_not_of_orbax(record: logging.LogRecord) -> bool:
 
 def _move_away(folder: Path, steps: Iterable[int], taken: int) -> None:
     for step in steps:
-        beside = folder.with_name(f"{folder.name}-corrupt-{step}")
+        name = f"{folder.name}-corrupt-{step}"
+        names = itertools.chain([name], (f"{name}-{number}" for number in itertools.count(2)))
+        beside = next(path for path in map(folder.with_name, names) if not path.exists())
         if jax.process_index() == 0:
             (folder / str(step)).rename(beside)
         warnings.warn(
@@ -149,7 +152,7 @@ def _move_away(folder: Path, steps: Iterable[int], taken: int) -> None:
 def _pack(leaves: list[np.ndarray]) -> np.ndarray:
     """As one array of bytes, in NumPy's format, which has checksums."""
     stream = io.BytesIO()
-    np.savez(stream, *leaves, allow_pickle=False)
+    np.savez(stream, *leaves)
     return np.frombuffer(stream.getvalue(), np.uint8)
 
 

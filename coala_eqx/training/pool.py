@@ -82,6 +82,8 @@ class Pool(eqx.Module):
     - `dynamic_naive`: whether naive agents start from the parameters of a meta agent, drawn uniformly, and not from
       those of the naive population.
     - `reward_scale`: multiplies rewards in the agents' losses.
+    - `discount`, `td_lambda`: per step, of the critic's targets; estimators that discount must do so alike.
+    - `gae_lambda`: of the advantages against meta agents; against learners estimators have their own.
     - `centre`: whether advantages are centred, apart for naive and meta opponents.
     - `naive_weight`: multiplies the gradients of meetings with naive learners, so that what they weigh is not tied to
       how many there are: agents climb p_naive · naive_weight times their return against learners plus 1 − p_naive
@@ -107,6 +109,9 @@ class Pool(eqx.Module):
     p_naive: float = eqx.field(static=True, default=1.0)
     dynamic_naive: bool = eqx.field(static=True, default=False)
     reward_scale: float = 1.0
+    discount: float = 1.0
+    td_lambda: float = 1.0
+    gae_lambda: float = 1.0
     centre: bool = eqx.field(static=True, default=False)
     naive_weight: float = 1.0
     entropy_until: int | None = eqx.field(static=True, default=None)
@@ -133,6 +138,7 @@ class Pool(eqx.Module):
                 f"An agent does not play itself: with p_naive = {self.p_naive} below 1 a pool needs two agents or more."
             )
 
+        self._check_discounts()
         if not self.by_advantages:
             if len(set(map(type, self.estimators))) > 1 or self.num_meta:
                 raise ValueError(
@@ -141,6 +147,17 @@ class Pool(eqx.Module):
                 )
             if not 1 < self.horizon <= self.episodes:
                 raise ValueError(f"`horizon` must lie between 2 and episodes = {self.episodes}, but is {self.horizon}.")
+
+    def _check_discounts(self) -> None:
+        for name in ("discount", "td_lambda", "gae_lambda"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"`{name}` must lie between 0 and 1, but is {getattr(self, name)}.")
+        for estimator in self.estimators:
+            if (discount := getattr(estimator, "discount", self.discount)) != self.discount:
+                raise ValueError(
+                    f"{type(estimator).__name__} and the pool, for its critics, must discount alike, but `discount` is "
+                    f"{discount} and {self.discount}."
+                )
 
     @property
     def by_advantages(self) -> bool:
@@ -172,7 +189,12 @@ class Pool(eqx.Module):
         )
 
     def iterate(self, state: PoolState) -> tuple[PoolState, PoolInfo]:
-        """One iteration of all agents, who update simultaneously: pure, fit for `jit` and for `vmap` over seeds."""
+        """One iteration of all agents, who update simultaneously: pure, fit for `jit` and for `vmap` over seeds.
+
+        **Raises** `Inapplicable`, a `ValueError`, if an estimator needs what the game or the learner has not.
+        """
+        for estimator in self.estimators:
+            estimator.check_problem(self._problem(_members(state.naive, jnp.zeros((), int)), self.learner, 1))
         keys = jax.random.split(jax.random.fold_in(state.key, state.iteration), len(self.estimators))
         update_by = self._update_at(state.iteration)
 
@@ -266,7 +288,14 @@ class Pool(eqx.Module):
         """All trajectories of one agent, with advantages by its estimator."""
 
         def by(estimator: AbstractScoreFunctionEstimator) -> Callable[[MetaEpisode], Batch]:
-            return lambda episodes: make_batch(estimator, episodes, reward_scale=self.reward_scale, centre=self.centre)
+            return lambda episodes: make_batch(
+                estimator,
+                episodes,
+                reward_scale=self.reward_scale,
+                td_lambda=self.td_lambda,
+                discount=self.discount,
+                centre=self.centre,
+            )
 
         batches = []
         if self.num_naive:
@@ -275,7 +304,7 @@ class Pool(eqx.Module):
             advantages = self.naive_weight * batch.advantages
             batches.append(eqx.tree_at(lambda batch: batch.advantages, batch, advantages))
         if self.num_meta:
-            batches.append(by(BatchUnaware())(meta))
+            batches.append(by(BatchUnaware(discount=self.discount, gae_lambda=self.gae_lambda))(meta))
         return jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *batches)
 
 
@@ -283,7 +312,7 @@ def _without_co_players(episodes: MetaEpisode) -> MetaEpisode:
     return eqx.tree_at(lambda episode: episode.co_player_policies, episodes, ())
 
 
-def _members(stacked: AbstractPolicy, indices: Int[Array, " members"]) -> AbstractPolicy:
+def _members(stacked: AbstractPolicy, indices: Int[Array, "*members"]) -> AbstractPolicy:
     return jax.tree.map(lambda leaf: leaf[indices] if eqx.is_array(leaf) else leaf, stacked)
 
 

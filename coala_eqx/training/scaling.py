@@ -15,9 +15,9 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from coala_eqx.timing import shortest_seconds
 from coala_eqx.training.benchmarks import make_pool, make_state
 from coala_eqx.training.mesh import SEEDS, make_mesh, place
-from coala_eqx.verification.timing import shortest_seconds
 
 EACH = {"batch": 8, "episodes": 5, "steps": 10}
 MEETINGS = 64
