@@ -6,7 +6,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -76,8 +76,8 @@ def file_name(part: str) -> str:
 
 def remove_checkpoints(folder: Path, part: str) -> None:
     """Of a part that is done."""
-    for states in folder.glob(f"checkpoint-{file_name(part)}-*"):
-        if re.fullmatch(r"[0-9]+", states.name.rpartition("-")[2]) and "-corrupt-" not in states.name:
+    for states in list(folder.glob("checkpoint-*")):
+        if re.fullmatch(rf"checkpoint-{re.escape(file_name(part))}-\d+", states.name):
             shutil.rmtree(states, ignore_errors=True)
 
 
@@ -150,6 +150,8 @@ class Progress:
                 what(tracker)
             except OSError as error:
                 self.trackers = [other for other in self.trackers if other is not tracker]
+                with suppress(OSError):
+                    tracker.close()
                 name = type(tracker).__name__
                 print(f"experiments: {name}: {error} The run goes on without it.", file=sys.stderr)
 

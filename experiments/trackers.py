@@ -3,6 +3,7 @@
 import importlib
 import uuid
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -62,9 +63,10 @@ class TensorBoard:
         self._writers[seed].write(event_pb2.Event(**event).SerializeToString())
 
     def close(self) -> None:
-        for writer in self._writers.values():
-            writer.close()
-        self._writers.clear()
+        with ExitStack() as stack:  # all of them, if one cannot be written, too
+            for writer in self._writers.values():
+                stack.callback(writer.close)
+            self._writers.clear()
 
 
 def check_for_wandb() -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from coala_eqx.training import Checkpoints, CorruptCheckpointWarning
-from experiments.progress import Progress
+from experiments.progress import Progress, remove_checkpoints
 
 
 @pytest.fixture
@@ -80,6 +80,19 @@ def test_a_corrupt_one_is_put_aside_and_the_one_before_taken(how, folder):
     assert_same(Checkpoints(folder).load(state_of(0))[1], state_of(20))
 
 
+def test_one_that_is_corrupt_again_is_put_aside_again(folder):
+    keep(folder, [10])
+    for _ in range(2):
+        states = Checkpoints(folder)
+        states.save(20, state_of(20))
+        states.close()
+        damage(folder, 20, "truncated")
+        with pytest.warns(CorruptCheckpointWarning):
+            assert Checkpoints(folder).load(state_of(0))[0] == 10
+    assert folder.with_name("states-corrupt-20").is_dir()
+    assert folder.with_name("states-corrupt-20-2").is_dir()
+
+
 def test_if_all_are_corrupt_it_says_so_and_keeps_them(folder):
     keep(folder, [10, 20])
     damage(folder, 10, "truncated")
@@ -135,3 +148,11 @@ def test_a_full_disk_is_reported_and_the_work_goes_on(tmp_path, capfd):
     done, found = Progress(None, tmp_path, "part").checkpoint().load(state)
     assert done == 3
     np.testing.assert_array_equal(found, state + 2)
+
+
+def test_of_a_part_that_is_done_checkpoints_are_removed_and_nothing_else(tmp_path):
+    keep_these = ["checkpoint-coala-pg-2-1", "checkpoint-coala-pg-1-corrupt-20", "checkpoint-mfos-1"]
+    for name in ("checkpoint-coala-pg-1", "checkpoint-coala-pg-2", *keep_these):
+        (tmp_path / name).mkdir()
+    remove_checkpoints(tmp_path, "coala pg")
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(keep_these)

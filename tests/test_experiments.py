@@ -13,7 +13,7 @@ import pytest
 
 import coala_eqx as ce
 from coala_eqx.policies import BinaryMemoryOne
-from experiments import analytic, meta_training
+from experiments import analytic, fig5a, meta_training
 from experiments.__main__ import ANALYTIC, FIGURES, all_settings, main, run, settings_of
 from experiments.bias_variance import CRITICS, ESTIMATORS, Settings, measure
 from experiments.fig8 import fit
@@ -182,13 +182,43 @@ def test_a_payoffs_file_that_changed_makes_another_run(tmp_path, capsys):
         (["fig12", "--set", "measured=3"], "`measured` must be even, as halves of it are compared, but is 3"),
         (["memory", "--set", "memories=(0,)"], "`memories` must lie between 1 and episodes = 3, but are (0,)"),
         (["memory", "--set", "networks=('rnn',)"], "`network` must be one of hawk, gru, mlp, but is 'rnn'"),
-        (["inner-batch", "--set", "batches=(3,)"], "`batches` must divide meta_batch · batch = 16, but are (3,)"),
+        (["inner-batch", "--set", "batches=(3,)"], "`batches` must divide meta_batch · batch = 16, and one must be"),
+        (["inner-batch", "--set", "batches=(1,)"], "one must be above 1, but are (1,)"),
+        (["memory", "--set", "networks=('mlp',)"], "`networks` must name one that remembers, but are ('mlp',)"),
+        (["fig5a", "--set", "naive_network=lstm"], "`naive_network` must be one of hawk, gru, mlp, but is 'lstm'"),
+        (["fig5a", "--set", "reward_scale=0"], "`reward_scale` must be positive, but is 0.0"),
+        (["fig5a", "--set", "norm=nan"], "'norm' must be like 1.0, but is 'nan'"),
+        (["fig5a", "--set", "discount=0.9"], "`discount` must be 1 with LolaDice, which has none, but is 0.9"),
+        (["fig5a", "--payoffs", "public-goods"], "two players with two actions each; public-goods is none"),
+        (["fig5c", "--set", "p_naive=0.6"], "must be a whole number of opponents, but is 0.6 · 4"),
+        (["fig3a", "--wandb", "project"], "--wandb is for figures that are trained"),
     ],
 )
 def test_settings_that_make_no_sense(arguments, message, tmp_path, capsys):
     assert main([*arguments, "--preset", "smoke", "--run-dir", str(tmp_path / "run")]) == 2
     assert message in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("rewards", "measured", "holds"),
+    [
+        ({"CoalaPG": 1.0, "MFOS": 0.4, "BatchUnaware": 0.3}, 2.5, True),
+        ({"CoalaPG": 1.0, "MFOS": 0.3, "BatchUnaware": 0.6}, 1.0 / 0.6, False),
+        ({"CoalaPG": -0.5, "MFOS": -0.1, "BatchUnaware": -0.2}, None, False),
+        ({"CoalaPG": 0.5, "MFOS": -0.1, "BatchUnaware": -0.2}, None, True),  # infinitely many times as much
+        ({"CoalaPG": 1.0, "MFOS": 0.4}, None, False),
+        ({"CoalaPG": 1.0, "BatchUnaware": 0.4}, None, False),
+    ],
+)
+def test_figure_5a_compares_with_all_that_it_names(rewards, measured, holds):
+    records = [
+        {"part": name, "estimator": name, "panel": "training", "seed": 0, "iteration": 1, "reward": reward, "finite": 1}
+        for name, reward in rewards.items()
+    ]
+    found = fig5a.claims(records)[0]
+    assert found["measured"] == (None if measured is None else pytest.approx(measured))
+    assert found["holds"] is holds
 
 
 @pytest.mark.parametrize("figure", FIGURES)

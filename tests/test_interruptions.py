@@ -16,7 +16,8 @@ from tests.runs import finish, start, states, wait_until
 def arguments(request):
     """Of a run that is longer, the more often it is to be killed."""
     iterations = max(100, 50 * request.config.getoption("--kills"))
-    return "--seeds", "1", "--set", f"iterations={iterations}", "--checkpoint-seconds", "0"
+    quick = "--set", "network=gru", "--set", "naive_network=gru"  # to compile
+    return "--seeds", "1", "--set", f"iterations={iterations}", *quick, "--checkpoint-seconds", "0"
 
 
 @pytest.fixture(scope="module")

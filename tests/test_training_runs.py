@@ -1,5 +1,8 @@
 """Training and other long parts of a run: they go on where they were, seeds stay apart, trackers are told."""
 
+import json
+import re
+import resource
 import struct
 import sys
 from types import SimpleNamespace
@@ -17,7 +20,10 @@ from experiments.__main__ import main, run, settings_of
 from experiments.agents import load_agents
 from experiments.progress import Progress
 from experiments.records import flagged
-from experiments.trackers import TensorBoard, WeightsAndBiases
+from experiments.trackers import TensorBoard, WeightsAndBiases, run_name
+
+SMALL = {"network": "gru", "naive_network": "gru"}
+"""Quick to compile."""
 
 
 class Killed(BaseException):
@@ -58,7 +64,7 @@ def test_a_part_goes_on_from_its_checkpoint(figure, killed_at, reported, tmp_pat
 
 def test_training_goes_on_from_its_checkpoint(tmp_path):
     """Killed after the first of two records; keys, optimisers and all are as they were, to the last bit."""
-    settings = settings_of("fig5a", "smoke", {"seeds": 1})
+    settings = settings_of("fig5a", "smoke", {"seeds": 1, **SMALL})
 
     def kill(done, note):
         if done:
@@ -86,13 +92,13 @@ def test_training_goes_on_from_its_checkpoint(tmp_path):
 
 
 def test_a_seed_that_goes_wrong_is_flagged_and_does_not_touch_the_others(tmp_path, monkeypatch):
-    settings = settings_of("fig5a", "smoke", {"estimators": ("CoalaPG",)})
+    settings = settings_of("fig5a", "smoke", {"estimators": ("CoalaPG",), **SMALL})
     run("fig5a", tmp_path / "whole", settings)
     init = sampled.Settings.init
 
     def poison(settings, pool):
         return eqx.tree_at(
-            lambda state: state.agents.norm.scale, init(settings, pool), replace_fn=lambda x: x.at[0].set(jnp.nan)
+            lambda state: state.agents.cell.bias, init(settings, pool), replace_fn=lambda x: x.at[0].set(jnp.nan)
         )
 
     monkeypatch.setattr("experiments.sampled.Settings.init", poison)
@@ -103,9 +109,13 @@ def test_a_seed_that_goes_wrong_is_flagged_and_does_not_touch_the_others(tmp_pat
     assert one.filter(pl.col("seed") == 1).equals(whole.filter(pl.col("seed") == 1))
     _, pool, agents = load_agents(tmp_path / "one", "CoalaPG")
     assert len(pool.estimators) == 1
-    assert agents.embedding.weight.shape == (2, 1, 4, 5)
-    assert agents.embedding.weight.dtype == np.float32
-    np.testing.assert_array_equal(np.isnan(agents.norm.scale).any(axis=(1, 2)), [True, False])
+    assert agents.read_out.policy.weight.shape == (2, 1, 2, 4)
+    assert agents.read_out.policy.weight.dtype == np.float32
+    np.testing.assert_array_equal(np.isnan(agents.cell.bias).any(axis=(1, 2)), [True, False])
+    file = tmp_path / "one" / "settings.json"  # as if made on a machine with more devices
+    made_by = json.loads(file.read_text())
+    file.write_text(json.dumps(made_by | {"settings": made_by["settings"] | {"devices": 64}}))
+    assert load_agents(tmp_path / "one", "CoalaPG")[0].devices == 1
     with pytest.raises(ValueError, match="has no part 'MFOS', but 'CoalaPG'"):
         load_agents(tmp_path / "one", "MFOS")
     (tmp_path / "one" / "agents-coalapg.eqx").unlink()
@@ -160,7 +170,9 @@ def test_magnitudes_of_gradients():
 
 def test_a_plan_says_what_all_would_take_and_writes_nothing(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    assert main(["fig5a", "--preset", "smoke", "--seeds", "1", "--set", "estimators=('CoalaPG',)", "--plan"]) == 0
+    small = [word for name, value in SMALL.items() for word in ("--set", f"{name}={value}")]
+    one = ["--seeds", "1", "--set", "estimators=('CoalaPG',)"]
+    assert main(["fig5a", "--preset", "smoke", *one, *small, "--plan"]) == 0
     output = capsys.readouterr().out
     assert "CoalaPG" in output
     assert "5.8e+02" in output  # 4 iterations · B̄ B M T = 4 · 4 · 3 · 3
@@ -218,6 +230,36 @@ def test_weights_and_biases_is_told_what_it_does_not_know_yet(monkeypatch):
     assert step == 10
     assert values["seed 1, agent 1/reward"] == 1011
     assert len(values) == 4
+
+
+def test_names_in_weights_and_biases_are_of_the_folder(tmp_path):
+    """Drawn once; another folder of the same name has others."""
+    one, other = tmp_path / "a" / "fig5a", tmp_path / "b" / "fig5a"
+    for folder in (one, other):
+        folder.mkdir(parents=True)
+    first = run_name(one, "CoalaPG")
+    assert re.fullmatch("fig5a-[0-9a-f]{8}-coalapg", first)
+    assert run_name(one, "CoalaPG") == first
+    assert run_name(one, "MFOS") == first.replace("coalapg", "mfos")
+    assert run_name(other, "CoalaPG") != first
+
+
+def test_a_tracker_that_cannot_write_is_left_alone(tmp_path, capsys):
+    """No file may become larger than 100 bytes meanwhile, as when the disk is full; the others are told everything."""
+    told = []
+    other = SimpleNamespace(log=told.extend, close=lambda: told.append("closed"))
+    progress = Progress(trackers=[TensorBoard(tmp_path), other])
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, limits[1]))
+    try:
+        progress.log(RECORDS)
+        progress.log(RECORDS)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    progress.end()
+    assert told == [*RECORDS, *RECORDS, "closed"]
+    assert "TensorBoard: " in (error := capsys.readouterr().err)
+    assert error.count("The run goes on without it") == 1
 
 
 def test_weights_and_biases_that_is_missing_is_named(monkeypatch):
