@@ -16,7 +16,7 @@ import jax
 from rich.console import Console
 from rich.table import Table
 
-from experiments import sampled
+from experiments import training
 from experiments.display import Display
 from experiments.origin import origin
 from experiments.processes import first_then_others, is_first, join
@@ -124,7 +124,7 @@ def _print_plans(figure: str, settings: Any) -> None:
     table = Table("part", "steps of the game", "one iteration", "all", "memory of each device")
     with jax.enable_x64(False):
         for name, (one, pool) in settings.trainings().items():
-            plan = sampled.plan(one, pool)
+            plan = training.plan(one, pool)
             hours = plan.seconds * one.iterations / 3600
             times = f"{plan.seconds:.2g} s", f"{hours:.2g} h"
             table.add_row(name, f"{plan.steps:.2g}", *times, f"{plan.memory:.2g} GB × {plan.devices}")

@@ -110,14 +110,17 @@ def check_share(settings: Any, name: str) -> None:
         raise ValueError(f"`{name}` must lie between 0 and 1, but is {getattr(settings, name)}.")
 
 
-def load_payoffs(source: str) -> Array:
-    """The payoffs of a two-player game with two actions each; raises `ValueError` if it is none."""
+def load_two_by_two(source: str) -> MatrixGame:
+    """A matrix game by name or file; **raises** `ValueError` if it is none of two players with two actions each."""
     name, game = load_game(source)
-    if not isinstance(game, MatrixGame) or game.payoffs.shape != (2, 2, 2):
-        raise ValueError(
-            f"The analytic figures need a matrix game of two players with two actions each; {name} is none."
-        )
-    return jnp.asarray(game.payoffs)
+    if not isinstance(game, MatrixGame) or game.num_actions != (2, 2):
+        raise ValueError(f"This figure needs a matrix game of two players with two actions each; {name} is none.")
+    return game
+
+
+def load_payoffs(source: str) -> Array:
+    """Of such a game."""
+    return jnp.asarray(load_two_by_two(source).payoffs)
 
 
 def stacked(logits: Array) -> BinaryMemoryOne:

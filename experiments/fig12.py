@@ -19,7 +19,7 @@ from coala_eqx.estimators import MFOS, AbstractScoreFunctionEstimator, BatchUnaw
 from coala_eqx.policies import AbstractPolicy
 from coala_eqx.shaping import MetaEpisode, replay_ego
 from coala_eqx.training import Pool, PoolState
-from experiments import fig5c, sampled
+from experiments import fig5c, sampled, training
 from experiments.analytic import check_at_least
 from experiments.progress import Progress
 from experiments.records import Part, Record, claim, kept, mean, table_of
@@ -53,6 +53,9 @@ class Settings(fig5c.Settings):
     def trainings(self) -> dict[str, tuple[sampled.Settings, Pool]]:
         pool = self.pool((CoalaPG(),) * self.agents)
         return {name: (dataclasses.replace(self, memory=memory), pool) for name, memory in MEMORIES.items()}
+
+    def watch(self, pool: Pool, state: PoolState) -> Any:
+        return magnitudes(pool, state, self.measured)
 
 
 def _as_in_5c(preset: str, **changes: Any) -> Settings:
@@ -135,9 +138,7 @@ def _inner(one: Any, other: Any) -> Float[Array, ""]:
 def run(settings: sampled.Settings, name: str, pool: Pool, progress: Progress) -> list[Record]:
     """Magnitudes over training, of the first agent of each seed."""
     del name
-    assert isinstance(settings, Settings)
-    measured = settings.measured
-    _, seen, squares = sampled.train(settings, pool, progress, watch=lambda state: magnitudes(pool, state, measured))
+    _, seen, squares = training.train(settings, pool, progress)
     return [
         {
             "seed": seed,

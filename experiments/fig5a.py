@@ -15,7 +15,7 @@ import polars as pl
 from coala_eqx.estimators import AbstractEstimator
 from coala_eqx.training import Pool
 from coala_eqx.verification.loading import load_estimator
-from experiments import sampled
+from experiments import sampled, training
 from experiments.progress import Progress
 from experiments.records import Part, Record, claim, final, mean, table_of
 
@@ -65,8 +65,8 @@ def parts(settings: Settings) -> list[Part]:
 
 def run(settings: sampled.Settings, name: str, pool: Pool, progress: Progress) -> list[Record]:
     """Rewards over training (`panel` is `training`), and by inner episode at its end (`panel` is `episodes`)."""
-    _, seen, _ = sampled.train(settings, pool, progress)
-    records = [record | {"panel": "training"} for record in sampled.all_rows(settings, seen, [name])]
+    _, seen, _ = training.train(settings, pool, progress)
+    records = [record | {"panel": "training"} for record in training.all_rows(settings, seen, [name])]
     for seed in range(settings.seeds):
         for episode in range(settings.episodes):
             here = seed, -1, 0, episode
@@ -82,8 +82,8 @@ def run(settings: sampled.Settings, name: str, pool: Pool, progress: Progress) -
 
 def claims(records: Sequence[Record]) -> list[dict[str, Any]]:
     """What the figure is judged by: means over seeds at the end of training."""
-    training = table_of(records).filter(pl.col("panel") == "training")
-    rewards = {name: mean(final(training, estimator=name)["reward"]) for name in (COALA, M_FOS, UNAWARE, LOLA)}
+    table = table_of(records).filter(pl.col("panel") == "training")
+    rewards = {name: mean(final(table, estimator=name)["reward"]) for name in (COALA, M_FOS, UNAWARE, LOLA)}
     ours, others = rewards[COALA], float(np.max([rewards[M_FOS], rewards[UNAWARE]]))  # NaN if one is missing
     ratio = float("nan") if np.isnan(others) or ours <= 0 else ours / others if others > 0 else float("inf")
     return [

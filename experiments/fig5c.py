@@ -9,7 +9,7 @@ from typing import Any
 
 from coala_eqx.estimators import MFOS, AbstractScoreFunctionEstimator, BatchUnaware, CoalaPG
 from coala_eqx.training import Pool
-from experiments import sampled
+from experiments import sampled, training
 from experiments.progress import Progress
 from experiments.records import Part, Record, claim, final, mean, table_of
 
@@ -83,8 +83,8 @@ def parts(settings: Settings) -> list[Part]:
 
 def run(settings: sampled.Settings, name: str, pool: Pool, progress: Progress) -> list[Record]:
     """Rewards of all agents over training."""
-    _, seen, _ = sampled.train(settings, pool, progress)
-    return sampled.all_rows(settings, seen, [name] * len(pool.estimators))
+    _, seen, _ = training.train(settings, pool, progress)
+    return training.all_rows(settings, seen, [name] * len(pool.estimators))
 
 
 def claims(records: Sequence[Record]) -> list[dict[str, Any]]:

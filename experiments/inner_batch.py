@@ -12,7 +12,7 @@ import polars as pl
 
 from coala_eqx.estimators import MFOS, AbstractScoreFunctionEstimator, CoalaPG
 from coala_eqx.training import Pool
-from experiments import sampled
+from experiments import sampled, training
 from experiments.progress import Progress
 from experiments.records import Part, Record, claim, final, mean, table_of
 
@@ -80,8 +80,8 @@ def parts(settings: Settings) -> list[Part]:
 
 def run(settings: sampled.Settings, name: str, pool: Pool, progress: Progress) -> list[Record]:
     """Rewards over training."""
-    _, seen, _ = sampled.train(settings, pool, progress)
-    records = sampled.all_rows(settings, seen, [name.split(maxsplit=1)[0]])
+    _, seen, _ = training.train(settings, pool, progress)
+    records = training.all_rows(settings, seen, [name.split(maxsplit=1)[0]])
     return [record | {"batch": settings.batch} for record in records]
 
 

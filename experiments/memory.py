@@ -10,7 +10,7 @@ from typing import Any
 
 from coala_eqx.estimators import CoalaPG
 from coala_eqx.training import Pool
-from experiments import sampled
+from experiments import sampled, training
 from experiments.progress import Progress
 from experiments.records import Part, Record, claim, final, mean, table_of
 
@@ -77,10 +77,10 @@ def parts(settings: Settings) -> list[Part]:
 def run(settings: sampled.Settings, name: str, pool: Pool, progress: Progress) -> list[Record]:
     """Rewards over training."""
     del name
-    _, seen, _ = sampled.train(settings, pool, progress)
+    _, seen, _ = training.train(settings, pool, progress)
     memory = 0 if settings.network == WITHOUT else settings.memory
     about = {"network": settings.network, "memory": memory}
-    return [record | about for record in sampled.all_rows(settings, seen, ["CoalaPG"])]
+    return [record | about for record in training.all_rows(settings, seen, ["CoalaPG"])]
 
 
 def claims(records: Sequence[Record]) -> list[dict[str, Any]]:

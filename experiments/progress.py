@@ -74,10 +74,16 @@ def file_name(part: str) -> str:
     return re.sub(r"[^a-z0-9.]+", "-", part.lower()).strip("-")
 
 
+def _checkpoint(part: str, number: int | str) -> str:
+    """The folder's name, by the number of the piece of work."""
+    return f"checkpoint-{file_name(part)}-{number}"
+
+
 def remove_checkpoints(folder: Path, part: str) -> None:
     """Of a part that is done."""
-    for states in list(folder.glob("checkpoint-*")):
-        if re.fullmatch(rf"checkpoint-{re.escape(file_name(part))}-\d+", states.name):
+    name = re.compile(re.escape(_checkpoint(part, "")) + r"\d+")
+    for states in list(folder.iterdir()):
+        if name.fullmatch(states.name):
             shutil.rmtree(states, ignore_errors=True)
 
 
@@ -123,7 +129,7 @@ class Progress:
     def checkpoint(self) -> "Checkpoint":
         """Of the part's next piece of work: pieces are told apart by the order in which they ask."""
         number = len(self._checkpoints) + 1
-        folder = None if self.folder is None else self.folder / f"checkpoint-{self.part}-{number}"
+        folder = None if self.folder is None else self.folder / _checkpoint(self.part, number)
         self._checkpoints.append(Checkpoint(folder, self.interval, self.request))
         return self._checkpoints[-1]
 

@@ -8,13 +8,11 @@ import dataclasses
 import functools
 import math
 import os
-import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import equinox as eqx
 import jax
-import jax.numpy as jnp
 import numpy as np
 import optax
 from jax.sharding import Mesh
@@ -24,10 +22,9 @@ import coala_eqx as ce
 from coala_eqx.estimators import AbstractEstimator, AbstractScoreFunctionEstimator
 from coala_eqx.learners import PolicyGradient
 from coala_eqx.policies import GRU, MLP, AbstractPolicy, Hawk
-from coala_eqx.training import PPO, Pool, PoolInfo, PoolState, chunk_for_cache, make_mesh, place
-from coala_eqx.training.mesh import META_BATCH, SEEDS, on_host
-from coala_eqx.verification.game_files import load_game
-from experiments.analytic import check_at_least, check_share
+from coala_eqx.training import PPO, Pool, PoolState, chunk_for_cache, make_mesh
+from coala_eqx.training.mesh import META_BATCH
+from experiments.analytic import check_at_least, check_share, load_two_by_two
 from experiments.progress import Progress
 from experiments.records import DILEMMA, Part, Record
 
@@ -180,6 +177,10 @@ class Settings:
         """
         raise NotImplementedError
 
+    def watch(self, pool: Pool, state: PoolState) -> Any:
+        """What else is measured of one seed whenever there is a record: arrays, by a pure function."""
+        return ()
+
     def check(self) -> None:
         """**Raises** `ValueError` if there are too few devices, or they do not divide the work of the pools."""
         for settings, pool in self.trainings().values():
@@ -253,11 +254,8 @@ class Settings:
         return np.asarray(self.game().payoffs).tolist()
 
     def game(self) -> ce.games.MatrixGame:
-        """The game; raises `ValueError` if it is none of two players with two actions each, which the figures show."""
-        name, game = load_game(self.payoffs)
-        if not isinstance(game, ce.games.MatrixGame) or game.num_actions != (2, 2):
-            raise ValueError(f"These figures need a matrix game of two players with two actions each; {name} is none.")
-        return game
+        """The game; **raises** `ValueError` if it is none of two players with two actions each."""
+        return load_two_by_two(self.payoffs)
 
     def pool(self, estimators: Sequence[AbstractEstimator]) -> Pool:
         """The pool of agents with these estimators, which discount and average as the settings say."""
@@ -336,133 +334,3 @@ def parts(settings: Settings, run: Callable[[Settings, str, Pool, Progress], lis
         Part(name, one.iterations, functools.partial(run, one, name, pool))
         for name, (one, pool) in settings.trainings().items()
     ]
-
-
-Watch = Callable[[PoolState], Any]
-"""What else is measured whenever there is a record, of one seed: arrays from a state, pure."""
-
-
-def train(
-    settings: Settings, pool: Pool, progress: Progress, watch: Watch = lambda _: ()
-) -> tuple[PoolState, PoolInfo, Any]:
-    """All seeds in one program; it goes on from a checkpoint, and keeps the agents at the end.
-
-    **Returns** the last state, leaves `[seeds, …]`; what was seen, means between records, `[seeds, records, …]`; and
-    what `watch` measured, of the same axes.
-    """
-    with jax.set_mesh(mesh := settings.mesh(pool)):
-        return _train(settings, pool, mesh, progress, watch)
-
-
-def _program(settings: Settings, pool: Pool, watch: Watch) -> tuple[Any, Any, Any]:
-    """All seeds from one record to the next. **Returns** that, the arrays to begin with, and the rest of the state."""
-    arrays, static = eqx.partition(settings.init(pool), eqx.is_array)
-
-    def of_one_seed(arrays: Any) -> tuple[Any, PoolInfo]:
-        state, info = pool.iterate(eqx.combine(arrays, static))
-        return eqx.filter(state, eqx.is_array), info
-
-    @jax.jit
-    def some(arrays: Any) -> tuple[Any, tuple[PoolInfo, Any]]:
-        def iterate(arrays: Any, _: None) -> tuple[Any, PoolInfo]:
-            return jax.vmap(of_one_seed, spmd_axis_name=SEEDS)(arrays)
-
-        arrays, infos = jax.lax.scan(iterate, arrays, length=settings.every)
-        watched = jax.vmap(lambda arrays: watch(eqx.combine(arrays, static)), spmd_axis_name=SEEDS)(arrays)
-        return arrays, (jax.tree.map(lambda leaf: leaf.mean(axis=0, dtype=jnp.float32), infos), watched)
-
-    return some, arrays, static
-
-
-@dataclasses.dataclass(frozen=True)
-class Plan:
-    """What a training would take on this machine."""
-
-    steps: int
-    """Of the game, in all seeds and iterations."""
-
-    seconds: float
-    """Of one iteration."""
-
-    memory: float
-    """Of each device, in GB, as the compiler sees it; NaN if it does not say."""
-
-    devices: int
-
-
-def plan(settings: Settings, pool: Pool) -> Plan:
-    """By one iteration, which is compiled and run; without what a figure measures of each record, beside it."""
-    with jax.set_mesh(mesh := settings.mesh(pool)):
-        some, arrays, _ = _program(dataclasses.replace(settings, every=1), pool, lambda _: ())
-        arrays = place(arrays, mesh)
-        compiled = some.lower(arrays).compile()
-        jax.block_until_ready(compiled(arrays))
-        began = time.perf_counter()
-        jax.block_until_ready(compiled(arrays))
-        seconds, memory = time.perf_counter() - began, compiled.memory_analysis()
-    steps = settings.iterations * settings.steps_per_iteration(len(pool.estimators))
-    held = memory.temp_size_in_bytes + memory.argument_size_in_bytes + memory.output_size_in_bytes if memory else np.nan
-    return Plan(steps=steps, seconds=seconds, memory=held / 1e9, devices=mesh.size)
-
-
-def _train(
-    settings: Settings, pool: Pool, mesh: Mesh, progress: Progress, watch: Watch
-) -> tuple[PoolState, PoolInfo, Any]:
-    some, arrays, static = _program(settings, pool, watch)
-    records = settings.iterations // settings.every
-    shapes = jax.eval_shape(some, arrays)[1]
-    seen = jax.tree.map(lambda leaf: np.full((leaf.shape[0], records, *leaf.shape[1:]), np.nan, leaf.dtype), shapes)
-    checkpoint = progress.checkpoint()
-    done, (arrays, seen) = checkpoint.load((arrays, seen))
-    arrays = place(arrays, mesh)
-    progress.log(rows(seen[0], settings.every, range(done // settings.every)))
-    progress(done)
-    for start in range(done, settings.iterations, settings.every):
-        began = time.perf_counter()
-        arrays, news = some(arrays)
-        info, _ = news = jax.tree.map(on_host, news)
-        done = start + settings.every
-        for path, leaf in zip(jax.tree.leaves(seen), jax.tree.leaves(news), strict=True):
-            path[:, start // settings.every] = leaf
-        progress.log(rows(seen[0], settings.every, [start // settings.every]))
-        pace = settings.every * settings.steps_per_iteration(len(pool.estimators)) / (time.perf_counter() - began)
-        checkpoint.save(done, (arrays, seen), always=done == settings.iterations)
-        rewards = [f"reward {np.nanmean(info.own):.2f}"] if pool.num_naive else []
-        rewards += [f"{np.nanmean(info.together):.2f} together"] if pool.num_meta else []
-        progress(settings.every, f"{', '.join(rewards)}, {pace:.2g} steps per second")
-    progress.keep(jax.tree.map(on_host, arrays.agents))
-    return eqx.combine(arrays, static), *seen
-
-
-def rows(seen: PoolInfo, every: int, numbers: Iterable[int]) -> list[Record]:
-    """The records of these numbers, from 0 on, of each seed and agent; rewards per step.
-
-    `every`: iterations from one to the next.
-    """
-    update = seen.update
-    seeds, _, agents = seen.together.shape
-    return [
-        {
-            "seed": seed,
-            "agent": agent,
-            "iteration": (number + 1) * every,
-            "reward": float(seen.own[seed, number, agent].mean()),
-            "naive": float(seen.naive[seed, number, agent].mean()),
-            "together": float(seen.together[seed, number, agent]),
-            "policy_loss": float(update.policy_loss[seed, number, agent]),
-            "value_loss": float(update.value_loss[seed, number, agent]),
-            "gradient_norm": float(update.gradient_norm[seed, number, agent]),
-            "entropy": float(update.entropy[seed, number, agent]),
-            "clipped": float(update.clipped[seed, number, agent]),
-            "finite": float(seen.finite[seed, number, agent]),
-        }
-        for seed in range(seeds)
-        for agent in range(agents)
-        for number in numbers
-    ]
-
-
-def all_rows(settings: Settings, seen: PoolInfo, names: Sequence[str]) -> list[Record]:
-    """All records of training, with the names of the agents' estimators."""
-    records = rows(seen, settings.every, range(settings.iterations // settings.every))
-    return [record | {"estimator": names[record["agent"]]} for record in records]

@@ -9,7 +9,7 @@ from typing import Any
 
 from coala_eqx.estimators import MFOS, AbstractScoreFunctionEstimator, CoalaPG
 from coala_eqx.training import Pool
-from experiments import fig5c, sampled
+from experiments import fig5c, sampled, training
 from experiments.progress import Progress
 from experiments.records import Part, Record, claim, final, mean, table_of
 
@@ -49,9 +49,9 @@ def parts(settings: Settings) -> list[Part]:
 
 def run(settings: sampled.Settings, name: str, pool: Pool, progress: Progress) -> list[Record]:
     """Rewards of both agents over training."""
-    _, seen, _ = sampled.train(settings, pool, progress)
+    _, seen, _ = training.train(settings, pool, progress)
     names = [type(estimator).__name__ for estimator in POOLS[name]]
-    return [record | {"pool": name} for record in sampled.all_rows(settings, seen, names)]
+    return [record | {"pool": name} for record in training.all_rows(settings, seen, names)]
 
 
 def claims(records: Sequence[Record]) -> list[dict[str, Any]]:

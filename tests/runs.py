@@ -11,11 +11,16 @@ PATIENCE = 300
 """Seconds until a process that neither ends nor does what is waited for is given up."""
 
 
-def start(folder, *arguments, **environment):
-    """Training of one agent, of small size."""
-    command = [sys.executable, "-m", "experiments", "fig5a", "--preset", "smoke", "--set", "estimators=('CoalaPG',)"]
+QUICK = "--set", "network=gru", "--set", "naive_network=gru"
+"""To compile."""
+
+ONE_AGENT = "fig5a", "--set", "estimators=('CoalaPG',)"
+
+
+def start(folder, *arguments, figure=ONE_AGENT, **environment):
+    """Training of small size."""
     return subprocess.Popen(
-        [*command, "--run-dir", str(folder), *arguments],
+        [sys.executable, "-m", "experiments", *figure, "--preset", "smoke", "--run-dir", str(folder), *arguments],
         cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
         env=os.environ | {"JAX_DISABLE_MOST_OPTIMIZATIONS": "1"} | environment,  # most of the time is for compilation
     )  # fmt: skip

@@ -7,9 +7,9 @@ import numpy as np
 import polars as pl
 import pytest
 
-from tests.runs import finish, start, states, wait_until
+from tests.runs import QUICK, finish, start, states, wait_until
 
-ARGUMENTS = "--seeds", "2", "--set", "iterations=20"
+ARGUMENTS = "--seeds", "2", "--set", "iterations=20", "--set", "naive_network=gru"
 
 
 def start_two(folder, *arguments):
@@ -38,10 +38,13 @@ def assert_close(folder, alone):
         np.testing.assert_allclose(table[name], alone[name], rtol=1e-4, atol=1e-6, err_msg=name)
 
 
-def test_eight_devices(alone, tmp_path):
-    """Two along the seeds, four along the meta-batch; gradients in two chunks."""
-    finish(start(tmp_path, *ARGUMENTS, "--devices", "8", "--set", "chunk=4", JAX_NUM_CPU_DEVICES="8"))
-    assert_close(tmp_path, alone)
+def test_eight_devices(tmp_path):
+    """Two along the seeds, four along the meta-batch, of naive learners and of meta agents; gradients in chunks."""
+    pools = "table-h3", "--set", "meta_batch=8", "--set", "p_naive=0.5", *QUICK
+    one, eight = tmp_path / "one", tmp_path / "eight"
+    finish(start(one, "--devices", "1", figure=pools))
+    finish(start(eight, "--devices", "8", "--set", "chunk=4", figure=pools, JAX_NUM_CPU_DEVICES="8"))
+    assert_close(eight, pl.read_parquet(one / "records.parquet"))
 
 
 def test_two_processes_with_two_devices_each(alone, tmp_path):

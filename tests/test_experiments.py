@@ -72,7 +72,7 @@ def test_a_figure_takes_the_records_of_the_one_it_shows_more_of(tmp_path, monkey
     seen = SimpleNamespace(update=update, together=numbers(shape), finite=np.ones(shape))
     seen.own, seen.naive = numbers((2, *shape, settings.episodes))
     seen.own_actions, seen.naive_actions = numbers((2, *shape, settings.episodes, 2))
-    monkeypatch.setattr("experiments.sampled.train", lambda *_: trained.append(1) or (None, seen, ()))
+    monkeypatch.setattr("experiments.training.train", lambda *_: trained.append(1) or (None, seen, ()))
     run("fig5a", tmp_path / "fig5a", settings)
     assert len(trained) == 4
     run("fig5b", tmp_path / "fig5b", settings)

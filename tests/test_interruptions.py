@@ -9,15 +9,14 @@ import polars as pl
 import pytest
 
 from experiments.records import locked
-from tests.runs import finish, start, states, wait_until
+from tests.runs import QUICK, finish, start, states, wait_until
 
 
 @pytest.fixture(scope="module")
 def arguments(request):
     """Of a run that is longer, the more often it is to be killed."""
     iterations = max(100, 50 * request.config.getoption("--kills"))
-    quick = "--set", "network=gru", "--set", "naive_network=gru"  # to compile
-    return "--seeds", "1", "--set", f"iterations={iterations}", *quick, "--checkpoint-seconds", "0"
+    return "--seeds", "1", "--set", f"iterations={iterations}", *QUICK, "--checkpoint-seconds", "0"
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,7 @@ import polars as pl
 import pytest
 
 from coala_eqx.estimators import CoalaPG
-from experiments import fig12, sampled
+from experiments import fig12, sampled, training
 from experiments.__main__ import main, run, settings_of
 from experiments.agents import load_agents
 from experiments.progress import Progress
@@ -75,12 +75,12 @@ def test_training_goes_on_from_its_checkpoint(tmp_path):
 
     with jax.enable_x64(False):
         pool = settings.pool((CoalaPG(),))
-        whole, seen, _ = sampled.train(settings, pool, Progress())
+        whole, seen, _ = training.train(settings, pool, Progress())
         with pytest.raises(Killed):
-            sampled.train(settings, pool, killed)
+            training.train(settings, pool, killed)
         (folder,) = tmp_path.glob("checkpoint-*")
         reports = []
-        again, seen_again, _ = sampled.train(
+        again, seen_again, _ = training.train(
             settings, pool, Progress(lambda done, note: reports.append(done), tmp_path)
         )
     assert folder.exists()
@@ -178,6 +178,15 @@ def test_a_plan_says_what_all_would_take_and_writes_nothing(tmp_path, monkeypatc
     assert "5.8e+02" in output  # 4 iterations · B̄ B M T = 4 · 4 · 3 · 3
     assert "GB × 1" in output
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_plan_counts_what_is_measured_for_each_record(monkeypatch):
+    """Every second iteration, at 100 s and 5 GB."""
+    costs = iter([(1.0, 2e9), (100.0, 5e9)])
+    monkeypatch.setattr("experiments.training._cost", lambda program, arrays: next(costs))
+    settings = settings_of("fig12", "smoke", {"seeds": 1, "devices": 1, **SMALL})
+    found = training.plan(*next(iter(settings.trainings().values())))
+    assert (found.seconds, found.memory, found.devices) == (51.0, 5.0, 1)
 
 
 RECORDS = [

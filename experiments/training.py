@@ -1,0 +1,163 @@
+"""Training of all seeds of a sampled figure at once, from checkpoints on; its records, and what it would take."""
+
+import dataclasses
+import time
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh
+
+from coala_eqx.training import Pool, PoolInfo, PoolState, place
+from coala_eqx.training.mesh import SEEDS, on_host
+from experiments.progress import Progress
+from experiments.records import Record
+from experiments.sampled import Settings
+
+
+def train(settings: Settings, pool: Pool, progress: Progress) -> tuple[PoolState, PoolInfo, Any]:
+    """All seeds in one program; it goes on from a checkpoint, and keeps the agents at the end.
+
+    **Returns** the last state, leaves `[seeds, …]`; what was seen, means between records, `[seeds, records, …]`; and
+    what `settings.watch` measured, of the same axes.
+    """
+    with jax.set_mesh(mesh := settings.mesh(pool)):
+        return _train(settings, pool, mesh, progress)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Programs:
+    """Of all seeds at once."""
+
+    iterate: Callable[[Any], tuple[Any, PoolInfo]]
+    watch: Callable[[Any], Any]
+    arrays: Any
+    """To begin with."""
+    static: Any
+    """The rest of the state."""
+
+
+def _programs(settings: Settings, pool: Pool) -> _Programs:
+    arrays, static = eqx.partition(settings.init(pool), eqx.is_array)
+
+    def of_one_seed(arrays: Any) -> tuple[Any, PoolInfo]:
+        state, info = pool.iterate(eqx.combine(arrays, static))
+        return eqx.filter(state, eqx.is_array), info
+
+    def watch_one_seed(arrays: Any) -> Any:
+        return settings.watch(pool, eqx.combine(arrays, static))
+
+    iterate, watch = (jax.vmap(one, spmd_axis_name=SEEDS) for one in (of_one_seed, watch_one_seed))
+    return _Programs(iterate, watch, arrays, static)
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """What a training would take on this machine."""
+
+    steps: int
+    """Of the game, in all seeds and iterations."""
+
+    seconds: float
+    """Of one iteration, with its share of what is measured for each record."""
+
+    memory: float
+    """Of each device, in GB, as the compiler sees it; NaN if it does not say."""
+
+    devices: int
+
+
+def plan(settings: Settings, pool: Pool) -> Plan:
+    """By one iteration and one record, which are compiled and run."""
+    with jax.set_mesh(mesh := settings.mesh(pool)):
+        programs = _programs(settings, pool)
+        arrays = place(programs.arrays, mesh)
+        seconds, memory = _cost(programs.iterate, arrays)
+        if jax.tree.leaves(jax.eval_shape(programs.watch, arrays)):
+            seconds_watched, memory_watched = _cost(programs.watch, arrays)
+            seconds, memory = seconds + seconds_watched / settings.every, max(memory, memory_watched)
+    steps = settings.iterations * settings.steps_per_iteration(len(pool.estimators))
+    return Plan(steps=steps, seconds=seconds, memory=memory / 1e9, devices=mesh.size)
+
+
+def _cost(program: Callable[[Any], Any], arrays: Any) -> tuple[float, float]:
+    """Seconds, and bytes of one device."""
+    compiled = jax.jit(program).lower(arrays).compile()
+    jax.block_until_ready(compiled(arrays))
+    began = time.perf_counter()
+    jax.block_until_ready(compiled(arrays))
+    seconds, memory = time.perf_counter() - began, compiled.memory_analysis()
+    held = memory.temp_size_in_bytes + memory.argument_size_in_bytes + memory.output_size_in_bytes if memory else np.nan
+    return seconds, held
+
+
+def _train(settings: Settings, pool: Pool, mesh: Mesh, progress: Progress) -> tuple[PoolState, PoolInfo, Any]:
+    programs = _programs(settings, pool)
+    arrays = programs.arrays
+
+    @jax.jit
+    def some(arrays: Any) -> tuple[Any, tuple[PoolInfo, Any]]:
+        """From one record to the next."""
+        arrays, infos = jax.lax.scan(lambda arrays, _: programs.iterate(arrays), arrays, length=settings.every)
+        return arrays, (jax.tree.map(lambda leaf: leaf.mean(axis=0, dtype=jnp.float32), infos), programs.watch(arrays))
+
+    records = settings.iterations // settings.every
+    shapes = jax.eval_shape(some, arrays)[1]
+    seen = jax.tree.map(lambda leaf: np.full((leaf.shape[0], records, *leaf.shape[1:]), np.nan, leaf.dtype), shapes)
+    checkpoint = progress.checkpoint()
+    done, (arrays, seen) = checkpoint.load((arrays, seen))
+    arrays = place(arrays, mesh)
+    progress.log(rows(seen[0], settings.every, range(done // settings.every)))
+    progress(done)
+    for start in range(done, settings.iterations, settings.every):
+        began = time.perf_counter()
+        arrays, news = some(arrays)
+        info, _ = news = jax.tree.map(on_host, news)
+        done = start + settings.every
+        for path, leaf in zip(jax.tree.leaves(seen), jax.tree.leaves(news), strict=True):
+            path[:, start // settings.every] = leaf
+        progress.log(rows(seen[0], settings.every, [start // settings.every]))
+        pace = settings.every * settings.steps_per_iteration(len(pool.estimators)) / (time.perf_counter() - began)
+        checkpoint.save(done, (arrays, seen), always=done == settings.iterations)
+        rewards = [f"reward {np.nanmean(info.own):.2f}"] if pool.num_naive else []
+        rewards += [f"{np.nanmean(info.together):.2f} together"] if pool.num_meta else []
+        progress(settings.every, f"{', '.join(rewards)}, {pace:.2g} steps per second")
+    progress.keep(jax.tree.map(on_host, arrays.agents))
+    return eqx.combine(arrays, programs.static), *seen
+
+
+def rows(seen: PoolInfo, every: int, numbers: Iterable[int]) -> list[Record]:
+    """The records of these numbers, from 0 on, of each seed and agent; rewards per step.
+
+    `every`: iterations from one to the next.
+    """
+    update = seen.update
+    seeds, _, agents = seen.together.shape
+    return [
+        {
+            "seed": seed,
+            "agent": agent,
+            "iteration": (number + 1) * every,
+            "reward": float(seen.own[seed, number, agent].mean()),
+            "naive": float(seen.naive[seed, number, agent].mean()),
+            "together": float(seen.together[seed, number, agent]),
+            "policy_loss": float(update.policy_loss[seed, number, agent]),
+            "value_loss": float(update.value_loss[seed, number, agent]),
+            "gradient_norm": float(update.gradient_norm[seed, number, agent]),
+            "entropy": float(update.entropy[seed, number, agent]),
+            "clipped": float(update.clipped[seed, number, agent]),
+            "finite": float(seen.finite[seed, number, agent]),
+        }
+        for seed in range(seeds)
+        for agent in range(agents)
+        for number in numbers
+    ]
+
+
+def all_rows(settings: Settings, seen: PoolInfo, names: Sequence[str]) -> list[Record]:
+    """All records of training, with the names of the agents' estimators."""
+    records = rows(seen, settings.every, range(settings.iterations // settings.every))
+    return [record | {"estimator": names[record["agent"]]} for record in records]
