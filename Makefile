@@ -4,8 +4,9 @@ PYTHON ?= python3
 BIN := .venv/bin
 ARGS ?=
 SMOKE ?= fig3a fig4b
+# Most of the tests' time is for compilation: programs are kept, and not polished (`verify`, `prove` and all runs do so).
 PYTEST := JAX_COMPILATION_CACHE_DIR="$(CURDIR)/.pytest_cache/programs" \
-	JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=0.05 $(BIN)/python -m pytest
+	JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=0.05 JAX_DISABLE_MOST_OPTIMIZATIONS=1 $(BIN)/python -m pytest
 
 .PHONY: env verify test faults prove smoke figures lint types bench clean
 

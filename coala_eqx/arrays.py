@@ -62,6 +62,12 @@ def numbers(name: str, value: Any) -> Any:
     return array
 
 
+def check_probability(name: str, value: Any) -> None:
+    """**Raises** `ValueError` unless the value is one; skipped where it is traced."""
+    if concrete(value) and not 0 <= value <= 1:
+        raise ValueError(f"`{name}` must lie between 0 and 1, but is {value}.")
+
+
 def in_words(count: int) -> str:
     """A count in digits, or as a power of ten where nobody would read the digits."""
     if count < 10**15:

@@ -176,10 +176,19 @@ class Checkpoint:
         self._last = -1
 
     def load(self, like: Any) -> tuple[int, Any]:
-        """How much was done, and the state then; as `Checkpoints.load`."""
+        """How much was done, and the state then; as `Checkpoints.load`.
+
+        **Raises** `ValueError`, too, if several processes have read different ones.
+        """
         if self._states is None:
             return 0, like
         self._last, state = self._states.load(like)
+        most, least = largest(self._last), -largest(-self._last)
+        if most != least:
+            raise ValueError(
+                f"The processes have read different checkpoints, up to {most} and {least}: give them the same folder, "
+                "on a disk that they share."
+            )
         return self._last, state
 
     def save(self, done: int, state: Any, always: bool = False) -> None:

@@ -77,7 +77,8 @@ def test_classes_are_abstract_or_final(name, cls):
 
 def test_public_names_are_there():
     names = """games.iterated_prisoners_dilemma games.chicken games.stag_hunt games.matching_pennies games.MatrixGame
-    games.TabularGame games.battle_of_the_sexes games.public_goods policies.MemoryOne policies.FullHistory policies.GRU
+    games.TabularGame games.battle_of_the_sexes games.public_goods games.CleanUpLite
+    games.CoinGame games.FromEnvironment policies.MemoryOne policies.FullHistory policies.GRU
     learners.PolicyGradient learners.Static ShapingProblem MetaEpisode Population estimators.CoalaPG estimators.MFOS
     estimators.BatchUnaware estimators.Reinforce estimators.LolaExact estimators.LolaDice estimators.LolaCoala
     exact.expected_return exact.gradient exact.moments verification.certify""".split()

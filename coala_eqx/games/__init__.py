@@ -2,6 +2,10 @@
 
 from coala_eqx.games.base import AbstractEnumerableGame as AbstractEnumerableGame
 from coala_eqx.games.base import AbstractGame as AbstractGame
+from coala_eqx.games.clean_up_lite import CleanUpLite as CleanUpLite
+from coala_eqx.games.coin_game import CoinGame as CoinGame
+from coala_eqx.games.drawn import AbstractDrawnGame as AbstractDrawnGame
+from coala_eqx.games.environments import FromEnvironment as FromEnvironment
 from coala_eqx.games.matrix import MatrixGame as MatrixGame
 from coala_eqx.games.matrix import battle_of_the_sexes as battle_of_the_sexes
 from coala_eqx.games.matrix import chicken as chicken

@@ -1,0 +1,163 @@
+"""The Coin Game: taking a coin pays, taking the other one's costs the other more."""
+
+import itertools
+import math
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int, Key
+
+from coala_eqx.games.drawn import AbstractDrawnGame
+
+MOVES = {"right": (0, 1), "left": (0, -1), "up": (-1, 0), "down": (1, 0), "stay": (0, 0)}
+"""All actions, in the order of their numbers, with the rows and columns they move by."""
+
+
+class CoinGameState(eqx.Module):
+    """Where everything is. Cells are numbered row by row."""
+
+    cells: Int[Array, "*stacked players"]
+    """Of the players."""
+
+    coins: Int[Array, "*stacked players"]
+    """Of the coin of each one's colour; the number of cells if there is none."""
+
+
+class CoinGameChance(eqx.Module):
+    """What chance decides in a step."""
+
+    places: Int[Array, "*stacked coins"]
+    """Where a new coin comes: counted through the cells that are allowed, again and again."""
+
+    colour: Int[Array, "*stacked"]
+    """Whose colour a new coin has, where there is one at a time."""
+
+
+class CoinGame(AbstractDrawnGame):
+    """Two players on a small map without borders, and coins of their two colours.
+
+    Both move; who comes to a coin takes it and earns 1; if it is of the other one's colour, the other one loses 2. If
+    both come to it, both take it. A taken coin is replaced at once.
+
+    Players see four maps, one-hot: their own cell, the other's, their own coin, and the other's.
+
+    **Arguments:**
+
+    - `size`: the map has size × size cells.
+    - `coins`: `one` at a time, of a colour that is drawn, or `both` colours always.
+    - `stay`: whether players may also stay where they are.
+    - `new_coins`: come to a cell that is `free` of players and of the other coin, or to `any`.
+    - `reward`, `loss`: of taking a coin, and of one's own coin's being taken by the other.
+
+    The defaults are the game of Lerer & Peysakhovich (2017); Foerster et al. (2018) alternate the colours. Later
+    versions for accelerators have `coins="both"`, `stay=True`, `new_coins="any"`.
+
+    **Raises** `ValueError` for settings that make no game.
+    """
+
+    size: int = eqx.field(static=True, default=3)
+    coins: str = eqx.field(static=True, default="one")
+    stay: bool = eqx.field(static=True, default=False)
+    new_coins: str = eqx.field(static=True, default="free")
+    reward: float = 1.0
+    loss: float = 2.0
+
+    def __check_init__(self):
+        if self.size < 2:
+            raise ValueError(f"`size` must be at least 2, so that two players and a coin fit, but is {self.size}.")
+        for name, known in (("coins", ("one", "both")), ("new_coins", ("free", "any"))):
+            if getattr(self, name) not in known:
+                raise ValueError(f"`{name}` must be {known[0]!r} or {known[1]!r}, but is {getattr(self, name)!r}.")
+
+    @property
+    def num_cells(self) -> int:
+        """Of the map."""
+        return self.size**2
+
+    @property
+    def num_players(self) -> int:
+        return 2
+
+    @property
+    def num_actions(self) -> tuple[int, ...]:
+        return (4 + self.stay,) * 2
+
+    @property
+    def num_observations(self) -> tuple[int, ...]:
+        return (4 * self.num_cells,) * 2
+
+    @property
+    def _places(self) -> int:
+        """Over how many numbers a new coin's is drawn, so that they are shared out evenly whatever cells are free."""
+        return self.num_cells if self.new_coins == "any" else math.lcm(*range(self.num_cells - 3, self.num_cells))
+
+    def reset(self, key: Key[Array, ""]) -> tuple[CoinGameState, Float[Array, "players features"]]:
+        key_cells, key_coins = jax.random.split(key)
+        cells = jax.random.randint(key_cells, (2,), 0, self.num_cells)
+        state = CoinGameState(cells, self._replaced(cells, jnp.full(2, self.num_cells), self.draw(None, key_coins)))
+        return state, self.observe(state)
+
+    def draw(self, state: CoinGameState | None, key: Key[Array, ""]) -> CoinGameChance:
+        numbers = 1 if self.coins == "one" else 2
+        uniform = jax.random.uniform(key, (numbers + 1,))
+        places = jnp.minimum((uniform[:-1] * self._places).astype(int), self._places - 1)
+        return CoinGameChance(places, (uniform[-1] < 0.5).astype(int))
+
+    def probability(self, state: CoinGameState, chance: CoinGameChance) -> Float[Array, ""]:
+        return jnp.asarray(0.5 * float(self._places) ** -len(chance.places))
+
+    def apply(
+        self, state: CoinGameState, actions: Int[Array, "players"], chance: CoinGameChance
+    ) -> tuple[CoinGameState, Float[Array, "players"]]:
+        cells = jnp.asarray(_targets(self.size))[state.cells, actions]
+        takes = cells[:, None] == state.coins
+        rewards = self.reward * takes.sum(axis=1) - self.loss * jnp.diagonal(takes[::-1])
+        left = jnp.where(takes.any(axis=0), self.num_cells, state.coins)
+        return CoinGameState(cells, self._replaced(cells, left, chance)), rewards.astype(float)
+
+    def _replaced(
+        self, cells: Int[Array, "players"], coins: Int[Array, "players"], chance: CoinGameChance
+    ) -> Int[Array, "players"]:
+        """The coins, with new ones for those that are missing."""
+        numbers = jnp.arange(self.num_cells)
+
+        def place(number: Int[Array, ""], other: Int[Array, ""]) -> Int[Array, ""]:
+            if self.new_coins == "any":
+                return number
+            allowed = (numbers != cells[0]) & (numbers != cells[1]) & (numbers != other)
+            return jnp.argmax(jnp.cumsum(allowed) > number % allowed.sum())
+
+        missing = coins == self.num_cells
+        if self.coins == "one":
+            new = missing.all() & (jnp.arange(2) == chance.colour)
+            return jnp.where(new, place(chance.places[0], jnp.asarray(self.num_cells)), coins)
+        first = jnp.where(missing[0], place(chance.places[0], coins[1]), coins[0])
+        second = jnp.where(missing[1], place(chance.places[1], first), coins[1])
+        return jnp.stack([first, second])
+
+    def observe(self, state: CoinGameState) -> Float[Array, "players features"]:
+        cells, coins = (jax.nn.one_hot(where, self.num_cells) for where in (state.cells, state.coins))
+        return jnp.stack([jnp.concatenate([cells[me], cells[1 - me], coins[me], coins[1 - me]]) for me in range(2)])
+
+    def starts(self) -> tuple[CoinGameState, Float[np.ndarray, "starts"]]:
+        pairs = np.array(list(itertools.product(range(self.num_cells), repeat=2)))
+        chances = self.chances()
+        none = jnp.full(2, self.num_cells)
+        replace = jax.vmap(jax.vmap(self._replaced, (None, None, 0)), (0, None, None))
+        coins = np.asarray(replace(jnp.asarray(pairs), none, chances)).reshape(-1, 2)
+        cells = np.repeat(pairs, len(coins) // len(pairs), axis=0)
+        return CoinGameState(jnp.asarray(cells), jnp.asarray(coins)), np.full(len(coins), 1 / len(coins))
+
+    def chances(self) -> CoinGameChance:
+        numbers = 1 if self.coins == "one" else 2
+        all_of_them = np.array(list(itertools.product(*[range(self._places)] * numbers, range(2))))
+        return CoinGameChance(jnp.asarray(all_of_them[:, :-1]), jnp.asarray(all_of_them[:, -1]))
+
+
+def _targets(size: int) -> np.ndarray:
+    """`[cells, actions]`: where one comes from a cell; who leaves the map comes back at the other side."""
+    row, column = np.divmod(np.arange(size**2)[:, None], size)
+    down, right = np.array(list(MOVES.values())).T
+    return (row + down) % size * size + (column + right) % size

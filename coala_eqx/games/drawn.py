@@ -1,0 +1,179 @@
+"""Games whose next state is a function of actions and of what chance decides, and their tables."""
+
+import abc
+import dataclasses
+import itertools
+import math
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int, Key, Shaped
+
+from coala_eqx.games.base import AbstractEnumerableGame, State
+from coala_eqx.games.tabular import TabularGame
+
+LIMIT = 1024
+"""States of a table, which holds a probability for each pair of them and each joint action."""
+
+
+class AbstractDrawnGame(AbstractEnumerableGame):
+    """A game whose next state is a function of what is done and of what chance draws.
+
+    A step draws it; a table has all that can be drawn: both by the same rules.
+    """
+
+    @abc.abstractmethod
+    def starts(self) -> tuple[State, Float[np.ndarray, " starts"]]:
+        """What `reset` can draw, stacked, and the probabilities; a state may be there more than once."""
+
+    @abc.abstractmethod
+    def chances(self) -> Any:
+        """All that chance can decide in a step, stacked."""
+
+    @abc.abstractmethod
+    def draw(self, state: State, key: Key[Array, ""]) -> Any:
+        """What chance decides in the step after a state."""
+
+    @abc.abstractmethod
+    def probability(self, state: State, chance: Any) -> Float[Array, ""]:
+        """That `draw` draws this."""
+
+    @abc.abstractmethod
+    def apply(
+        self, state: State, actions: Int[Array, " players"], chance: Any
+    ) -> tuple[State, Float[Array, " players"]]:
+        """The next state, and the rewards."""
+
+    @abc.abstractmethod
+    def observe(self, state: State) -> Shaped[Array, "players *features"]:
+        """What each player sees."""
+
+    def step(
+        self, state: State, actions: Int[Array, " players"], key: Key[Array, ""]
+    ) -> tuple[State, Shaped[Array, "players *features"], Float[Array, " players"]]:
+        state, rewards = self.apply(state, actions, self.draw(state, key))
+        return state, self.observe(state), rewards
+
+    def table(self) -> TabularGame:
+        """Of the states that can be reached.
+
+        Where rewards depend on what chance draws, a state of the table is one of the game together with that, which
+        nobody sees. Observations are numbered, for each player, in the order in which they are met.
+
+        **Raises** `ValueError` if there are more than `LIMIT` states.
+        """
+        return _table_of(self, *self.starts(), self.chances())
+
+
+@dataclasses.dataclass
+class _Outcome:
+    """What chance may decide after a state, as far as it decides what each joint action earns."""
+
+    rewards: Float[np.ndarray, "joint_actions players"]
+    probability: float = 0.0
+    after: list[tuple[float, Int[np.ndarray, " joint_actions"]]] = dataclasses.field(default_factory=list)
+    """Where the joint actions lead, by numbers of states, with the shares of the probability."""
+
+
+def _table_of(
+    game: AbstractDrawnGame, starts: State, probabilities: Float[np.ndarray, " starts"], chances: Any
+) -> TabularGame:
+    states = _States(starts)
+    first = [states.number(leaves) for leaves in states.unstack(starts)]
+    outcomes = list(_expand(game, states, chances))
+    offsets = np.cumsum([0, *map(len, outcomes)])
+    size, joint = int(offsets[-1]), math.prod(game.num_actions)
+    _check_size(size)
+
+    def add(row: np.ndarray, number: int, weight: float) -> None:
+        """To a distribution over the table's states, that of a state of the game."""
+        row[offsets[number] : offsets[number + 1]] += [weight * outcome.probability for outcome in outcomes[number]]
+
+    initial = np.zeros(size)
+    for number, probability in zip(first, probabilities, strict=True):
+        add(initial, number, probability)
+    transition = np.zeros((size, joint, size))
+    for row, outcome in enumerate(itertools.chain.from_iterable(outcomes)):
+        for weight, numbers in outcome.after:
+            for action, number in enumerate(numbers.tolist()):
+                add(transition[row, action], number, weight / outcome.probability)
+    rewards = np.stack([outcome.rewards for outcome in itertools.chain.from_iterable(outcomes)])
+    seen = np.repeat(_observations(game, states), np.diff(offsets), axis=1)
+    return TabularGame(
+        initial=initial,
+        transition=transition.reshape(size, *game.num_actions, size),
+        rewards=np.moveaxis(rewards, 2, 0).reshape(-1, size, *game.num_actions),
+        observations=seen,
+    )
+
+
+class _States:
+    """Those that have been met, numbered, as tuples of arrays."""
+
+    def __init__(self, like: Any):
+        leaves, self.structure = jax.tree.flatten(like)
+        self.types = [leaf.dtype for leaf in leaves]
+        self.found: list[tuple[np.ndarray, ...]] = []
+        self._numbers: dict[bytes, int] = {}
+
+    def unstack(self, stacked: Any) -> Iterator[tuple[np.ndarray, ...]]:
+        leaves = [
+            np.asarray(leaf).astype(kind) for leaf, kind in zip(jax.tree.leaves(stacked), self.types, strict=True)
+        ]
+        return zip(*leaves, strict=True)
+
+    def as_state(self, leaves: Sequence[Any]) -> Any:
+        return self.structure.unflatten(map(jnp.asarray, leaves))
+
+    def number(self, state: tuple[np.ndarray, ...]) -> int:
+        """Of a state that may be new."""
+        name = b"".join(leaf.tobytes() for leaf in state)
+        if name not in self._numbers:
+            self._numbers[name] = len(self.found)
+            self.found.append(state)
+            _check_size(len(self.found))
+        return self._numbers[name]
+
+
+def _check_size(size: int) -> None:
+    if size > LIMIT:
+        raise ValueError(
+            f"The game has more than {LIMIT} states that can be reached, too many for a table. Make it smaller: fewer "
+            "cells or actions, a fixed start, probabilities of 0 or 1."
+        )
+
+
+def _expand(game: AbstractDrawnGame, states: _States, chances: Any) -> Iterator[list[_Outcome]]:
+    """What can follow, of one state after the other, while there are more."""
+    joint = jnp.asarray(np.indices(game.num_actions).reshape(len(game.num_actions), -1).T)
+
+    @jax.jit
+    def follow(state: Any) -> tuple[Any, Array, Array]:
+        """Next states and rewards, `[chances, joint actions]`; probabilities, `[chances]`."""
+        by_action = jax.vmap(game.apply, (None, 0, None))
+        after, rewards = jax.vmap(by_action, (None, None, 0))(state, joint, chances)
+        return after, rewards, jax.vmap(game.probability, (None, 0))(state, chances)
+
+    for state in states.found:  # which grows meanwhile
+        after, rewards, weights = jax.tree.map(np.asarray, follow(states.as_state(state)))
+        outcomes: dict[bytes, _Outcome] = {}
+        for chance in np.flatnonzero(weights):
+            leaves = states.unstack(jax.tree.map(lambda leaf, c=chance: leaf[c], after))
+            outcome = outcomes.setdefault(rewards[chance].tobytes(), _Outcome(rewards[chance]))
+            outcome.probability += float(weights[chance])
+            outcome.after.append((float(weights[chance]), np.array([states.number(one) for one in leaves])))
+        yield list(outcomes.values())
+
+
+def _observations(game: AbstractDrawnGame, states: _States) -> Int[np.ndarray, "players states"]:
+    seen = np.asarray(
+        jax.vmap(game.observe)(states.as_state([np.stack(leaf) for leaf in zip(*states.found, strict=True)]))
+    )
+    numbered = []
+    for player in range(seen.shape[1]):
+        numbers: dict[bytes, int] = {}
+        numbered.append([numbers.setdefault(row.tobytes(), len(numbers)) for row in seen[:, player]])
+    return np.array(numbered)

@@ -1,0 +1,136 @@
+"""Environments of other libraries as games."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int, Key
+
+from coala_eqx.games.base import AbstractGame
+
+
+class FromEnvironment(AbstractGame):
+    """An environment of JaxMARL, or one like Gymnax's for several players, as a game.
+
+    - JaxMARL: `reset(key)` gives observations and state, and `step_env(key, state, actions)` observations, state and
+      rewards; it does not reset by itself.
+    - As Gymnax: `reset(key, params)` and `step_env(key, state, actions, params)`, or `step` without a `step_env`.
+
+    Observations, actions and rewards are by the names of `environment.agents`, or sequences with one entry for each
+    player. A player's observation is an array or a tree of them, which is flattened to a vector.
+
+    When an environment says that it is done is not looked at: a `ShapingProblem` has inner episodes of a length of its
+    own, and the environment should not end, or start anew, within one.
+
+    **Arguments:**
+
+    - `environment`: any that is traceable by JAX.
+    - `params`: handed to it, as by Gymnax's convention; its `default_params` if it has some.
+
+    **Raises** `ValueError` that says what is missing: players, numbers of actions, observations that are arrays of
+    numbers, and alike for all players.
+    """
+
+    environment: Any = eqx.field(static=True)
+    params: Any
+    players: tuple[Any, ...] = eqx.field(static=True)
+    named: bool = eqx.field(static=True)
+    """Whether it has everything by the players' names."""
+
+    num_actions: tuple[int, ...] = eqx.field(static=True)
+    num_observations: tuple[int, ...] = eqx.field(static=True)
+
+    def __init__(self, environment: Any, params: Any = None):
+        self.environment = environment
+        self.params = getattr(environment, "default_params", None) if params is None else params
+        self.players = _players(environment)
+        self.num_actions = tuple(self._number_of_actions(player) for player in self.players)
+        name, named = type(environment).__name__, []
+
+        def see(key: Key[Array, ""]) -> list[Array]:
+            observations, _ = self._reset(key)
+            named.append(isinstance(observations, Mapping))
+            return [_as_vector(observation) for observation in self._by_player(observations)]
+
+        try:
+            lengths = [len(vector) for vector in jax.eval_shape(see, jax.random.key(0))]
+        except (TypeError, AttributeError) as error:
+            raise ValueError(f"{name}: `reset` must take a key, and give observations and a state: {error}") from error
+        self.named = named[0]
+        if len(set(lengths)) > 1:
+            raise ValueError(
+                f"{name}: all players must see vectors of one length, but theirs are {lengths}. Pad the shorter ones."
+            )
+        self.num_observations = tuple(lengths)
+
+    @property
+    def num_players(self) -> int:
+        return len(self.players)
+
+    def reset(self, key: Key[Array, ""]) -> tuple[Any, Float[Array, "players features"]]:
+        observations, state = self._reset(key)
+        return state, self._vectors(observations)
+
+    def step(
+        self, state: Any, actions: Int[Array, " players"], key: Key[Array, ""]
+    ) -> tuple[Any, Float[Array, "players features"], Float[Array, " players"]]:
+        given = dict(zip(self.players, actions, strict=True)) if self.named else tuple(actions)
+        step = getattr(self.environment, "step_env", None) or self.environment.step
+        observations, state, rewards, *_ = step(key, state, given, *self._params())
+        earned = [jnp.asarray(reward, float).reshape(()) for reward in self._by_player(rewards)]
+        return state, self._vectors(observations), jnp.stack(earned)
+
+    def _reset(self, key: Key[Array, ""]) -> tuple[Any, Any]:
+        return self.environment.reset(key, *self._params())
+
+    def _params(self) -> tuple[Any, ...]:
+        return () if self.params is None else (self.params,)
+
+    def _by_player(self, values: Any) -> list[Any]:
+        if isinstance(values, Mapping) and set(self.players) <= set(values):
+            return [values[player] for player in self.players]
+        if not isinstance(values, Mapping) and len(values) == len(self.players):
+            return list(values)
+        raise ValueError(
+            f"{type(self.environment).__name__}: there must be one observation, and one reward, for each of the players"
+            f" {', '.join(map(str, self.players))}, but there are {list(values)!r}."
+        )
+
+    def _vectors(self, observations: Any) -> Float[Array, "players features"]:
+        return jnp.stack([_as_vector(observation) for observation in self._by_player(observations)])
+
+    def _number_of_actions(self, player: Any) -> int:
+        environment = self.environment
+        for where in (player, *self._params()):
+            try:
+                return int(environment.action_space(where).n)
+            except (AttributeError, KeyError, TypeError):
+                continue
+        try:
+            return int(environment.num_actions)
+        except (AttributeError, TypeError) as error:
+            raise ValueError(
+                f"{type(environment).__name__} must have actions that are numbers: an `action_space` with `n`, or "
+                "`num_actions`."
+            ) from error
+
+
+def _players(environment: Any) -> tuple[Any, ...]:
+    agents = getattr(environment, "agents", None)
+    number = getattr(environment, "num_agents", getattr(environment, "num_players", 2))
+    players = tuple(agents) if agents is not None else tuple(range(number))
+    if len(players) < 2:
+        raise ValueError(f"{type(environment).__name__} must have two players or more, but has {len(players)}.")
+    return players
+
+
+def _as_vector(observation: Any) -> Float[Array, " features"]:
+    leaves = jax.tree.leaves(observation)
+    for leaf in leaves:
+        if not hasattr(leaf, "dtype") or not (jnp.issubdtype(leaf.dtype, jnp.number) or leaf.dtype == bool):
+            raise ValueError(f"An observation must be an array of numbers, or a tree of them, but has {leaf!r}.")
+    if not leaves:
+        raise ValueError("An observation must be an array of numbers, or a tree of them, but is empty.")
+    return jnp.concatenate([jnp.ravel(leaf).astype(jnp.result_type(float)) for leaf in leaves])
