@@ -130,7 +130,7 @@ def _train(settings: Settings, pool: Pool, mesh: Mesh, progress: Progress) -> tu
 
 
 def rows(seen: PoolInfo, every: int, numbers: Iterable[int]) -> list[Record]:
-    """The records of these numbers, from 0 on, of each seed and agent; rewards per step.
+    """The records of these numbers, from 0 on, of each seed and agent; rewards per step, and what the game measures.
 
     `every`: iterations from one to the next.
     """
@@ -150,6 +150,8 @@ def rows(seen: PoolInfo, every: int, numbers: Iterable[int]) -> list[Record]:
             "entropy": float(update.entropy[seed, number, agent]),
             "clipped": float(update.clipped[seed, number, agent]),
             "finite": float(seen.finite[seed, number, agent]),
+            **{name: float(values[seed, number, agent].mean()) for name, values in seen.measures.items()},
+            **{f"{name}_together": float(v[seed, number, agent]) for name, v in seen.measures_together.items()},
         }
         for seed in range(seeds)
         for agent in range(agents)

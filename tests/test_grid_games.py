@@ -267,6 +267,49 @@ def test_estimators_are_certified_on_a_small_clean_up():
     assert ce.verification.certify(ce.estimators.MFOS(), problem, policies[0]).relative_bias > 1e-3
 
 
+def test_measures_of_clean_up():
+    """Counted one by one, of a game that was played."""
+    game = CLEAN_UPS[0]
+    seen, (before, _, _, actions, _, observations) = random_play(game, 3)
+    observations = jnp.asarray(np.concatenate([seen[None], observations[:-1]])[:, 0])
+    np.testing.assert_array_equal(game.seen(observations).cells, before.cells)
+    np.testing.assert_array_equal(game.seen(observations).dirt, before.dirt)
+    np.testing.assert_array_equal(game.seen(observations).apples, before.apples)
+    np.testing.assert_array_equal(game.seen(observations).frozen, before.frozen > 0)
+    measures = jax.jit(game.measures)(observations, actions)
+    cleaning, zaps = np.zeros(2), np.zeros(2)
+    for time in range(LENGTH):
+        for player in range(2):
+            if before.frozen[time, player] == 0:
+                cleaning[player] += before.cells[time, player] % 4 == 3
+                zaps[player] += actions[time, player] == 4
+    expected = {
+        "cleaning": cleaning[0] / LENGTH, "other_cleaning": cleaning[1] / LENGTH,
+        "cleaning_discrepancy": abs(cleaning[0] - cleaning[1]) / LENGTH,
+        "zaps": zaps[0] / LENGTH, "other_zaps": zaps[1] / LENGTH,
+        "pollution": before.dirt.sum() / LENGTH, "apples": before.apples.sum() / LENGTH,
+    }  # fmt: skip
+    assert set(measures) == set(expected)
+    for name, value in expected.items():
+        np.testing.assert_allclose(measures[name], value, err_msg=name)
+
+
+def test_measures_of_the_coin_game():
+    """Rewards are what coins are worth."""
+    game = COIN_GAMES[0]
+    seen, (before, _, _, actions, rewards, observations) = random_play(game, 4)
+    observations = jnp.asarray(np.concatenate([seen[None], observations[:-1]])[:, 0])
+    np.testing.assert_array_equal(game.seen(observations).cells, before.cells)
+    np.testing.assert_array_equal(game.seen(observations).coins, before.coins)
+    coins = jax.jit(game.measures)(observations, actions)
+    assert all(value > 0 for value in coins.values())
+    earned = [
+        coins["own_coins"] + coins["others_coins"] - 2 * coins["other_others_coins"],
+        coins["other_own_coins"] + coins["other_others_coins"] - 2 * coins["others_coins"],
+    ]
+    np.testing.assert_allclose(rewards.mean(axis=0), earned)
+
+
 @pytest.mark.parametrize(("settings", "message"), [
     ({"columns": 1}, "needs a row, and two columns"),
     ({"rows": 0}, "has rows = 0"),

@@ -216,6 +216,44 @@ class CleanUpLite(AbstractDrawnGame):
         sides = [jnp.concatenate([cells[me], cells[1 - me], grid, flags[jnp.array([me, 1 - me])]]) for me in range(2)]
         return jnp.stack(sides)
 
+    def seen(self, observations: Float[Array, "*steps features"]) -> CleanUpState:
+        """The states that player 0 sees, with `frozen` 1 for any number of steps."""
+        cells, apples_and_dirt, flags = jnp.split(observations, [2 * self.num_cells, 5 * self.num_cells], axis=-1)
+        cells = cells.reshape(*cells.shape[:-1], 2, self.num_cells)
+        maps = apples_and_dirt.reshape(*apples_and_dirt.shape[:-1], self.rows, self.columns, 3) > 0.5
+        return CleanUpState(
+            cells=cells.argmax(axis=-1),
+            apples=maps[..., 0, 0],
+            dirt=maps[..., -1, 1],
+            frozen=(flags > 0.5).astype(int),
+        )
+
+    def measures(
+        self, observations: Float[Array, "steps features"], actions: Int[Array, "steps players"]
+    ) -> dict[str, Float[Array, ""]]:
+        """Means over an inner episode, of both players unless said.
+
+        - `cleaning_discrepancy`: |difference of| the shares of steps that the two spend in the river, not frozen.
+        - `cleaning`, `other_cleaning`: these shares, of player 0 and of the other.
+        - `zaps`, `other_zaps`: shares of steps in which one who is not frozen zaps, of player 0 and of the other.
+        - `pollution`: patches of dirt, `apples`: apples that are there.
+        """
+        state = self.seen(observations)
+        free = state.frozen == 0
+        kind = observations.dtype
+        cleaning = (free & (state.cells % self.columns == self.columns - 1)).mean(axis=0, dtype=kind)
+        is_zap = jnp.asarray([action == "zap" for action in self.actions])
+        zaps = (free & is_zap[actions]).mean(axis=0, dtype=kind)
+        return {
+            "cleaning_discrepancy": jnp.abs(cleaning[0] - cleaning[1]),
+            "cleaning": cleaning[0],
+            "other_cleaning": cleaning[1],
+            "zaps": zaps[0],
+            "other_zaps": zaps[1],
+            "pollution": state.dirt.sum(axis=-1).mean(dtype=kind),
+            "apples": state.apples.sum(axis=-1).mean(dtype=kind),
+        }
+
     def starts(self) -> tuple[CleanUpState, Float[np.ndarray, "starts"]]:
         pairs = list(itertools.product(range(self.num_cells), repeat=2)) if self.start is None else [self.start]
         if self.collisions == "block":

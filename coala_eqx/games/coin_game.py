@@ -141,6 +141,28 @@ class CoinGame(AbstractDrawnGame):
         cells, coins = (jax.nn.one_hot(where, self.num_cells) for where in (state.cells, state.coins))
         return jnp.stack([jnp.concatenate([cells[me], cells[1 - me], coins[me], coins[1 - me]]) for me in range(2)])
 
+    def seen(self, observations: Float[Array, "*steps features"]) -> CoinGameState:
+        """The states that player 0 sees."""
+        maps = observations.reshape(*observations.shape[:-1], 4, self.num_cells)
+        where = jnp.where(maps.sum(axis=-1) > 0.5, maps.argmax(axis=-1), self.num_cells)
+        return CoinGameState(where[..., :2], where[..., 2:])
+
+    def measures(
+        self, observations: Float[Array, "steps features"], actions: Int[Array, "steps players"]
+    ) -> dict[str, Float[Array, ""]]:
+        """Coins taken per step, of one's own colour and of the other's: by player 0 (`own_coins`, `others_coins`), and
+        by the other (`other_own_coins`, `other_others_coins`).
+        """
+        state = self.seen(observations)
+        cells = jnp.asarray(_targets(self.size))[state.cells, actions]
+        takes = (cells[:, :, None] == state.coins[:, None, :]).mean(axis=0, dtype=observations.dtype)
+        return {
+            "own_coins": takes[0, 0],
+            "others_coins": takes[0, 1],
+            "other_own_coins": takes[1, 1],
+            "other_others_coins": takes[1, 0],
+        }
+
     def starts(self) -> tuple[CoinGameState, Float[np.ndarray, "starts"]]:
         pairs = np.array(list(itertools.product(range(self.num_cells), repeat=2)))
         chances = self.chances()

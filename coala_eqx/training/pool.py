@@ -57,6 +57,12 @@ class PoolInfo(eqx.Module):
     together: Float[Array, " agents"]
     """The agents' rewards against each other; NaN if there are no such meetings."""
 
+    measures: dict[str, Float[Array, "agents episodes"]]
+    """What else the game measures, against naive learners."""
+
+    measures_together: dict[str, Float[Array, " agents"]]
+    """And against each other."""
+
     update: UpdateInfo
     """`[agents]`."""
 
@@ -216,6 +222,8 @@ class Pool(eqx.Module):
             own_actions=_frequencies(naive.actions, self.game.num_actions[0]),
             naive_actions=_frequencies(naive.co_players[0].actions, self.game.num_actions[1]),
             together=meta.rewards.mean(axis=(1, 2, 3, 4)),
+            measures={name: by.mean(axis=(1, 2)) for name, by in self._measures(naive).items()},
+            measures_together={name: by.mean(axis=(1, 2, 3)) for name, by in self._measures(meta).items()},
             update=update,
             finite=_finite(agents),
         )
@@ -257,6 +265,13 @@ class Pool(eqx.Module):
             return self._problem(opponent, learner, self.episodes).play(agent, key)
 
         return spread(eqx.filter_vmap(one)(spread(opponents), spread(keys)))
+
+    def _measures(self, episodes: MetaEpisode) -> dict[str, Float[Array, "agents opponents batch episodes"]]:
+        actions = jnp.stack([episodes.actions, episodes.co_players[0].actions], axis=-1)
+        measure = self.game.measures
+        for _ in range(actions.ndim - 2):
+            measure = jax.vmap(measure)
+        return measure(episodes.observations, actions)
 
     def _problem(self, opponent: AbstractPolicy, learner: AbstractLearner, episodes: int) -> ShapingProblem:
         return ShapingProblem(
