@@ -26,7 +26,7 @@ COALA, M_FOS, UNAWARE, LOLA = "CoalaPG", "MFOS", "BatchUnaware", "LolaDice"
 
 
 @dataclasses.dataclass(frozen=True)
-class Settings(sampled.Settings):
+class Settings(sampled.MatrixSettings):
     """Of Figures 5A and 5B."""
 
     estimators: tuple[str, ...] = (COALA, M_FOS, UNAWARE, LOLA)

@@ -28,7 +28,7 @@ POOLS: dict[str, AbstractScoreFunctionEstimator] = {
 
 
 @dataclasses.dataclass(frozen=True)
-class Settings(sampled.Settings):
+class Settings(sampled.MatrixSettings):
     """Of Figure 5C."""
 
     p_naive: float = 0.75

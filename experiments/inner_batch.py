@@ -23,7 +23,7 @@ ESTIMATORS: dict[str, AbstractScoreFunctionEstimator] = {"CoalaPG": CoalaPG(), "
 
 
 @dataclasses.dataclass(frozen=True)
-class Settings(sampled.Settings):
+class Settings(sampled.MatrixSettings):
     """Of this figure; meta_batch · batch trajectories are shared out by `batches`."""
 
     batches: tuple[int, ...] = (1, 4, 16, 64)

@@ -22,7 +22,7 @@ WITHOUT = "mlp"
 
 
 @dataclasses.dataclass(frozen=True)
-class Settings(sampled.Settings):
+class Settings(sampled.MatrixSettings):
     """Of this figure; `network` and `memory` are set by part."""
 
     networks: tuple[str, ...] = ("hawk", "gru", WITHOUT)

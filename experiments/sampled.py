@@ -22,8 +22,9 @@ import coala_eqx as ce
 from coala_eqx.estimators import AbstractEstimator, AbstractScoreFunctionEstimator
 from coala_eqx.learners import PolicyGradient
 from coala_eqx.policies import GRU, MLP, AbstractPolicy, Hawk
-from coala_eqx.training import PPO, Pool, PoolState, chunk_for_cache, make_mesh
+from coala_eqx.training import A2C, PPO, Pool, PoolState, chunk_for_cache, make_mesh
 from coala_eqx.training.mesh import META_BATCH
+from coala_eqx.training.updates import AbstractUpdate
 from experiments.analytic import check_at_least, check_share, load_two_by_two
 from experiments.progress import Progress
 from experiments.records import DILEMMA, Part, Record
@@ -31,13 +32,17 @@ from experiments.records import DILEMMA, Part, Record
 NETWORKS: dict[str, Callable[..., AbstractPolicy]] = {"hawk": Hawk, "gru": GRU, "mlp": MLP}
 """By name."""
 
+UPDATES = ("ppo", "a2c")
+
+OPTIMISERS = ("adam", "sgd")
+
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
-    """As in the paper, unless marked: one agent that shapes naive learners."""
+    """As in the paper for the iterated prisoner's dilemma, unless marked: one agent that shapes naive learners.
 
-    payoffs: str = DILEMMA
-    """A game by name or file, of two players."""
+    A class that derives from it has the `game`, and what is to be known of it.
+    """
 
     batch: int = 16
     """B."""
@@ -67,6 +72,10 @@ class Settings:
     naive_population: int = 10
     """How many fixed policies naive learners start from; with read-outs of zero, so that all act uniformly at first."""
 
+    dynamic_naive: bool = False
+    """Whether naive learners start from what the agents are, and not from that population; they have the same network
+    then."""
+
     network: str = "hawk"
     """Of the agents: `hawk`, `gru`, or `mlp`, which remembers nothing."""
 
@@ -79,8 +88,14 @@ class Settings:
     memory: int = 0
     """Inner episodes after which the agents forget everything; 0 for never."""
 
+    update: str = "ppo"
+    """Of the agents: `ppo`, or `a2c`, to which epochs, minibatches and clip do not apply."""
+
+    optimiser: str = "adam"
+    """Of the agents: `adam` or `sgd`."""
+
     rate: float = 3e-4
-    """Of the agents' Adam."""
+    """Its learning rate."""
 
     epochs: int = 4
     """Of PPO."""
@@ -115,8 +130,11 @@ class Settings:
     centre: bool = False
     """Whether their advantages are centred."""
 
+    naive_optimiser: str = "adam"
+    """Of the learners: `adam` or `sgd`."""
+
     naive_rate: float = 5e-3
-    """Of the learners' Adam."""
+    """Its learning rate."""
 
     naive_reward_scale: float = 0.05
     """Of the learners' losses."""
@@ -157,9 +175,15 @@ class Settings:
                 raise ValueError(f"`{name}` must be positive, but is {getattr(self, name)}.")
         for name in ("p_naive", "entropy_until", "discount", "gae_lambda", "td_lambda", "naive_discount"):
             check_share(self, name)
-        for name in ("network", "naive_network"):
-            if getattr(self, name) not in NETWORKS:
-                raise ValueError(f"`{name}` must be one of {', '.join(NETWORKS)}, but is {getattr(self, name)!r}.")
+        for name, known in (
+            ("network", NETWORKS),
+            ("naive_network", NETWORKS),
+            ("update", UPDATES),
+            ("optimiser", OPTIMISERS),
+            ("naive_optimiser", OPTIMISERS),
+        ):
+            if getattr(self, name) not in known:
+                raise ValueError(f"`{name}` must be one of {', '.join(known)}, but is {getattr(self, name)!r}.")
         if self.iterations % self.every:
             raise ValueError(
                 f"`iterations` must be a multiple of `every`, but {self.iterations} is none of {self.every}."
@@ -185,7 +209,7 @@ class Settings:
         """**Raises** `ValueError` if there are too few devices, or they do not divide the work of the pools."""
         for settings, pool in self.trainings().values():
             shares = settings.mesh(pool).shape[META_BATCH]
-            minibatch = settings.meta_batch * settings.batch // settings.minibatches
+            minibatch = settings._minibatch
             pool.update.check(minibatch)
             if (pool.update.chunk or minibatch) % shares:
                 what = "`chunk`" if pool.update.chunk else "The number of trajectories in a minibatch"
@@ -202,9 +226,10 @@ class Settings:
         return f"{len(devices)} × {devices[0].platform}, {chunk}"
 
     def common(self, **changes: Any) -> "Settings":
-        """The settings that all figures have, with changes."""
-        same: dict[str, Any] = {field.name: getattr(self, field.name) for field in dataclasses.fields(Settings)}
-        return Settings(**same | changes)
+        """The settings that all figures of its game have, with changes."""
+        of_the_game = next(kind for kind in type(self).__mro__ if "game" in vars(kind))
+        same: dict[str, Any] = {field.name: getattr(self, field.name) for field in dataclasses.fields(of_the_game)}
+        return of_the_game(**same | changes)
 
     def mesh(self, pool: Pool) -> Mesh:
         """Of the devices that are used."""
@@ -232,6 +257,11 @@ class Settings:
         count = math.gcd(self.seeds, len(present)) if jax.default_backend() == "cpu" else len(present)
         return present[: self.devices or count]
 
+    @property
+    def _minibatch(self) -> int:
+        """Trajectories of one step of the update."""
+        return self.meta_batch * self.batch // (self.minibatches if self.update == "ppo" else 1)
+
     def _chunk(self, agents: int) -> int | None:
         """Of a pool of so many agents."""
         if self.chunk or jax.default_backend() != "cpu":
@@ -239,7 +269,7 @@ class Settings:
         devices = len(self.used_devices())
         along_seeds = math.gcd(self.seeds, devices)
         return chunk_for_cache(
-            self.meta_batch * self.batch // self.minibatches,
+            self._minibatch,
             self.episodes * self.steps * self.width * agents * self.seeds,
             multiple=devices // along_seeds,
             cores=devices,
@@ -249,13 +279,9 @@ class Settings:
         """Of the game, in all seeds."""
         return self.seeds * agents * self.meta_batch * self.batch * self.episodes * self.steps
 
-    def payoff_table(self) -> list[Any]:
-        """Of both players, as nested lists."""
-        return np.asarray(self.game().payoffs).tolist()
-
-    def game(self) -> ce.games.MatrixGame:
-        """The game; **raises** `ValueError` if it is none of two players with two actions each."""
-        return load_two_by_two(self.payoffs)
+    def game(self) -> ce.games.AbstractGame:
+        """What is played; **raises** `ValueError` for settings that make no game."""
+        raise NotImplementedError
 
     def pool(self, estimators: Sequence[AbstractEstimator]) -> Pool:
         """The pool of agents with these estimators, which discount and average as the settings say."""
@@ -264,21 +290,15 @@ class Settings:
         return Pool(
             game=self.game(),
             learner=PolicyGradient(
-                optimiser=self._optimiser(self.naive_rate, 0.0 if by_advantages else self.lola_smoothing),
+                optimiser=self._optimiser(
+                    self.naive_optimiser, self.naive_rate, 0.0 if by_advantages else self.lola_smoothing
+                ),
                 discount=self.naive_discount,
                 baseline="critic",
                 normalise_advantages=True,
                 reward_scale=self.naive_reward_scale,
             ),
-            update=PPO(
-                optimiser=self._optimiser(self.rate),
-                epochs=self.epochs,
-                minibatches=self.minibatches,
-                clip=self.clip,
-                value_coefficient=self.value_coefficient,
-                entropy_coefficient=self.entropy_coefficient,
-                chunk=self._chunk(len(estimators)),
-            ),
+            update=self._update(len(estimators)),
             estimators=tuple(estimators),
             batch=self.batch,
             episodes=self.episodes,
@@ -286,6 +306,7 @@ class Settings:
             meta_batch=self.meta_batch,
             p_naive=self.p_naive,
             naive_weight=self.naive_weight,
+            dynamic_naive=self.dynamic_naive,
             entropy_until=max(1, round(self.entropy_until * self.iterations)) if self.entropy_coefficient else None,
             reward_scale=self.reward_scale,
             discount=self.discount,
@@ -304,8 +325,20 @@ class Settings:
             raise ValueError(f"`{missing[0]}` must be 1 with {kind}, which has none, but is {ours[missing[0]]}.")
         return dataclasses.replace(estimator, **{name: value for name, value in ours.items() if value != 1})
 
-    def _optimiser(self, rate: float, smoothing: float = 0.0) -> optax.GradientTransformation:
-        return optax.chain(optax.clip_by_global_norm(self.norm), optax.adam(rate, eps=1e-5, eps_root=smoothing))
+    def _update(self, agents: int) -> AbstractUpdate:
+        optimiser = self._optimiser(self.optimiser, self.rate)
+        shared: dict[str, Any] = {
+            "value_coefficient": self.value_coefficient,
+            "entropy_coefficient": self.entropy_coefficient,
+            "chunk": self._chunk(agents),
+        }
+        if self.update == "a2c":
+            return A2C(optimiser, **shared)
+        return PPO(optimiser, epochs=self.epochs, minibatches=self.minibatches, clip=self.clip, **shared)
+
+    def _optimiser(self, name: str, rate: float, smoothing: float = 0.0) -> optax.GradientTransformation:
+        step = optax.adam(rate, eps=1e-5, eps_root=smoothing) if name == "adam" else optax.sgd(rate)
+        return optax.chain(optax.clip_by_global_norm(self.norm), step)
 
     def make_policy(self, network: str, memory: int, key: Key[Array, ""]) -> AbstractPolicy:
         """One network before training, that remembers so many inner episodes, or everything if 0."""
@@ -326,6 +359,21 @@ class Settings:
             return pool.init(make, make_naive, self.naive_population, key)
 
         return of_one_seed(jax.random.split(jax.random.key(self.seed), self.seeds))
+
+
+@dataclasses.dataclass(frozen=True)
+class MatrixSettings(Settings):
+    """Of an iterated matrix game."""
+
+    payoffs: str = DILEMMA
+    """A game by name or file, of two players."""
+
+    def payoff_table(self) -> list[Any]:
+        """Of both players, as nested lists."""
+        return np.asarray(self.game().payoffs).tolist()
+
+    def game(self) -> ce.games.MatrixGame:
+        return load_two_by_two(self.payoffs)
 
 
 def parts(settings: Settings, run: Callable[[Settings, str, Pool, Progress], list[Record]]) -> list[Part]:

@@ -24,7 +24,7 @@ POOLS: dict[str, tuple[AbstractScoreFunctionEstimator, ...]] = {
 
 
 @dataclasses.dataclass(frozen=True)
-class Settings(sampled.Settings):
+class Settings(sampled.MatrixSettings):
     """Of this table."""
 
     p_naive: float = 0.75
