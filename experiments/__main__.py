@@ -27,13 +27,13 @@ from experiments.trackers import TensorBoard, Tracker, WeightsAndBiases, check_f
 ANALYTIC = ("fig3a", "fig3b", "fig3c", "fig4a", "fig4b", "fig4c", "fig8", "fig9", "fig10")
 """Figures of the paper that are solved in closed form: what `all` stands for."""
 
-SAMPLED = ("fig5a", "fig5b", "fig5c", "fig12", "table-h3")
+SAMPLED = ("fig5a", "fig5b", "fig5c", "fig12", "table-h3", "fig6", "fig13", "fig7", "fig14")
 """Figures of the paper that are sampled."""
 
-BEYOND = ("bias-variance", "continuous-time", "inner-batch", "memory", "phase-portraits", "sensitivity")
+BEYOND = ("bias-variance", "coin-game", "continuous-time", "inner-batch", "memory", "phase-portraits", "sensitivity")
 """Figures of this project's own."""
 
-TRAINED = (*SAMPLED, "inner-batch", "memory")
+TRAINED = (*SAMPLED, "coin-game", "inner-batch", "memory")
 """Figures for which sequence models are trained."""
 
 FIGURES = {name: name.replace("-", "_") for name in ANALYTIC + SAMPLED + BEYOND}

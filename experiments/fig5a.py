@@ -67,16 +67,10 @@ def run(settings: sampled.Settings, name: str, pool: Pool, progress: Progress) -
     """Rewards over training (`panel` is `training`), and by inner episode at its end (`panel` is `episodes`)."""
     _, seen, _ = training.train(settings, pool, progress)
     records = [record | {"panel": "training"} for record in training.all_rows(settings, seen, [name])]
-    for seed in range(settings.seeds):
-        for episode in range(settings.episodes):
-            here = seed, -1, 0, episode
-            rewards = {"reward": seen.own[here], "naive": seen.naive[here]}
-            rewards |= {"defects": seen.own_actions[*here, 1], "naive_defects": seen.naive_actions[*here, 1]}
-            records.append(
-                {"panel": "episodes", "seed": seed, "estimator": name, "iteration": episode + 1}
-                | {column: float(value) for column, value in rewards.items()}
-                | {"finite": float(seen.finite[seed, :, 0].min())}
-            )
+    for record in training.episode_rows(seen, name):
+        here = record["seed"], -1, 0, record["iteration"] - 1, 1
+        defects = {"defects": float(seen.own_actions[here]), "naive_defects": float(seen.naive_actions[here])}
+        records.append(record | defects)
     return records
 
 

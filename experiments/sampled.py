@@ -9,7 +9,7 @@ import functools
 import math
 import os
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import equinox as eqx
 import jax
@@ -19,8 +19,15 @@ from jax.sharding import Mesh
 from jaxtyping import Array, Key
 
 import coala_eqx as ce
-from coala_eqx.estimators import AbstractEstimator, AbstractScoreFunctionEstimator
-from coala_eqx.learners import PolicyGradient
+from coala_eqx.estimators import (
+    MFOS,
+    AbstractEstimator,
+    AbstractScoreFunctionEstimator,
+    BatchUnaware,
+    CoalaPG,
+    LolaDice,
+)
+from coala_eqx.learners import PolicyGradient, clip_by_global_norm
 from coala_eqx.policies import GRU, MLP, AbstractPolicy, Hawk
 from coala_eqx.training import A2C, PPO, Pool, PoolState, chunk_for_cache, make_mesh
 from coala_eqx.training.mesh import META_BATCH
@@ -35,6 +42,18 @@ NETWORKS: dict[str, Callable[..., AbstractPolicy]] = {"hawk": Hawk, "gru": GRU, 
 UPDATES = ("ppo", "a2c")
 
 OPTIMISERS = ("adam", "sgd")
+
+
+ESTIMATORS: dict[str, AbstractEstimator] = {
+    "CoalaPG": CoalaPG(),
+    "MFOS": MFOS(),
+    "BatchUnaware": BatchUnaware(),
+    "LolaDice": LolaDice(),
+}
+"""By name."""
+
+
+Game = TypeVar("Game", bound=ce.games.AbstractGame)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -338,7 +357,7 @@ class Settings:
 
     def _optimiser(self, name: str, rate: float, smoothing: float = 0.0) -> optax.GradientTransformation:
         step = optax.adam(rate, eps=1e-5, eps_root=smoothing) if name == "adam" else optax.sgd(rate)
-        return optax.chain(optax.clip_by_global_norm(self.norm), step)
+        return optax.chain(clip_by_global_norm(self.norm), step)
 
     def make_policy(self, network: str, memory: int, key: Key[Array, ""]) -> AbstractPolicy:
         """One network before training, that remembers so many inner episodes, or everything if 0."""
@@ -382,3 +401,9 @@ def parts(settings: Settings, run: Callable[[Settings, str, Pool, Progress], lis
         Part(name, one.iterations, functools.partial(run, one, name, pool))
         for name, (one, pool) in settings.trainings().items()
     ]
+
+
+def game_by(kind: type[Game], settings: Settings) -> Game:
+    """A game of this kind, whose arguments are the settings of the same names."""
+    names = (field.name for field in dataclasses.fields(kind))
+    return kind(**{name: getattr(settings, name) for name in names if hasattr(settings, name)})

@@ -163,3 +163,19 @@ def all_rows(settings: Settings, seen: PoolInfo, names: Sequence[str]) -> list[R
     """All records of training, with the names of the agents' estimators."""
     records = rows(seen, settings.every, range(settings.iterations // settings.every))
     return [record | {"estimator": names[record["agent"]]} for record in records]
+
+
+def episode_rows(seen: PoolInfo, name: str) -> list[Record]:
+    """What was seen in each inner episode before the last record, of each seed's first agent, against naive learners.
+
+    `panel` is `episodes`, `iteration` the inner episode, and `name` the agent's estimator.
+    """
+    seeds, _, _, episodes = seen.own.shape
+    columns: dict[str, Any] = {"reward": seen.own, "naive": seen.naive, **seen.measures}
+    return [
+        {"panel": "episodes", "seed": seed, "estimator": name, "iteration": episode + 1}
+        | {column: float(values[seed, -1, 0, episode]) for column, values in columns.items()}
+        | {"finite": float(seen.finite[seed, :, 0].min())}
+        for seed in range(seeds)
+        for episode in range(episodes)
+    ]

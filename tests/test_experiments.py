@@ -70,6 +70,7 @@ def test_a_figure_takes_the_records_of_the_one_it_shows_more_of(tmp_path, monkey
         **dict.fromkeys(("policy_loss", "value_loss", "gradient_norm", "entropy", "clipped"), numbers(shape))
     )
     seen = SimpleNamespace(update=update, together=numbers(shape), finite=np.ones(shape))
+    seen.measures = seen.measures_together = {}
     seen.own, seen.naive = numbers((2, *shape, settings.episodes))
     seen.own_actions, seen.naive_actions = numbers((2, *shape, settings.episodes, 2))
     monkeypatch.setattr("experiments.training.train", lambda *_: trained.append(1) or (None, seen, ()))

@@ -7,7 +7,7 @@ import numpy as np
 import optax
 import pytest
 
-from coala_eqx.learners import AbstractLearner, Experience, PolicyGradient, Static
+from coala_eqx.learners import AbstractLearner, Experience, PolicyGradient, Static, clip_by_global_norm
 from coala_eqx.policies import GRU, MemoryOne
 from tests.makers import make_policy, make_problem
 
@@ -197,3 +197,20 @@ def test_a_plain_number_as_state_is_carried_along(getkey):
     np.testing.assert_allclose(first, second, rtol=1e-12)
     odds = third / (1 - third) / (first / (1 - first))
     np.testing.assert_allclose(odds, np.exp(5.0), rtol=1e-9)
+
+
+def test_clipping_is_as_optaxs_and_has_a_derivative_at_zero():
+    ours, theirs = clip_by_global_norm(0.5), optax.clip_by_global_norm(0.5)
+
+    def clipped(by, scale):
+        gradient = {"a": scale * jnp.array([3.0, -4.0]), "b": scale * jnp.array(12.0)}
+        return by.update(gradient, by.init(gradient))[0]
+
+    for scale in (1.0, 0.04, 0.01):  # long, just longer than 0.5, short
+        jax.tree.map(np.testing.assert_allclose, clipped(ours, scale), clipped(theirs, scale))
+        found, expected = (jax.jacobian(lambda x, by=by: clipped(by, x))(scale) for by in (ours, theirs))
+        jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, atol=1e-12), found, expected)
+    assert not np.isfinite(jax.jacobian(lambda x: clipped(theirs, x))(0.0)["a"]).all()
+    np.testing.assert_array_equal(jax.jacobian(lambda x: clipped(ours, x))(0.0)["a"], [3, -4])
+    with pytest.raises(ValueError, match="`norm` must be positive, but is 0"):
+        clip_by_global_norm(0.0)

@@ -5,6 +5,7 @@ from coala_eqx.learners.base import AbstractLearner as AbstractLearner
 from coala_eqx.learners.base import Experience as Experience
 from coala_eqx.learners.base import NoGradientLearner as NoGradientLearner
 from coala_eqx.learners.base import gradient_learners as gradient_learners
+from coala_eqx.learners.clipping import clip_by_global_norm as clip_by_global_norm
 from coala_eqx.learners.exact import AbstractExactLearner as AbstractExactLearner
 from coala_eqx.learners.exact import ExactAscent as ExactAscent
 from coala_eqx.learners.exact import GradientFlow as GradientFlow

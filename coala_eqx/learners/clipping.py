@@ -1,0 +1,31 @@
+"""Clipping through which one can differentiate."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+
+
+def clip_by_global_norm(norm: float) -> optax.GradientTransformation:
+    """As optax's of the same name, but with a derivative where the gradient is 0, which LOLA needs.
+
+    A learner that has earned nothing has such a gradient, as often happens where rewards are rare.
+
+    **Raises** `ValueError` if `norm` is not positive.
+    """
+    if not norm > 0:
+        raise ValueError(f"`norm` must be positive, but is {norm}.")
+
+    def init(params: Any) -> optax.EmptyState:
+        del params
+        return optax.EmptyState()
+
+    def update(updates: Any, state: Any, params: Any = None) -> tuple[Any, Any]:
+        del params
+        square = sum((jnp.sum(leaf**2) for leaf in jax.tree.leaves(updates)), jnp.zeros(()))
+        is_long = square > norm**2
+        scale = jnp.where(is_long, norm / jnp.sqrt(jnp.where(is_long, square, 1.0)), 1.0)
+        return jax.tree.map(lambda leaf: (scale * leaf).astype(leaf.dtype), updates), state
+
+    return optax.GradientTransformation(init, update)

@@ -1,0 +1,63 @@
+"""What the figures of CleanUp-lite share: the game's settings, and records of what it measures.
+
+Source: Meulemans et al. (2025), Section 5 and App. B (Tables 5 to 8, CleanUp-lite).
+"""
+
+import dataclasses
+
+import coala_eqx as ce
+from experiments import sampled
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings(sampled.Settings):
+    """Of training in CleanUp-lite, as in the paper's Tables 5 to 8 for shaping, unless marked."""
+
+    batch: int = 32
+    episodes: int = 100
+    steps: int = 64
+    meta_batch: int = 512
+    rate: float = 1e-3
+    reward_scale: float = 0.1
+    centre: bool = True
+    naive_reward_scale: float = 0.1
+
+    rows: int = 5
+    """Of the map, which the paper calls 5×4."""
+
+    columns: int = 4
+    """Of the map."""
+
+    dirt_probability: float = 0.35
+    """Of a new patch, in each step."""
+
+    dirt_capacity: float = 3.0
+    """Of patches, with which no apple grows."""
+
+    initial_dirt: int = 3
+    """Patches at the start."""
+
+    zap_probability: float = 0.9
+    """That a zap works."""
+
+    zap_distance: int = 2
+    """In cells."""
+
+    metric: str = "manhattan"
+    """Of that distance: `manhattan` or `chebyshev`. Not said."""
+
+    freeze_steps: int = 5
+    """For which one who was zapped is frozen."""
+
+    zap_step_counts: bool = False
+    """Whether the step of the zap is one of them. Not said."""
+
+    collisions: str = "share"
+    """`share` or `block`. Not said."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.game()  # raises
+
+    def game(self) -> ce.games.CleanUpLite:
+        return sampled.game_by(ce.games.CleanUpLite, self)

@@ -1,0 +1,98 @@
+"""The Coin Game, beyond the paper: agents that shape naive learners, whose coins they take.
+
+Taking any coin pays 1 and costs the other 2 if it was of its colour, so that two who take whatever they can earn
+nothing; what tells cooperation is the share of coins that are of one's own colour.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import polars as pl
+
+import coala_eqx as ce
+from coala_eqx.training import Pool
+from experiments import sampled, training
+from experiments.progress import Progress
+from experiments.records import Part, Record, claim, final, mean, table_of
+
+SINGLE = True
+"""Training is done in single precision."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings(sampled.Settings):
+    """Of this figure; as of the iterated prisoner's dilemma, but for the game."""
+
+    steps: int = 32
+
+    size: int = 3
+    """Of the map, size × size."""
+
+    coins: str = "one"
+    """`one` at a time or `both` colours."""
+
+    stay: bool = False
+    """Whether players may stay where they are."""
+
+    new_coins: str = "free"
+    """Come to `free` cells or to `any`."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.game()  # raises
+
+    def game(self) -> ce.games.CoinGame:
+        return sampled.game_by(ce.games.CoinGame, self)
+
+    def trainings(self) -> dict[str, tuple[sampled.Settings, Pool]]:
+        return {name: (self, self.pool((estimator,))) for name, estimator in sampled.ESTIMATORS.items()}
+
+
+PRESETS = {
+    "smoke": Settings(
+        batch=4, episodes=3, steps=8, meta_batch=4, iterations=4, every=2, naive_population=2, width=4, seeds=2
+    ),
+    "cpu": Settings(batch=8, meta_batch=8, iterations=400, rate=1e-3, seeds=3),
+    "paper": Settings(),
+}
+
+
+def parts(settings: Settings) -> list[Part]:
+    """One for each estimator."""
+    return sampled.parts(settings, run)
+
+
+def run(settings: sampled.Settings, name: str, pool: Pool, progress: Progress) -> list[Record]:
+    """Over training (`panel` is `training`), and by inner episode at its end (`panel` is `episodes`)."""
+    _, seen, _ = training.train(settings, pool, progress)
+    over_training = [record | {"panel": "training"} for record in training.all_rows(settings, seen, [name])]
+    return [record | shares(record) for record in over_training + training.episode_rows(seen, name)]
+
+
+def shares(record: Record) -> Record:
+    """Of the coins that each player takes those of its own colour; NaN if it took none."""
+
+    def share(own: float, others: float) -> float:
+        return own / (own + others) if own + others > 0 else float("nan")
+
+    return {
+        "own_share": share(record["own_coins"], record["others_coins"]),
+        "naive_own_share": share(record["other_own_coins"], record["other_others_coins"]),
+    }
+
+
+def claims(records: Sequence[Record]) -> list[dict[str, Any]]:
+    """What the figure is judged by: means over seeds at the end of training."""
+    table = table_of(records).filter(pl.col("panel") == "training")
+
+    def last(name: str, column: str) -> float:
+        return mean(final(table, estimator=name)[column])
+
+    others = ("MFOS", "BatchUnaware")
+    return [
+        claim("COALA-PG earns more per step than the better one of M-FOS and batch-unaware, by",
+              last("CoalaPG", "reward") - max(last(name, "reward") for name in others), "≥", 0.02),
+        claim("The learners it meets take more of their own coins: their share minus that against the others",
+              last("CoalaPG", "naive_own_share") - max(last(name, "naive_own_share") for name in others), "≥", 0.02),
+    ]  # fmt: skip

@@ -1,0 +1,32 @@
+"""Figure 13: more of what is seen in CleanUp-lite within a meta-episode against naive learners after training."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import polars as pl
+
+from experiments import fig6
+from experiments.records import Record, claim, kept, mean, table_of
+
+PRESETS, SINGLE, parts = fig6.PRESETS, fig6.SINGLE, fig6.parts
+
+RECORDS_OF = "fig6"
+"""The figure of which this one shows other columns, so that its records are taken if they are there."""
+
+
+def claims(records: Sequence[Record]) -> list[dict[str, Any]]:
+    """What the figure is judged by: means over seeds and a meta-episode, COALA-PG against the best of the others."""
+    table = kept(table_of(records).filter(pl.col("panel") == "episodes"))
+
+    def within(name: str, column: str) -> float:
+        return mean(table.filter(pl.col("estimator") == name)[column])
+
+    others = ("MFOS", "BatchUnaware")
+    return [
+        claim("Naive learners earn more against COALA-PG: by how much per step",
+              within("CoalaPG", "naive") - max(within(name, "naive") for name in others), "≥", 0.005),
+        claim("There is less pollution: by how many patches",
+              min(within(name, "pollution") for name in others) - within("CoalaPG", "pollution"), "≥", 0.1),
+        claim("There are more apples: by how many",
+              within("CoalaPG", "apples") - max(within(name, "apples") for name in others), "≥", 0.1),
+    ]  # fmt: skip

@@ -1,0 +1,29 @@
+"""Figure 14: pollution and apples in CleanUp-lite, where meta agents of mixed pools meet, over training."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from experiments import fig7
+from experiments.records import Record, claim, final, mean, table_of
+
+PRESETS, SINGLE, parts = fig7.PRESETS, fig7.SINGLE, fig7.parts
+
+RECORDS_OF = "fig7"
+"""The figure of which this one shows other columns, so that its records are taken if they are there."""
+
+
+def claims(records: Sequence[Record]) -> list[dict[str, Any]]:
+    """What the figure is judged by: means over seeds and agents at the end of training, against each other."""
+    table = table_of(records)
+
+    def last(name: str, column: str) -> float:
+        return mean(final(table, estimator=name)[column])
+
+    pollution, apples = (
+        [last(name, f"{column}_together") for name in fig7.POOLS] for column in ("pollution", "apples")
+    )
+    return [
+        claim("Where agents by COALA-PG meet there is less pollution than elsewhere: by how many patches",
+              min(pollution[1:]) - pollution[0], "≥", 0.1),
+        claim("There are more apples: by how many", apples[0] - max(apples[1:]), "≥", 0.1),
+    ]  # fmt: skip

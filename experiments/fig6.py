@@ -1,0 +1,86 @@
+"""Figure 6: agents in CleanUp-lite that shape naive learners, over training and within a meta-episode after it."""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import polars as pl
+
+from coala_eqx.training import Pool
+from experiments import clean_up, sampled, training
+from experiments.progress import Progress
+from experiments.records import Part, Record, claim, final, kept, mean, table_of
+
+SINGLE = True
+"""Training is done in single precision."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings(clean_up.Settings):
+    """Of Figures 6 and 13. Estimators have learning rates and scales of their own, as in the paper's tables."""
+
+    baseline_reward_scale: float = 1.0
+    """In place of `reward_scale`, of M-FOS and batch-unaware."""
+
+    m_fos_rate: float = 3e-3
+    """In place of `rate`, of M-FOS."""
+
+    lola_rate: float = 0.1
+    """Of SGD, of LOLA-DiCE."""
+
+    def trainings(self) -> dict[str, tuple[sampled.Settings, Pool]]:
+        settings = {
+            "CoalaPG": self,
+            "MFOS": dataclasses.replace(self, rate=self.m_fos_rate, reward_scale=self.baseline_reward_scale),
+            "BatchUnaware": dataclasses.replace(self, reward_scale=self.baseline_reward_scale),
+            "LolaDice": dataclasses.replace(self, optimiser="sgd", rate=self.lola_rate),
+        }
+        return {name: (one, one.pool((sampled.ESTIMATORS[name],))) for name, one in settings.items()}
+
+
+PRESETS = {
+    "smoke": Settings(
+        batch=4, episodes=3, steps=8, meta_batch=4, iterations=4, every=2, naive_population=2, width=4, seeds=2
+    ),
+    "cpu": Settings(batch=8, episodes=20, steps=32, meta_batch=8, iterations=300, seeds=3),
+    "paper": Settings(),
+}
+
+
+def parts(settings: Settings) -> list[Part]:
+    """One for each estimator."""
+    return sampled.parts(settings, run)
+
+
+def run(settings: sampled.Settings, name: str, pool: Pool, progress: Progress) -> list[Record]:
+    """Over training (`panel` is `training`), and by inner episode at its end (`panel` is `episodes`)."""
+    _, seen, _ = training.train(settings, pool, progress)
+    over_training = [record | {"panel": "training"} for record in training.all_rows(settings, seen, [name])]
+    return over_training + training.episode_rows(seen, name)
+
+
+def claims(records: Sequence[Record]) -> list[dict[str, Any]]:
+    """What the figure is judged by: means over seeds at the end of training."""
+    table = table_of(records)
+    over_training, episodes = (table.filter(pl.col("panel") == panel) for panel in ("training", "episodes"))
+
+    def reward(name: str) -> float:
+        return mean(final(over_training, estimator=name)["reward"])
+
+    def within(name: str, column: str) -> float:
+        return mean(kept(episodes).filter(pl.col("estimator") == name)[column])
+
+    others = ("MFOS", "BatchUnaware", "LolaDice")
+    lower = (("cleaning discrepancy", "cleaning_discrepancy", 0.02), ("zapping", "zaps", 0.005))
+    return [
+        *(
+            claim(f"COALA-PG earns more per step than {name} by", reward("CoalaPG") - reward(name), "≥", 0.01)
+            for name in others
+        ),
+        *(
+            claim(f"Over a meta-episode {what} is lower than {name}'s: difference",
+                  within(name, column) - within("CoalaPG", column), "≥", least)
+            for name in ("MFOS", "BatchUnaware")
+            for what, column, least in lower
+        ),
+    ]  # fmt: skip

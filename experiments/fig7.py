@@ -1,0 +1,109 @@
+"""Figure 7: meta agents in CleanUp-lite, in mixed pools, against each other over training.
+
+LOLA-DiCE is not defined against meta agents, who do not learn, and is left out.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+from coala_eqx.training import Pool
+from experiments import clean_up, sampled, training
+from experiments.progress import Progress
+from experiments.records import Part, Record, claim, final, mean, table_of
+
+SINGLE = True
+"""Training is done in single precision."""
+
+POOLS = ("CoalaPG", "MFOS", "BatchUnaware")
+"""By the estimator of all agents."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings(clean_up.Settings):
+    """Of Figures 7 and 14."""
+
+    batch: int = 64
+    episodes: int = 5
+    iterations: int = 30000
+    every: int = 100
+    p_naive: float = 0.75
+    naive_population: int = 3
+    dynamic_naive: bool = True
+    update: str = "a2c"
+    optimiser: str = "sgd"
+    rate: float = 0.1
+    naive_optimiser: str = "sgd"
+    naive_rate: float = 1.0
+    naive_discount: float = 1.0
+
+    agents: int = 3
+    """Meta agents of a pool."""
+
+    baseline_rate: float = 0.03
+    """In place of `rate`, of M-FOS and batch-unaware."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.agents < 2:
+            raise ValueError(f"`agents` must be at least 2, as an agent does not play itself, but is {self.agents}.")
+
+    def trainings(self) -> dict[str, tuple[sampled.Settings, Pool]]:
+        baseline = dataclasses.replace(self, rate=self.baseline_rate)
+        settings = {name: self if name == "CoalaPG" else baseline for name in POOLS}
+        return {name: (one, one.pool((sampled.ESTIMATORS[name],) * self.agents)) for name, one in settings.items()}
+
+
+PRESETS = {
+    "smoke": Settings(
+        batch=4,
+        episodes=3,
+        steps=8,
+        meta_batch=4,
+        iterations=4,
+        every=2,
+        naive_population=2,
+        width=4,
+        seeds=2,
+        agents=2,
+    ),
+    "cpu": Settings(batch=8, episodes=5, steps=32, meta_batch=8, iterations=2000, every=20, seeds=3, agents=2),
+    "paper": Settings(),
+}
+
+
+def parts(settings: Settings) -> list[Part]:
+    """One for each pool."""
+    return sampled.parts(settings, run)
+
+
+def run(settings: sampled.Settings, name: str, pool: Pool, progress: Progress) -> list[Record]:
+    """Of all agents over training."""
+    _, seen, _ = training.train(settings, pool, progress)
+    return training.all_rows(settings, seen, [name] * len(pool.estimators))
+
+
+def claims(records: Sequence[Record]) -> list[dict[str, Any]]:
+    """What the figure is judged by: means over seeds and agents at the end of training, against each other."""
+    table = table_of(records)
+
+    def last(name: str, column: str) -> float:
+        return mean(final(table, estimator=name)[column])
+
+    lower = (
+        ("They share out the cleaning more evenly", "cleaning_discrepancy", 0.02),
+        ("They zap less", "zaps", 0.005),
+    )
+    return [
+        *(
+            claim(f"Agents by COALA-PG earn more per step than those by {name}, by",
+                  last("CoalaPG", "together") - last(name, "together"), "≥", 0.01)
+            for name in POOLS[1:]
+        ),
+        *(
+            claim(f"{what} than those by {name}: difference",
+                  last(name, f"{column}_together") - last("CoalaPG", f"{column}_together"), "≥", least)
+            for what, column, least in lower
+            for name in POOLS[1:]
+        ),
+    ]  # fmt: skip

@@ -1,0 +1,20 @@
+"""Figure 14: pollution and apples where meta agents of mixed pools meet."""
+
+from pathlib import Path
+
+from paper_figs.curves import read
+from paper_figs.measures import draw_measures
+from paper_figs.style import styled
+
+
+@styled
+def draw(records: Path, picture: Path) -> None:
+    """Means and standard deviations over seeds and agents."""
+    table = read(records)
+    figure = draw_measures(
+        [
+            (table, "iteration", "pollution_together", "patches of dirt"),
+            (table, "iteration", "apples_together", "apples"),
+        ]
+    )
+    figure.savefig(picture)

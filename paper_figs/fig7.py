@@ -1,0 +1,21 @@
+"""Figure 7: rewards, division of cleaning, and zaps where meta agents of mixed pools meet."""
+
+from pathlib import Path
+
+from paper_figs.curves import read
+from paper_figs.measures import draw_measures
+from paper_figs.style import styled
+
+
+@styled
+def draw(records: Path, picture: Path) -> None:
+    """Means and standard deviations over seeds and agents."""
+    table = read(records)
+    figure = draw_measures(
+        [
+            (table, "iteration", "together", "reward per step"),
+            (table, "iteration", "cleaning_discrepancy_together", "cleaning\ndiscrepancy"),
+            (table, "iteration", "zaps_together", "share of steps\nzapping"),
+        ]
+    )
+    figure.savefig(picture)
