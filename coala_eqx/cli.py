@@ -13,6 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from coala_eqx.estimators import AbstractEstimator
 from coala_eqx.exact import LIMIT
 from coala_eqx.learners import AbstractLearner
+from coala_eqx.show import show
 from coala_eqx.training.benchmarks import print_benchmarks as print_training_benchmarks
 from coala_eqx.training.scaling import print_scaling
 from coala_eqx.verification import Certificate, NamedProblem, certify_all, default_problems
@@ -80,7 +81,22 @@ def _parser() -> argparse.ArgumentParser:
     verify.add_argument("--figure", type=Path, metavar="FILE", help="draw the bias–variance picture (PNG, PDF or SVG)")
     bench = commands.add_parser("bench", help="the project's own benchmarks, as ratios of things measured in one run")
     bench.set_defaults(run=_bench)
+    shown = commands.add_parser(
+        "show",
+        help="what agents of a run do: animation, film strip and measures of meta-episodes",
+        description="Draws the meta-episodes that runs on grids keep: for each a GIF and a film strip of the first "
+        "inner episode, one in the middle and the last, and what the game measures in all of them.",
+    )
+    shown.set_defaults(run=_show)
+    shown.add_argument("folder", type=Path, metavar="RUN_DIR", help="of a run of fig6, fig7 or coin-game")
+    shown.add_argument("--out", type=Path, metavar="DIR", help="where to write (default: RUN_DIR)")
     return parser
+
+
+def _show(options: argparse.Namespace) -> int:
+    for file in show(options.folder, options.out):
+        print(file)
+    return 0
 
 
 def _bench(_: argparse.Namespace) -> int:

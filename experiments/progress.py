@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import equinox as eqx
 
+from coala_eqx.show import Recording
 from coala_eqx.training.checkpoints import Checkpoints
 from experiments import files
 from experiments.processes import is_first, largest
@@ -138,6 +139,11 @@ class Progress:
         if self.folder is not None:
             file = self.folder / f"agents-{self.part}.eqx"
             files.write(file, lambda path: eqx.tree_serialise_leaves(path, agents))
+
+    def keep_recording(self, against: str, recording: Recording) -> None:
+        """Write what `coala-eqx show` draws, to `meta-episode-PART-AGAINST.npz`."""
+        if self.folder is not None:
+            files.write(self.folder / f"meta-episode-{self.part}-{against}.npz", recording.save)
 
     def log(self, records: Sequence[dict[str, Any]]) -> None:
         """Tell trackers of more records, of all that there are so far in a process that resumes."""

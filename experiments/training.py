@@ -10,9 +10,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
+from jaxtyping import Array
 
+from coala_eqx.games import AbstractDrawnGame
+from coala_eqx.show import Recording
 from coala_eqx.training import Pool, PoolInfo, PoolState, place
-from coala_eqx.training.mesh import SEEDS, on_host
+from coala_eqx.training.mesh import SEEDS, is_key, on_host
 from experiments.progress import Progress
 from experiments.records import Record
 from experiments.sampled import Settings
@@ -25,7 +28,44 @@ def train(settings: Settings, pool: Pool, progress: Progress) -> tuple[PoolState
     what `settings.watch` measured, of the same axes.
     """
     with jax.set_mesh(mesh := settings.mesh(pool)):
-        return _train(settings, pool, mesh, progress)
+        state, seen, watched = _train(settings, pool, mesh, progress)
+    if isinstance(pool.game, AbstractDrawnGame):
+        for against, recording in recordings(pool, pool.game, state).items():
+            progress.keep_recording(against, recording)
+    return state, seen, watched
+
+
+def recordings(pool: Pool, game: AbstractDrawnGame, state: PoolState) -> dict[str, Recording]:
+    """One trajectory of a meta-episode of the first seed's first agent against a naive learner, and against another
+    agent, as far as the pool has them: `naive`, `meta`.
+    """
+    arrays, static = eqx.partition(state, eqx.is_array)
+    first = jax.tree.map(lambda leaf: _on_host_as_it_was(leaf)[0], arrays)
+
+    @eqx.filter_jit
+    def play(arrays: Any, p_naive: float) -> Any:
+        state = eqx.combine(arrays, static)
+        one = dataclasses.replace(pool, meta_batch=1, p_naive=p_naive)
+        agent = jax.tree.map(lambda leaf: leaf[0] if eqx.is_array(leaf) else leaf, state.agents)
+        key = jax.random.fold_in(state.key, state.iteration + jnp.uint32(2**30))  # training takes the numbers below
+        episodes = one.meet(state, agent, jnp.zeros((), int), key)[0 if p_naive else 1]
+        other = episodes.co_players[0]
+        both = ((episodes.actions, other.actions), (episodes.rewards, other.rewards))
+        return jax.tree.map(
+            lambda leaf: leaf[0, 0], (episodes.observations, *(jnp.stack(two, axis=-1) for two in both))
+        )
+
+    kinds = {"naive": (pool.num_naive, 1.0), "meta": (pool.num_meta, 0.0)}
+    played = {kind: jax.device_get(play(first, p_naive)) for kind, (number, p_naive) in kinds.items() if number}
+    return {
+        kind: Recording(game, observations.astype(np.uint8), actions.astype(np.uint8), rewards)
+        for kind, (observations, actions, rewards) in played.items()
+    }
+
+
+def _on_host_as_it_was(leaf: Array) -> Array:
+    values = jnp.asarray(on_host(leaf))
+    return jax.random.wrap_key_data(values) if is_key(leaf) else values
 
 
 @dataclasses.dataclass(frozen=True)

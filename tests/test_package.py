@@ -26,6 +26,7 @@ ORDER = [
     "exact",
     "verification",
     "training",
+    "show",
     "cli",
 ]
 MODULES = [m.name for m in pkgutil.walk_packages(ce.__path__, "coala_eqx.")]

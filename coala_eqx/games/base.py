@@ -45,15 +45,6 @@ class AbstractGame(eqx.Module):
         **Returns** the next state, the observations made there, and the rewards of the move.
         """
 
-    def measures(
-        self, observations: Shaped[Array, "steps *features"], actions: Int[Array, "steps players"]
-    ) -> dict[str, Float[Array, ""]]:
-        """What else is worth knowing of an inner episode, by name: nothing, unless a game says so.
-
-        **Arguments:** what player 0 sees before each step, and what all players do in it.
-        """
-        return {}
-
 
 class AbstractEnumerableGame(AbstractGame):
     """A game that can be written as a table, so that `coala_eqx.exact` can enumerate its outcomes."""

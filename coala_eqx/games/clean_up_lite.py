@@ -134,6 +134,13 @@ class CleanUpLite(AbstractDrawnGame):
         return self.rows * self.columns
 
     @property
+    def in_reach(self) -> Bool[np.ndarray, "cells cells"]:
+        """Which cells a zap reaches from each cell."""
+        places = np.stack(np.divmod(np.arange(self.num_cells), self.columns), axis=1)
+        steps = np.abs(places[:, None] - places[None])
+        return (steps.sum(axis=2) if self.metric == "manhattan" else steps.max(axis=2)) <= self.zap_distance
+
+    @property
     def num_players(self) -> int:
         return 2
 
@@ -182,7 +189,7 @@ class CleanUpLite(AbstractDrawnGame):
         self, state: CleanUpState, actions: Int[Array, "players"], chance: CleanUpChance
     ) -> tuple[CleanUpState, Float[Array, "players"]]:
         moves = jnp.asarray(_targets(self.rows, self.columns, self.actions))
-        reach = jnp.asarray(_in_reach(self.rows, self.columns, self.zap_distance, self.metric))
+        reach = jnp.asarray(self.in_reach)
         is_zap = jnp.asarray([action == "zap" for action in self.actions])
         free = state.frozen == 0
         row, column = state.cells // self.columns, state.cells % self.columns
@@ -301,10 +308,3 @@ def _targets(rows: int, columns: int, actions: tuple[str, ...]) -> np.ndarray:
     row, column = np.divmod(np.arange(rows * columns)[:, None], columns)
     down, right = np.array([MOVES[action] for action in actions]).T
     return np.clip(row + down, 0, rows - 1) * columns + np.clip(column + right, 0, columns - 1)
-
-
-def _in_reach(rows: int, columns: int, distance: int, metric: str) -> np.ndarray:
-    """`[cells, cells]`."""
-    places = np.stack(np.divmod(np.arange(rows * columns), columns), axis=1)
-    steps = np.abs(places[:, None] - places[None])
-    return (steps.sum(axis=2) if metric == "manhattan" else steps.max(axis=2)) <= distance

@@ -51,6 +51,15 @@ class AbstractDrawnGame(AbstractEnumerableGame):
     def observe(self, state: State) -> Shaped[Array, "players *features"]:
         """What each player sees."""
 
+    @abc.abstractmethod
+    def measures(
+        self, observations: Shaped[Array, "steps *features"], actions: Int[Array, "steps players"]
+    ) -> dict[str, Float[Array, ""]]:
+        """What is worth knowing of an inner episode, beside rewards, by name; it may be nothing.
+
+        **Arguments:** what player 0 sees before each step, and what all players do in it.
+        """
+
     def step(
         self, state: State, actions: Int[Array, " players"], key: Key[Array, ""]
     ) -> tuple[State, Shaped[Array, "players *features"], Float[Array, " players"]]:

@@ -10,7 +10,7 @@ from jaxtyping import Array, Bool, Float, Int, Key
 
 from coala_eqx.estimators import AbstractEstimator, AbstractScoreFunctionEstimator, BatchUnaware
 from coala_eqx.estimators.base import Gradient
-from coala_eqx.games import AbstractGame
+from coala_eqx.games import AbstractDrawnGame, AbstractGame
 from coala_eqx.learners import AbstractLearner, Static
 from coala_eqx.policies import AbstractPolicy
 from coala_eqx.shaping import MetaEpisode, ShapingProblem
@@ -267,6 +267,8 @@ class Pool(eqx.Module):
         return spread(eqx.filter_vmap(one)(spread(opponents), spread(keys)))
 
     def _measures(self, episodes: MetaEpisode) -> dict[str, Float[Array, "agents opponents batch episodes"]]:
+        if not isinstance(self.game, AbstractDrawnGame):
+            return {}
         actions = jnp.stack([episodes.actions, episodes.co_players[0].actions], axis=-1)
         measure = self.game.measures
         for _ in range(actions.ndim - 2):

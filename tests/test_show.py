@@ -1,0 +1,67 @@
+"""Meta-episodes that are kept, and how they are shown."""
+
+import jax
+import numpy as np
+import pytest
+from PIL import Image
+
+import coala_eqx as ce
+from coala_eqx.cli import main
+from coala_eqx.show import Recording
+from experiments import training
+from experiments.__main__ import settings_of
+from tests.test_grid_games import CLEAN_UPS, COIN_GAMES, random_play
+
+
+def recording_of(game, episodes=4, steps=6):
+    seen, (_, _, _, actions, rewards, observations) = random_play(game, 0, episodes * steps)
+    before = np.concatenate([seen[None], observations[:-1]])[:, 0]
+    parts = (before.astype(np.uint8), actions, rewards)
+    return Recording(game, *(part.reshape(episodes, steps, -1) for part in parts))
+
+
+@pytest.mark.parametrize("game", [CLEAN_UPS[1], COIN_GAMES[1]], ids=["clean-up", "coins"])
+def test_recordings_are_shown(game, tmp_path, capsys):
+    recording = recording_of(game)
+    file = tmp_path / "meta-episode-coalapg-naive.npz"
+    recording.save(file)
+    first = file.read_bytes()
+    found = Recording.load(file)
+    found.save(file)
+    assert file.read_bytes() == first
+    assert found.game == game
+    np.testing.assert_array_equal(found.rewards, recording.rewards)
+    assert main(["show", str(tmp_path), "--out", str(tmp_path / "out")]) == 0
+    names = [f"meta-episode-coalapg-naive{ending}" for ending in (".gif", ".png", "-measures.png")]
+    assert capsys.readouterr().out.split() == [str(tmp_path / "out" / name) for name in names]
+    with Image.open(tmp_path / "out" / names[0]) as animation:
+        assert (
+            3 <= animation.n_frames <= 3 * 6
+        )  # equal ones may be one
+    with Image.open(tmp_path / "out" / names[1]) as strip, Image.open(tmp_path / "out" / names[2]) as measures:
+        assert strip.width == 6 * animation.width
+        assert len(strip.getcolors(1 << 20)) > 5
+        assert measures.width > 0
+
+
+def test_what_cannot_be_shown_is_named(tmp_path, capsys):
+    assert main(["show", str(tmp_path)]) == 2
+    assert "holds no meta-episodes. Runs of fig6, fig7 and coin-game keep some" in capsys.readouterr().err
+    (tmp_path / "meta-episode-x.npz").write_bytes(b"nothing")
+    assert main(["show", str(tmp_path)]) == 2
+    assert "meta-episode-x.npz holds no meta-episode that can be shown" in capsys.readouterr().err
+
+
+def test_trained_pools_are_recorded():
+    """Against a naive learner, and against another agent: by the game's rules, from the first seed."""
+    small = {"network": "gru", "naive_network": "gru", "devices": 1}
+    settings, pool = settings_of("fig7", "smoke", small).trainings()["CoalaPG"]
+    with jax.enable_x64(False):
+        state = settings.init(pool)
+        recordings = training.recordings(pool, pool.game, state)
+        assert set(recordings) == {"naive", "meta"}
+        for recording in recordings.values():
+            assert recording.observations.shape == (3, 8, 102)
+            assert recording.actions.shape == recording.rewards.shape == (3, 8, 2)
+            np.testing.assert_array_equal(recording.observations[..., :20].sum(axis=-1), 1)  # one is somewhere
+        assert isinstance(recordings["meta"].game, ce.games.CleanUpLite)
