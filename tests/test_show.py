@@ -35,9 +35,7 @@ def test_recordings_are_shown(game, tmp_path, capsys):
     names = [f"meta-episode-coalapg-naive{ending}" for ending in (".gif", ".png", "-measures.png")]
     assert capsys.readouterr().out.split() == [str(tmp_path / "out" / name) for name in names]
     with Image.open(tmp_path / "out" / names[0]) as animation:
-        assert (
-            3 <= animation.n_frames <= 3 * 6
-        )  # equal ones may be one
+        assert 3 <= animation.n_frames <= 3 * 6  # equal ones may be one
     with Image.open(tmp_path / "out" / names[1]) as strip, Image.open(tmp_path / "out" / names[2]) as measures:
         assert strip.width == 6 * animation.width
         assert len(strip.getcolors(1 << 20)) > 5
