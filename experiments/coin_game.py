@@ -50,9 +50,7 @@ class Settings(sampled.Settings):
 
 
 PRESETS = {
-    "smoke": Settings(
-        batch=4, episodes=3, steps=8, meta_batch=4, iterations=4, every=2, naive_population=2, width=4, seeds=2
-    ),
+    "smoke": Settings(**sampled.SMOKE_ON_GRIDS),
     "cpu": Settings(batch=8, meta_batch=8, iterations=400, rate=1e-3, seeds=3),
     "paper": Settings(),
 }
@@ -65,9 +63,8 @@ def parts(settings: Settings) -> list[Part]:
 
 def run(settings: sampled.Settings, name: str, pool: Pool, progress: Progress) -> list[Record]:
     """Over training (`panel` is `training`), and by inner episode at its end (`panel` is `episodes`)."""
-    _, seen, _ = training.train(settings, pool, progress)
-    over_training = [record | {"panel": "training"} for record in training.all_rows(settings, seen, [name])]
-    return [record | shares(record) for record in over_training + training.episode_rows(seen, name)]
+    records, _ = training.shape(settings, name, pool, progress)
+    return [record | shares(record) for record in records]
 
 
 def shares(record: Record) -> Record:

@@ -50,9 +50,7 @@ class Settings(sampled.MatrixSettings):
 
 
 PRESETS = {
-    "smoke": Settings(
-        batch=4, episodes=3, steps=3, meta_batch=4, iterations=4, every=2, naive_population=2, width=4, seeds=2
-    ),
+    "smoke": Settings(**sampled.SMOKE),
     "cpu": Settings(meta_batch=16, iterations=300, rate=1e-3, seeds=4),
     "paper": Settings(),
 }
@@ -65,13 +63,13 @@ def parts(settings: Settings) -> list[Part]:
 
 def run(settings: sampled.Settings, name: str, pool: Pool, progress: Progress) -> list[Record]:
     """Rewards over training (`panel` is `training`), and by inner episode at its end (`panel` is `episodes`)."""
-    _, seen, _ = training.train(settings, pool, progress)
-    records = [record | {"panel": "training"} for record in training.all_rows(settings, seen, [name])]
-    for record in training.episode_rows(seen, name):
+    records, seen = training.shape(settings, name, pool, progress)
+
+    def defects(record: Record) -> Record:
         here = record["seed"], -1, 0, record["iteration"] - 1, 1
-        defects = {"defects": float(seen.own_actions[here]), "naive_defects": float(seen.naive_actions[here])}
-        records.append(record | defects)
-    return records
+        return {"defects": float(seen.own_actions[here]), "naive_defects": float(seen.naive_actions[here])}
+
+    return [record | defects(record) if record["panel"] == "episodes" else record for record in records]
 
 
 def claims(records: Sequence[Record]) -> list[dict[str, Any]]:

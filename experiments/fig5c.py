@@ -59,18 +59,7 @@ MIXED: dict[str, Any] = {
 size shape learners, but settle on mutual defection with each other before they can find anything better."""
 
 PRESETS = {
-    "smoke": Settings(
-        batch=4,
-        episodes=3,
-        steps=3,
-        meta_batch=4,
-        iterations=4,
-        every=2,
-        naive_population=2,
-        width=4,
-        seeds=2,
-        agents=2,
-    ),
+    "smoke": Settings(**sampled.SMOKE, agents=2),
     "cpu": Settings(**MIXED, seeds=2, agents=2),
     "paper": Settings(),
 }

@@ -39,9 +39,7 @@ class Settings(clean_up.Settings):
 
 
 PRESETS = {
-    "smoke": Settings(
-        batch=4, episodes=3, steps=8, meta_batch=4, iterations=4, every=2, naive_population=2, width=4, seeds=2
-    ),
+    "smoke": Settings(**sampled.SMOKE_ON_GRIDS),
     "cpu": Settings(batch=8, episodes=20, steps=32, meta_batch=8, iterations=300, seeds=3),
     "paper": Settings(),
 }
@@ -54,9 +52,7 @@ def parts(settings: Settings) -> list[Part]:
 
 def run(settings: sampled.Settings, name: str, pool: Pool, progress: Progress) -> list[Record]:
     """Over training (`panel` is `training`), and by inner episode at its end (`panel` is `episodes`)."""
-    _, seen, _ = training.train(settings, pool, progress)
-    over_training = [record | {"panel": "training"} for record in training.all_rows(settings, seen, [name])]
-    return over_training + training.episode_rows(seen, name)
+    return training.shape(settings, name, pool, progress)[0]
 
 
 def claims(records: Sequence[Record]) -> list[dict[str, Any]]:

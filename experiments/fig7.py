@@ -55,18 +55,7 @@ class Settings(clean_up.Settings):
 
 
 PRESETS = {
-    "smoke": Settings(
-        batch=4,
-        episodes=3,
-        steps=8,
-        meta_batch=4,
-        iterations=4,
-        every=2,
-        naive_population=2,
-        width=4,
-        seeds=2,
-        agents=2,
-    ),
+    "smoke": Settings(**sampled.SMOKE_ON_GRIDS, agents=2),
     "cpu": Settings(batch=8, episodes=5, steps=32, meta_batch=8, iterations=2000, every=20, seeds=3, agents=2),
     "paper": Settings(),
 }

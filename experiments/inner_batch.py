@@ -56,18 +56,7 @@ class Settings(sampled.MatrixSettings):
 
 
 PRESETS = {
-    "smoke": Settings(
-        batch=4,
-        episodes=3,
-        steps=3,
-        meta_batch=4,
-        iterations=4,
-        every=2,
-        naive_population=2,
-        width=4,
-        seeds=2,
-        batches=(1, 4),
-    ),
+    "smoke": Settings(**sampled.SMOKE, batches=(1, 4)),
     "cpu": Settings(meta_batch=16, iterations=300, rate=1e-3, seeds=2),
     "paper": Settings(),
 }

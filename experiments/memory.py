@@ -51,19 +51,7 @@ class Settings(sampled.MatrixSettings):
 
 
 PRESETS = {
-    "smoke": Settings(
-        batch=4,
-        episodes=3,
-        steps=3,
-        meta_batch=4,
-        iterations=4,
-        every=2,
-        naive_population=2,
-        width=4,
-        seeds=2,
-        networks=("gru", WITHOUT),
-        memories=(1, 3),
-    ),
+    "smoke": Settings(**sampled.SMOKE, networks=("gru", WITHOUT), memories=(1, 3)),
     "cpu": Settings(meta_batch=16, iterations=300, rate=1e-3, seeds=2),
     "paper": Settings(),
 }

@@ -53,6 +53,22 @@ ESTIMATORS: dict[str, AbstractEstimator] = {
 """By name."""
 
 
+SMOKE: dict[str, Any] = {
+    "batch": 4,
+    "episodes": 3,
+    "steps": 3,
+    "meta_batch": 4,
+    "iterations": 4,
+    "every": 2,
+    "naive_population": 2,
+    "width": 4,
+    "seeds": 2,
+}
+"""Of the preset `smoke`."""
+
+SMOKE_ON_GRIDS: dict[str, Any] = SMOKE | {"steps": 8}
+"""Where it takes some steps to come to each other."""
+
 Game = TypeVar("Game", bound=ce.games.AbstractGame)
 
 

@@ -34,9 +34,7 @@ class Settings(sampled.MatrixSettings):
 
 
 PRESETS = {
-    "smoke": Settings(
-        batch=4, episodes=3, steps=3, meta_batch=4, iterations=4, every=2, naive_population=2, width=4, seeds=2
-    ),
+    "smoke": Settings(**sampled.SMOKE),
     "cpu": Settings(**fig5c.MIXED, seeds=2),
     "paper": Settings(),
 }

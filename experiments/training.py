@@ -219,3 +219,12 @@ def episode_rows(seen: PoolInfo, name: str) -> list[Record]:
         for seed in range(seeds)
         for episode in range(episodes)
     ]
+
+
+def shape(settings: Settings, name: str, pool: Pool, progress: Progress) -> tuple[list[Record], PoolInfo]:
+    """Train one agent that shapes learners. **Returns** records over training, of which `panel` is `training`, and by
+    inner episode at its end, and what was seen.
+    """
+    _, seen, _ = train(settings, pool, progress)
+    over_training = [record | {"panel": "training"} for record in all_rows(settings, seen, [name])]
+    return over_training + episode_rows(seen, name), seen
