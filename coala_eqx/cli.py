@@ -94,7 +94,11 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _show(options: argparse.Namespace) -> int:
-    for file in show(options.folder, options.out):
+    try:
+        written = show(options.folder, options.out)
+    except (ImportError, OSError) as error:
+        raise ValueError(str(error)) from error
+    for file in written:
         print(file)
     return 0
 

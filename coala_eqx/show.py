@@ -1,7 +1,10 @@
 """What trained agents do: meta-episodes that were kept are shown as animations, film strips, and curves of measures."""
 
 import dataclasses
+import importlib.util
 import json
+import zipfile
+import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -69,12 +72,12 @@ class Recording:
         **Raises** `ValueError` if the file holds none.
         """
         try:
-            with np.load(file) as held:
+            with file.open("rb") as stream, np.load(stream) as held:
                 about = json.loads(str(held["about"]))
                 arguments = {name: tuple(v) if isinstance(v, list) else v for name, v in about["arguments"].items()}
                 game = GAMES[about["game"]](**arguments)
                 return cls(game, held["observations"], held["actions"], held["rewards"])
-        except (OSError, KeyError, TypeError, ValueError) as error:
+        except (OSError, EOFError, KeyError, TypeError, ValueError, zipfile.BadZipFile, zlib.error) as error:
             raise ValueError(f"{file} holds no meta-episode that can be shown: {error}") from error
 
 
@@ -90,6 +93,8 @@ def show(folder: Path, out: Path | None = None) -> list[Path]:
         raise ValueError(
             f"{folder} holds no meta-episodes. Runs of fig6, fig7 and coin-game keep some, whose games can be seen."
         )
+    if importlib.util.find_spec("matplotlib") is None:  # which brings Pillow
+        raise ImportError("Showing needs matplotlib: pip install 'coala_eqx[figures]'.")
     written = []
     for file in recordings:
         recording, stem = Recording.load(file), (out or folder) / file.stem
@@ -217,10 +222,8 @@ def _strip(recording: Recording, episodes: Sequence[int]) -> Any:
 
 def _draw_measures(recording: Recording, picture: Path) -> None:
     """Rewards of both players and what the game measures, by inner episode."""
-    try:
-        from matplotlib.figure import Figure  # noqa: PLC0415
-    except ImportError as error:
-        raise ImportError("Showing needs matplotlib: pip install 'coala_eqx[figures]'.") from error
+    from matplotlib.figure import Figure  # noqa: PLC0415
+
     measured = jax.vmap(recording.game.measures)(
         jnp.asarray(recording.observations, float), jnp.asarray(recording.actions, int)
     )

@@ -19,7 +19,7 @@ from rich.table import Table
 from experiments import training
 from experiments.display import Display
 from experiments.origin import origin
-from experiments.processes import first_then_others, is_first, join
+from experiments.processes import agree, first_then_others, is_first, join
 from experiments.progress import INTERVAL, Progress, Stopped, file_name, listening, remove_checkpoints
 from experiments.records import DILEMMA, Part, RunDirectory, flagged, locked
 from experiments.trackers import TensorBoard, Tracker, WeightsAndBiases, check_for_wandb, run_name
@@ -252,6 +252,20 @@ def run(
         _run(directory, settings, command, progress_of)
 
 
+def _records_so_far(
+    directory: RunDirectory, lender: str | None, parts: Sequence[Part], console: Console
+) -> list[dict[str, Any]]:
+    """Those of the run, or if there are none yet, those of the figure of which this one shows other columns."""
+    records = directory.load()
+    if not records and lender is not None:
+        other = directory.path.parent / lender
+        records = directory.borrow(other, [part.name for part in parts])
+        if not records and other.exists():
+            console.print(f"The records of {other} have other settings, or are not whole: they are made anew.")
+    agree(len(records), "records")
+    return records
+
+
 def _run(
     directory: RunDirectory,
     settings: Any,
@@ -261,11 +275,9 @@ def _run(
     figure, path = directory.figure, directory.path
     console = Console(quiet=not is_first())
     experiment = _experiment(figure)
-    records = directory.load()
-    if not records and hasattr(experiment, "RECORDS_OF"):
-        records = directory.borrow(path.parent / experiment.RECORDS_OF)
-    done = {record["part"] for record in records}
     parts = experiment.parts(settings)
+    records = _records_so_far(directory, getattr(experiment, "RECORDS_OF", None), parts, console)
+    done = {record["part"] for record in records}
     left = [part for part in parts if part.name not in done]
     if is_first():
         for part in parts:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from experiments import fig7
-from experiments.records import Record, claim, final, mean, table_of
+from experiments.records import Record, claim, final, largest_of, mean, smallest_of, table_of
 
 PRESETS, SINGLE, parts = fig7.PRESETS, fig7.SINGLE, fig7.parts
 
@@ -24,6 +24,6 @@ def claims(records: Sequence[Record]) -> list[dict[str, Any]]:
     )
     return [
         claim("Where agents by COALA-PG meet there is less pollution than elsewhere: by how many patches",
-              min(pollution[1:]) - pollution[0], "≥", 0.1),
-        claim("There are more apples: by how many", apples[0] - max(apples[1:]), "≥", 0.1),
+              smallest_of(pollution[1:]) - pollution[0], "≥", 0.1),
+        claim("There are more apples: by how many", apples[0] - largest_of(apples[1:]), "≥", 0.1),
     ]  # fmt: skip

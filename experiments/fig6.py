@@ -8,6 +8,7 @@ import polars as pl
 
 from coala_eqx.training import Pool
 from experiments import clean_up, sampled, training
+from experiments.analytic import check_at_least
 from experiments.progress import Progress
 from experiments.records import Part, Record, claim, final, kept, mean, table_of
 
@@ -27,6 +28,10 @@ class Settings(clean_up.Settings):
 
     lola_rate: float = 0.1
     """Of SGD, of LOLA-DiCE."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_at_least(self, 0, "m_fos_rate", "lola_rate", "baseline_reward_scale")
 
     def trainings(self) -> dict[str, tuple[sampled.Settings, Pool]]:
         settings = {

@@ -9,6 +9,7 @@ from typing import Any
 
 from coala_eqx.training import Pool
 from experiments import clean_up, sampled, training
+from experiments.analytic import check_at_least
 from experiments.progress import Progress
 from experiments.records import Part, Record, claim, final, mean, table_of
 
@@ -45,6 +46,7 @@ class Settings(clean_up.Settings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        check_at_least(self, 0, "baseline_rate")
         if self.agents < 2:
             raise ValueError(f"`agents` must be at least 2, as an agent does not play itself, but is {self.agents}.")
 

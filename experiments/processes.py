@@ -46,6 +46,16 @@ def largest(number: int) -> int:
     return int(np.max(multihost_utils.process_allgather(np.asarray(number))))
 
 
+def agree(number: int, what: str) -> None:
+    """**Raises** `ValueError` in all processes, which must all call it, if they have different numbers."""
+    most, least = largest(number), -largest(-number)
+    if most != least:
+        raise ValueError(
+            f"The processes see different {what}, up to {most} and {least}: give them the same folder, on a disk that "
+            "they share."
+        )
+
+
 def first_then_others(action: Callable[[], Result]) -> Result:
     """What the action returns: the first process does it before the others.
 

@@ -15,7 +15,7 @@ import equinox as eqx
 from coala_eqx.show import Recording
 from coala_eqx.training.checkpoints import Checkpoints
 from experiments import files
-from experiments.processes import is_first, largest
+from experiments.processes import agree, is_first, largest
 
 if TYPE_CHECKING:
     from experiments.trackers import Tracker
@@ -184,17 +184,13 @@ class Checkpoint:
     def load(self, like: Any) -> tuple[int, Any]:
         """How much was done, and the state then; as `Checkpoints.load`.
 
-        **Raises** `ValueError`, too, if several processes have read different ones.
+        **Raises** `ValueError`, too, if several processes see different ones.
         """
         if self._states is None:
             return 0, like
+        agree(self._states.newest(), "checkpoints")
         self._last, state = self._states.load(like)
-        most, least = largest(self._last), -largest(-self._last)
-        if most != least:
-            raise ValueError(
-                f"The processes have read different checkpoints, up to {most} and {least}: give them the same folder, "
-                "on a disk that they share."
-            )
+        agree(self._last, "checkpoints")
         return self._last, state
 
     def save(self, done: int, state: Any, always: bool = False) -> None:

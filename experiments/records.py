@@ -7,7 +7,7 @@ import json
 import math
 import os
 import platform
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -121,8 +121,11 @@ class RunDirectory:
                 f"{_another(self.path)}"
             ) from error
 
-    def borrow(self, other: Path) -> list[dict[str, Any]]:
-        """The records of another figure's run, if it has the same settings; they and their origin become this one's."""
+    def borrow(self, other: Path, parts: Collection[str]) -> list[dict[str, Any]]:
+        """The records of another figure's run, if it has the same settings and all of these parts.
+
+        They and their origin become this one's.
+        """
         settings, origin, table = (other / name for name in ("settings.json", "origin.json", "records.parquet"))
         if not (settings.exists() and origin.exists() and table.exists()):
             return []
@@ -130,6 +133,8 @@ class RunDirectory:
         if found != self.made_by | {"figure": found.get("figure")}:
             return []
         records = self._load(table)
+        if {record["part"] for record in records} != set(parts):
+            return []
         self._write_origins(_read(origin, list))
         self.save(records)
         return records
@@ -188,6 +193,16 @@ def median(column: pl.Series | np.ndarray) -> float:
 def mean(column: pl.Series | np.ndarray) -> float:
     """Its mean; NaN if there is nothing in it."""
     return float(np.mean(np.asarray(column))) if len(column) else float("nan")
+
+
+def largest_of(values: Iterable[float]) -> float:
+    """NaN if one of them is."""
+    return float(np.max(list(values)))
+
+
+def smallest_of(values: Iterable[float]) -> float:
+    """NaN if one of them is."""
+    return float(np.min(list(values)))
 
 
 def _read(file: Path, kind: type = dict) -> Any:

@@ -223,7 +223,7 @@ class Settings:
             raise ValueError(
                 f"`iterations` must be a multiple of `every`, but {self.iterations} is none of {self.every}."
             )
-        if self.meta_batch * self.batch % self.minibatches:
+        if self.update == "ppo" and self.meta_batch * self.batch % self.minibatches:
             raise ValueError(
                 f"`minibatches` must divide meta_batch · batch = {self.meta_batch * self.batch}, but is "
                 f"{self.minibatches}."
@@ -421,5 +421,6 @@ def parts(settings: Settings, run: Callable[[Settings, str, Pool, Progress], lis
 
 def game_by(kind: type[Game], settings: Settings) -> Game:
     """A game of this kind, whose arguments are the settings of the same names."""
+    ours = {field.name for field in dataclasses.fields(settings)}
     names = (field.name for field in dataclasses.fields(kind))
-    return kind(**{name: getattr(settings, name) for name in names if hasattr(settings, name)})
+    return kind(**{name: getattr(settings, name) for name in names if name in ours})

@@ -158,9 +158,11 @@ def test_of_a_part_that_is_done_checkpoints_are_removed_and_nothing_else(tmp_pat
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(keep_these)
 
 
-def test_processes_that_read_different_checkpoints_are_told(tmp_path, monkeypatch):
-    """Another one has read the second, as it sees another disk."""
+def test_processes_that_see_different_checkpoints_are_told(tmp_path, monkeypatch):
+    """Another one sees none, as it is on another disk; nothing is read then."""
     keep(tmp_path / "checkpoint-part-1", [2, 3])
-    monkeypatch.setattr("experiments.progress.largest", lambda number: max(number, 2 if number >= 0 else -2))
-    with pytest.raises(ValueError, match="read different checkpoints, up to 3 and 2: give them the same folder"):
-        Progress(None, tmp_path, "part").checkpoint().load(state_of(0))
+    monkeypatch.setattr("experiments.processes.largest", lambda number: max(number, 0))
+    checkpoint = Progress(None, tmp_path, "part").checkpoint()
+    monkeypatch.setattr(Checkpoints, "load", lambda *_: pytest.fail("it was read"))
+    with pytest.raises(ValueError, match="see different checkpoints, up to 3 and 0: give them the same folder"):
+        checkpoint.load(state_of(0))

@@ -117,7 +117,24 @@ class Continuous(Named):
         return SimpleNamespace(shape=(2,))
 
 
+class Nobody(WithParams):
+    num_agents = None
+
+
+class Single(WithParams):
+    def step(self, key, state, actions, params):
+        return jnp.zeros((2, 3)), state, 1.0, False, {}
+
+
+class Growing(Named):
+    def step_env(self, key, state, actions):
+        return self.observe(jnp.zeros((3, 3))), state, {"left": 0.0, "right": 0.0}, {}, {}
+
+
 @pytest.mark.parametrize(("environment", "message"), [
+    (Nobody, "must say who plays: `agents`, `num_agents` or `num_players`"),
+    (Single, "a step must take a key, a state and actions, and give observations, a state, and rewards"),
+    (Growing, r"players see \(2, 5\) numbers at first, but \(2, 10\) after a step"),
     (Strings, "must be an array of numbers, or a tree of them, but has 'hello'"),
     (Keyless, "`reset` must take a key, and give observations and a state"),
     (Uneven, r"theirs are \[4, 2\]. Pad the shorter"),

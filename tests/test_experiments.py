@@ -83,7 +83,11 @@ def test_a_figure_takes_the_records_of_the_one_it_shows_more_of(tmp_path, monkey
     assert (taken / "origin.json").read_bytes() == (made / "origin.json").read_bytes()
     assert (taken / "fig5b.png").exists()
     other = RunDirectory(tmp_path / "other", "fig5b", dataclasses.replace(settings, seed=1))
-    assert other.borrow(made) == []
+    parts = [part.name for part in fig5a.parts(settings)]
+    assert other.borrow(made, parts) == []
+    same = RunDirectory(tmp_path / "same", "fig5b", settings)
+    assert same.borrow(made, [*parts, "one more"]) == []
+    assert len(same.borrow(made, parts)) > 0
 
 
 def test_other_settings_are_refused(directory, capsys):

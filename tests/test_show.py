@@ -1,12 +1,14 @@
 """Meta-episodes that are kept, and how they are shown."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from PIL import Image
 
 import coala_eqx as ce
 from coala_eqx.cli import main
+from coala_eqx.games.clean_up_lite import _targets
 from coala_eqx.show import Recording
 from experiments import training
 from experiments.__main__ import settings_of
@@ -45,9 +47,16 @@ def test_recordings_are_shown(game, tmp_path, capsys):
 def test_what_cannot_be_shown_is_named(tmp_path, capsys):
     assert main(["show", str(tmp_path)]) == 2
     assert "holds no meta-episodes. Runs of fig6, fig7 and coin-game keep some" in capsys.readouterr().err
-    (tmp_path / "meta-episode-x.npz").write_bytes(b"nothing")
-    assert main(["show", str(tmp_path)]) == 2
-    assert "meta-episode-x.npz holds no meta-episode that can be shown" in capsys.readouterr().err
+    file = tmp_path / "meta-episode-x.npz"
+    recording_of(COIN_GAMES[0]).save(file)
+    for content in (b"nothing", file.read_bytes()[:-50], file.read_bytes()[:100]):
+        file.write_bytes(content)
+        assert main(["show", str(tmp_path)]) == 2
+        assert "meta-episode-x.npz holds no meta-episode that can be shown" in capsys.readouterr().err
+    recording_of(COIN_GAMES[0]).save(file)
+    (tmp_path / "file").write_text("")
+    assert main(["show", str(tmp_path), "--out", str(tmp_path / "file" / "out")]) == 2
+    assert "Not a directory" in capsys.readouterr().err
 
 
 def test_trained_pools_are_recorded():
@@ -61,5 +70,12 @@ def test_trained_pools_are_recorded():
         for recording in recordings.values():
             assert recording.observations.shape == (3, 8, 102)
             assert recording.actions.shape == recording.rewards.shape == (3, 8, 2)
-            np.testing.assert_array_equal(recording.observations[..., :20].sum(axis=-1), 1)  # one is somewhere
+            state = jax.tree.map(np.asarray, pool.game.seen(jnp.asarray(recording.observations, float)))
+            before, after = state.cells[:, :-1], state.cells[:, 1:]
+            moved = _targets(5, 4, pool.game.actions)[before, recording.actions[:, :-1]]
+            assert ((after == moved) | (after == before)).all()
+            assert (after == moved).mean() > 0.5
+            assert (after != before).any(axis=(0, 1)).all()
+            at_apple = (state.cells % 4 == 0) & (state.frozen == 0)
+            assert not recording.rewards[~at_apple].any()
         assert isinstance(recordings["meta"].game, ce.games.CleanUpLite)

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Key
 
-from coala_eqx.arrays import check_probability
+from coala_eqx.arrays import check_probability, concrete
 from coala_eqx.games.drawn import AbstractDrawnGame
 
 MOVES = {"right": (0, 1), "left": (0, -1), "up": (-1, 0), "down": (1, 0), "zap": (0, 0), "nothing": (0, 0)}
@@ -48,6 +48,10 @@ class CleanUpChance(eqx.Module):
     """Who eats if both players are at an apple."""
 
 
+def _pair(cells: Any) -> Any:
+    return None if cells is None else tuple(cells)
+
+
 class CleanUpLite(AbstractDrawnGame):
     """Two players, a river at the right of a small map, an orchard at its left.
 
@@ -83,7 +87,7 @@ class CleanUpLite(AbstractDrawnGame):
 
     rows: int = eqx.field(static=True, default=5)
     columns: int = eqx.field(static=True, default=4)
-    actions: tuple[str, ...] = eqx.field(static=True, default=tuple(MOVES))
+    actions: tuple[str, ...] = eqx.field(static=True, default=tuple(MOVES), converter=tuple)
     dirt_probability: float = 0.35
     dirt_capacity: float = 3.0
     initial_dirt: int = eqx.field(static=True, default=3)
@@ -93,13 +97,13 @@ class CleanUpLite(AbstractDrawnGame):
     freeze_steps: int = eqx.field(static=True, default=5)
     zap_step_counts: bool = eqx.field(static=True, default=False)
     collisions: str = eqx.field(static=True, default="share")
-    start: tuple[int, int] | None = eqx.field(static=True, default=None)
+    start: tuple[int, int] | None = eqx.field(static=True, default=None, converter=_pair)
 
     def __check_init__(self):
         self._check_map()
         for name in ("dirt_probability", "zap_probability"):
             check_probability(name, getattr(self, name))
-        if not self.dirt_capacity > 0:
+        if concrete(self.dirt_capacity) and not self.dirt_capacity > 0:
             raise ValueError(f"`dirt_capacity` must be positive, but is {self.dirt_capacity}.")
         for name in ("zap_distance", "freeze_steps"):
             if getattr(self, name) < 0:
@@ -122,7 +126,7 @@ class CleanUpLite(AbstractDrawnGame):
                 f"{self.initial_dirt}."
             )
         if self.start is not None:
-            if len(self.start) != 2 or not all(0 <= cell < self.num_cells for cell in self.start):
+            if len(self.start) != 2 or not all(cell in range(self.num_cells) for cell in self.start):
                 last = self.num_cells - 1
                 raise ValueError(f"`start` must be two cells, numbered from 0 to {last}, but is {self.start}.")
             if self.collisions == "block" and self.start[0] == self.start[1]:

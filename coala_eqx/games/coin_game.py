@@ -9,10 +9,15 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
+from coala_eqx.arrays import concrete
 from coala_eqx.games.drawn import AbstractDrawnGame
 
 MOVES = {"right": (0, 1), "left": (0, -1), "up": (-1, 0), "down": (1, 0), "stay": (0, 0)}
 """All actions, in the order of their numbers, with the rows and columns they move by."""
+
+
+_MOST = 1000
+"""Ways in which chance can decide a step, of which a table is made."""
 
 
 class CoinGameState(eqx.Module):
@@ -51,8 +56,8 @@ class CoinGame(AbstractDrawnGame):
     - `new_coins`: come to a cell that is `free` of players and of the other coin, or to `any`.
     - `reward`, `loss`: of taking a coin, and of one's own coin's being taken by the other.
 
-    The defaults are the game of Lerer & Peysakhovich (2017); Foerster et al. (2018) alternate the colours. Later
-    versions for accelerators have `coins="both"`, `stay=True`, `new_coins="any"`.
+    The field has no one version of it. In Foerster et al. (2018) a single coin's colour alternates; here it is drawn.
+    Those for accelerators mostly have `coins="both"`, `stay=True` and `new_coins="any"`.
 
     **Raises** `ValueError` for settings that make no game.
     """
@@ -67,6 +72,9 @@ class CoinGame(AbstractDrawnGame):
     def __check_init__(self):
         if self.size < 2:
             raise ValueError(f"`size` must be at least 2, so that two players and a coin fit, but is {self.size}.")
+        for name in ("reward", "loss"):
+            if concrete(value := getattr(self, name)) and not math.isfinite(value):
+                raise ValueError(f"`{name}` must be a finite number, but is {value}.")
         for name, known in (("coins", ("one", "both")), ("new_coins", ("free", "any"))):
             if getattr(self, name) not in known:
                 raise ValueError(f"`{name}` must be {known[0]!r} or {known[1]!r}, but is {getattr(self, name)!r}.")
@@ -174,6 +182,8 @@ class CoinGame(AbstractDrawnGame):
 
     def chances(self) -> CoinGameChance:
         numbers = 1 if self.coins == "one" else 2
+        if (number := 2 * self._places**numbers) > _MOST:
+            raise ValueError(f"Chance can decide a step in {number} ways, too many for a table: make the map smaller.")
         all_of_them = np.array(list(itertools.product(*[range(self._places)] * numbers, range(2))))
         return CoinGameChance(jnp.asarray(all_of_them[:, :-1]), jnp.asarray(all_of_them[:, -1]))
 

@@ -124,14 +124,18 @@ class _States:
 
     def __init__(self, like: Any):
         leaves, self.structure = jax.tree.flatten(like)
-        self.types = [leaf.dtype for leaf in leaves]
+        self.types = [np.asarray(leaf).dtype for leaf in leaves]
         self.found: list[tuple[np.ndarray, ...]] = []
         self._numbers: dict[bytes, int] = {}
 
     def unstack(self, stacked: Any) -> Iterator[tuple[np.ndarray, ...]]:
-        leaves = [
-            np.asarray(leaf).astype(kind) for leaf, kind in zip(jax.tree.leaves(stacked), self.types, strict=True)
-        ]
+        leaves = [np.asarray(leaf) for leaf in jax.tree.leaves(stacked)]
+        types = [leaf.dtype for leaf in leaves]
+        if types != self.types:
+            raise ValueError(
+                f"`starts` must give states with the dtypes of those that follow, {', '.join(map(str, types))}, but "
+                f"its have {', '.join(map(str, self.types))}."
+            )
         return zip(*leaves, strict=True)
 
     def as_state(self, leaves: Sequence[Any]) -> Any:

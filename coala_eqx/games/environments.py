@@ -49,21 +49,35 @@ class FromEnvironment(AbstractGame):
         self.num_actions = tuple(self._number_of_actions(player) for player in self.players)
         name, named = type(environment).__name__, []
 
-        def see(key: Key[Array, ""]) -> list[Array]:
-            observations, _ = self._reset(key)
+        def see(key: Key[Array, ""]) -> tuple[list[Array], Any]:
+            observations, state = self._reset(key)
             named.append(isinstance(observations, Mapping))
-            return [_as_vector(observation) for observation in self._by_player(observations)]
+            return [_as_vector(observation) for observation in self._by_player(observations)], state
 
         try:
-            lengths = [len(vector) for vector in jax.eval_shape(see, jax.random.key(0))]
+            vectors, state = jax.eval_shape(see, jax.random.key(0))
         except (TypeError, AttributeError) as error:
             raise ValueError(f"{name}: `reset` must take a key, and give observations and a state: {error}") from error
-        self.named = named[0]
+        self.named, lengths = named[0], [len(vector) for vector in vectors]
         if len(set(lengths)) > 1:
             raise ValueError(
                 f"{name}: all players must see vectors of one length, but theirs are {lengths}. Pad the shorter ones."
             )
         self.num_observations = tuple(lengths)
+        self._check_step(state)
+
+    def _check_step(self, state: Any) -> None:
+        """**Raises** `ValueError` unless a step gives what is seen, of the same sizes, the next state, and rewards."""
+        name, actions = type(self.environment).__name__, jnp.zeros(len(self.players), int)
+        try:
+            _, seen, _ = jax.eval_shape(lambda state, key: self.step(state, actions, key), state, jax.random.key(0))
+        except (TypeError, AttributeError) as error:
+            raise ValueError(
+                f"{name}: a step must take a key, a state and actions, and give observations, a state, and rewards of "
+                f"each player: {error}"
+            ) from error
+        if seen.shape != (expected := (len(self.players), self.num_observations[0])):
+            raise ValueError(f"{name}: players see {expected} numbers at first, but {seen.shape} after a step.")
 
     @property
     def num_players(self) -> int:
@@ -119,8 +133,10 @@ class FromEnvironment(AbstractGame):
 
 def _players(environment: Any) -> tuple[Any, ...]:
     agents = getattr(environment, "agents", None)
-    number = getattr(environment, "num_agents", getattr(environment, "num_players", 2))
-    players = tuple(agents) if agents is not None else tuple(range(number))
+    number = getattr(environment, "num_agents", getattr(environment, "num_players", None))
+    if agents is None and number is None:
+        raise ValueError(f"{type(environment).__name__} must say who plays: `agents`, `num_agents` or `num_players`.")
+    players = tuple(agents) if agents is not None else tuple(range(number or 0))
     if len(players) < 2:
         raise ValueError(f"{type(environment).__name__} must have two players or more, but has {len(players)}.")
     return players

@@ -43,6 +43,11 @@ class Checkpoints:
         self._orbax = _import_orbax()
         self._open: Any = None
 
+    def newest(self) -> int:
+        """How much was done at the newest one that is there, read or not; 0 without any."""
+        names = [path.name for path in self.folder.iterdir()] if self.folder.exists() else []
+        return max((int(name) for name in names if name.isdigit()), default=0)
+
     def load(self, like: Any) -> tuple[int, Any]:
         """How much was done, and the state then, as NumPy arrays and keys; 0 and `like` if nothing was kept.
 
