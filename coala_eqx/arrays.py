@@ -62,8 +62,8 @@ def numbers(name: str, value: Any) -> Any:
     return array
 
 
-def check_probability(name: str, value: Any) -> None:
-    """**Raises** `ValueError` unless the value is one; skipped where it is traced."""
+def check_share(name: str, value: Any) -> None:
+    """**Raises** `ValueError` unless the value lies between 0 and 1; skipped where it is traced."""
     if concrete(value) and not 0 <= value <= 1:
         raise ValueError(f"`{name}` must lie between 0 and 1, but is {value}.")
 

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
 import coala_eqx as ce
+from coala_eqx import arrays
 from coala_eqx.games import MatrixGame
 from coala_eqx.learners import ExactAscent
 from coala_eqx.policies import BinaryMemoryOne
@@ -106,8 +107,7 @@ def check_at_least(settings: Any, least: float, *names: str) -> None:
 
 def check_share(settings: Any, name: str) -> None:
     """Raises `ValueError` unless this setting lies between 0 and 1."""
-    if not 0 <= getattr(settings, name) <= 1:
-        raise ValueError(f"`{name}` must lie between 0 and 1, but is {getattr(settings, name)}.")
+    arrays.check_share(name, getattr(settings, name))
 
 
 def load_two_by_two(source: str) -> MatrixGame:

@@ -1,4 +1,4 @@
-"""What the figures of CleanUp-lite share: the game's settings, and records of what it measures.
+"""What the figures of CleanUp-lite share: the settings of game and training.
 
 Source: Meulemans et al. (2025), Section 5 and App. B (Tables 5 to 8, CleanUp-lite).
 """

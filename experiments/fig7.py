@@ -8,10 +8,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from coala_eqx.training import Pool
-from experiments import clean_up, sampled, training
+from experiments import clean_up, fig5c, sampled
 from experiments.analytic import check_at_least
-from experiments.progress import Progress
-from experiments.records import Part, Record, claim, final, mean, table_of
+from experiments.records import Record, claim, final, mean, table_of
 
 SINGLE = True
 """Training is done in single precision."""
@@ -63,15 +62,8 @@ PRESETS = {
 }
 
 
-def parts(settings: Settings) -> list[Part]:
-    """One for each pool."""
-    return sampled.parts(settings, run)
-
-
-def run(settings: sampled.Settings, name: str, pool: Pool, progress: Progress) -> list[Record]:
-    """Of all agents over training."""
-    _, seen, _ = training.train(settings, pool, progress)
-    return training.all_rows(settings, seen, [name] * len(pool.estimators))
+parts = fig5c.parts
+"""One for each pool: rewards, and what the game measures, of all agents over training."""
 
 
 def claims(records: Sequence[Record]) -> list[dict[str, Any]]:

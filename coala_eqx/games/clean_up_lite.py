@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Key
 
-from coala_eqx.arrays import check_probability, concrete
+from coala_eqx.arrays import check_share, concrete
 from coala_eqx.games.drawn import AbstractDrawnGame
 
 MOVES = {"right": (0, 1), "left": (0, -1), "up": (-1, 0), "down": (1, 0), "zap": (0, 0), "nothing": (0, 0)}
@@ -102,7 +102,7 @@ class CleanUpLite(AbstractDrawnGame):
     def __check_init__(self):
         self._check_map()
         for name in ("dirt_probability", "zap_probability"):
-            check_probability(name, getattr(self, name))
+            check_share(name, getattr(self, name))
         if concrete(self.dirt_capacity) and not self.dirt_capacity > 0:
             raise ValueError(f"`dirt_capacity` must be positive, but is {self.dirt_capacity}.")
         for name in ("zap_distance", "freeze_steps"):

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Key
 
+from coala_eqx.arrays import check_share
 from coala_eqx.estimators import AbstractEstimator, AbstractScoreFunctionEstimator, BatchUnaware
 from coala_eqx.estimators.base import Gradient
 from coala_eqx.games import AbstractDrawnGame, AbstractGame
@@ -128,8 +129,7 @@ class Pool(eqx.Module):
             raise ValueError(f"A pool plays games of two players, but the game has {self.game.num_players}.")
         if not self.estimators:
             raise ValueError("A pool needs an estimator for each of its agents, but `estimators` is empty.")
-        if not 0 <= self.p_naive <= 1:
-            raise ValueError(f"`p_naive` must lie between 0 and 1, but is {self.p_naive}.")
+        check_share("p_naive", self.p_naive)
         if self.meta_batch < 1:
             raise ValueError(f"`meta_batch` must be at least 1, but is {self.meta_batch}.")
         if self.entropy_until is not None and self.entropy_until < 1:
@@ -156,8 +156,7 @@ class Pool(eqx.Module):
 
     def _check_discounts(self) -> None:
         for name in ("discount", "td_lambda", "gae_lambda"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"`{name}` must lie between 0 and 1, but is {getattr(self, name)}.")
+            check_share(name, getattr(self, name))
         for estimator in self.estimators:
             if (discount := getattr(estimator, "discount", self.discount)) != self.discount:
                 raise ValueError(
