@@ -12,6 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from coala_eqx.estimators import AbstractEstimator
 from coala_eqx.exact import LIMIT
+from coala_eqx.games.benchmarks import print_benchmarks as print_games_benchmarks
 from coala_eqx.learners import AbstractLearner
 from coala_eqx.show import show
 from coala_eqx.training.benchmarks import print_benchmarks as print_training_benchmarks
@@ -109,6 +110,8 @@ def _bench(_: argparse.Namespace) -> int:
     with jax.enable_x64(False):
         print_training_benchmarks(console)
     print_scaling(console)
+    with jax.enable_x64(False):
+        print_games_benchmarks(console)
     return 0
 
 

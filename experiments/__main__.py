@@ -247,7 +247,9 @@ def run(
             if wandb is not None and is_first():
                 name = run_name(path, part.name)
                 trackers.append(WeightsAndBiases(wandb, name, directory.made_by))
-            return Progress(advance, path, part.name, trackers=trackers, request=request, interval=interval)
+            progress = Progress(advance, path, part.name, trackers=trackers, request=request, interval=interval)
+            stack.callback(progress.close)
+            return progress
 
         _run(directory, settings, command, progress_of)
 

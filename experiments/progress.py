@@ -151,9 +151,14 @@ class Progress:
 
     def end(self) -> None:
         """Remove the part's checkpoints: its records are written."""
-        self._tell(lambda tracker: tracker.close())
+        self.close()
         for checkpoint in self._checkpoints:
             checkpoint.remove()
+
+    def close(self) -> None:
+        """Trackers are told no more, as the part has ended, or the run has been stopped."""
+        self._tell(lambda tracker: tracker.close())
+        self.trackers = ()
 
     def _tell(self, what: Callable[["Tracker"], None]) -> None:
         """All trackers; one that cannot write is left alone from then on."""

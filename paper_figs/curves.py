@@ -53,7 +53,8 @@ def points(panel: Any, table: pl.DataFrame, x: str, column: str, **look: Any) ->
     by = table.group_by(x).agg(value.mean().alias("mean"), value.std().alias("deviation")).sort(x)
     panel.errorbar(by[x], by["mean"], by["deviation"], capsize=2, **look)
     panel.set_xscale("log")
-    panel.set_xticks(by[x], labels=[str(tick) for tick in by[x]])
+    ticks = sorted({int(tick) for drawn in panel.containers for tick in drawn[0].get_xdata()})
+    panel.set_xticks(ticks, labels=[str(tick) for tick in ticks])
     panel.minorticks_off()
 
 

@@ -19,15 +19,20 @@ class AbstractGame(eqx.Module):
     there is no `done`. Everything is pure and works under `jit` and `vmap`.
     """
 
-    num_players: eqx.AbstractVar[int]
-    """Number of players; player 0 is the ego agent."""
+    if TYPE_CHECKING:  # or checkers of types would ask for these whenever a game is made
+        num_players: int = eqx.field(init=False)
+        num_actions: tuple[int, ...] = eqx.field(init=False)
+        num_observations: tuple[int, ...] = eqx.field(init=False)
+    else:
+        num_players: eqx.AbstractVar[int]
+        """Number of players; player 0 is the ego agent."""
 
-    num_actions: eqx.AbstractVar[tuple[int, ...]]
-    """Number of actions of each player."""
+        num_actions: eqx.AbstractVar[tuple[int, ...]]
+        """Number of actions of each player."""
 
-    num_observations: eqx.AbstractVar[tuple[int, ...]]
-    """For each player, the number of distinct observations if they are integers, or their length if
-    they are vectors."""
+        num_observations: eqx.AbstractVar[tuple[int, ...]]
+        """For each player, the number of distinct observations if they are integers, or their length if
+        they are vectors."""
 
     @abc.abstractmethod
     def reset(self, key: Key[Array, ""]) -> tuple[State, Shaped[Array, "players *features"]]:

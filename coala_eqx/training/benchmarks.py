@@ -15,6 +15,7 @@ from rich.table import Table
 
 from coala_eqx.estimators import CoalaPG
 from coala_eqx.games import iterated_prisoners_dilemma
+from coala_eqx.games.benchmarks import random_pace
 from coala_eqx.learners import PolicyGradient
 from coala_eqx.policies import Hawk
 from coala_eqx.timing import shortest_seconds
@@ -94,29 +95,8 @@ def _paces() -> Iterator[tuple[str, ...]]:
         steps = meta_batch * _SHORT["batch"] * _SHORT["episodes"] * _SHORT["steps"]
         pace = steps / seconds
         first = first or pace
-        yield str(meta_batch), f"{_random_pace(pool):.2g}", f"{pace:.2g}", f"{pace / first:.2f}"
-
-
-def _random_pace(pool: Pool) -> float:
-    """Steps per second of the game alone, both players drawn uniformly, as many games at a time as the pool plays."""
-    game, length = pool.game, 100
-
-    def play(key: Array) -> Array:
-        key, key_reset = jax.random.split(key)
-        state, _ = game.reset(key_reset)
-
-        def step(carry: Any, key: Array) -> tuple[Any, Array]:
-            key_actions, key_step = jax.random.split(key)
-            actions = jax.random.randint(key_actions, (2,), 0, 2)
-            state, _, rewards = game.step(carry, actions, key_step)
-            return state, rewards
-
-        return jax.lax.scan(step, state, jax.random.split(key, length))[1].sum(axis=0)
-
-    games = pool.meta_batch * pool.batch
-    keys = jax.random.split(jax.random.key(0), games)
-    compiled = jax.jit(lambda keys: jax.vmap(play)(keys).mean(axis=0))
-    return games * length / shortest_seconds(lambda: compiled(keys), repeats=3)
+        alone = random_pace(pool.game, meta_batch * pool.batch)
+        yield str(meta_batch), f"{alone:.2g}", f"{pace:.2g}", f"{pace / first:.2f}"
 
 
 def _shares() -> Iterator[tuple[str, ...]]:

@@ -1,0 +1,75 @@
+"""Figures of games on grids, from end to end: killed and resumed, and on several devices."""
+
+import json
+
+import polars as pl
+import pytest
+
+from experiments.__main__ import run, settings_of
+from tests.runs import QUICK, finish, start
+from tests.test_devices import assert_close
+from tests.test_training_runs import SMALL, Killed, written
+
+EVEN = {"meta_batch": 8, "p_naive": 0.5}
+"""As many opponents of each kind as some devices can share."""
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("fig7")
+    run("fig7", folder, settings_of("fig7", "smoke", {"devices": 1, **SMALL, **EVEN}))
+    return folder
+
+
+def test_figure_7_goes_on_from_its_checkpoint(whole, tmp_path, monkeypatch):
+    """Killed while the second pool trains: optimisers by SGD, critics, learners that go on over meetings, and all."""
+    settings, reports = settings_of("fig7", "smoke", {"devices": 1, **SMALL, **EVEN}), []
+
+    def advance(progress, done, note=""):
+        reports.append(done)
+        if sum(reports) == settings.iterations + settings.every:
+            written(progress)
+            raise Killed
+
+    monkeypatch.setattr("experiments.progress.Progress.__call__", advance)
+    with pytest.raises(Killed):
+        run("fig7", tmp_path, settings, interval=0.0)
+    reports.clear()
+    monkeypatch.setattr("experiments.progress.Progress.__call__", lambda progress, done, note="": reports.append(done))
+    run("fig7", tmp_path, settings)
+    assert reports == [2, 2, 2, 2], "half of the second pool, that was done, and the rest"
+    for name in ("records.parquet", "fig7.json", *(file.name for file in whole.glob("*.npz"))):
+        assert (tmp_path / name).read_bytes() == (whole / name).read_bytes(), name
+
+
+def test_figure_7_on_eight_devices(whole, tmp_path):
+    even = (argument for name, value in EVEN.items() for argument in ("--set", f"{name}={value}"))
+    finish(start(tmp_path, "--devices", "8", figure=("fig7", *QUICK, *even), JAX_NUM_CPU_DEVICES="8"))
+    assert_close(tmp_path, pl.read_parquet(whole / "records.parquet"))
+
+
+def test_figure_7_is_judged_and_drawn(whole):
+    records = pl.read_parquet(whole / "records.parquet")
+    assert len(records) == 3 * 2 * 2 * 2  # pools, records, seeds, agents
+    assert (records["zaps_together"].is_between(0, 1) & records["cleaning_discrepancy_together"].is_between(0, 1)).all()
+    assert records["pollution_together"].is_between(0, 5).all()
+    assert_judged_and_drawn(whole, "fig7", 6)
+
+
+def test_the_coin_game_is_judged_and_drawn(tmp_path):
+    run("coin-game", tmp_path, settings_of("coin-game", "smoke", {"seeds": 1, "devices": 1, **SMALL}))
+    records = pl.read_parquet(tmp_path / "records.parquet")
+    training, episodes = (records.filter(pl.col("panel") == panel) for panel in ("training", "episodes"))
+    assert set(training["estimator"]) == set(episodes["estimator"]) == {"CoalaPG", "MFOS", "BatchUnaware", "LolaDice"}
+    assert len(training) == 4 * 2
+    assert len(episodes) == 4 * 3
+    earned = pl.col("own_coins") + pl.col("others_coins") - 2 * pl.col("other_others_coins")
+    assert records.select((earned - pl.col("reward")).abs().max()).item() < 1e-5
+    assert_judged_and_drawn(tmp_path, "coin-game", 2)
+
+
+def assert_judged_and_drawn(folder, figure, claims):
+    judged = json.loads((folder / f"{figure}.json").read_text())
+    assert len(judged) == claims
+    assert all(isinstance(claim["measured"], float) for claim in judged)
+    assert (folder / f"{figure}.png").read_bytes().startswith(b"\x89PNG")
