@@ -133,7 +133,7 @@ class _Scene:
 
 def _scene(game: AbstractDrawnGame, observation: np.ndarray, actions: np.ndarray) -> _Scene:
     if isinstance(game, CleanUpLite):
-        state = jax.tree.map(np.asarray, game.seen(jnp.asarray(observation, float)))
+        state = jax.tree.map(np.asarray, game.seen(jnp.asarray(observation, bool)))
         apples = [(row * game.columns, "disc", _APPLE) for row in np.flatnonzero(state.apples).tolist()]
         dirt = [((row + 1) * game.columns - 1, "square", _DIRT) for row in np.flatnonzero(state.dirt).tolist()]
         players = [
@@ -144,7 +144,7 @@ def _scene(game: AbstractDrawnGame, observation: np.ndarray, actions: np.ndarray
         in_reach = bool(game.in_reach[state.cells[0], state.cells[1]])
         return _Scene(game.rows, game.columns, ground, apples + dirt, players, in_reach, _CLEAN_UP)
     assert isinstance(game, CoinGame)
-    seen = jax.tree.map(np.asarray, game.seen(jnp.asarray(observation, float)))
+    seen = jax.tree.map(np.asarray, game.seen(jnp.asarray(observation, bool)))
     there = [(int(cell), "square", colour) for cell, colour in zip(seen.coins, _PLAYERS, strict=True)]
     coins = [thing for thing in there if thing[0] < game.num_cells]
     players = [(int(cell), False, False) for cell in seen.cells]
@@ -225,7 +225,7 @@ def _draw_measures(recording: Recording, picture: Path) -> None:
     from matplotlib.figure import Figure  # noqa: PLC0415
 
     measured = jax.vmap(recording.game.measures)(
-        jnp.asarray(recording.observations, float), jnp.asarray(recording.actions, int)
+        jnp.asarray(recording.observations, bool), jnp.asarray(recording.actions, int)
     )
     columns = {
         f"reward, {who}": recording.rewards[..., me].sum(axis=1) for me, who in enumerate(("agent", "co-player"))

@@ -58,7 +58,7 @@ def recordings(pool: Pool, game: AbstractDrawnGame, state: PoolState) -> dict[st
     kinds = {"naive": (pool.num_naive, 1.0), "meta": (pool.num_meta, 0.0)}
     played = {kind: jax.device_get(play(first, p_naive)) for kind, (number, p_naive) in kinds.items() if number}
     return {
-        kind: Recording(game, observations.astype(np.uint8), actions.astype(np.uint8), rewards)
+        kind: Recording(game, observations, actions.astype(np.uint8), rewards)
         for kind, (observations, actions, rewards) in played.items()
     }
 

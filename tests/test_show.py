@@ -70,7 +70,7 @@ def test_trained_pools_are_recorded():
         for recording in recordings.values():
             assert recording.observations.shape == (3, 8, 102)
             assert recording.actions.shape == recording.rewards.shape == (3, 8, 2)
-            state = jax.tree.map(np.asarray, pool.game.seen(jnp.asarray(recording.observations, float)))
+            state = jax.tree.map(np.asarray, pool.game.seen(jnp.asarray(recording.observations)))
             before, after = state.cells[:, :-1], state.cells[:, 1:]
             moved = _targets(5, 4, pool.game.actions)[before, recording.actions[:, :-1]]
             assert ((after == moved) | (after == before)).all()

@@ -156,7 +156,7 @@ class CleanUpLite(AbstractDrawnGame):
     def num_observations(self) -> tuple[int, ...]:
         return (5 * self.num_cells + 2,) * 2
 
-    def reset(self, key: Key[Array, ""]) -> tuple[CleanUpState, Float[Array, "players features"]]:
+    def reset(self, key: Key[Array, ""]) -> tuple[CleanUpState, Bool[Array, "players features"]]:
         key_cells, key_dirt = jax.random.split(key)
         if self.start is not None:
             cells = jnp.asarray(self.start)
@@ -217,30 +217,30 @@ class CleanUpLite(AbstractDrawnGame):
             cells = jnp.where(entered, state.cells, cells)
         return CleanUpState(cells, apples, dirt, jnp.maximum(0, frozen)), eats.astype(float)
 
-    def observe(self, state: CleanUpState) -> Float[Array, "players features"]:
-        cells = jax.nn.one_hot(state.cells, self.num_cells)
+    def observe(self, state: CleanUpState) -> Bool[Array, "players features"]:
+        cells = jax.nn.one_hot(state.cells, self.num_cells, dtype=bool)
         column = jnp.arange(self.columns)
         apples = (state.apples[:, None] & (column == 0)).ravel()
         dirt = (state.dirt[:, None] & (column == self.columns - 1)).ravel()
-        grid = jnp.stack([apples, dirt, ~(apples | dirt)], axis=1).ravel().astype(cells.dtype)
-        flags = (state.frozen > 0).astype(cells.dtype)
+        grid = jnp.stack([apples, dirt, ~(apples | dirt)], axis=1).ravel()
+        flags = state.frozen > 0
         sides = [jnp.concatenate([cells[me], cells[1 - me], grid, flags[jnp.array([me, 1 - me])]]) for me in range(2)]
         return jnp.stack(sides)
 
-    def seen(self, observations: Float[Array, "*steps features"]) -> CleanUpState:
+    def seen(self, observations: Bool[Array, "*steps features"]) -> CleanUpState:
         """The states that player 0 sees, with `frozen` 1 for any number of steps."""
         cells, apples_and_dirt, flags = jnp.split(observations, [2 * self.num_cells, 5 * self.num_cells], axis=-1)
         cells = cells.reshape(*cells.shape[:-1], 2, self.num_cells)
-        maps = apples_and_dirt.reshape(*apples_and_dirt.shape[:-1], self.rows, self.columns, 3) > 0.5
+        maps = apples_and_dirt.reshape(*apples_and_dirt.shape[:-1], self.rows, self.columns, 3)
         return CleanUpState(
             cells=cells.argmax(axis=-1),
             apples=maps[..., 0, 0],
             dirt=maps[..., -1, 1],
-            frozen=(flags > 0.5).astype(int),
+            frozen=flags.astype(int),
         )
 
     def measures(
-        self, observations: Float[Array, "steps features"], actions: Int[Array, "steps players"]
+        self, observations: Bool[Array, "steps features"], actions: Int[Array, "steps players"]
     ) -> dict[str, Float[Array, ""]]:
         """Means over an inner episode, of both players unless said.
 
@@ -251,18 +251,17 @@ class CleanUpLite(AbstractDrawnGame):
         """
         state = self.seen(observations)
         free = state.frozen == 0
-        kind = observations.dtype
-        cleaning = (free & (state.cells % self.columns == self.columns - 1)).mean(axis=0, dtype=kind)
+        cleaning = (free & (state.cells % self.columns == self.columns - 1)).mean(axis=0, dtype=float)
         is_zap = jnp.asarray([action == "zap" for action in self.actions])
-        zaps = (free & is_zap[actions]).mean(axis=0, dtype=kind)
+        zaps = (free & is_zap[actions]).mean(axis=0, dtype=float)
         return {
             "cleaning_discrepancy": jnp.abs(cleaning[0] - cleaning[1]),
             "cleaning": cleaning[0],
             "other_cleaning": cleaning[1],
             "zaps": zaps[0],
             "other_zaps": zaps[1],
-            "pollution": state.dirt.sum(axis=-1).mean(dtype=kind),
-            "apples": state.apples.sum(axis=-1).mean(dtype=kind),
+            "pollution": state.dirt.sum(axis=-1).mean(dtype=float),
+            "apples": state.apples.sum(axis=-1).mean(dtype=float),
         }
 
     def starts(self) -> tuple[CleanUpState, Float[np.ndarray, "starts"]]:

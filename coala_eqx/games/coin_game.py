@@ -7,7 +7,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int, Key
+from jaxtyping import Array, Bool, Float, Int, Key
 
 from coala_eqx.arrays import concrete
 from coala_eqx.games.drawn import AbstractDrawnGame
@@ -101,7 +101,7 @@ class CoinGame(AbstractDrawnGame):
         """Over how many numbers a new coin's is drawn, so that they are shared out evenly whatever cells are free."""
         return self.num_cells if self.new_coins == "any" else math.lcm(*range(self.num_cells - 3, self.num_cells))
 
-    def reset(self, key: Key[Array, ""]) -> tuple[CoinGameState, Float[Array, "players features"]]:
+    def reset(self, key: Key[Array, ""]) -> tuple[CoinGameState, Bool[Array, "players features"]]:
         key_cells, key_coins = jax.random.split(key)
         cells = jax.random.randint(key_cells, (2,), 0, self.num_cells)
         state = CoinGameState(cells, self._replaced(cells, jnp.full(2, self.num_cells), self.draw(None, key_coins)))
@@ -145,25 +145,25 @@ class CoinGame(AbstractDrawnGame):
         second = jnp.where(missing[1], place(chance.places[1], first), coins[1])
         return jnp.stack([first, second])
 
-    def observe(self, state: CoinGameState) -> Float[Array, "players features"]:
-        cells, coins = (jax.nn.one_hot(where, self.num_cells) for where in (state.cells, state.coins))
+    def observe(self, state: CoinGameState) -> Bool[Array, "players features"]:
+        cells, coins = (jax.nn.one_hot(where, self.num_cells, dtype=bool) for where in (state.cells, state.coins))
         return jnp.stack([jnp.concatenate([cells[me], cells[1 - me], coins[me], coins[1 - me]]) for me in range(2)])
 
-    def seen(self, observations: Float[Array, "*steps features"]) -> CoinGameState:
+    def seen(self, observations: Bool[Array, "*steps features"]) -> CoinGameState:
         """The states that player 0 sees."""
         maps = observations.reshape(*observations.shape[:-1], 4, self.num_cells)
-        where = jnp.where(maps.sum(axis=-1) > 0.5, maps.argmax(axis=-1), self.num_cells)
+        where = jnp.where(maps.any(axis=-1), maps.argmax(axis=-1), self.num_cells)
         return CoinGameState(where[..., :2], where[..., 2:])
 
     def measures(
-        self, observations: Float[Array, "steps features"], actions: Int[Array, "steps players"]
+        self, observations: Bool[Array, "steps features"], actions: Int[Array, "steps players"]
     ) -> dict[str, Float[Array, ""]]:
         """Coins taken per step, of one's own colour and of the other's: by player 0 (`own_coins`, `others_coins`), and
         by the other (`other_own_coins`, `other_others_coins`).
         """
         state = self.seen(observations)
         cells = jnp.asarray(_targets(self.size))[state.cells, actions]
-        takes = (cells[:, :, None] == state.coins[:, None, :]).mean(axis=0, dtype=observations.dtype)
+        takes = (cells[:, :, None] == state.coins[:, None, :]).mean(axis=0, dtype=float)
         return {
             "own_coins": takes[0, 0],
             "others_coins": takes[0, 1],

@@ -3,7 +3,7 @@
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int, Key, Shaped
+from jaxtyping import Array, Int, Key, Shaped
 
 from coala_eqx.policies.base import AbstractPolicy, Memory, PolicyOutput
 from coala_eqx.policies.hawk_block import BlockMemory, HawkBlock, RMSNorm, linear
@@ -101,38 +101,34 @@ class Hawk(AbstractPolicy):
         self, memory: Memory, observation: Shaped[Array, "*features"], previous_action: Int[Array, ""]
     ) -> tuple[Memory, PolicyOutput]:
         del previous_action
-        encoded = encode(observation, self.num_observations, self.embedding.weight.dtype, axes=0)
-        memory, features = self._think(memory, encoded[None], "sequential")
-        return memory, self.read_out(features[0])
+        memory, output = self._think(memory, observation[None], "sequential")
+        return memory, jax.tree.map(lambda leaf: leaf[0], output)
 
     def unroll(
         self, memory: Memory, observations: Shaped[Array, "steps *features"], previous_actions: Int[Array, " steps"]
     ) -> tuple[Memory, PolicyOutput]:
         del previous_actions
-        encoded = encode(observations, self.num_observations, self.embedding.weight.dtype, axes=1)
-        memory, features = self._in_chunks(memory, encoded)
-        return memory, self.read_out(features)
-
-    def _in_chunks(self, memory: HawkMemory, encoded: Array) -> tuple[HawkMemory, Array]:
-        if self.rematerialise is None or len(encoded) <= self.rematerialise:
-            return self._think(memory, encoded, self.scan)
+        length = self.rematerialise
+        if length is None or len(observations) <= length:
+            return self._think(memory, observations, self.scan)
 
         @jax.checkpoint
-        def chunk(memory: HawkMemory, encoded: Array) -> tuple[HawkMemory, Array]:
-            return self._think(memory, encoded, self.scan)
+        def chunk(memory: HawkMemory, observations: Array) -> tuple[HawkMemory, PolicyOutput]:
+            return self._think(memory, observations, self.scan)
 
-        whole = len(encoded) // self.rematerialise * self.rematerialise
-        chunks = encoded[:whole].reshape(-1, self.rematerialise, encoded.shape[1])
-        memory, features = jax.lax.scan(chunk, memory, chunks)
-        features = features.reshape(whole, -1)
-        if whole < len(encoded):
-            memory, rest = chunk(memory, encoded[whole:])
-            features = jnp.concatenate([features, rest])
-        return memory, features
+        whole = len(observations) // length * length
+        chunks = observations[:whole].reshape(-1, length, *observations.shape[1:])
+        memory, output = jax.lax.scan(chunk, memory, chunks)
+        output = jax.tree.map(lambda leaf: leaf.reshape(whole, *leaf.shape[2:]), output)
+        if whole < len(observations):
+            memory, rest = chunk(memory, observations[whole:])
+            output = jax.tree.map(lambda *leaves: jnp.concatenate(leaves), output, rest)
+        return memory, output
 
     def _think(
-        self, memory: HawkMemory, encoded: Float[Array, "steps inputs"], scan: str
-    ) -> tuple[HawkMemory, Float[Array, "steps width"]]:
+        self, memory: HawkMemory, observations: Shaped[Array, "steps *features"], scan: str
+    ) -> tuple[HawkMemory, PolicyOutput]:
+        encoded = encode(observations, self.num_observations, self.embedding.weight.dtype, axes=1)
         age = memory.steps + jnp.arange(len(encoded))
         if self.forget_after is not None:
             age = age % self.forget_after
@@ -140,4 +136,5 @@ class Hawk(AbstractPolicy):
         for block, before in zip(self.blocks, memory.blocks, strict=True):
             left, features = block(before, features, age, scan)
             after.append(left)
-        return HawkMemory(tuple(after), memory.steps + len(encoded)), self.norm(features)
+        memory = HawkMemory(tuple(after), memory.steps + len(encoded))
+        return memory, self.read_out(self.norm(features))
