@@ -200,10 +200,16 @@ class Settings:
     """Trajectories of which a gradient is computed at a time, to rounding the same; 0 takes a whole minibatch on an
     accelerator, and as many as fit its cache on a CPU."""
 
+    rematerialise: int = 0
+    """Steps of which a gradient through a network keeps activations at a time, and computes them twice: to
+    rounding the same, with memory that hardly grows with M; 0 keeps all. Of `hawk` only."""
+
     def __post_init__(self) -> None:
         check_at_least(self, 1, "batch", "episodes", "steps", "meta_batch", "iterations", "every", "seeds")
         check_at_least(self, 1, "naive_population", "width", "epochs", "minibatches", "look_aheads")
-        check_at_least(self, 0, "memory", "devices", "chunk", "rate", "naive_rate", "value_coefficient", "clip")
+        check_at_least(
+            self, 0, "memory", "devices", "chunk", "rematerialise", "rate", "naive_rate", "value_coefficient", "clip"
+        )
         check_at_least(self, 0, "entropy_coefficient", "lola_smoothing", "naive_weight")
         for name in ("norm", "reward_scale", "naive_reward_scale"):
             if not getattr(self, name) > 0:
@@ -219,6 +225,10 @@ class Settings:
         ):
             if getattr(self, name) not in known:
                 raise ValueError(f"`{name}` must be one of {', '.join(known)}, but is {getattr(self, name)!r}.")
+        if self.rematerialise and self.network != "hawk":
+            raise ValueError(
+                f"`rematerialise` is for `hawk`, and must be 0 with `{self.network}`, but is {self.rematerialise}."
+            )
         if self.iterations % self.every:
             raise ValueError(
                 f"`iterations` must be a multiple of `every`, but {self.iterations} is none of {self.every}."
@@ -378,10 +388,13 @@ class Settings:
     def make_policy(self, network: str, memory: int, key: Key[Array, ""]) -> AbstractPolicy:
         """One network before training, that remembers so many inner episodes, or everything if 0."""
         game = self.game()
-        make = functools.partial(
-            NETWORKS[network], game.num_observations[0], game.num_actions[0], width=self.width, head_scale=0.0
-        )
-        return make(key=key) if network == "mlp" else make(forget_after=self.steps * memory or None, key=key)
+        sizes = game.num_observations[0], game.num_actions[0]
+        changes: dict[str, Any] = {"width": self.width, "head_scale": 0.0}
+        if network != "mlp":
+            changes["forget_after"] = self.steps * memory or None
+        if network == "hawk":
+            changes["rematerialise"] = self.rematerialise or None
+        return NETWORKS[network](*sizes, key=key, **changes)
 
     def init(self, pool: Pool) -> PoolState:
         """Of all seeds. LOLA's agents do not remember earlier inner episodes, as its look-ahead starts anew."""

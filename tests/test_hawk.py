@@ -102,14 +102,17 @@ def test_other_ways_to_compute_it_give_the_same(changes, getkey):
 
 
 def test_rematerialising_keeps_fewer_activations(getkey):
-    """Bytes that the compiled gradient of a long sequence needs for what it keeps."""
-    observations, actions = jnp.ones((4, 400), int), jnp.ones((4, 400), int)
-    needed = []
-    for rematerialise in (None, 20):
-        policy = make(getkey(), rematerialise=rematerialise)
+    """Bytes that the compiled gradient of a sequence needs for what it keeps: of twenty steps, however long it is."""
+    key = getkey()
+
+    def needed(steps, rematerialise):
+        observations, actions = jnp.ones((4, steps), int), jnp.ones((4, steps), int)
+        policy = make(key, rematerialise=rematerialise)
         function = eqx.filter_jit(eqx.filter_grad(lambda p: replay_actions(p, observations, actions)[0].sum()))
-        needed.append(function.lower(policy).compile().compiled.memory_analysis().temp_size_in_bytes)
-    assert needed[1] < needed[0] / 3
+        return function.lower(policy).compile().compiled.memory_analysis().temp_size_in_bytes
+
+    assert needed(400, 20) < needed(400, None) / 3
+    assert needed(800, 20) - needed(400, 20) < (needed(800, None) - needed(400, None)) / 5
 
 
 def test_gradients_go_through_the_whole_sequence(getkey):

@@ -130,10 +130,18 @@ def test_a_seed_that_goes_wrong_is_flagged_and_does_not_touch_the_others(tmp_pat
     ({"estimators": ("MFOS", "MFOS")}, "`estimators` must have different names"),
     ({"devices": 99}, "`devices` must be at most .* but is 99"),
     ({"minibatches": 3}, "`minibatches` must divide"),
+    ({"rematerialise": -1}, "`rematerialise` must be at least 0, but is -1"),
+    ({"network": "gru", "rematerialise": 8}, "must be 0 with `gru`, but is 8"),
 ])  # fmt: skip
 def test_training_is_refused_before_it_begins(changes, message):
     with pytest.raises(ValueError, match=message):
         settings_of("fig5a", "smoke", changes)
+
+
+def test_networks_keep_the_activations_that_settings_say():
+    settings = settings_of("fig6", "smoke", {"rematerialise": 16})
+    assert settings.make_policy("hawk", 0, jax.random.key(0)).rematerialise == 16
+    assert settings_of("fig6", "smoke", {}).make_policy("hawk", 0, jax.random.key(0)).rematerialise is None
 
 
 def test_a_pool_of_one_agent_needs_naive_opponents():

@@ -39,8 +39,12 @@ def print_benchmarks(console: Console) -> None:
         soft_wrap=True,
     )
     _print(console, ("gradients of", "update", "products", "GFLOP/s of products", "share"), _shares())
-    console.print("G. One iteration, meta-batch 4, by its lengths: time and memory for each step, relative")
-    _print(console, ("batch", "episodes", "steps", "time", "working memory"), _growth())
+    console.print(
+        "G. One iteration, meta-batch 4, by its lengths and the activations that are kept: time and memory of each "
+        "step, relative",
+        soft_wrap=True,
+    )
+    _print(console, ("batch", "episodes", "steps", "keeps", "time", "working memory"), _growth())
 
 
 def _print(console: Console, columns: tuple[str, ...], rows: Iterator[tuple[str, ...]]) -> None:
@@ -79,9 +83,9 @@ def make_pool(meta_batch: int, batch: int, episodes: int, steps: int, *, devices
     )
 
 
-def make_state(pool: Pool) -> PoolState:
+def make_state(pool: Pool, *, rematerialise: int | None = None) -> PoolState:
     """Before training."""
-    make = lambda key: Hawk(5, 2, width=_WIDTH, key=key)  # noqa: E731
+    make = lambda key: Hawk(5, 2, width=_WIDTH, rematerialise=rematerialise, key=key)  # noqa: E731
     return eqx.filter_jit(lambda key: pool.init(make, make, 10, key))(jax.random.key(0))
 
 
@@ -140,9 +144,10 @@ def _product_seconds(weight: Array, rows: int) -> float:
 
 def _growth() -> Iterator[tuple[str, ...]]:
     first = None
-    for batch, episodes, steps in ((8, 5, 10), (8, 10, 10), (8, 20, 10), (8, 20, 20), (16, 5, 10), (32, 5, 10)):
+    lengths = ((8, 5, 10), (8, 10, 10), (8, 20, 10), (8, 20, 20), (16, 5, 10), (32, 5, 10))
+    for (batch, episodes, steps), kept in (*((each, None) for each in lengths), ((8, 5, 10), 10), ((8, 20, 10), 10)):
         pool = make_pool(4, batch, episodes, steps)
-        state = make_state(pool)
+        state = make_state(pool, rematerialise=kept)
         arrays, static = eqx.partition(state, eqx.is_array)
 
         def iterate(arrays: Any, pool: Pool = pool, static: Any = static) -> Any:
@@ -154,4 +159,5 @@ def _growth() -> Iterator[tuple[str, ...]]:
         seconds = shortest_seconds(lambda c=compiled, a=arrays: c(a), repeats=3) / each
         held = (memory.temp_size_in_bytes if memory else float("nan")) / each
         first = first or (seconds, held)
-        yield str(batch), str(episodes), str(steps), f"{seconds / first[0]:.2f}", f"{held / first[1]:.2f}"
+        keeps = "all" if kept is None else f"{kept} steps"
+        yield str(batch), str(episodes), str(steps), keeps, f"{seconds / first[0]:.2f}", f"{held / first[1]:.2f}"
