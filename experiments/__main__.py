@@ -19,7 +19,7 @@ from rich.table import Table
 from experiments import training
 from experiments.display import Display
 from experiments.origin import origin
-from experiments.processes import agree, first_then_others, is_first, join
+from experiments.processes import agree, first_then_others, is_first, join, use_all_cores
 from experiments.progress import INTERVAL, Progress, Stopped, file_name, listening, remove_checkpoints
 from experiments.records import DILEMMA, Part, RunDirectory, flagged, locked
 from experiments.trackers import TensorBoard, Tracker, WeightsAndBiases, check_for_wandb, run_name
@@ -86,17 +86,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     jax.config.update("jax_enable_x64", True)
     try:
-        if options.plan and options.figure not in TRAINED:
-            raise ValueError(f"--plan is for figures that are trained: {', '.join(TRAINED)}.")
-        if options.wandb is not None:
-            if options.figure not in TRAINED:
-                raise ValueError(f"--wandb is for figures that are trained: {', '.join(TRAINED)}.")
-            check_for_wandb()
-        given = options.coordinator, options.processes, options.process
-        if options.cluster or given != (None,) * 3:
-            if options.figure not in TRAINED:  # before any process waits for another
-                raise ValueError(f"{options.figure} runs in one process; several can share {', '.join(TRAINED)}.")
-            join(*given, options.devices)
+        _prepare(options)
         changes = _changes(options)
         if options.figure == "all":
             figures = all_settings(options.preset, changes)
@@ -114,10 +104,30 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"experiments: {error}", file=sys.stderr)
         return 2
     except Stopped as stopped:
+        kept = "but what was done last could not be kept" if stopped.lost else "with all kept"
         name = stopped.signal.name
-        print(f"experiments: stopped by {name}, with all kept; the same command goes on from there.", file=sys.stderr)
+        print(f"experiments: stopped by {name}, {kept}; the same command goes on from there.", file=sys.stderr)
         return 128 + stopped.signal
     return 0
+
+
+def _prepare(options: argparse.Namespace) -> None:
+    """Before JAX is used, which sees its devices then; **raises** `ValueError` for options that do not fit."""
+    if not options.checkpoint_seconds >= 0:
+        raise ValueError(f"--checkpoint-seconds must be at least 0, but is {options.checkpoint_seconds}.")
+    if options.plan and options.figure not in TRAINED:
+        raise ValueError(f"--plan is for figures that are trained: {', '.join(TRAINED)}.")
+    if options.wandb is not None:
+        if options.figure not in TRAINED:
+            raise ValueError(f"--wandb is for figures that are trained: {', '.join(TRAINED)}.")
+        check_for_wandb()
+    given = options.coordinator, options.processes, options.process
+    if options.cluster or given != (None,) * 3:
+        if options.figure not in TRAINED:  # before any process waits for another
+            raise ValueError(f"{options.figure} runs in one process; several can share {', '.join(TRAINED)}.")
+        join(*given, options.devices)
+    elif options.figure in TRAINED:
+        use_all_cores()
 
 
 def _print_plans(figure: str, settings: Any) -> None:

@@ -7,6 +7,7 @@ Source: Meulemans et al. (2025), Section 4 and Appendix C.
 """
 
 import dataclasses
+import math
 from typing import Any
 
 import equinox as eqx
@@ -89,9 +90,9 @@ class Settings:
             load_payoffs(self.payoffs), self.discount, normalise=self.normalise, learner=learner
         )
 
-    def payoff_table(self) -> list[Any]:
-        """Of both players, as nested lists."""
-        return load_payoffs(self.payoffs).tolist()
+    def contents(self) -> dict[str, Any]:
+        """Of the file that `payoffs` may name: those of both players, as nested lists."""
+        return {"payoff_table": load_payoffs(self.payoffs).tolist()}
 
     def keys(self, purpose: int) -> Key[Array, " seeds"]:
         """One key for each seed; different ones for every purpose."""
@@ -99,10 +100,13 @@ class Settings:
 
 
 def check_at_least(settings: Any, least: float, *names: str) -> None:
-    """Raises `ValueError` unless these settings are at least that."""
+    """Raises `ValueError` unless these settings are at least that, and finite."""
     for name in names:
-        if not getattr(settings, name) >= least:
-            raise ValueError(f"`{name}` must be at least {least}, but is {getattr(settings, name)}.")
+        value = getattr(settings, name)
+        if not value >= least:
+            raise ValueError(f"`{name}` must be at least {least}, but is {value}.")
+        if math.isinf(value):
+            raise ValueError(f"`{name}` must be finite, but is {value}.")
 
 
 def check_share(settings: Any, name: str) -> None:

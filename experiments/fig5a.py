@@ -6,7 +6,9 @@ first policies, and is played for whole meta-episodes.
 
 import dataclasses
 import functools
+import hashlib
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -44,6 +46,12 @@ class Settings(sampled.MatrixSettings):
         if len(named) < len(loaded) or not loaded:
             raise ValueError(f"`estimators` must have different names, one or more, but are {self.estimators}.")
         return named
+
+    def contents(self) -> dict[str, Any]:
+        """Of the files that settings may name, those of estimators by their checksums."""
+        files = (Path(source.rpartition(":")[0]) for source in self.estimators)
+        sums = {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in files if file.suffix == ".py"}
+        return super().contents() | ({"estimator_files": sums} if sums else {})
 
     def trainings(self) -> dict[str, tuple[sampled.Settings, Pool]]:
         return {name: (self, self.pool((estimator,))) for name, estimator in self.loaded.items()}

@@ -15,7 +15,7 @@ import equinox as eqx
 from coala_eqx.show import Recording
 from coala_eqx.training.checkpoints import Checkpoints
 from experiments import files
-from experiments.processes import agree, is_first, largest
+from experiments.processes import is_first, largest
 
 if TYPE_CHECKING:
     from experiments.trackers import Tracker
@@ -25,11 +25,12 @@ INTERVAL = 10.0
 
 
 class Stopped(Exception):
-    """The run was asked to stop, and has kept what it has done."""
+    """The run was asked to stop, and has kept what it has done, unless that was `lost`."""
 
-    def __init__(self, number: int):
-        super().__init__(number)
+    def __init__(self, number: int, lost: bool = False):
+        super().__init__(number, lost)
         self.signal = signal.Signals(number)
+        self.lost = lost
 
 
 class StopRequest:
@@ -41,6 +42,9 @@ class StopRequest:
     agreed: int | None = None
     """What it was when all processes last looked."""
 
+    lost: bool = False
+    """Whether what was done last could not be kept."""
+
     def look(self) -> bool:
         """Whether to stop, the same in all processes, which must all look."""
         self.agreed = largest(self.number or 0) or None
@@ -49,7 +53,7 @@ class StopRequest:
     def obey(self) -> None:
         """**Raises** `Stopped` if that was agreed."""
         if self.agreed is not None:
-            raise Stopped(self.agreed)
+            raise Stopped(self.agreed, self.lost)
 
 
 @contextmanager
@@ -187,15 +191,10 @@ class Checkpoint:
         self._last = -1
 
     def load(self, like: Any) -> tuple[int, Any]:
-        """How much was done, and the state then; as `Checkpoints.load`.
-
-        **Raises** `ValueError`, too, if several processes see different ones.
-        """
+        """How much was done, and the state then; as `Checkpoints.load`."""
         if self._states is None:
             return 0, like
-        agree(self._states.newest(), "checkpoints")
         self._last, state = self._states.load(like)
-        agree(self._last, "checkpoints")
         return self._last, state
 
     def save(self, done: int, state: Any, always: bool = False) -> None:
@@ -203,11 +202,13 @@ class Checkpoint:
         at_once = self._request.look() or always
         if self._states is None or done == self._last or not (at_once or self._due()):
             return
+        self._request.lost = True
         with _reported():
             self._states.save(done, state)
             if at_once:
                 self._states.wait()
             self._last = done
+            self._request.lost = False
         self._saved = time.monotonic()
 
     def _due(self) -> bool:
@@ -227,4 +228,5 @@ def _reported() -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        print(f"experiments: {error} The run goes on; checkpoints before it are kept.", file=sys.stderr)
+        if is_first():
+            print(f"experiments: {error} The run goes on; checkpoints before it are kept.", file=sys.stderr)

@@ -65,7 +65,8 @@ class RunDirectory:
     **Arguments:**
 
     - `path`: made if it does not exist.
-    - `figure`, `settings`: what is run; a dataclass.
+    - `figure`, `settings`: what is run; a dataclass. What its `contents()` says is noted beside it, and must be the
+      same in a run that goes on; those that its `LAYOUT` names need not.
 
     **Raises** `ValueError` if the folder holds a run of other settings, `OSError` if it cannot be written.
     """
@@ -75,16 +76,16 @@ class RunDirectory:
         self.figure = figure
         path.mkdir(parents=True, exist_ok=True)
         made_by = {"figure": figure, "version": __version__, "settings": _plain(dataclasses.asdict(settings))}
-        if hasattr(settings, "payoff_table"):
-            made_by["payoff_table"] = settings.payoff_table()  # what a file of payoffs holds may change
+        made_by |= settings.contents() if hasattr(settings, "contents") else {}
         self.made_by = made_by
+        fields = [field for field in dataclasses.fields(settings) if field.default is not dataclasses.MISSING]
+        self._defaults = {field.name: _plain(field.default) for field in fields}
+        self._free = getattr(settings, "LAYOUT", ())
         file = path / "settings.json"
         if not file.exists() and (path / "records.parquet").exists():
             raise ValueError(f"{path} holds records, but no settings.json that says of what. {_another(path)}")
-        if file.exists():
-            differences = _differences(_read(file), made_by)
-            if differences:
-                raise ValueError(f"{path} holds another run: {'; '.join(differences)}. {_another(path)}")
+        if file.exists() and (differences := self._differences(_read(file))):
+            raise ValueError(f"{path} holds another run: {'; '.join(differences)}. {_another(path)}")
         _write(file, json.dumps(made_by, indent=2) + "\n")
 
     def begin(self, origin: dict[str, Any]) -> None:
@@ -130,7 +131,7 @@ class RunDirectory:
         if not (settings.exists() and origin.exists() and table.exists()):
             return []
         found = _read(settings)
-        if found != self.made_by | {"figure": found.get("figure")}:
+        if self._differences(found | {"figure": self.figure}):
             return []
         records = self._load(table)
         if {record["part"] for record in records} != set(parts):
@@ -138,6 +139,18 @@ class RunDirectory:
         self._write_origins(_read(origin, list))
         self.save(records)
         return records
+
+    def _differences(self, found: dict[str, Any]) -> list[str]:
+        """What differs, in words; of another figure not its settings.
+
+        Settings that are missing, as they are newer, had their defaults; on what a run is done it need not go on.
+        """
+        if found.get("figure") != self.figure:
+            return [f"its figure is {found.get('figure')!r}, not {self.figure!r}"]
+        theirs = self._defaults | (found.get("settings") or {}) | found | {"settings": None}
+        ours = self.made_by["settings"] | self.made_by | {"settings": None}
+        names = [name for name in theirs | ours if theirs.get(name) != ours.get(name) and name not in self._free]
+        return [f"its {name} is {theirs.get(name)!r}, not {ours.get(name)!r}" for name in names]
 
     def save(self, records: Sequence[dict[str, Any]]) -> None:
         """Replace the records, at once or not at all."""
@@ -219,15 +232,6 @@ def _another(path: Path) -> str:
     """A folder that is still free, as a remedy."""
     free = (f"{path}-{number}" for number in itertools.count(2))
     return f"Give another --run-dir, such as {next(name for name in free if not Path(name).exists())}."
-
-
-def _differences(found: dict[str, Any], asked: dict[str, Any]) -> list[str]:
-    """What differs, in words; of another figure not its settings."""
-    if found.get("figure") != asked["figure"]:
-        return [f"its figure is {found.get('figure')!r}, not {asked['figure']!r}"]
-    flat = [{**made_by, **(made_by.get("settings") or {}), "settings": None} for made_by in (found, asked)]
-    names = [name for name in flat[0] | flat[1] if flat[0].get(name) != flat[1].get(name)]
-    return [f"its {name} is {flat[0].get(name)!r}, not {flat[1].get(name)!r}" for name in names]
 
 
 def _plain(value: Any) -> Any:

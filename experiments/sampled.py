@@ -3,13 +3,11 @@
 Source: Meulemans et al. (2025), Section 5 and App. B (Tables 5 to 8 of the iterated prisoner's dilemma).
 """
 
-import contextlib
 import dataclasses
 import functools
 import math
-import os
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import equinox as eqx
 import jax
@@ -78,6 +76,9 @@ class Settings:
 
     A class that derives from it has the `game`, and what is to be known of it.
     """
+
+    LAYOUT: ClassVar[tuple[str, ...]] = ("devices", "chunk", "rematerialise")
+    """Settings of how it is computed, which change the last bits only: a run may go on with others."""
 
     batch: int = 16
     """B."""
@@ -268,7 +269,8 @@ class Settings:
         _, pool = next(iter(self.trainings().values()))
         devices = self.used_devices()
         chunk = "whole minibatches" if pool.update.chunk is None else f"chunks of {pool.update.chunk} trajectories"
-        return f"{len(devices)} × {devices[0].platform}, {chunk}"
+        kept = f", activations of {self.rematerialise} steps" if self.rematerialise else ""
+        return f"{len(devices)} × {devices[0].platform}, {chunk}{kept}"
 
     def common(self, **changes: Any) -> "Settings":
         """The settings that all figures of its game have, with changes."""
@@ -282,11 +284,6 @@ class Settings:
 
     def used_devices(self) -> list[Any]:
         """JAX's devices that are used, of all processes; raises `ValueError` if there are fewer than `devices`."""
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        if jax.config.values["jax_num_cpu_devices"] < 0:  # nobody has said how many
-            with contextlib.suppress(RuntimeError):  # if JAX has begun to use them, there are as many as there are
-                wanted = min(self.devices, cores) or math.gcd(self.seeds, cores)
-                jax.config.update("jax_num_cpu_devices", wanted)
         present = jax.devices()
         if self.devices > len(present):
             raise ValueError(
@@ -332,6 +329,11 @@ class Settings:
         """The pool of agents with these estimators, which discount and average as the settings say."""
         estimators = [self._discounting(estimator) for estimator in estimators]
         by_advantages = all(isinstance(estimator, AbstractScoreFunctionEstimator) for estimator in estimators)
+        if not by_advantages and self.look_aheads >= self.episodes:
+            raise ValueError(
+                f"`look_aheads` must be below episodes = {self.episodes}, to see what they do, but is "
+                f"{self.look_aheads}."
+            )
         return Pool(
             game=self.game(),
             learner=PolicyGradient(
@@ -416,9 +418,9 @@ class MatrixSettings(Settings):
     payoffs: str = DILEMMA
     """A game by name or file, of two players."""
 
-    def payoff_table(self) -> list[Any]:
-        """Of both players, as nested lists."""
-        return np.asarray(self.game().payoffs).tolist()
+    def contents(self) -> dict[str, Any]:
+        """Of the file that `payoffs` may name: those of both players, as nested lists."""
+        return {"payoff_table": np.asarray(self.game().payoffs).tolist()}
 
     def game(self) -> ce.games.MatrixGame:
         return load_two_by_two(self.payoffs)

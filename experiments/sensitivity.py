@@ -81,9 +81,9 @@ class Settings:
             raise ValueError(f"`longer` must be more than 0, but is {self.longer}.")
         self.of("fig3a", {})
 
-    def payoff_table(self) -> list[Any]:
+    def contents(self) -> dict[str, Any]:
         """As in the figures."""
-        return self.of("fig3a", {}).payoff_table()
+        return self.of("fig3a", {}).contents()
 
     def problem(self) -> Any:
         """That of the figures, with their default settings."""

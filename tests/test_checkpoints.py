@@ -1,6 +1,10 @@
 """States on disk: what is kept, what is broken, and a full disk."""
 
 import resource
+import shutil
+import socket
+import subprocess
+import sys
 
 import jax
 import jax.numpy as jnp
@@ -37,7 +41,14 @@ def assert_same(found, expected):
 
 
 def damage(folder, step, how):
-    """To the largest file of a checkpoint."""
+    """To a checkpoint: to its largest file, or to all of it."""
+    if how == "emptied":
+        for file in (folder / str(step)).iterdir():
+            shutil.rmtree(file) if file.is_dir() else file.unlink()
+        return
+    if how == "without arrays":
+        shutil.rmtree(folder / str(step) / "state")
+        return
     file = max(
         (file for file in (folder / str(step)).rglob("*") if file.is_file()), key=lambda file: file.stat().st_size
     )
@@ -64,7 +75,7 @@ def test_without_any_the_work_starts_anew(folder):
     assert not folder.exists()
 
 
-@pytest.mark.parametrize("how", ["truncated", "one bit"])
+@pytest.mark.parametrize("how", ["truncated", "one bit", "without arrays", "emptied"])
 def test_a_corrupt_one_is_put_aside_and_the_one_before_taken(how, folder):
     keep(folder, [10, 20])
     damage(folder, 20, how)
@@ -158,11 +169,64 @@ def test_of_a_part_that_is_done_checkpoints_are_removed_and_nothing_else(tmp_pat
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(keep_these)
 
 
-def test_processes_that_see_different_checkpoints_are_told(tmp_path, monkeypatch):
-    """Another one sees none, as it is on another disk; nothing is read then."""
-    keep(tmp_path / "checkpoint-part-1", [2, 3])
-    monkeypatch.setattr("experiments.processes.largest", lambda number: max(number, 0))
-    checkpoint = Progress(None, tmp_path, "part").checkpoint()
-    monkeypatch.setattr(Checkpoints, "load", lambda *_: pytest.fail("it was read"))
-    with pytest.raises(ValueError, match="see different checkpoints, up to 3 and 0: give them the same folder"):
-        checkpoint.load(state_of(0))
+def test_two_processes_hear_of_a_full_disk_and_of_what_the_first_one_reads(tmp_path):
+    """What each of them prints; the second one sees another disk."""
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        port = free.getsockname()[1]
+    arguments = sys.executable, "-c", TWO_PROCESSES, str(port), str(tmp_path)
+    both = [
+        subprocess.Popen([*arguments, str(number)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        for number in range(2)
+    ]
+    try:
+        outputs = [process.communicate(timeout=120) for process in both]
+    finally:
+        for process in both:
+            process.kill()
+    assert [process.returncode for process in both] == [0, 0], outputs
+    first, second = ([line for line in out.splitlines() if not line.startswith("[Gloo]")] for out, _ in outputs)
+    assert first == ["OSError: True", "1 [0. 1. 2.] 64 7", "3 [2. 3. 4.] 64 7", "ValueError: other shapes"]
+    assert second == [*first[:3], "ValueError: it says why"]
+    assert not (tmp_path / "of a disk that it does not share").exists()
+
+
+TWO_PROCESSES = """
+import resource, sys
+from pathlib import Path
+import jax, numpy as np
+from coala_eqx.training import Checkpoints
+
+port, folder, number = sys.argv[1:]
+jax.distributed.initialize(f"localhost:{port}", 2, int(number))
+folder = Path(folder) / ("states" if number == "0" else "of a disk that it does not share")
+state = {"a": np.arange(3.0), "big": np.random.default_rng(0).random(100_000), "key": jax.random.key(7)}
+add = lambda value: state | {"a": state["a"] + value}
+
+def loaded():
+    done, found = Checkpoints(folder).load(add(9))
+    assert np.array_equal(found["big"], state["big"])
+    print(done, found["a"], 8 * found["a"].itemsize, jax.random.key_data(found["key"])[1])
+
+states = Checkpoints(folder)
+states.save(1, state)
+states.wait()
+if number == "0":
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1024, limits[1]))
+try:
+    states.save(2, add(1))
+    states.wait()
+except OSError as error:
+    print("OSError:", ("could not be written" if number == "0" else "it says why") in str(error))
+if number == "0":
+    resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+loaded()
+states.save(3, add(2))
+states.close()
+loaded()
+try:
+    Checkpoints(folder).load(state | {"a": np.arange(4.0)})
+except ValueError as error:
+    print("ValueError:", next(words for words in ("other shapes", "it says why") if words in str(error)))
+"""

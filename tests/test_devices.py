@@ -1,5 +1,8 @@
 """Training on eight devices, and in two processes: what one device gives, to rounding."""
 
+import json
+import math
+import os
 import signal
 import socket
 
@@ -45,6 +48,15 @@ def test_eight_devices(tmp_path):
     finish(start(one, "--devices", "1", figure=pools))
     finish(start(eight, "--devices", "8", "--set", "chunk=4", figure=pools, JAX_NUM_CPU_DEVICES="8"))
     assert_close(eight, pl.read_parquet(one / "records.parquet"))
+
+
+def test_each_core_of_a_cpu_is_a_device(alone, tmp_path):
+    """Unless somebody says otherwise, as many are used as divide the seeds."""
+    finish(start(tmp_path, *ARGUMENTS))
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    layout = json.loads((tmp_path / "origin.json").read_text())[0]["layout"]
+    assert layout.startswith(f"{math.gcd(2, cores)} × cpu, ")
+    assert_close(tmp_path, alone)
 
 
 def test_two_processes_with_two_devices_each(alone, tmp_path):

@@ -3,6 +3,7 @@
 import dataclasses
 import importlib
 import json
+import resource
 from types import SimpleNamespace
 
 import jax
@@ -19,6 +20,7 @@ from experiments.bias_variance import CRITICS, ESTIMATORS, Settings, measure
 from experiments.fig8 import fit
 from experiments.fig9 import _lag
 from experiments.fig10 import _steps
+from experiments.progress import Progress
 from experiments.records import RunDirectory, claim, final, flagged, kept, table_of
 from paper_figs import reference
 
@@ -160,6 +162,54 @@ def test_a_payoffs_file_that_changed_makes_another_run(tmp_path, capsys):
         RunDirectory(tmp_path / "run", "fig3a", settings)
 
 
+def test_an_estimator_whose_file_changed_makes_another_run(tmp_path):
+    file = tmp_path / "mine.py"
+    file.write_text("import coala_eqx as ce\n\nMine = ce.estimators.CoalaPG\n")
+    settings = settings_of("fig5a", "smoke", {"estimators": (f"{file}:Mine",)})
+    RunDirectory(tmp_path / "run", "fig5a", settings)
+    RunDirectory(tmp_path / "run", "fig5a", settings)
+    file.write_text(file.read_text() + "# another\n")
+    with pytest.raises(ValueError, match="its estimator_files is {'mine.py': "):
+        RunDirectory(tmp_path / "run", "fig5a", settings)
+
+
+def test_on_what_a_run_is_done_may_change_and_settings_may_be_newer_than_it(tmp_path):
+    path = tmp_path / "run"
+    RunDirectory(path, "fig5a", settings_of("fig5a", "smoke", {}))
+    made_by = json.loads((path / "settings.json").read_text())
+    del made_by["settings"]["rematerialise"], made_by["settings"]["look_aheads"]
+    (path / "settings.json").write_text(json.dumps(made_by))
+    other = settings_of("fig5a", "smoke", {"devices": 1, "chunk": 4, "rematerialise": 2})
+    RunDirectory(path, "fig5a", other)
+    assert json.loads((path / "settings.json").read_text())["settings"]["chunk"] == 4
+    with pytest.raises(ValueError, match="its look_aheads is 1, not 2"):
+        RunDirectory(path, "fig5a", settings_of("fig5a", "smoke", {"look_aheads": 2}))
+
+
+def test_a_full_disk_is_named_and_what_was_there_stays(tmp_path, monkeypatch, capsys):
+    """No file may become larger than a few bytes: neither records nor agents."""
+    directory = RunDirectory(tmp_path, "fig9", settings_of("fig9", "smoke", {}))
+    directory.save([{"part": "one", "value": 1}])
+    before, limits = (tmp_path / "records.parquet").read_bytes(), resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (16, limits[1]))
+    try:
+        with pytest.raises(OSError, match=r"records.parquet could not be written: .* the same command goes on"):
+            directory.save([{"part": "one", "value": 1}, {"part": "two", "value": 2}])
+        with pytest.raises(OSError, match=r"agents-one.eqx could not be written: "):
+            Progress(None, tmp_path, "one").keep(np.arange(5000.0))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert (tmp_path / "records.parquet").read_bytes() == before
+    assert {file.name for file in tmp_path.iterdir()} == {"settings.json", "records.parquet"}
+
+    def fail(*_):
+        raise OSError("records.parquet could not be written")
+
+    monkeypatch.setattr(RunDirectory, "save", fail)
+    assert main(["fig9", "--preset", "smoke", "--run-dir", str(tmp_path / "run")]) == 2
+    assert capsys.readouterr().err == "experiments: records.parquet could not be written\n"
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -196,6 +246,12 @@ def test_a_payoffs_file_that_changed_makes_another_run(tmp_path, capsys):
         (["fig5a", "--set", "discount=0.9"], "`discount` must be 1 with LolaDice, which has none, but is 0.9"),
         (["fig5a", "--payoffs", "public-goods"], "two players with two actions each; public-goods is none"),
         (["fig5c", "--set", "p_naive=0.6"], "must be a whole number of opponents, but is 0.6 · 4"),
+        (["fig5a", "--set", "rate=1e999"], "`rate` must be finite, but is inf"),
+        (
+            ["fig5a", "--set", "look_aheads=3"],
+            "`look_aheads` must be below episodes = 3, to see",
+        ),
+        (["fig5a", "--checkpoint-seconds", "nan"], "--checkpoint-seconds must be at least 0, but is nan"),
         (["fig3a", "--wandb", "project"], "--wandb is for figures that are trained"),
     ],
 )

@@ -344,6 +344,30 @@ def test_seeds_are_vmapped_and_keep_to_themselves(getkey):
         np.testing.assert_allclose(one[0], other, rtol=1e-10, atol=1e-13)
 
 
+def test_learners_that_go_wrong_are_flagged(getkey):
+    """Their rate is too large: of no numbers they would always take the first action, which is to cooperate."""
+    pool = make_pool(learner=dataclasses.replace(LEARNER, optimiser=optax.sgd(1e300)), episodes=4)
+    _, info = iterate(pool, pool.init(make_agent, make_agent, 2, getkey()))
+    assert np.isfinite(info.own[0, 0])
+    assert np.isnan(info.own[0, -1])
+    assert np.isnan(info.naive[0, -1])
+    assert not info.finite.any()
+
+
+def test_static_naive_agents_forget_as_those_that_learn(getkey):
+    """Against the same opponents who remember, all of an inner episode but the first is another one."""
+    pool = make_pool(learner=Static(), episodes=3, meta_batch=64)
+    state = pool.init(make_agent, make_agent, 1, getkey())
+    agent = jax.tree.map(lambda leaf: leaf[0] if eqx.is_array(leaf) else leaf, state.naive)
+    naive, _ = meet(pool, state, agent, jnp.array(0), key := getkey())
+    remembering = dataclasses.replace(pool, p_naive=0.0, estimators=(CoalaPG(), CoalaPG()))
+    both = jax.tree.map(lambda leaf: jnp.concatenate([leaf] * 2) if eqx.is_array(leaf) else leaf, state.naive)
+    _, meta = meet(remembering, dataclasses.replace(state, agents=both), agent, jnp.array(0), key)
+    same = np.asarray(naive.co_players[0].actions == meta.co_players[0].actions)
+    assert same[:, :, 0].all()
+    assert not same[:, :, 1:].all()
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [

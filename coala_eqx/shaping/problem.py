@@ -107,6 +107,8 @@ class ShapingProblem(eqx.Module):
         (`eqx.filter_vmap`, where a co-player has leaves that are no arrays. To map over problems, build them
         inside the mapped function, or stack their arrays with one optimiser object in all of them.)
 
+        Where some policy's logits are NaN, so are all rewards of that step: what it would do there means nothing.
+
         **Raises** `ValueError` if the policy does not fit the game or the length of the meta-episode.
         """
         self.check_policy(policy)

@@ -10,7 +10,7 @@ from jaxtyping import Array, Key
 from coala_eqx.games import AbstractGame
 from coala_eqx.learners import AbstractLearner, Experience
 from coala_eqx.policies import AbstractPolicy
-from coala_eqx.policies.base import Mind, log_probs_of
+from coala_eqx.policies.base import Mind, PolicyOutput, log_probs_of
 from coala_eqx.shaping.episode import MetaEpisode
 from coala_eqx.shaping.learning import Minds, Policies, alternate, fresh_minds
 
@@ -84,18 +84,20 @@ def _inner_episode(
             _act(policy, mind, observations[:, player], key_players[player])
             for player, (policy, mind) in enumerate(zip(policies, minds, strict=True))
         ]
-        actions = jnp.stack([mind.previous_actions for mind, _, _ in acted], axis=1)
+        minds, outputs = zip(*acted, strict=True)
+        actions = jnp.stack([mind.previous_actions for mind in minds], axis=1)
         state, next_observations, rewards = jax.vmap(game.step)(state, actions, jax.random.split(key_game, batch))
-        _, log_probs, values = acted[0]
-        record = _Record(observations, actions, rewards, log_probs, values)
-        return (state, next_observations, tuple(mind for mind, _, _ in acted)), record
+        lost = jnp.stack([jnp.isnan(output.logits).any(axis=1) for output in outputs]).any(axis=0)
+        rewards = jnp.where(lost[:, None], jnp.nan, rewards)
+        log_probs = log_probs_of(outputs[0], actions[:, 0])
+        return (state, next_observations, minds), _Record(observations, actions, rewards, log_probs, outputs[0].values)
 
     (_, _, minds), record = jax.lax.scan(step, (state, observations, minds), jax.random.split(key_steps, steps))
     return minds, jax.tree.map(lambda leaf: jnp.moveaxis(leaf, 0, 1), record)
 
 
-def _act(policy: AbstractPolicy, mind: Mind, observations: Array, key: Array) -> tuple[Mind, Array, Array]:
-    """**Returns** the mind with the new action in it, and log-probability and value, each `[batch]`."""
+def _act(policy: AbstractPolicy, mind: Mind, observations: Array, key: Array) -> tuple[Mind, PolicyOutput]:
+    """**Returns** the mind with the new action in it, and what the policy said, leaves `[batch, …]`."""
     memory, output = jax.vmap(policy)(mind.memory, observations, mind.previous_actions)
     actions = jax.random.categorical(key, output.logits).astype(mind.previous_actions.dtype)
-    return Mind(memory, actions), log_probs_of(output, actions), output.values
+    return Mind(memory, actions), output

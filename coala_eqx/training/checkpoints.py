@@ -5,14 +5,20 @@ import itertools
 import logging
 import shutil
 import warnings
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, TypeVar
 
 import jax
 import numpy as np
+from jax.experimental import multihost_utils
 
 from coala_eqx.training.mesh import is_key, on_host
+
+Result = TypeVar("Result")
+
+_ITEM = "state"
+"""Of a checkpoint, by Orbax's name for its parts."""
 
 
 class CorruptCheckpointWarning(UserWarning):
@@ -25,7 +31,8 @@ class Checkpoints:
     Each is written beside the work that goes on, and is there at once or not at all: what a process that was killed
     had half written is removed by the next one. Checksums tell whether all of a state is as it was written.
 
-    With several processes all of them must call each method; the first one writes.
+    With several processes all of them must call each method. The first one alone reads and writes, and tells the
+    others.
 
     **Arguments:**
 
@@ -43,11 +50,6 @@ class Checkpoints:
         self._orbax = _import_orbax()
         self._open: Any = None
 
-    def newest(self) -> int:
-        """How much was done at the newest one that is there, read or not; 0 without any."""
-        names = [path.name for path in self.folder.iterdir()] if self.folder.exists() else []
-        return max((int(name) for name in names if name.isdigit()), default=0)
-
     def load(self, like: Any) -> tuple[int, Any]:
         """How much was done, and the state then, as NumPy arrays and keys; 0 and `like` if nothing was kept.
 
@@ -57,26 +59,11 @@ class Checkpoints:
         **Raises** `ValueError`, and leaves everything as it is, if none can be read, or if one holds other arrays
         than `like`.
         """
-        if not self.folder.exists():
-            return 0, like
-        steps, errors = sorted(self._manager().all_steps(), reverse=True), {}
-        for step in steps:
-            try:
-                leaves = self._read(step)
-            except Exception as error:  # of any kind, as it depends on what is broken
-                errors[step] = " ".join(str(error).split())[:200] or type(error).__name__
-                continue
-            if errors:
-                self.close()  # it knows of those that are moved now
-                _move_away(self.folder, errors, step)
-            return step, _as(like, leaves, self.folder / str(step))
-        if not steps:
-            return 0, like
-        reasons = "; ".join(f"{self.folder / str(step)}: {error}" for step, error in errors.items())
-        raise ValueError(
-            f"No checkpoint in {self.folder} can be read, and all are kept as they are ({reasons}). "
-            "Move the folder away to start this part again."
-        )
+        shapes = [_shape(leaf) for leaf in jax.tree.leaves(like)]
+        done, found = _by_the_first(lambda: self._load(shapes), (0, None), ValueError)
+        if jax.process_count() > 1:
+            done, found = _told(done, found, shapes)
+        return (0, like) if found is None else (done, _as(like, found))
 
     def save(self, done: int, state: Any) -> None:
         """Begin to write a state.
@@ -84,22 +71,23 @@ class Checkpoints:
         **Raises** `ValueError` unless `done` is larger than those before, `OSError` if it, or the one before, cannot
         be written; those that are there stay.
         """
-        packed = _pack([on_host(leaf) for leaf in jax.tree.leaves(state)])
-        try:
-            begun = self._manager().save(done, args=self._orbax.args.StandardSave({"state": packed}))
-        except Exception as error:
-            self._failed(error)
-        if not begun:
+        leaves = [on_host(leaf) for leaf in jax.tree.leaves(state)]
+
+        def begin() -> bool:
+            item = self._orbax.args.StandardSave({"bytes": _pack(leaves)})
+            return self._manager().save(done, args=self._orbax.args.Composite(**{_ITEM: item}))
+
+        if not _by_the_first(lambda: self._try(begin), True, OSError):
             raise ValueError(f"`done` must be larger than that of the checkpoints in {self.folder}, but is {done}.")
 
     def wait(self) -> None:
         """Until all that was begun is written; raises as `save` does."""
-        if self._open is None:
-            return
-        try:
-            self._open.wait_until_finished()
-        except Exception as error:
-            self._failed(error)
+
+        def finish() -> None:
+            if self._open is not None:
+                self._open.wait_until_finished()
+
+        _by_the_first(lambda: self._try(finish), None, OSError)
 
     def remove(self) -> None:
         """All of them."""
@@ -115,16 +103,85 @@ class Checkpoints:
 
     def _manager(self) -> Any:
         if self._open is None:
-            options = self._orbax.CheckpointManagerOptions(max_to_keep=self.keep, cleanup_tmp_directories=True)
-            self._open = self._orbax.CheckpointManager(self.folder, options=options)
+            self.folder.mkdir(parents=True, exist_ok=True)
+            alone = self._orbax.options.MultiprocessingOptions(primary_host=0, active_processes={0})
+            options = self._orbax.CheckpointManagerOptions(
+                max_to_keep=self.keep, cleanup_tmp_directories=True, create=False, multiprocessing_options=alone
+            )
+            self._open = self._orbax.CheckpointManager(self.folder, item_names=(_ITEM,), options=options)
         return self._open
 
-    def _read(self, step: int) -> list[np.ndarray]:
-        return _unpack(self._manager().restore(step, args=self._orbax.args.StandardRestore())["state"])
+    def _load(self, shapes: list[jax.ShapeDtypeStruct]) -> tuple[int, list[np.ndarray] | None]:
+        if not self.folder.exists():
+            return 0, None
+        steps, errors = sorted(self._manager().all_steps(), reverse=True), {}
+        for step in steps:
+            try:
+                leaves = self._read(step)
+            except Exception as error:  # of any kind, as it depends on what is broken
+                errors[step] = " ".join(str(error).split())[:200] or type(error).__name__
+                continue
+            if errors:
+                self.close()  # it knows of those that are moved now
+                _move_away(self.folder, errors, step)
+            if [(leaf.shape, leaf.dtype) for leaf in leaves] != [(one.shape, one.dtype) for one in shapes]:
+                raise ValueError(
+                    f"{self.folder / str(step)} holds arrays of other shapes or types, and is kept as it is. Move it "
+                    "away to start this part again."
+                )
+            return step, leaves
+        if not steps:
+            return 0, None
+        reasons = "; ".join(f"{self.folder / str(step)}: {error}" for step, error in errors.items())
+        raise ValueError(
+            f"No checkpoint in {self.folder} can be read, and all are kept as they are ({reasons}). "
+            "Move the folder away to start this part again."
+        )
 
-    def _failed(self, error: Exception) -> NoReturn:
-        self._open = None  # what it would still write is lost
-        raise OSError(f"The checkpoint in {self.folder} could not be written: {error}") from error
+    def _read(self, step: int) -> list[np.ndarray]:
+        item = self._orbax.args.Composite(**{_ITEM: self._orbax.args.StandardRestore()})
+        return _unpack(self._manager().restore(step, args=item)[_ITEM]["bytes"])
+
+    def _try(self, action: Callable[[], Result]) -> Result:
+        try:
+            return action()
+        except Exception as error:
+            self._open = None  # what it would still write is lost
+            raise OSError(f"The checkpoint in {self.folder} could not be written: {error}") from error
+
+
+def _by_the_first(action: Callable[[], Result], otherwise: Result, kind: type[Exception]) -> Result:
+    """What the first process gets from an action, and `otherwise` in the others.
+
+    **Raises** what it raises there, and `kind` in the others, which must all call it.
+    """
+    result, error = otherwise, None
+    if jax.process_index() == 0:
+        try:
+            result = action()
+        except Exception as raised:  # the others are to be told, whatever it is
+            error = raised
+    failed = jax.process_count() > 1 and multihost_utils.broadcast_one_to_all(np.asarray(error is not None))
+    if error is not None:
+        raise error
+    if failed:
+        raise kind("The first process could not read or write a checkpoint; it says why.")
+    return result
+
+
+def _told(
+    done: int, found: list[np.ndarray] | None, shapes: list[jax.ShapeDtypeStruct]
+) -> tuple[int, list[np.ndarray] | None]:
+    """What the first process has found, in all of them."""
+    there, done = map(int, multihost_utils.broadcast_one_to_all(np.asarray([found is not None, done], np.int32)))
+    if not there:
+        return 0, None
+    leaves = found or [np.zeros(one.shape, one.dtype) for one in shapes]
+    sent = multihost_utils.broadcast_one_to_all([np.frombuffer(leaf.tobytes(), np.uint8) for leaf in leaves])
+    return done, [
+        np.frombuffer(np.asarray(leaf).tobytes(), one.dtype).reshape(one.shape)
+        for leaf, one in zip(sent, shapes, strict=True)
+    ]
 
 
 def _import_orbax() -> Any:
@@ -145,12 +202,11 @@ def _move_away(folder: Path, steps: Iterable[int], taken: int) -> None:
         name = f"{folder.name}-corrupt-{step}"
         names = itertools.chain([name], (f"{name}-{number}" for number in itertools.count(2)))
         beside = next(path for path in map(folder.with_name, names) if not path.exists())
-        if jax.process_index() == 0:
-            (folder / str(step)).rename(beside)
+        (folder / str(step)).rename(beside)
         warnings.warn(
             f"The checkpoint {folder / str(step)} cannot be read and is kept as {beside}; going on from {taken}.",
             CorruptCheckpointWarning,
-            stacklevel=3,
+            stacklevel=5,
         )
 
 
@@ -166,15 +222,9 @@ def _unpack(packed: np.ndarray) -> list[np.ndarray]:
         return [held[name] for name in held.files]
 
 
-def _as(like: Any, found: list[np.ndarray], where: Path) -> Any:
+def _as(like: Any, found: list[np.ndarray]) -> Any:
     """What was read, in the form of `like`."""
     leaves, structure = jax.tree.flatten(like)
-    expected = [(leaf.shape, leaf.dtype) for leaf in map(_shape, leaves)]
-    if [(leaf.shape, leaf.dtype) for leaf in found] != expected:
-        raise ValueError(
-            f"{where} holds arrays of other shapes or types, and is kept as it is. Move it away to start this part "
-            "again."
-        )
     keyed = (
         jax.random.wrap_key_data(jax.numpy.asarray(leaf), impl=jax.random.key_impl(one)) if is_key(one) else leaf
         for one, leaf in zip(leaves, found, strict=True)

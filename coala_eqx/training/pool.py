@@ -199,7 +199,7 @@ class Pool(eqx.Module):
         **Raises** `Inapplicable`, a `ValueError`, if an estimator needs what the game or the learner has not.
         """
         for estimator in self.estimators:
-            estimator.check_problem(self._problem(_members(state.naive, jnp.zeros((), int)), self.learner, 1))
+            estimator.check_problem(self._problem(_members(state.naive, jnp.zeros((), int)), 1))
         keys = jax.random.split(jax.random.fold_in(state.key, state.iteration), len(self.estimators))
         update_by = self._update_at(state.iteration)
 
@@ -244,8 +244,8 @@ class Pool(eqx.Module):
         naive, meta = self.draw(index, _size(starts), key_draw)
         keys = jax.random.split(key_play, self.meta_batch)
         return (
-            self._play(agent, _members(starts, naive), self.learner, keys[: self.num_naive]),
-            self._play(agent, _members(state.agents, meta), Static(), keys[self.num_naive :]),
+            self._play(agent, _members(starts, naive), keys[: self.num_naive], naive=True),
+            self._play(agent, _members(state.agents, meta), keys[self.num_naive :], naive=False),
         )
 
     def draw(
@@ -258,10 +258,10 @@ class Pool(eqx.Module):
         return naive, meta + (meta >= index)  # the numbers from the agent's own on are moved up, so that it is left out
 
     def _play(
-        self, agent: AbstractPolicy, opponents: AbstractPolicy, learner: AbstractLearner, keys: Key[Array, " opponents"]
+        self, agent: AbstractPolicy, opponents: AbstractPolicy, keys: Key[Array, " opponents"], *, naive: bool
     ) -> MetaEpisode:
         def one(opponent: AbstractPolicy, key: Key[Array, ""]) -> MetaEpisode:
-            return self._problem(opponent, learner, self.episodes).play(agent, key)
+            return self._problem(opponent, self.episodes, naive=naive).play(agent, key)
 
         return spread(eqx.filter_vmap(one)(spread(opponents), spread(keys)))
 
@@ -274,15 +274,16 @@ class Pool(eqx.Module):
             measure = jax.vmap(measure)
         return measure(episodes.observations, actions)
 
-    def _problem(self, opponent: AbstractPolicy, learner: AbstractLearner, episodes: int) -> ShapingProblem:
+    def _problem(self, opponent: AbstractPolicy, episodes: int, *, naive: bool = True) -> ShapingProblem:
+        """Against a naive learner, or else a meta agent, that remembers and does not learn."""
         return ShapingProblem(
             game=self.game,
             co_players=(opponent,),
-            learner=learner,
+            learner=self.learner if naive else Static(),
             batch=self.batch,
             episodes=episodes,
             steps=self.steps,
-            co_players_remember=isinstance(learner, Static),
+            co_players_remember=not naive,
         )
 
     def _gradient(self, agent: AbstractPolicy, naive: MetaEpisode) -> Gradient:
@@ -296,7 +297,7 @@ class Pool(eqx.Module):
             co_players = episode.co_player_policies
             episode = eqx.tree_at(lambda episode: episode.co_player_policies, episode, ())
             episode = eqx.tree_at(lambda episode: episode.co_player_policies, jax.tree.map(cut, episode), co_players)
-            return estimator.from_episode(self._problem(co_players[0], self.learner, length), agent, episode)
+            return estimator.from_episode(self._problem(co_players[0], length), agent, episode)
 
         return jax.tree.map(lambda leaf: leaf.mean(axis=0), eqx.filter_vmap(one)(naive))
 
