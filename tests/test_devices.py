@@ -5,12 +5,14 @@ import math
 import os
 import signal
 import socket
+import subprocess
+import sys
 
 import numpy as np
 import polars as pl
 import pytest
 
-from tests.runs import QUICK, finish, start, states, wait_until
+from tests.runs import QUICK, ROOT, finish, start, states, wait_until
 
 ARGUMENTS = "--seeds", "2", "--set", "iterations=20", "--set", "naive_network=gru"
 
@@ -48,6 +50,29 @@ def test_eight_devices(tmp_path):
     finish(start(one, "--devices", "1", figure=pools))
     finish(start(eight, "--devices", "8", "--set", "chunk=4", figure=pools, JAX_NUM_CPU_DEVICES="8"))
     assert_close(eight, pl.read_parquet(one / "records.parquet"))
+
+
+def test_eight_devices_share_the_work():
+    """What the compiler counts of one device's operations in an iteration, beside those of a device that is alone."""
+    script = """
+import jax
+jax.config.update("jax_enable_x64", False)
+from experiments import training
+from experiments.__main__ import settings_of
+
+for devices in (1, 8):
+    changes = dict(seeds=1, devices=devices, meta_batch=8, batch=8, network="gru", naive_network="gru", chunk=32)
+    settings, pool = settings_of("fig5a", "smoke", changes).trainings()["CoalaPG"]
+    with jax.set_mesh(mesh := settings.mesh(pool)):
+        programs = training._programs(settings, pool)
+        arrays = training.place(programs.arrays, mesh)
+        print(jax.jit(programs.iterate).lower(arrays).compile().cost_analysis()["flops"])
+"""
+    environment = os.environ | {"JAX_NUM_CPU_DEVICES": "8", "JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}
+    command = [sys.executable, "-c", script]
+    printed = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True).stdout
+    alone, shared = map(float, printed.split())
+    assert shared < alone / 4
 
 
 def test_each_core_of_a_cpu_is_a_device(alone, tmp_path):

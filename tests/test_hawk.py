@@ -10,6 +10,7 @@ import pytest
 
 from coala_eqx.policies import GRU, MLP, Hawk, replay_actions
 from coala_eqx.policies.recurrence import linear_recurrence
+from coala_eqx.training.benchmarks import matrices
 
 STEPS = 11
 
@@ -113,6 +114,12 @@ def test_rematerialising_keeps_fewer_activations(getkey):
 
     assert needed(400, 20) < needed(400, None) / 3
     assert needed(800, 20) - needed(400, 20) < (needed(800, None) - needed(400, None)) / 5
+
+
+def test_the_benchmark_counts_all_products(getkey):
+    """Of the embedding, of a block's branches and gates, of its MLP, and of what is read out."""
+    shapes = sorted(matrix.shape for matrix in matrices(Hawk(5, 2, width=8, key=getkey())))
+    assert shapes == sorted([(8, 5), *[(8, 8)] * 8, (2, 8), (1, 8)])
 
 
 def test_gradients_go_through_the_whole_sequence(getkey):

@@ -1,5 +1,6 @@
 """A run as a process of its own: killed at any instant, asked to stop, or not alone in its folder."""
 
+import functools
 import os
 import random
 import signal
@@ -9,18 +10,36 @@ import polars as pl
 import pytest
 
 from experiments.records import locked
-from tests.runs import QUICK, finish, start, states, wait_until
+from tests import runs
+from tests.runs import QUICK, finish, states, wait_until
+
+SELDOM = 3
+"""Kills, at most, with which the tests are to end soon."""
 
 
 @pytest.fixture(scope="module")
 def arguments(request):
-    """Of a run that is longer, the more often it is to be killed."""
-    iterations = max(100, 50 * request.config.getoption("--kills"))
-    return "--seeds", "1", "--set", f"iterations={iterations}", *QUICK, "--checkpoint-seconds", "0"
+    """Of a run that is longer, the more often it is to be killed; by a network that compiles quickly, if seldom."""
+    kills = request.config.getoption("--kills")
+    network = () if kills > SELDOM else QUICK
+    return "--seeds", "1", "--set", f"iterations={max(100, 50 * kills)}", *network, "--checkpoint-seconds", "0"
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory, arguments):
+def start(request, tmp_path_factory):
+    """As `tests.runs.start`; compiled in full, once for all processes, if the run is killed often."""
+    environment = {}
+    if request.config.getoption("--kills") > SELDOM:
+        environment = {
+            "JAX_DISABLE_MOST_OPTIMIZATIONS": "0",
+            "JAX_COMPILATION_CACHE_DIR": str(tmp_path_factory.mktemp("compiled")),
+            "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+        }
+    return functools.partial(runs.start, **environment)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory, arguments, start):
     """The folder of a run that nothing disturbed, and how long it took until there was a checkpoint."""
     folder, begun = tmp_path_factory.mktemp("whole"), time.monotonic()
     process = start(folder, *arguments)
@@ -37,35 +56,38 @@ def assert_same(folder, whole):
         assert (folder / name).read_bytes() == (whole / name).read_bytes()
 
 
+def half_written(names):
+    return any("tmp" in name for name in names)
+
+
 def newest(folder):
     """How many iterations the newest checkpoint has done."""
     return max([int(name) for name in states(folder) if name.isdigit()], default=0)
 
 
 @pytest.mark.timeout(0)
-def test_killed_at_random_instants_it_ends_with_the_same_bits(whole, arguments, tmp_path, request):
-    """Each second time while a checkpoint is written, or just after; otherwise at any time, also before the first."""
+def test_killed_at_random_instants_it_ends_with_the_same_bits(whole, arguments, start, tmp_path, request):
+    """Each second time while a checkpoint is written; otherwise at any time, also before the first."""
     folder, duration = whole
-    draw, kills, while_writing = random.Random(0), request.config.getoption("--kills"), 0
-    for number in range(kills):
-        before, done = set(states(tmp_path)), newest(tmp_path)
+    draw, kills, done = random.Random(0), request.config.getoption("--kills"), 0
+    while done < kills:
+        before, reached = set(states(tmp_path)), newest(tmp_path)
         process = start(tmp_path, *arguments)
-        if number % 2:
+        if done % 2:
             end = time.monotonic() + draw.uniform(0, duration)
-            assert wait_until(lambda: time.monotonic() > end or newest(tmp_path) > done + 20, process)  # noqa: B023
+            assert wait_until(lambda: time.monotonic() > end or newest(tmp_path) > reached + 20, process)  # noqa: B023
         else:
-            assert wait_until(lambda: set(states(tmp_path)) - before, process)  # noqa: B023
-            time.sleep(draw.uniform(0, 0.05))
+            assert wait_until(lambda: half_written(set(states(tmp_path)) - before), process)  # noqa: B023
+            time.sleep(draw.uniform(0, 0.005))
         assert process.poll() is None, "it came to its end before it was killed"
         process.kill()
         process.communicate()
-        while_writing += any("tmp" in name for name in states(tmp_path))
-    print(f"killed {kills} times, {while_writing} of them while a checkpoint was written")
+        done += done % 2 or half_written(states(tmp_path))  # otherwise the checkpoint was there already: once more
     finish(start(tmp_path, *arguments))
     assert_same(tmp_path, folder)
 
 
-def test_asked_to_stop_it_keeps_what_it_has_and_goes_on_from_there(whole, arguments, tmp_path):
+def test_asked_to_stop_it_keeps_what_it_has_and_goes_on_from_there(whole, arguments, start, tmp_path):
     process = start(tmp_path, *arguments)
     assert wait_until(lambda: any(name.isdigit() for name in states(tmp_path)), process)
     process.send_signal(signal.SIGTERM)
@@ -76,7 +98,7 @@ def test_asked_to_stop_it_keeps_what_it_has_and_goes_on_from_there(whole, argume
     assert_same(tmp_path, whole[0])
 
 
-def test_a_second_process_is_refused(arguments, tmp_path):
+def test_a_second_process_is_refused(arguments, start, tmp_path):
     with locked(tmp_path):
         process = start(tmp_path, *arguments)
         output = finish(process, 2)

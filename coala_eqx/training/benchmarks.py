@@ -8,7 +8,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array
+from jaxtyping import Array, Float
 from rich import box
 from rich.console import Console
 from rich.table import Table
@@ -17,7 +17,8 @@ from coala_eqx.estimators import CoalaPG
 from coala_eqx.games import iterated_prisoners_dilemma
 from coala_eqx.games.benchmarks import random_pace
 from coala_eqx.learners import PolicyGradient
-from coala_eqx.policies import Hawk
+from coala_eqx.policies import AbstractPolicy, Hawk
+from coala_eqx.policies.hawk_block import BlockDiagonal
 from coala_eqx.timing import shortest_seconds
 from coala_eqx.training.batch import Batch
 from coala_eqx.training.pool import Pool, PoolState
@@ -114,7 +115,7 @@ def _shares() -> Iterator[tuple[str, ...]]:
     shape = trajectories, pool.episodes, pool.steps
     ones = jnp.ones(shape)
     batch = Batch(jnp.ones(shape, int), jnp.ones(shape, int), -ones, ones, ones, ones)
-    weights = [leaf for leaf in jax.tree.leaves(eqx.filter(agent, eqx.is_array)) if leaf.ndim == 2]
+    weights = matrices(agent)
     for chunk in dict.fromkeys((pool.update.chunk, None)):
         update = dataclasses.replace(pool.update, chunk=chunk)
         compiled = eqx.filter_jit(lambda batch, key, update=update: update(agent, optimiser, batch, key))
@@ -126,6 +127,17 @@ def _shares() -> Iterator[tuple[str, ...]]:
         operations = sum(6 * weight.size for weight in weights) * rows * repeats
         what = f"{rows // (pool.episodes * pool.steps)} trajectories"
         yield what, f"{taken:.2f} s", f"{seconds:.2f} s", f"{operations / seconds / 1e9:.0f}", f"{seconds / taken:.2f}"
+
+
+def matrices(policy: AbstractPolicy) -> list[Float[Array, "outputs inputs"]]:
+    """Of all products that a step of it takes; block-diagonal ones with their zeros, as they are computed."""
+    kinds = eqx.nn.Linear, BlockDiagonal
+    layers = jax.tree.leaves(policy, is_leaf=lambda node: isinstance(node, kinds))
+    return [
+        layer.weight if isinstance(layer, eqx.nn.Linear) else jax.scipy.linalg.block_diag(*layer.weight).T
+        for layer in layers
+        if isinstance(layer, kinds)
+    ]
 
 
 def _product_seconds(weight: Array, rows: int) -> float:
