@@ -119,7 +119,9 @@ def magnitudes(pool: Pool, state: PoolState, measured: int) -> dict[str, tuple[F
 
 
 def _gradients(agent: AbstractPolicy, episodes: MetaEpisode) -> dict[str, tuple[Any, Any]]:
-    """Means over meta-episodes of Σ_b Σ_l ∇log π · C, for both parts of all estimators."""
+    """Means over meta-episodes of Σ_b Σ_l ∇log π · (C − what it is at l in the others), for both parts of all
+    estimators.
+    """
     parts = {name: jax.vmap(lambda rewards, e=e: split(e, rewards))(episodes.rewards) for name, e in ESTIMATORS.items()}
     arrays, static = eqx.partition(agent, eqx.is_inexact_array)
 
@@ -128,7 +130,17 @@ def _gradients(agent: AbstractPolicy, episodes: MetaEpisode) -> dict[str, tuple[
         return jax.vmap(lambda seen, done: replay_ego(policy, seen, done)[0])(episodes.observations, episodes.actions)
 
     _, pull = jax.vjp(log_probs, arrays)
-    return jax.tree.map(lambda weights: pull(weights / len(weights))[0], parts)
+    return jax.tree.map(lambda weights: pull(less_the_others(weights) / len(weights))[0], parts)
+
+
+def less_the_others(
+    coefficients: Float[Array, "meta_episodes batch episodes steps"],
+) -> Float[Array, "meta_episodes batch episodes steps"]:
+    """Less their mean at the same time in all other meta-episodes, if there are any: a baseline that does not depend
+    on what was done in this one. Without it the future part, which B scores multiply, drowns in noise.
+    """
+    number, means = len(coefficients), coefficients.mean(axis=1, keepdims=True)
+    return coefficients - (means.sum(axis=0) - means) / max(1, number - 1)
 
 
 def _inner(one: Any, other: Any) -> Float[Array, ""]:

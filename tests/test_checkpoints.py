@@ -206,6 +206,7 @@ add = lambda value: state | {"a": state["a"] + value}
 def loaded():
     done, found = Checkpoints(folder).load(add(9))
     assert np.array_equal(found["big"], state["big"])
+    found["big"][0] = 0
     print(done, found["a"], 8 * found["a"].itemsize, jax.random.key_data(found["key"])[1])
 
 states = Checkpoints(folder)

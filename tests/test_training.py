@@ -10,11 +10,12 @@ import optax
 import pytest
 
 import coala_eqx as ce
-from coala_eqx.estimators import MFOS, BatchUnaware, CoalaPG, LolaDice, Reinforce
+from coala_eqx.estimators import MFOS, BatchUnaware, CoalaPG, LolaDice, LolaExact, Reinforce
 from coala_eqx.learners import PolicyGradient, Static
 from coala_eqx.policies import GRU, Hawk, MemoryOne
 from coala_eqx.policies.base import AbstractPolicy, PolicyOutput, unroll_by_steps
 from coala_eqx.training import A2C, PPO, Pool, make_batch
+from examples.win_stay import WinStay
 from tests.makers import estimate
 
 DILEMMA = ce.games.iterated_prisoners_dilemma()
@@ -398,7 +399,7 @@ def test_what_an_estimator_needs_is_asked_for_before_anything_is_played(getkey):
             return super().coefficients(rewards, values)[..., None]
 
     for estimator, learner, message in (
-        (LolaDice(), Static(), "LolaDice cannot be applied"),
+        (LolaExact(), WinStay(), "LolaExact cannot be applied.*has a WinStay"),
         (WrongShape(), LEARNER, r"WrongShape.coefficients must return an array of the shape of the rewards"),
     ):
         pool = make_pool(estimators=(estimator,), learner=learner)

@@ -176,6 +176,15 @@ def test_magnitudes_of_gradients():
     np.testing.assert_allclose(future_of_mfos, future, rtol=1e-9)
 
 
+def test_coefficients_less_those_of_the_other_meta_episodes():
+    coefficients = np.random.default_rng(0).normal(size=(4, 3, 2, 2))
+    found = fig12.less_the_others(jnp.asarray(coefficients))
+    for number in range(4):
+        others = np.delete(coefficients, number, axis=0).mean(axis=(0, 1))
+        np.testing.assert_allclose(found[number], coefficients[number] - others)
+    np.testing.assert_array_equal(fig12.less_the_others(jnp.asarray(coefficients[:1])), coefficients[:1])
+
+
 def test_a_plan_says_what_all_would_take_and_writes_nothing(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     small = [word for name, value in SMALL.items() for word in ("--set", f"{name}={value}")]

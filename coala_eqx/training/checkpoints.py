@@ -179,7 +179,7 @@ def _told(
     leaves = found or [np.zeros(one.shape, one.dtype) for one in shapes]
     sent = multihost_utils.broadcast_one_to_all([np.frombuffer(leaf.tobytes(), np.uint8) for leaf in leaves])
     return done, [
-        np.frombuffer(np.asarray(leaf).tobytes(), one.dtype).reshape(one.shape)
+        np.frombuffer(np.asarray(leaf).tobytes(), one.dtype).reshape(one.shape).copy()  # to be written to
         for leaf, one in zip(sent, shapes, strict=True)
     ]
 
