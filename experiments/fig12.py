@@ -19,6 +19,7 @@ from coala_eqx.estimators import MFOS, AbstractScoreFunctionEstimator, BatchUnaw
 from coala_eqx.policies import AbstractPolicy
 from coala_eqx.shaping import MetaEpisode, replay_ego
 from coala_eqx.training import Pool, PoolState
+from coala_eqx.training.pool import members
 from experiments import fig5c, sampled, training
 from experiments.analytic import check_at_least
 from experiments.progress import Progress
@@ -97,7 +98,7 @@ def magnitudes(pool: Pool, state: PoolState, measured: int) -> dict[str, tuple[F
     Two halves of the meta-episodes give independent estimates of E[ĝ], whose inner product is an unbiased estimate of
     ‖E[ĝ]‖², and may be negative.
     """
-    agent = jax.tree.map(lambda leaf: leaf[0] if eqx.is_array(leaf) else leaf, state.agents)
+    agent = members(state.agents, 0)
     key = jax.random.fold_in(state.key, state.iteration + jnp.uint32(2**31))  # training takes the numbers below
     chunk = next(size for size in range(min(measured // 2, pool.meta_batch), 0, -1) if measured // 2 % size == 0)
     some = dataclasses.replace(pool, meta_batch=chunk, p_naive=1.0, estimators=(CoalaPG(),))

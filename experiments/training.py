@@ -16,6 +16,7 @@ from coala_eqx.games import AbstractDrawnGame
 from coala_eqx.show import Recording
 from coala_eqx.training import Pool, PoolInfo, PoolState, place
 from coala_eqx.training.mesh import SEEDS, is_key, on_host
+from coala_eqx.training.pool import members
 from experiments.progress import Progress
 from experiments.records import Record
 from experiments.sampled import Settings
@@ -46,7 +47,7 @@ def recordings(pool: Pool, game: AbstractDrawnGame, state: PoolState) -> dict[st
     def play(arrays: Any, p_naive: float) -> Any:
         state = eqx.combine(arrays, static)
         one = dataclasses.replace(pool, meta_batch=1, p_naive=p_naive)
-        agent = jax.tree.map(lambda leaf: leaf[0] if eqx.is_array(leaf) else leaf, state.agents)
+        agent = members(state.agents, 0)
         key = jax.random.fold_in(state.key, state.iteration + jnp.uint32(2**30))  # training takes the numbers below
         episodes = one.meet(state, agent, jnp.zeros((), int), key)[0 if p_naive else 1]
         other = episodes.co_players[0]

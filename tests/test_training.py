@@ -15,6 +15,7 @@ from coala_eqx.learners import PolicyGradient, Static
 from coala_eqx.policies import GRU, Hawk, MemoryOne
 from coala_eqx.policies.base import AbstractPolicy, PolicyOutput, unroll_by_steps
 from coala_eqx.training import A2C, PPO, Pool, make_batch
+from coala_eqx.training.pool import members
 from examples.win_stay import WinStay
 from tests.makers import estimate
 
@@ -89,7 +90,7 @@ def test_the_first_step_follows_the_estimator(estimator, update, getkey):
     """
     pool = make_pool(estimators=(estimator,), update=update)
     state = pool.init(make_agent, make_agent, 3, getkey())
-    agent = jax.tree.map(lambda leaf: leaf[0] if eqx.is_array(leaf) else leaf, state.agents)
+    agent = members(state.agents, 0)
     episodes, _ = meet(pool, state, agent, jnp.array(0), getkey())
     moved, _, info = update(agent, update.init(agent), make_batch(estimator, episodes), getkey())
 
@@ -103,7 +104,7 @@ def test_the_first_step_follows_the_estimator(estimator, update, getkey):
 def test_centring_is_over_everything_and_scaling_of_rewards_only(getkey):
     pool = make_pool()
     state = pool.init(make_agent, make_agent, 3, getkey())
-    agent = jax.tree.map(lambda leaf: leaf[0] if eqx.is_array(leaf) else leaf, state.agents)
+    agent = members(state.agents, 0)
     episodes, _ = meet(pool, state, agent, jnp.array(0), getkey())
     plain, centred = (make_batch(CoalaPG(), episodes, centre=centre) for centre in (False, True))
     np.testing.assert_allclose(centred.advantages, plain.advantages - plain.advantages.mean(), atol=1e-13)
@@ -160,7 +161,7 @@ def test_each_epoch_takes_every_trajectory_once(getkey):
     """Two epochs of two minibatches: rate 0, so that the mean loss over both is that of all."""
     pool = make_pool(update=PPO(ASCENT))
     state = pool.init(make_agent, make_agent, 3, getkey())
-    agent = jax.tree.map(lambda leaf: leaf[0] if eqx.is_array(leaf) else leaf, state.agents)
+    agent = members(state.agents, 0)
     batch = make_batch(CoalaPG(), meet(pool, state, agent, jnp.array(0), getkey())[0])
     still = PPO(optax.sgd(0.0), epochs=2, minibatches=2)
     _, whole = still.loss(agent, batch)
@@ -174,7 +175,7 @@ def test_each_epoch_takes_every_trajectory_once(getkey):
 def test_naive_and_meta_opponents_are_centred_apart(getkey):
     pool = make_pool(estimators=(CoalaPG(),) * 2, p_naive=0.5)
     state = pool.init(make_agent, make_agent, 3, getkey())
-    agent = jax.tree.map(lambda leaf: leaf[0] if eqx.is_array(leaf) else leaf, state.agents)
+    agent = members(state.agents, 0)
     episodes = meet(pool, state, agent, jnp.array(0), getkey())
     plain, centred = (
         dataclasses.replace(pool, centre=centre)._batch(jnp.array(0), *episodes).advantages for centre in (False, True)
@@ -192,7 +193,7 @@ def test_critics_and_meetings_with_meta_agents_discount_as_the_pool(getkey):
     settings = {"discount": discount, "td_lambda": td_lambda, "gae_lambda": gae_lambda}
     pool = make_pool(estimators=estimators, p_naive=0.5, **settings)
     state = pool.init(make_agent, make_agent, 3, getkey())
-    agent = jax.tree.map(lambda leaf: leaf[0] if eqx.is_array(leaf) else leaf, state.agents)
+    agent = members(state.agents, 0)
     naive, meta = meet(pool, state, agent, jnp.array(0), getkey())
     batch = pool._batch(jnp.array(0), naive, meta)
 
@@ -232,7 +233,7 @@ def test_meetings_with_learners_weigh_what_is_said(getkey):
     """Advantages against learners are multiplied, those against meta agents and all targets are what they were."""
     whole = make_pool(estimators=(CoalaPG(),) * 2, p_naive=0.5)
     state = whole.init(make_agent, make_agent, 3, getkey())
-    agent = jax.tree.map(lambda leaf: leaf[0] if eqx.is_array(leaf) else leaf, state.agents)
+    agent = members(state.agents, 0)
     episodes = meet(whole, state, agent, jnp.array(0), getkey())
     light = dataclasses.replace(whole, naive_weight=0.25)
     one, other = (pool._batch(jnp.array(0), *episodes) for pool in (whole, light))
@@ -276,10 +277,7 @@ def test_every_agent_has_its_own_estimator_and_meets_the_others(getkey):
     moved, info = iterate(pool, state)
     keys = jax.random.split(jax.random.fold_in(state.key, 0), 2)
     for index, estimator in enumerate(estimators):
-        agent, after = (
-            jax.tree.map(lambda leaf, i=index: leaf[i] if eqx.is_array(leaf) else leaf, s.agents)
-            for s in (state, moved)
-        )
+        agent, after = (members(s.agents, index) for s in (state, moved))
         naive, meta = meet(pool, state, agent, jnp.array(index), jax.random.split(keys[index])[0])
         against = mean_gradient(estimator, agent, naive), mean_gradient(BatchUnaware(), agent, meta)
         expected = jax.tree.map(lambda a, b: (a + b) / 2, *against)
@@ -295,14 +293,12 @@ def test_lola_follows_its_estimate_from_the_first_inner_episodes(getkey):
     pool = make_pool(estimators=(LolaDice(),), episodes=3, learner=learner)
     state = pool.init(make_agent, make_agent, 3, getkey())
     moved, info = iterate(pool, state)
-    agent, after = (
-        jax.tree.map(lambda leaf: leaf[0] if eqx.is_array(leaf) else leaf, s.agents) for s in (state, moved)
-    )
+    agent, after = (members(s.agents, 0) for s in (state, moved))
     key = jax.random.split(jax.random.split(jax.random.fold_in(state.key, 0), 1)[0])[0]
     naive, _ = meet(pool, state, agent, jnp.array(0), key)
     expected = jax.tree.map(jnp.zeros_like, eqx.filter(agent, eqx.is_array))
     for k in range(4):
-        episode = jax.tree.map(lambda leaf, k=k: leaf[k] if eqx.is_array(leaf) else leaf, naive)
+        episode = members(naive, k)
         co_players = episode.co_player_policies
         episode = dataclasses.replace(
             jax.tree.map(lambda leaf: leaf[:, :2], dataclasses.replace(episode, co_player_policies=())),
@@ -339,7 +335,7 @@ def test_seeds_are_vmapped_and_keep_to_themselves(getkey):
     broken = eqx.tree_at(lambda s: s.agents.cell.bias, states, states.agents.cell.bias.at[1].set(jnp.nan))
     moved, info = eqx.filter_jit(eqx.filter_vmap(pool.iterate))(broken)
     assert info.finite.tolist() == [[True], [False]]
-    alone = jax.tree.map(lambda leaf: leaf[0] if eqx.is_array(leaf) else leaf, states)
+    alone = members(states, 0)
     expected, _ = iterate(pool, alone)
     for one, other in zip(jax.tree.leaves(moved.agents), jax.tree.leaves(expected.agents), strict=True):
         np.testing.assert_allclose(one[0], other, rtol=1e-10, atol=1e-13)
@@ -359,7 +355,7 @@ def test_static_naive_agents_forget_as_those_that_learn(getkey):
     """Against the same opponents who remember, all of an inner episode but the first is another one."""
     pool = make_pool(learner=Static(), episodes=3, meta_batch=64)
     state = pool.init(make_agent, make_agent, 1, getkey())
-    agent = jax.tree.map(lambda leaf: leaf[0] if eqx.is_array(leaf) else leaf, state.naive)
+    agent = members(state.naive, 0)
     naive, _ = meet(pool, state, agent, jnp.array(0), key := getkey())
     remembering = dataclasses.replace(pool, p_naive=0.0, estimators=(CoalaPG(), CoalaPG()))
     both = jax.tree.map(lambda leaf: jnp.concatenate([leaf] * 2) if eqx.is_array(leaf) else leaf, state.naive)

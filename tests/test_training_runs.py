@@ -15,6 +15,7 @@ import polars as pl
 import pytest
 
 from coala_eqx.estimators import CoalaPG
+from coala_eqx.training.pool import members
 from experiments import fig12, sampled, training
 from experiments.__main__ import main, run, settings_of
 from experiments.agents import load_agents
@@ -168,7 +169,7 @@ def test_magnitudes_of_gradients():
     pool = settings.pool((CoalaPG(),) * 2)
     states = settings.init(pool)
     states = eqx.tree_at(lambda state: state.agents.read_out.policy.weight, states, replace_fn=lambda x: x + 0.1)
-    state = jax.tree.map(lambda leaf: leaf[0] if eqx.is_array(leaf) else leaf, states)
+    state = members(states, 0)
     squares = eqx.filter_jit(lambda state: fig12.magnitudes(pool, state, 8))(state)
     (current, future), (current_of_mfos, future_of_mfos) = squares["CoalaPG"], squares["MFOS"]
     assert abs(current) > 1e-6

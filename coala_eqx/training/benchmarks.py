@@ -21,7 +21,7 @@ from coala_eqx.policies import AbstractPolicy, Hawk
 from coala_eqx.policies.hawk_block import BlockDiagonal
 from coala_eqx.timing import shortest_seconds
 from coala_eqx.training.batch import Batch
-from coala_eqx.training.pool import Pool, PoolState
+from coala_eqx.training.pool import Pool, PoolState, members
 from coala_eqx.training.updates import PPO, chunk_for_cache
 
 _WIDTH = 32
@@ -108,9 +108,7 @@ def _shares() -> Iterator[tuple[str, ...]]:
     pool = make_pool(16, **_LONG)
     assert isinstance(pool.update, PPO)
     state = make_state(pool)
-    agent, optimiser = jax.tree.map(
-        lambda leaf: leaf[0] if eqx.is_array(leaf) else leaf, (state.agents, state.optimiser)
-    )
+    agent, optimiser = members((state.agents, state.optimiser), 0)
     trajectories = pool.meta_batch * pool.batch
     shape = trajectories, pool.episodes, pool.steps
     ones = jnp.ones(shape)

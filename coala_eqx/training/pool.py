@@ -1,7 +1,7 @@
 """A pool of meta agents that learn from playing naive learners and each other."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import equinox as eqx
 import jax
@@ -18,6 +18,8 @@ from coala_eqx.shaping import MetaEpisode, ShapingProblem
 from coala_eqx.training.batch import Batch, make_batch
 from coala_eqx.training.mesh import spread
 from coala_eqx.training.updates import AbstractUpdate, UpdateInfo
+
+Tree = TypeVar("Tree")
 
 MakePolicy = Callable[[Key[Array, ""]], AbstractPolicy]
 
@@ -199,7 +201,7 @@ class Pool(eqx.Module):
         **Raises** `Inapplicable`, a `ValueError`, if an estimator needs what the game or the learner has not.
         """
         for estimator in self.estimators:
-            estimator.check_problem(self._problem(_members(state.naive, jnp.zeros((), int)), 1))
+            estimator.check_problem(self._problem(members(state.naive, jnp.zeros((), int)), 1))
         keys = jax.random.split(jax.random.fold_in(state.key, state.iteration), len(self.estimators))
         update_by = self._update_at(state.iteration)
 
@@ -244,8 +246,8 @@ class Pool(eqx.Module):
         naive, meta = self.draw(index, _size(starts), key_draw)
         keys = jax.random.split(key_play, self.meta_batch)
         return (
-            self._play(agent, _members(starts, naive), keys[: self.num_naive], naive=True),
-            self._play(agent, _members(state.agents, meta), keys[self.num_naive :], naive=False),
+            self._play(agent, members(starts, naive), keys[: self.num_naive], naive=True),
+            self._play(agent, members(state.agents, meta), keys[self.num_naive :], naive=False),
         )
 
     def draw(
@@ -329,7 +331,8 @@ def _without_co_players(episodes: MetaEpisode) -> MetaEpisode:
     return eqx.tree_at(lambda episode: episode.co_player_policies, episodes, ())
 
 
-def _members(stacked: AbstractPolicy, indices: Int[Array, "*members"]) -> AbstractPolicy:
+def members(stacked: Tree, indices: int | Int[Array, "*members"]) -> Tree:
+    """One or several of those that are stacked along the first axis of all arrays."""
     return jax.tree.map(lambda leaf: leaf[indices] if eqx.is_array(leaf) else leaf, stacked)
 
 
