@@ -1,6 +1,5 @@
 """Several processes that run one experiment together, each with devices of its own."""
 
-import os
 from collections.abc import Callable
 from contextlib import suppress
 from typing import TypeVar
@@ -9,15 +8,16 @@ import jax
 import numpy as np
 from jax.experimental import multihost_utils
 
+from coala_eqx.training.scaling import cores
+
 Result = TypeVar("Result")
 
 
 def use_all_cores() -> None:
     """Let each core of a CPU be a device, unless JAX is in use already, or it was said how many there are to be."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     if jax.config.values["jax_num_cpu_devices"] < 0:
         with suppress(RuntimeError):
-            jax.config.update("jax_num_cpu_devices", cores)
+            jax.config.update("jax_num_cpu_devices", len(cores()))
 
 
 def join(coordinator: str | None, processes: int | None, process: int | None, devices: int | None) -> None:

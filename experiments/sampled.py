@@ -203,7 +203,7 @@ class Settings:
 
     rematerialise: int = 0
     """Steps of which a gradient through a network keeps activations at a time, and computes them twice: to
-    rounding the same, with memory that hardly grows with M; 0 keeps all. Of `hawk` only."""
+    rounding the same, with memory for them that does not grow with M; 0 keeps all. Of `hawk` only."""
 
     def __post_init__(self) -> None:
         check_at_least(self, 1, "batch", "episodes", "steps", "meta_batch", "iterations", "every", "seeds")

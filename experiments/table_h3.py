@@ -40,7 +40,8 @@ SMALL: dict[str, Any] = fig5c.MIXED | {
     "entropy_coefficient": 0.2,
     "entropy_until": 0.6,
 }
-"""The best of what was tried at small size (`docs/training.md`): as in the paper, but for exploration."""
+"""What once did best at small size (`docs/training.md`): as in the paper, but for exploration. It does not do so with
+other seeds."""
 
 PRESETS = {
     "smoke": Settings(**sampled.SMOKE),

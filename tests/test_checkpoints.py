@@ -2,7 +2,6 @@
 
 import resource
 import shutil
-import socket
 import subprocess
 import sys
 
@@ -12,6 +11,7 @@ import numpy as np
 import pytest
 
 from coala_eqx.training import Checkpoints, CorruptCheckpointWarning
+from coala_eqx.training.scaling import free_port
 from experiments.progress import Progress, remove_checkpoints
 
 
@@ -171,9 +171,7 @@ def test_of_a_part_that_is_done_checkpoints_are_removed_and_nothing_else(tmp_pat
 
 def test_two_processes_hear_of_a_full_disk_and_of_what_the_first_one_reads(tmp_path):
     """What each of them prints; the second one sees another disk."""
-    with socket.socket() as free:
-        free.bind(("localhost", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     arguments = sys.executable, "-c", TWO_PROCESSES, str(port), str(tmp_path)
     both = [
         subprocess.Popen([*arguments, str(number)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)

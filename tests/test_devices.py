@@ -4,7 +4,6 @@ import json
 import math
 import os
 import signal
-import socket
 import subprocess
 import sys
 
@@ -12,6 +11,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from coala_eqx.training.scaling import free_port
 from tests.runs import QUICK, ROOT, finish, start, states, wait_until
 
 ARGUMENTS = "--seeds", "2", "--set", "iterations=20", "--set", "naive_network=gru"
@@ -19,9 +19,7 @@ ARGUMENTS = "--seeds", "2", "--set", "iterations=20", "--set", "naive_network=gr
 
 def start_two(folder, *arguments):
     """Both processes; they meet on a port that is free."""
-    with socket.socket() as free:
-        free.bind(("localhost", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     of = "--coordinator", f"localhost:{port}", "--processes", "2"
     return [start(folder, *ARGUMENTS, *arguments, *of, "--process", str(number)) for number in range(2)]
 

@@ -201,7 +201,7 @@ class Pool(eqx.Module):
         **Raises** `Inapplicable`, a `ValueError`, if an estimator needs what the game or the learner has not.
         """
         for estimator in self.estimators:
-            estimator.check_problem(self._problem(members(state.naive, jnp.zeros((), int)), 1))
+            estimator.check_problem(self._problem(members(state.naive, 0), 1))
         keys = jax.random.split(jax.random.fold_in(state.key, state.iteration), len(self.estimators))
         update_by = self._update_at(state.iteration)
 

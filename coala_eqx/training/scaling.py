@@ -41,7 +41,7 @@ def measure_scaling() -> Iterator[tuple[int, int, float, float]]:
     many as are present, in one process.
     """
     accelerators = 0 if jax.default_backend() == "cpu" else jax.device_count()
-    counts = [2**power for power in range(10) if 2**power <= (accelerators or len(_cores()))]
+    counts = [2**power for power in range(10) if 2**power <= (accelerators or len(cores()))]
     ways = [(count, 1) for count in counts] + [(count, count) for count in counts[1:] if not accelerators]
     first = 0.0
     for devices, processes in ways:
@@ -51,15 +51,21 @@ def measure_scaling() -> Iterator[tuple[int, int, float, float]]:
         yield devices, processes, pace, pace / (devices * first)
 
 
-def _cores() -> list[int]:
+def cores() -> list[int]:
+    """Numbers of those that this process may use."""
     return sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else list(range(os.cpu_count() or 1))
+
+
+def free_port() -> int:
+    """On which processes of this machine can meet."""
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        return free.getsockname()[1]
 
 
 def _run(devices: int, processes: int) -> float:
     """Seconds of one iteration, by the first of so many new processes."""
-    with socket.socket() as free:
-        free.bind(("localhost", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     command = [sys.executable, "-m", "coala_eqx.training.scaling", str(devices), str(processes), f"localhost:{port}"]
     started = [
         subprocess.Popen([*command, str(number)], stdout=subprocess.PIPE, text=True) for number in range(processes)
@@ -73,10 +79,10 @@ def _run(devices: int, processes: int) -> float:
 
 def _worker(devices: int, processes: int, coordinator: str, number: int) -> float:
     """What each process does."""
-    cores = _cores()
-    if hasattr(os, "sched_setaffinity") and devices <= len(cores):
+    mine = cores()
+    if hasattr(os, "sched_setaffinity") and devices <= len(mine):
         share = devices // processes
-        os.sched_setaffinity(0, cores[number * share : (number + 1) * share])
+        os.sched_setaffinity(0, mine[number * share : (number + 1) * share])
     jax.config.update("jax_num_cpu_devices", devices // processes)
     if processes > 1:
         jax.distributed.initialize(coordinator, processes, number)
