@@ -1,6 +1,6 @@
 """`python -m paper_figs.reference RUN_DIR …`: keep runs as the reference that the docs show, and write their page.
 
-What is kept of a run is its picture, records (in single precision), claims, settings and origin.
+What is kept of a run is its picture (in 256 colours), records (in single precision), claims, settings and origin.
 Without arguments only the page is written.
 """
 
@@ -16,6 +16,7 @@ from typing import Any
 
 import polars as pl
 import polars.selectors as cs
+from PIL import Image
 
 from experiments.records import DILEMMA
 
@@ -57,6 +58,10 @@ def keep(run: Path) -> None:
         if name == RECORDS:
             records = pl.read_parquet(run / name)
             records.with_columns(cs.float().cast(pl.Float32)).write_parquet(folder / name, compression_level=19)
+        elif name.endswith(".png"):
+            with Image.open(run / name) as picture:
+                few = picture.convert("RGB").quantize(256, dither=Image.Dither.NONE)
+            few.save(folder / name, optimize=True)
         else:
             shutil.copyfile(run / name, folder / name)
 

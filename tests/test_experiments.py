@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import polars as pl
 import pytest
+from PIL import Image
 
 import coala_eqx as ce
 from coala_eqx.policies import BinaryMemoryOne
@@ -380,6 +381,11 @@ def test_a_run_is_kept_as_a_reference_and_the_page_shows_it(directory, tmp_path,
         assert entry["claim"] in page
     assert "reference/bias-variance/bias-variance.png" in page
     assert (tmp_path / "reference/bias-variance/records.parquet").exists()
+    kept, drawn = tmp_path / "reference/bias-variance/bias-variance.png", directory / "bias-variance.png"
+    with Image.open(kept) as few, Image.open(drawn) as all_colours:
+        difference = np.abs(np.asarray(few.convert("RGB"), float) - np.asarray(all_colours.convert("RGB"), float))
+    assert difference.max() < 64
+    assert difference.mean() < 1
 
 
 def test_a_folder_without_a_run_is_no_reference(tmp_path, capsys):
