@@ -31,6 +31,7 @@ from coala_eqx.training import A2C, PPO, Pool, PoolState, chunk_for_cache, make_
 from coala_eqx.training.mesh import META_BATCH
 from coala_eqx.training.updates import AbstractUpdate
 from experiments.analytic import check_at_least, check_share, load_two_by_two
+from experiments.pretraining import learned_in_pairs
 from experiments.progress import Progress
 from experiments.records import DILEMMA, Part, Record
 
@@ -107,6 +108,12 @@ class Settings:
 
     naive_population: int = 10
     """How many fixed policies naive learners start from; with read-outs of zero, so that all act uniformly at first."""
+
+    naive_pretraining: int = 0
+    """Updates that the naive population makes in pairs before training, by its learner; then it starts from there."""
+
+    pretraining_batch: int = 32
+    """Games of a pair between two of them."""
 
     dynamic_naive: bool = False
     """Whether naive learners start from what the agents are, and not from that population; they have the same network
@@ -211,7 +218,8 @@ class Settings:
         check_at_least(
             self, 0, "memory", "devices", "chunk", "rematerialise", "rate", "naive_rate", "value_coefficient", "clip"
         )
-        check_at_least(self, 0, "entropy_coefficient", "lola_smoothing", "naive_weight")
+        check_at_least(self, 0, "entropy_coefficient", "lola_smoothing", "naive_weight", "naive_pretraining")
+        check_at_least(self, 1, "pretraining_batch")
         for name in ("norm", "reward_scale", "naive_reward_scale"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"`{name}` must be positive, but is {getattr(self, name)}.")
@@ -229,6 +237,11 @@ class Settings:
         if self.rematerialise and self.network != "hawk":
             raise ValueError(
                 f"`rematerialise` is for `hawk`, and must be 0 with `{self.network}`, but is {self.rematerialise}."
+            )
+        if self.naive_pretraining and self.dynamic_naive:
+            raise ValueError(
+                "`naive_pretraining` is of a naive population, but with `dynamic_naive` learners start from what the "
+                f"agents are: it must be 0 then, but is {self.naive_pretraining}."
             )
         if self.iterations % self.every:
             raise ValueError(
@@ -406,7 +419,12 @@ class Settings:
         @eqx.filter_jit
         @eqx.filter_vmap
         def of_one_seed(key: Key[Array, ""]) -> PoolState:
-            return pool.init(make, make_naive, self.naive_population, key)
+            if not self.naive_pretraining:
+                return pool.init(make, make_naive, self.naive_population, key)
+            key, key_learn = jax.random.split(key)
+            state = pool.init(make, make_naive, self.naive_population, key)
+            learned = learned_in_pairs(pool, state.naive, self.pretraining_batch, self.naive_pretraining, key_learn)
+            return eqx.tree_at(lambda state: state.naive, state, learned)
 
         return of_one_seed(jax.random.split(jax.random.key(self.seed), self.seeds))
 

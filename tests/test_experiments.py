@@ -247,6 +247,7 @@ def test_a_full_disk_is_named_and_what_was_there_stays(tmp_path, monkeypatch, ca
         (["fig5a", "--set", "discount=0.9"], "`discount` must be 1 with LolaDice, which has none, but is 0.9"),
         (["fig5a", "--payoffs", "public-goods"], "two players with two actions each; public-goods is none"),
         (["fig5c", "--set", "p_naive=0.6"], "must be a whole number of opponents, but is 0.6 · 4"),
+        (["fig7", "--set", "naive_pretraining=9"], "with `dynamic_naive` learners start from what the agents are"),
         (["fig5a", "--set", "rate=1e999"], "`rate` must be finite, but is inf"),
         (
             ["fig5a", "--set", "look_aheads=3"],

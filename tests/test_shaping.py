@@ -12,7 +12,7 @@ import pytest
 import coala_eqx as ce
 from coala_eqx.learners import Experience, PolicyGradient, Static
 from coala_eqx.policies import GRU, FullHistory, Hawk, MemoryOne, replay_actions
-from coala_eqx.shaping import replay, replay_ego
+from coala_eqx.shaping import learn_independently, replay, replay_ego
 from tests.makers import SGD, make_policy, make_problem, random_game
 
 DILEMMA = ce.games.iterated_prisoners_dilemma()
@@ -80,6 +80,46 @@ def test_co_players_learn_between_inner_episodes_and_forget(getkey):
     # Five standard errors of a mean of 20,000 independent numbers in [0, 1].
     np.testing.assert_allclose(measured, expected, atol=5 * 0.5 / np.sqrt(20_000))
     assert abs(float(expected[1] - expected[0])) > 0.05, "the learner must have moved for this test to mean anything"
+
+
+def test_learners_among_themselves_all_learn_from_what_they_saw(getkey):
+    """With one sharp policy each nothing is random, so that a loop by hand gives the same."""
+    sharp = [MemoryOne(1e3 * jax.random.normal(getkey(), (5, 2))) for _ in range(2)]
+    learner = PolicyGradient(optax.sgd(0.5, momentum=0.9), baseline="batch_mean")
+    learned, rewards = learn_independently(DILEMMA, tuple(sharp), learner, batch=2, steps=4, updates=3, key=getkey())
+    assert rewards.shape == (2, 4)
+
+    expected, states = list(sharp), [learner.init(policy) for policy in sharp]
+    for update in range(4):
+        problem = ce.ShapingProblem(
+            game=DILEMMA, co_players=(expected[1],), learner=Static(), batch=2, episodes=1, steps=4
+        )
+        experiences = [
+            jax.tree.map(lambda leaf: leaf[:, 0], experience)
+            for experience in _experiences(problem.play(expected[0], getkey()))
+        ]
+        np.testing.assert_allclose(rewards[:, update], [one.rewards.mean() for one in experiences])
+        if update < 3:
+            pairs = [learner.update(*three) for three in zip(expected, states, experiences, strict=True)]
+            expected, states = [policy for policy, _ in pairs], [state for _, state in pairs]
+    for one, other in zip(learned, expected, strict=True):
+        np.testing.assert_allclose(one.logits, other.logits)
+
+
+def test_naive_learners_among_themselves_come_to_defect(getkey):
+    policies = tuple(GRU(5, 2, width=4, head_scale=0.0, key=getkey()) for _ in range(2))
+    learner = PolicyGradient(optax.adam(2e-2), baseline="batch_mean", normalise_advantages=True)
+    _, rewards = learn_independently(DILEMMA, policies, learner, batch=16, steps=5, updates=150, key=getkey())
+    assert (rewards[:, 0] > 0.3).all()
+    assert (rewards[:, -1] < 0.1).all()
+
+
+def test_bad_input_to_learners_among_themselves(getkey):
+    policy, learner = MemoryOne(jnp.zeros((5, 2))), PolicyGradient(optax.sgd(0.5))
+    with pytest.raises(ValueError, match="has 2 players, but `policies` has 1"):
+        learn_independently(DILEMMA, (policy,), learner, batch=2, steps=4, updates=3, key=getkey())
+    with pytest.raises(ValueError, match="`updates` must be at least 0, but is -1"):
+        learn_independently(DILEMMA, (policy,) * 2, learner, batch=2, steps=4, updates=-1, key=getkey())
 
 
 @pytest.mark.parametrize("kind", ["MemoryOne", "GRU"])

@@ -1,5 +1,6 @@
 """Training and other long parts of a run: they go on where they were, seeds stay apart, trackers are told."""
 
+import dataclasses
 import json
 import re
 import resource
@@ -15,6 +16,7 @@ import polars as pl
 import pytest
 
 from coala_eqx.estimators import CoalaPG
+from coala_eqx.policies.base import NO_ACTION
 from coala_eqx.training.pool import members
 from experiments import fig12, sampled, training
 from experiments.__main__ import main, run, settings_of
@@ -143,6 +145,25 @@ def test_networks_keep_the_activations_that_settings_say():
     settings = settings_of("fig6", "smoke", {"rematerialise": 16})
     assert settings.make_policy("hawk", 0, jax.random.key(0)).rematerialise == 16
     assert settings_of("fig6", "smoke", {}).make_policy("hawk", 0, jax.random.key(0)).rematerialise is None
+
+
+@pytest.mark.parametrize("population", [1, 3, 4])
+def test_a_naive_population_learns_in_pairs_before_training(population):
+    """In the dilemma it comes to defect, all members and seeds on ways of their own; agents stay as they were."""
+    changes = {"naive_population": population, "naive_network": "gru", "naive_rate": 2e-2, "steps": 4}
+    settings = sampled.MatrixSettings(**sampled.SMOKE | changes)
+    pool = settings.pool((CoalaPG(),))
+    fresh = settings.init(pool)
+    learned = dataclasses.replace(settings, naive_pretraining=150, pretraining_batch=16).init(pool)
+    assert jax.tree.map(jnp.shape, learned) == jax.tree.map(jnp.shape, fresh)
+    probabilities = []
+    for seed in range(settings.seeds):
+        for member in range(population):
+            policy = members(members(learned.naive, seed), member)
+            _, output = policy(policy.initial_memory(), jnp.zeros((), int), jnp.asarray(NO_ACTION))
+            probabilities.append(float(jax.nn.softmax(output.logits)[1]))
+    assert min(probabilities) > 0.7, "a fresh one defects with probability 1/2"
+    assert len(set(probabilities)) == settings.seeds * population
 
 
 def test_a_pool_of_one_agent_needs_naive_opponents():

@@ -1,6 +1,7 @@
 """The batched co-player shaping POMDP: what is sampled, and what its outcomes are worth."""
 
 from coala_eqx.shaping.episode import MetaEpisode as MetaEpisode
+from coala_eqx.shaping.independent import learn_independently as learn_independently
 from coala_eqx.shaping.iterated import IteratedShapingProblem as IteratedShapingProblem
 from coala_eqx.shaping.learning import alternate as alternate
 from coala_eqx.shaping.population import Population as Population

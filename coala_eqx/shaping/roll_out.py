@@ -33,13 +33,13 @@ def roll_out(
         ego, *others = minds
         if not remember:
             others = fresh_minds(co_players, batch)
-        minds, record = _inner_episode(game, (policy, *co_players), (ego, *others), batch, steps, key)
-        return minds, tuple(_experience(record, player) for player in range(1, game.num_players)), record
+        minds, record = inner_episode(game, (policy, *co_players), (ego, *others), batch, steps, key)
+        return minds, tuple(experience_of(record, player) for player in range(1, game.num_players)), record
 
     keys = jax.random.split(key, episodes)
     _, record = alternate(learners, co_players, visit, fresh_minds((policy, *co_players), batch), keys)
     record = jax.tree.map(lambda leaf: jnp.moveaxis(leaf, 0, 1), record)
-    ego, *others = (_experience(record, player) for player in range(game.num_players))
+    ego, *others = (experience_of(record, player) for player in range(game.num_players))
     return MetaEpisode(
         observations=ego.observations,
         actions=ego.actions,
@@ -61,7 +61,7 @@ class _Record(eqx.Module):
     values: Array
 
 
-def _experience(record: _Record, player: int) -> Experience:
+def experience_of(record: _Record, player: int) -> Experience:
     times = record.log_probs.ndim
     return Experience(
         observations=jnp.take(record.observations, player, axis=times),
@@ -70,7 +70,7 @@ def _experience(record: _Record, player: int) -> Experience:
     )
 
 
-def _inner_episode(
+def inner_episode(
     game: AbstractGame, policies: Policies, minds: Minds, batch: int, steps: int, key: Array
 ) -> tuple[Minds, _Record]:
     """**Returns** all minds after the episode, and the record, arrays `[batch, steps, …]`."""
