@@ -8,7 +8,6 @@ from jaxtyping import Array, Float, Key
 
 from coala_eqx.games import AbstractGame
 from coala_eqx.learners import AbstractLearner, Experience
-from coala_eqx.policies import AbstractPolicy
 from coala_eqx.shaping.learning import Minds, Policies, alternate, fresh_minds
 from coala_eqx.shaping.roll_out import experience_of, inner_episode
 
@@ -23,7 +22,7 @@ def learn_independently(
     updates: int,
     key: Key[Array, ""],
 ) -> tuple[Policies, Float[Array, "players episodes"]]:
-    """All players are naive learners: each takes the others for a part of its environment, and learns from all episodes.
+    """All players are naive learners: each takes the others for part of its environment, and learns from all episodes.
 
     It is what naive learning comes to without anybody who shapes it, and where naive learners can start from.
 
