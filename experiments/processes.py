@@ -8,6 +8,7 @@ import jax
 import numpy as np
 from jax.experimental import multihost_utils
 
+from coala_eqx.training.checkpoints import by_the_first
 from coala_eqx.training.scaling import cores
 
 Result = TypeVar("Result")
@@ -71,16 +72,5 @@ def first_then_others(action: Callable[[], Result]) -> Result:
 
     **Raises** what it raises; in the others `ValueError` if it fails in the first one.
     """
-    failed = 0
-    if is_first():
-        try:
-            result = action()
-        except Exception:
-            failed = 1
-            raise
-        finally:
-            largest(failed)
-        return result
-    if largest(failed):
-        raise ValueError("The first process has stopped; it says why.")
-    return action()
+    done = by_the_first(lambda: [action()], [], ValueError)
+    return done[0] if is_first() else action()

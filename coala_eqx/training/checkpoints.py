@@ -60,7 +60,7 @@ class Checkpoints:
         than `like`.
         """
         shapes = [_shape(leaf) for leaf in jax.tree.leaves(like)]
-        done, found = _by_the_first(lambda: self._load(shapes), (0, None), ValueError)
+        done, found = by_the_first(lambda: self._load(shapes), (0, None), ValueError)
         if jax.process_count() > 1:
             done, found = _told(done, found, shapes)
         return (0, like) if found is None else (done, _as(like, found))
@@ -77,7 +77,7 @@ class Checkpoints:
             item = self._orbax.args.StandardSave({"bytes": _pack(leaves)})
             return self._manager().save(done, args=self._orbax.args.Composite(**{_ITEM: item}))
 
-        if not _by_the_first(lambda: self._try(begin), True, OSError):
+        if not by_the_first(lambda: self._try(begin), True, OSError):
             raise ValueError(f"`done` must be larger than that of the checkpoints in {self.folder}, but is {done}.")
 
     def wait(self) -> None:
@@ -87,7 +87,7 @@ class Checkpoints:
             if self._open is not None:
                 self._open.wait_until_finished()
 
-        _by_the_first(lambda: self._try(finish), None, OSError)
+        by_the_first(lambda: self._try(finish), None, OSError)
 
     def remove(self) -> None:
         """All of them."""
@@ -150,7 +150,7 @@ class Checkpoints:
             raise OSError(f"The checkpoint in {self.folder} could not be written: {error}") from error
 
 
-def _by_the_first(action: Callable[[], Result], otherwise: Result, kind: type[Exception]) -> Result:
+def by_the_first(action: Callable[[], Result], otherwise: Result, kind: type[Exception]) -> Result:
     """What the first process gets from an action, and `otherwise` in the others.
 
     **Raises** what it raises there, and `kind` in the others, which must all call it.
@@ -165,7 +165,7 @@ def _by_the_first(action: Callable[[], Result], otherwise: Result, kind: type[Ex
     if error is not None:
         raise error
     if failed:
-        raise kind("The first process could not read or write a checkpoint; it says why.")
+        raise kind("The first process could not do it; it says why.")
     return result
 
 
