@@ -235,11 +235,13 @@ def test_meetings_with_learners_weigh_what_is_said(getkey):
     state = whole.init(make_agent, make_agent, 3, getkey())
     agent = members(state.agents, 0)
     episodes = meet(whole, state, agent, jnp.array(0), getkey())
-    light = dataclasses.replace(whole, naive_weight=0.25)
-    one, other = (pool._batch(jnp.array(0), *episodes) for pool in (whole, light))
-    weights = np.repeat([0.25, 1.0], 2 * 3)[:, None, None]  # two opponents of each kind, three trajectories each
-    np.testing.assert_allclose(other.advantages, weights * one.advantages, rtol=1e-12)
-    np.testing.assert_array_equal(other.targets, one.targets)
+    one = whole._batch(jnp.array(0), *episodes)
+    for weight, index, expected in ((0.25, 0, 0.25), (0.25, 1, 0.25), ((0.25, 3.0), 0, 0.25), ((0.25, 3.0), 1, 3)):
+        light = dataclasses.replace(whole, naive_weight=weight)
+        other = light._batch(jnp.array(index), *episodes)
+        weights = np.repeat([expected, 1], 2 * 3)[:, None, None]  # two opponents of each kind, three trajectories each
+        np.testing.assert_allclose(other.advantages, weights * one.advantages, rtol=1e-12)
+        np.testing.assert_array_equal(other.targets, one.targets)
 
 
 def test_a_pool_learns_to_get_more(getkey):
@@ -369,6 +371,7 @@ def test_static_naive_agents_forget_as_those_that_learn(getkey):
     ("changes", "message"),
     [
         ({"p_naive": 1.5}, "`p_naive` must lie between 0 and 1, but is 1.5"),
+        ({"naive_weight": (1.0, 2.0)}, r"must be one number, or one for each of 1 agents, but is \(1.0, 2.0\)"),
         ({"p_naive": 0.6}, r"must be a whole number of opponents, but is 0.6 · 4; 0.5 would do"),
         ({"p_naive": 0.5}, "An agent does not play itself: with p_naive = 0.5 below 1 a pool needs two agents"),
         ({"meta_batch": 0}, "`meta_batch` must be at least 1, but is 0"),

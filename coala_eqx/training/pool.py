@@ -96,7 +96,7 @@ class Pool(eqx.Module):
     - `centre`: whether advantages are centred, apart for naive and meta opponents.
     - `naive_weight`: multiplies the gradients of meetings with naive learners, so that what they weigh is not tied to
       how many there are: agents climb p_naive · naive_weight times their return against learners plus 1 − p_naive
-      times that against meta agents.
+      times that against meta agents. One for all agents, or one for each.
     - `entropy_until`: if given, the update's entropy coefficient falls to 0 linearly by this iteration.
     - `horizon`: how many inner episodes an estimator sees that is no score function, such as LOLA-DiCE: the first
       ones of each meta-episode, which makes horizon − 1 look-aheads. All estimators must be the same then, and all
@@ -122,7 +122,7 @@ class Pool(eqx.Module):
     td_lambda: float = 1.0
     gae_lambda: float = 1.0
     centre: bool = eqx.field(static=True, default=False)
-    naive_weight: float = 1.0
+    naive_weight: float | tuple[float, ...] = 1.0
     entropy_until: int | None = eqx.field(static=True, default=None)
     horizon: int = eqx.field(static=True, default=2)
 
@@ -145,7 +145,11 @@ class Pool(eqx.Module):
             raise ValueError(
                 f"An agent does not play itself: with p_naive = {self.p_naive} below 1 a pool needs two agents or more."
             )
-
+        if isinstance(self.naive_weight, tuple) and len(self.naive_weight) != len(self.estimators):
+            raise ValueError(
+                f"`naive_weight` must be one number, or one for each of {len(self.estimators)} agents, but is "
+                f"{self.naive_weight}."
+            )
         self._check_discounts()
         if not self.by_advantages:
             if len(set(map(type, self.estimators))) > 1 or self.num_meta:
@@ -320,7 +324,8 @@ class Pool(eqx.Module):
         if self.num_naive:
             own = [by(one) for one in self.estimators if isinstance(one, AbstractScoreFunctionEstimator)]
             batch = jax.lax.switch(index, own, _without_co_players(naive))
-            advantages = self.naive_weight * batch.advantages
+            weights = jnp.broadcast_to(jnp.asarray(self.naive_weight, float), len(self.estimators))
+            advantages = weights[index] * batch.advantages
             batches.append(eqx.tree_at(lambda batch: batch.advantages, batch, advantages))
         if self.num_meta:
             batches.append(by(BatchUnaware(discount=self.discount, gae_lambda=self.gae_lambda))(meta))
