@@ -31,8 +31,8 @@ class Settings(sampled.MatrixSettings):
     p_naive: float = 0.75
 
     m_fos_naive_weight: float = 1.0
-    """In place of `naive_weight`, of M-FOS. Its gradient against learners has the current inner episode B times as
-    large as COALA-PG's: with naive_weight / B the same share of both goes there."""
+    """In place of `naive_weight`, of M-FOS. In its gradient against learners the current inner episode weighs B times
+    as much as in COALA-PG's; with naive_weight / B it weighs the same."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
