@@ -8,7 +8,7 @@ from jaxtyping import Array, Key
 from coala_eqx.policies import AbstractPolicy
 from coala_eqx.shaping import learn_independently
 from coala_eqx.training import Pool
-from coala_eqx.training.pool import members
+from coala_eqx.training.pool import members, number_of
 
 
 def learned_in_pairs(
@@ -18,7 +18,7 @@ def learned_in_pairs(
 
     Of an odd number the last one has a copy of the first for a partner.
     """
-    number = len(jax.tree.leaves(eqx.filter(naive, eqx.is_array))[0])
+    number = number_of(naive)
     firsts = jnp.arange(0, number, 2)
 
     @eqx.filter_vmap

@@ -149,7 +149,7 @@ def test_networks_keep_the_activations_that_settings_say():
 
 @pytest.mark.parametrize("population", [1, 3])
 def test_a_naive_population_learns_in_pairs_before_training(population):
-    """In the dilemma it comes to defect, all members and seeds on ways of their own; agents stay as they were."""
+    """In the dilemma it comes to defect, all members and seeds on ways of their own."""
     changes = {"naive_population": population, "network": "mlp", "naive_network": "mlp", "naive_rate": 5e-2, "steps": 3}
     settings = sampled.MatrixSettings(**sampled.SMOKE | changes)
     pool = settings.pool((CoalaPG(),))

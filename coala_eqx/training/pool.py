@@ -247,7 +247,7 @@ class Pool(eqx.Module):
         """An agent's meta-episodes against naive learners and against meta agents, `[opponents, batch, …]` each."""
         key_draw, key_play = jax.random.split(key)
         starts = state.agents if self.dynamic_naive else state.naive
-        naive, meta = self.draw(index, _size(starts), key_draw)
+        naive, meta = self.draw(index, number_of(starts), key_draw)
         keys = jax.random.split(key_play, self.meta_batch)
         return (
             self._play(agent, members(starts, naive), keys[: self.num_naive], naive=True),
@@ -341,7 +341,8 @@ def members(stacked: Tree, indices: int | Int[Array, "*members"]) -> Tree:
     return jax.tree.map(lambda leaf: leaf[indices] if eqx.is_array(leaf) else leaf, stacked)
 
 
-def _size(stacked: AbstractPolicy) -> int:
+def number_of(stacked: AbstractPolicy) -> int:
+    """How many are stacked along the first axis of all arrays."""
     return len(jax.tree.leaves(eqx.filter(stacked, eqx.is_array))[0])
 
 
