@@ -46,7 +46,7 @@ class Settings(sampled.Settings):
         return sampled.game_by(ce.games.CoinGame, self)
 
     def trainings(self) -> dict[str, tuple[sampled.Settings, Pool]]:
-        return {name: (self, self.pool((estimator,))) for name, estimator in sampled.ESTIMATORS.items()}
+        return {name: self.alone(estimator) for name, estimator in sampled.ESTIMATORS.items()}
 
 
 PRESETS = {

@@ -54,7 +54,7 @@ class Settings(sampled.MatrixSettings):
         return super().contents() | ({"estimator_files": sums} if sums else {})
 
     def trainings(self) -> dict[str, tuple[sampled.Settings, Pool]]:
-        return {name: (self, self.pool((estimator,))) for name, estimator in self.loaded.items()}
+        return {name: self.alone(estimator) for name, estimator in self.loaded.items()}
 
 
 PRESETS = {

@@ -40,7 +40,7 @@ class Settings(clean_up.Settings):
             "BatchUnaware": dataclasses.replace(self, reward_scale=self.baseline_reward_scale),
             "LolaDice": dataclasses.replace(self, optimiser="sgd", rate=self.lola_rate),
         }
-        return {name: (one, one.pool((sampled.ESTIMATORS[name],))) for name, one in settings.items()}
+        return {name: one.alone(sampled.ESTIMATORS[name]) for name, one in settings.items()}
 
 
 PRESETS = {

@@ -150,7 +150,7 @@ class Settings:
     """Of probability ratios, and of how far values move from what they were."""
 
     discount: float = 1.0
-    """γ per step, of the agents' advantages and critics."""
+    """γ per step, of the agents' advantages and critics; LOLA-DiCE has neither."""
 
     gae_lambda: float = 1.0
     """λ of the advantages."""
@@ -375,6 +375,14 @@ class Settings:
             centre=self.centre,
             horizon=self.look_aheads + 1,
         )
+
+    def alone(self, estimator: AbstractEstimator) -> tuple["Settings", Pool]:
+        """The pool of one agent with it, and its settings: γ and λ are 1 for an estimator that has no advantages."""
+        fitting = self
+        if not isinstance(estimator, AbstractScoreFunctionEstimator):
+            lacking = {"discount", "gae_lambda"} - {field.name for field in dataclasses.fields(estimator)}
+            fitting = dataclasses.replace(self, **dict.fromkeys(lacking, 1.0))
+        return fitting, fitting.pool((estimator,))
 
     def _discounting(self, estimator: AbstractEstimator) -> AbstractEstimator:
         """It with those of our settings that it has, unless they are left at 1."""

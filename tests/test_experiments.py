@@ -244,7 +244,6 @@ def test_a_full_disk_is_named_and_what_was_there_stays(tmp_path, monkeypatch, ca
         (["fig5a", "--set", "naive_network=lstm"], "`naive_network` must be one of hawk, gru, mlp, but is 'lstm'"),
         (["fig5a", "--set", "reward_scale=0"], "`reward_scale` must be positive, but is 0.0"),
         (["fig5a", "--set", "norm=nan"], "'norm' must be like 1.0, but is 'nan'"),
-        (["fig5a", "--set", "discount=0.9"], "`discount` must be 1 with LolaDice, which has none, but is 0.9"),
         (["fig5a", "--payoffs", "public-goods"], "two players with two actions each; public-goods is none"),
         (["fig5c", "--set", "p_naive=0.6"], "must be a whole number of opponents, but is 0.6 · 4"),
         (["fig7", "--set", "naive_pretraining=9"], "with `dynamic_naive` learners start from what the agents are"),

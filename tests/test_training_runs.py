@@ -15,7 +15,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from coala_eqx.estimators import CoalaPG
+from coala_eqx.estimators import CoalaPG, LolaDice
 from coala_eqx.policies.base import NO_ACTION
 from coala_eqx.training.pool import members
 from experiments import fig12, sampled, training
@@ -139,6 +139,18 @@ def test_a_seed_that_goes_wrong_is_flagged_and_does_not_touch_the_others(tmp_pat
 def test_training_is_refused_before_it_begins(changes, message):
     with pytest.raises(ValueError, match=message):
         settings_of("fig5a", "smoke", changes)
+
+
+def test_an_estimator_without_advantages_needs_no_discount_of_theirs():
+    """Beside others it is left at 1 for it; in a pool that has to share it, it is refused."""
+    settings = settings_of("fig6", "smoke", {"discount": 0.9, "gae_lambda": 0.8})
+    for name, (_, pool) in settings.trainings().items():
+        discounts = (pool.discount, pool.gae_lambda)
+        assert discounts == ((1.0, 1.0) if name == "LolaDice" else (0.9, 0.8))
+        if name == "CoalaPG":
+            assert (pool.estimators[0].discount, pool.estimators[0].gae_lambda) == discounts
+    with pytest.raises(ValueError, match="`discount` must be 1 with LolaDice, which has none, but is 0.9"):
+        settings.pool((LolaDice(),))
 
 
 def test_networks_keep_the_activations_that_settings_say():
