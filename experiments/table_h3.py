@@ -50,7 +50,11 @@ class Settings(sampled.MatrixSettings):
 
 PRESETS = {
     "smoke": Settings(**sampled.SMOKE),
-    "cpu": Settings(**fig5c.MIXED, m_fos_naive_weight=fig5c.MIXED["naive_weight"] / Settings.batch, seeds=2),
+    "cpu": Settings(
+        **fig5c.MIXED | {"iterations": 1000},
+        m_fos_naive_weight=fig5c.MIXED["naive_weight"] / Settings.batch,
+        seeds=2,
+    ),
     "paper": Settings(),
 }
 
