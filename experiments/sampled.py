@@ -381,7 +381,8 @@ class Settings:
         fitting = self
         if not isinstance(estimator, AbstractScoreFunctionEstimator):
             lacking = {"discount", "gae_lambda"} - {field.name for field in dataclasses.fields(estimator)}
-            fitting = dataclasses.replace(self, **dict.fromkeys(lacking, 1.0))
+            left: dict[str, Any] = dict.fromkeys(lacking, 1.0)
+            fitting = dataclasses.replace(self, **left)
         return fitting, fitting.pool((estimator,))
 
     def _discounting(self, estimator: AbstractEstimator) -> AbstractEstimator:

@@ -48,13 +48,12 @@ class Settings(sampled.MatrixSettings):
         return {name: (self, pool(estimators)) for name, estimators in POOLS.items()}
 
 
+SMALL: dict[str, Any] = fig5c.MIXED | {"iterations": 1000}
+"""Of the preset `cpu`."""
+
 PRESETS = {
     "smoke": Settings(**sampled.SMOKE),
-    "cpu": Settings(
-        **fig5c.MIXED | {"iterations": 1000},
-        m_fos_naive_weight=fig5c.MIXED["naive_weight"] / Settings.batch,
-        seeds=2,
-    ),
+    "cpu": Settings(**SMALL, m_fos_naive_weight=SMALL["naive_weight"] / Settings.batch, seeds=2),
     "paper": Settings(),
 }
 
