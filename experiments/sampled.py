@@ -380,18 +380,20 @@ class Settings:
         """The pool of one agent with it, and its settings: γ and λ are 1 for an estimator that has no advantages."""
         fitting = self
         if not isinstance(estimator, AbstractScoreFunctionEstimator):
-            lacking = {"discount", "gae_lambda"} - {field.name for field in dataclasses.fields(estimator)}
-            left: dict[str, Any] = dict.fromkeys(lacking, 1.0)
-            fitting = dataclasses.replace(self, **left)
+            fitting = dataclasses.replace(self, **self._lacking(estimator))
         return fitting, fitting.pool((estimator,))
+
+    def _lacking(self, estimator: AbstractEstimator) -> dict[str, Any]:
+        """Those settings of advantages that it has none of, though they are not 1 here; with the value 1."""
+        has = {field.name for field in dataclasses.fields(estimator)}
+        return {name: 1.0 for name in ("discount", "gae_lambda") if name not in has and getattr(self, name) != 1}
 
     def _discounting(self, estimator: AbstractEstimator) -> AbstractEstimator:
         """It with those of our settings that it has, unless they are left at 1."""
-        ours = {"discount": self.discount, "gae_lambda": self.gae_lambda}
-        names = {field.name for field in dataclasses.fields(estimator)}
-        if missing := [name for name, value in ours.items() if value != 1 and name not in names]:
+        for name in self._lacking(estimator):
             kind = type(estimator).__name__
-            raise ValueError(f"`{missing[0]}` must be 1 with {kind}, which has none, but is {ours[missing[0]]}.")
+            raise ValueError(f"`{name}` must be 1 with {kind}, which has none, but is {getattr(self, name)}.")
+        ours = {"discount": self.discount, "gae_lambda": self.gae_lambda}
         return dataclasses.replace(estimator, **{name: value for name, value in ours.items() if value != 1})
 
     def _update(self, agents: int) -> AbstractUpdate:
