@@ -4,6 +4,7 @@ Source: Meulemans et al. (2025), Section 5 and App. B (Tables 5 to 8, CleanUp-li
 """
 
 import dataclasses
+from typing import Any
 
 import coala_eqx as ce
 from experiments import sampled
@@ -61,3 +62,24 @@ class Settings(sampled.Settings):
 
     def game(self) -> ce.games.CleanUpLite:
         return sampled.game_by(ce.games.CleanUpLite, self)
+
+
+SMALL: dict[str, Any] = {
+    "rows": 2,
+    "columns": 2,
+    "dirt_probability": 0.7,
+    "dirt_capacity": 2.0,
+    "initial_dirt": 2,
+    "batch": 4,
+    "steps": 16,
+    "rate": 1e-3,
+    "minibatches": 8,
+    "discount": 0.999,
+    "gae_lambda": 0.98,
+    "td_lambda": 0.98,
+    "entropy_coefficient": 0.01,
+    "naive_rate": 3e-2,
+    "seeds": 3,
+}
+"""Of the smallest map that has a river and an orchard, where agents learn what pays in a few hundred iterations: one
+alone could earn 0.23 per step, and of two who help each other each 0.25."""

@@ -45,7 +45,17 @@ class Settings(clean_up.Settings):
 
 PRESETS = {
     "smoke": Settings(**sampled.SMOKE_ON_GRIDS),
-    "cpu": Settings(batch=8, episodes=20, steps=32, meta_batch=8, iterations=300, seeds=3),
+    "cpu": Settings(
+        **clean_up.SMALL,
+        episodes=20,
+        meta_batch=16,
+        iterations=720,
+        every=20,
+        m_fos_rate=1e-3,
+        naive_population=4,
+        naive_pretraining=500,
+        pretraining_batch=64,
+    ),
     "paper": Settings(),
 }
 

@@ -57,7 +57,19 @@ class Settings(clean_up.Settings):
 
 PRESETS = {
     "smoke": Settings(**sampled.SMOKE_ON_GRIDS, agents=2),
-    "cpu": Settings(batch=8, episodes=5, steps=32, meta_batch=8, iterations=2000, every=20, seeds=3, agents=2),
+    "cpu": Settings(
+        **clean_up.SMALL,
+        agents=2,
+        episodes=10,
+        meta_batch=32,
+        iterations=600,
+        every=20,
+        update="ppo",
+        optimiser="adam",
+        baseline_rate=1e-3,
+        naive_optimiser="adam",
+        naive_discount=0.99,
+    ),
     "paper": Settings(),
 }
 
