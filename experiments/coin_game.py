@@ -51,7 +51,23 @@ class Settings(sampled.Settings):
 
 PRESETS = {
     "smoke": Settings(**sampled.SMOKE_ON_GRIDS),
-    "cpu": Settings(batch=8, meta_batch=8, iterations=400, rate=1e-3, seeds=3),
+    "cpu": Settings(
+        batch=8,
+        steps=16,
+        meta_batch=8,
+        iterations=300,
+        minibatches=8,
+        rate=1e-3,
+        discount=0.999,
+        gae_lambda=0.98,
+        td_lambda=0.98,
+        entropy_coefficient=0.01,
+        naive_population=4,
+        naive_pretraining=500,
+        pretraining_batch=64,
+        naive_rate=1e-2,
+        seeds=3,
+    ),
     "paper": Settings(),
 }
 
