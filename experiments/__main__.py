@@ -30,7 +30,16 @@ ANALYTIC = ("fig3a", "fig3b", "fig3c", "fig4a", "fig4b", "fig4c", "fig8", "fig9"
 SAMPLED = ("fig5a", "fig5b", "fig5c", "fig12", "table-h3", "fig6", "fig13", "fig7", "fig14")
 """Figures of the paper that are sampled."""
 
-BEYOND = ("bias-variance", "coin-game", "continuous-time", "inner-batch", "memory", "phase-portraits", "sensitivity")
+BEYOND = (
+    "bias-variance",
+    "coin-game",
+    "continuous-time",
+    "inner-batch",
+    "memory",
+    "phase-portraits",
+    "scripted",
+    "sensitivity",
+)
 """Figures of this project's own."""
 
 TRAINED = (*SAMPLED, "coin-game", "inner-batch", "memory")

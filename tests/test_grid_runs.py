@@ -2,10 +2,14 @@
 
 import json
 
+import jax.numpy as jnp
 import polars as pl
 import pytest
 
+import coala_eqx as ce
+from coala_eqx.games.clean_up_lite import CleanUpState
 from experiments.__main__ import run, settings_of
+from experiments.scripted import ACTIONS, SCRIPTS, Scripted
 from tests.runs import QUICK, finish, start
 from tests.test_devices import assert_close
 from tests.test_training_runs import SMALL, Killed, written
@@ -66,6 +70,39 @@ def test_the_coin_game_is_judged_and_drawn(tmp_path):
     earned = pl.col("own_coins") + pl.col("others_coins") - 2 * pl.col("other_others_coins")
     assert records.select((earned - pl.col("reward")).abs().max()).item() < 1e-5
     assert_judged_and_drawn(tmp_path, "coin-game", 2)
+
+
+@pytest.mark.parametrize(("cells", "apples", "dirt", "actions"), [
+    ((4, 8), [], [0], ("right", "right", "left", "left")),
+    ((4, 8), [2], [0], ("left", "left", "left", "left")),
+    ((3, 8), [2], [0], ("down", "down", "down", "up")),
+    ((3, 8), [1], [0], ("nothing", "nothing", "nothing", "up")),
+    ((5, 0), [], [0, 2], ("up", "up", "left", "left")),
+    ((5, 8), [], [2], ("down", "zap", "left", "left")),
+    ((3, 8), [], [], ("nothing", "nothing", "nothing", "up")),
+])  # fmt: skip
+def test_scripts_do_what_they_are_called(cells, apples, dirt, actions):
+    """On a map of 3×3, whose cells are numbered row by row: the river is at the right."""
+    game = ce.games.CleanUpLite(rows=3, columns=3, zap_distance=1)
+    column = jnp.arange(3)
+    state = CleanUpState(
+        cells=jnp.array(cells),
+        apples=jnp.isin(column, jnp.array(apples)),
+        dirt=jnp.isin(column, jnp.array(dirt)),
+        frozen=jnp.zeros(2, int),
+    )
+    for number, action in enumerate(actions):
+        agent = Scripted(game=game, script=jnp.array(number), num_observations=game.num_observations[0])
+        _, output = agent(agent.initial_memory(), game.observe(state)[0], jnp.array(-1))
+        assert ACTIONS[int(output.logits.argmax())] == action, SCRIPTS[number]
+
+
+def test_scripted_agents_are_judged_and_drawn(tmp_path):
+    run("scripted", tmp_path, settings_of("scripted", "smoke", {"devices": 1, "naive_network": "mlp"}))
+    records = pl.read_parquet(tmp_path / "records.parquet")
+    assert len(records) == len(SCRIPTS) * 2 * 3  # seeds, inner episodes
+    assert records.filter(pl.col("script").str.starts_with("waits"))["zaps"].max() == 0
+    assert_judged_and_drawn(tmp_path, "scripted", 3)
 
 
 def assert_judged_and_drawn(folder, figure, claims):

@@ -227,8 +227,8 @@ class Pool(eqx.Module):
             own_actions=_frequencies(naive.actions, self.game.num_actions[0]),
             naive_actions=_frequencies(naive.co_players[0].actions, self.game.num_actions[1]),
             together=meta.rewards.mean(axis=(1, 2, 3, 4)),
-            measures={name: by.mean(axis=(1, 2)) for name, by in self._measures(naive).items()},
-            measures_together={name: by.mean(axis=(1, 2, 3)) for name, by in self._measures(meta).items()},
+            measures={name: by.mean(axis=(1, 2)) for name, by in self.measures(naive).items()},
+            measures_together={name: by.mean(axis=(1, 2, 3)) for name, by in self.measures(meta).items()},
             update=update,
             finite=_finite(agents),
         )
@@ -271,7 +271,8 @@ class Pool(eqx.Module):
 
         return spread(eqx.filter_vmap(one)(spread(opponents), spread(keys)))
 
-    def _measures(self, episodes: MetaEpisode) -> dict[str, Float[Array, "agents opponents batch episodes"]]:
+    def measures(self, episodes: MetaEpisode) -> dict[str, Float[Array, "*agents opponents batch episodes"]]:
+        """What the game measures in an agent's meta-episodes, or in those of several; nothing if it has no measures."""
         if not isinstance(self.game, AbstractDrawnGame):
             return {}
         actions = jnp.stack([episodes.actions, episodes.co_players[0].actions], axis=-1)

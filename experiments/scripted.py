@@ -1,0 +1,163 @@
+"""Is there anything to gain by shaping? What agents written by hand earn in CleanUp-lite against naive learners.
+
+An agent that pays now and is paid later is one that only learning awareness can find: before training anything, a map
+and learners can be searched for on which there is one. None of these agents learns or remembers; learners do as in
+Figure 6, and all settings of theirs, of the map and of sizes can be tried.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import polars as pl
+from jaxtyping import Array, Bool, Float, Int, Key, Shaped
+
+import coala_eqx as ce
+from coala_eqx.games.clean_up_lite import MOVES
+from coala_eqx.policies import AbstractPolicy
+from coala_eqx.policies.base import Memory, PolicyOutput, unroll_by_steps
+from coala_eqx.training import Pool, PoolState
+from experiments import clean_up, sampled
+from experiments.progress import Progress
+from experiments.records import Part, Record, claim, largest_of, mean, table_of
+
+SINGLE = True
+"""Played in single precision."""
+
+SCRIPTS = ("works", "works and zaps", "waits", "waits at one cell")
+"""Work is to clean while there is no apple, and to eat apples; who waits eats them only, anywhere or in the first row.
+Who zaps does so whenever the other one is in reach."""
+
+ACTIONS = tuple(MOVES)
+
+
+class Scripted(AbstractPolicy):
+    """One of the scripts, by its number, in a game with all actions; without memory or chance."""
+
+    game: ce.games.CleanUpLite
+    script: Int[Array, ""]
+    num_observations: int = eqx.field(static=True)
+    num_actions: int = eqx.field(static=True, default=len(ACTIONS))
+
+    def initial_memory(self) -> Memory:
+        return jnp.zeros(0)
+
+    def __call__(
+        self, memory: Memory, observation: Shaped[Array, "features"], previous_action: Int[Array, ""]
+    ) -> tuple[Memory, PolicyOutput]:
+        state = self.game.seen(observation)
+        row, column = jnp.divmod(state.cells[0], self.game.columns)
+        here, first = (jnp.arange(self.game.rows) == number for number in (row, 0))
+
+        def to(goal: int, rows: Bool[Array, "rows"]) -> Int[Array, ""]:
+            """The next step to the nearest of these rows in this column."""
+            target = jnp.argmin(jnp.where(rows, jnp.abs(jnp.arange(self.game.rows) - row), self.game.rows))
+            along = _action("up") * (target < row) + _action("down") * (target > row)
+            along = jnp.where(target == row, _action("nothing"), along)
+            across = jnp.where(column > goal, _action("left"), _action("right"))
+            return jnp.where(column == goal, along, across)
+
+        waits = to(0, jnp.where(state.apples.any(), state.apples, here))
+        cleans = to(self.game.columns - 1, state.dirt)
+        works = jnp.where(state.dirt.any() & ~state.apples.any(), cleans, waits)
+        can_zap = jnp.asarray(self.game.in_reach)[state.cells[0], state.cells[1]] & (state.frozen[1] == 0)
+        action = jnp.stack([works, jnp.where(can_zap, _action("zap"), works), waits, to(0, first)])[self.script]
+        return memory, PolicyOutput(jnp.where(jnp.arange(len(ACTIONS)) == action, 0.0, -jnp.inf), jnp.zeros(()))
+
+    def unroll(
+        self,
+        memory: Memory,
+        observations: Shaped[Array, "steps *features"],
+        previous_actions: Int[Array, " steps"],
+    ) -> tuple[Memory, PolicyOutput]:
+        return unroll_by_steps(self, memory, observations, previous_actions)
+
+
+def _action(name: str) -> int:
+    return ACTIONS.index(name)
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings(clean_up.Settings):
+    """Those of training do not matter here, but those of learners, map and sizes."""
+
+    def trainings(self) -> dict[str, tuple[sampled.Settings, Pool]]:
+        return {"scripts": self.alone(sampled.ESTIMATORS["CoalaPG"])}
+
+
+PRESETS = {
+    "smoke": Settings(**sampled.SMOKE_ON_GRIDS),
+    "cpu": Settings(
+        rows=3,
+        columns=3,
+        zap_distance=1,
+        batch=16,
+        episodes=80,
+        steps=48,
+        meta_batch=8,
+        naive_network="mlp",
+        naive_rate=3e-2,
+        naive_population=4,
+        seeds=3,
+    ),
+    "paper": Settings(),
+}
+
+
+def parts(settings: Settings) -> list[Part]:
+    """A single one."""
+    return [Part("scripts", len(SCRIPTS), lambda progress: run(settings, progress))]
+
+
+def run(settings: Settings, progress: Progress) -> list[Record]:
+    """By script, seed and inner episode (`iteration`): rewards of the agent and its learner, and what is measured."""
+    ((_, pool),) = settings.trainings().values()
+    records: list[Record] = []
+
+    def play(state: PoolState, script: Int[Array, ""], key: Key[Array, ""]) -> dict[str, Float[Array, "episodes"]]:
+        game = settings.game()
+        agent = Scripted(game=game, script=script, num_observations=game.num_observations[0])
+        met, _ = pool.meet(state, agent, jnp.zeros((), int), key)
+        rewards = {"reward": met.rewards, "naive": met.co_players[0].rewards}
+        means = {name: of.mean(axis=(0, 1, 3)) for name, of in rewards.items()}
+        return means | {name: of.mean(axis=(0, 1)) for name, of in pool.measures(met).items()}
+
+    of_all_seeds = eqx.filter_jit(eqx.filter_vmap(play, in_axes=(eqx.if_array(0), None, 0)))
+    state = settings.init(pool)
+    keys = jax.random.split(jax.random.fold_in(jax.random.key(settings.seed), 1), settings.seeds)
+    for number, script in enumerate(SCRIPTS):
+        seen = jax.tree.map(np.asarray, of_all_seeds(state, jnp.asarray(number), keys))
+        records += [
+            {"script": script, "seed": seed, "iteration": episode + 1, "finite": 1.0}
+            | {name: float(values[seed, episode]) for name, values in seen.items()}
+            for seed in range(settings.seeds)
+            for episode in range(settings.episodes)
+        ]
+        progress(1)
+    return records
+
+
+def claims(records: Sequence[Record]) -> list[dict[str, Any]]:
+    """What is asked: mean rewards of the best of those who work, and of the best of those who let the learner do it."""
+    table = table_of(records)
+    last = max(record["iteration"] for record in records)
+
+    def best(kind: str, share: pl.Expr) -> float:
+        these = table.filter(share)
+        return largest_of(
+            mean(these.filter(pl.col("script") == script)["reward"]) for script in SCRIPTS if script.startswith(kind)
+        )
+
+    iteration = pl.col("iteration")
+    shares = {"first": iteration <= max(1, last // 5), "last": iteration > last - max(1, last // 5)}
+    return [
+        claim("In the first fifth of a meta-episode those who work earn more than those who wait, by",
+              best("works", shares["first"]) - best("waits", shares["first"]), "≥", 0.01),
+        claim("In the last fifth those who wait earn more, by",
+              best("waits", shares["last"]) - best("works", shares["last"]), "≥", 0.01),
+        claim("And over all of it, by", best("waits", iteration > 0) - best("works", iteration > 0), "≥", 0.0),
+    ]  # fmt: skip
