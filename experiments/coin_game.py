@@ -61,7 +61,6 @@ PRESETS = {
         discount=0.999,
         gae_lambda=0.98,
         td_lambda=0.98,
-        entropy_coefficient=0.01,
         naive_population=4,
         naive_pretraining=500,
         pretraining_batch=64,
