@@ -81,5 +81,4 @@ SMALL: dict[str, Any] = {
     "naive_rate": 3e-2,
     "seeds": 3,
 }
-"""Of the smallest map that has a river and an orchard, where agents learn what pays in a few hundred iterations: one
-alone could earn 0.23 per step, and of two who help each other each 0.25."""
+"""Of small runs: the smallest map with river and orchard, where agents learn what pays in a few hundred iterations."""

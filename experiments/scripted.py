@@ -56,10 +56,8 @@ class Scripted(AbstractPolicy):
         def to(goal: int, rows: Bool[Array, "rows"]) -> Int[Array, ""]:
             """The next step to the nearest of these rows in this column."""
             target = jnp.argmin(jnp.where(rows, jnp.abs(jnp.arange(self.game.rows) - row), self.game.rows))
-            along = _action("up") * (target < row) + _action("down") * (target > row)
-            along = jnp.where(target == row, _action("nothing"), along)
-            across = jnp.where(column > goal, _action("left"), _action("right"))
-            return jnp.where(column == goal, along, across)
+            ways = [column > goal, column < goal, target < row, target > row]
+            return jnp.select(ways, [_action(name) for name in ("left", "right", "up", "down")], _action("nothing"))
 
         waits = to(0, jnp.where(state.apples.any(), state.apples, here))
         cleans = to(self.game.columns - 1, state.dirt)
