@@ -92,9 +92,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     several.add_argument("--processes", type=int, metavar="N", help="how many there are")
     several.add_argument("--process", type=int, metavar="I", help="which one this is, from 0 on")
     several.add_argument("--cluster", action="store_true", help="JAX finds all that out itself, as under Slurm")
-    options = parser.parse_args(arguments)
+    options, unknown = parser.parse_known_args(arguments)
     jax.config.update("jax_enable_x64", True)
     try:
+        _refuse(unknown)
         _prepare(options)
         changes = _changes(options)
         if options.figure == "all":
@@ -161,6 +162,14 @@ def _command(figure: str, options: argparse.Namespace) -> list[str]:
     ]
     words = [word for name, value in given if value is not None for word in (name, str(value))]
     return ["python", "-m", "experiments", figure, "--preset", options.preset, *words]
+
+
+def _refuse(unknown: Sequence[str]) -> None:
+    """**Raises** `ValueError` if there are arguments that nothing takes."""
+    if unknown:
+        settings = [f"--set {argument}" for argument in unknown if "=" in argument and not argument.startswith("-")]
+        remedy = f" Each setting needs a --set of its own: {' '.join(settings)}." if settings else ""
+        raise ValueError(f"There is no such argument as {' '.join(unknown)}.{remedy}")
 
 
 def _changes(options: argparse.Namespace) -> dict[str, Any]:

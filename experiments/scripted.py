@@ -12,7 +12,6 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import numpy as np
 import polars as pl
 from jaxtyping import Array, Bool, Float, Int, Key, Shaped
 
@@ -20,7 +19,8 @@ import coala_eqx as ce
 from coala_eqx.games.clean_up_lite import MOVES
 from coala_eqx.policies import AbstractPolicy
 from coala_eqx.policies.base import Memory, PolicyOutput, unroll_by_steps
-from coala_eqx.training import Pool, PoolState
+from coala_eqx.training import Pool, place
+from coala_eqx.training.mesh import SEEDS, on_host
 from experiments import clean_up, sampled
 from experiments.progress import Progress
 from experiments.records import Part, Record, claim, largest_of, mean, table_of
@@ -114,21 +114,22 @@ def parts(settings: Settings) -> list[Part]:
 def run(settings: Settings, progress: Progress) -> list[Record]:
     """By script, seed and inner episode (`iteration`): rewards of the agent and its learner, and what is measured."""
     ((_, pool),) = settings.trainings().values()
+    arrays, static = eqx.partition(settings.init(pool), eqx.is_array)
+    keys = jax.random.split(jax.random.fold_in(jax.random.key(settings.seed), 1), settings.seeds)
     records: list[Record] = []
 
-    def play(state: PoolState, script: Int[Array, ""], key: Key[Array, ""]) -> dict[str, Float[Array, "episodes"]]:
+    def play(arrays: Any, key: Key[Array, ""], script: Int[Array, ""]) -> dict[str, Float[Array, " episodes"]]:
         game = settings.game()
         agent = Scripted(game=game, script=script, num_observations=game.num_observations[0])
-        met, _ = pool.meet(state, agent, jnp.zeros((), int), key)
+        met, _ = pool.meet(eqx.combine(arrays, static), agent, jnp.zeros((), int), key)
         rewards = {"reward": met.rewards, "naive": met.co_players[0].rewards}
         means = {name: of.mean(axis=(0, 1, 3)) for name, of in rewards.items()}
         return means | {name: of.mean(axis=(0, 1)) for name, of in pool.measures(met).items()}
 
-    of_all_seeds = eqx.filter_jit(eqx.filter_vmap(play, in_axes=(eqx.if_array(0), None, 0)))
-    state = settings.init(pool)
-    keys = jax.random.split(jax.random.fold_in(jax.random.key(settings.seed), 1), settings.seeds)
+    of_all_seeds = jax.jit(jax.vmap(play, in_axes=(0, 0, None), spmd_axis_name=SEEDS))
     for number, script in enumerate(SCRIPTS):
-        seen = jax.tree.map(np.asarray, of_all_seeds(state, jnp.asarray(number), keys))
+        with jax.set_mesh(mesh := settings.mesh(pool)):
+            seen = jax.tree.map(on_host, of_all_seeds(*place((arrays, keys), mesh), jnp.asarray(number)))
         records += [
             {"script": script, "seed": seed, "iteration": episode + 1, "finite": 1.0}
             | {name: float(values[seed, episode]) for name, values in seen.items()}

@@ -219,6 +219,8 @@ def test_a_full_disk_is_named_and_what_was_there_stays(tmp_path, monkeypatch, ca
         (["fig9", "--set", "p_naive=much"], "'p_naive' must be like 0.05, but is 'much'"),
         (["fig9", "--set", "seeds=True"], "'seeds' must be like 2, but is True"),
         (["fig9", "--set", "p_naive"], "--set needs NAME=VALUE, such as p_naive=0.5, but is 'p_naive'"),
+        (["fig9", "--set", "p_naive=0", "seeds=3"], "Each setting needs a --set of its own: --set seeds=3."),
+        (["fig9", "--steps", "3"], "There is no such argument as --steps 3."),
         (["fig9", "--set", "discount=1"], r"`discount` must lie in [0, 1), but is 1"),
         (["phase-portraits", "--set", "coordinates=('CC', 'XY')"], "an entry 'XY'; there are start, CC, CD, DC, DD"),
         (["fig3a", "--seeds", "0"], "`seeds` must be at least 1, but is 0"),

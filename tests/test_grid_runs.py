@@ -2,6 +2,8 @@
 
 import json
 
+import equinox as eqx
+import jax
 import jax.numpy as jnp
 import polars as pl
 import pytest
@@ -9,6 +11,7 @@ import pytest
 import coala_eqx as ce
 from coala_eqx.games.clean_up_lite import CleanUpState
 from experiments.__main__ import run, settings_of
+from experiments.agents import load_agents
 from experiments.scripted import ACTIONS, SCRIPTS, Scripted
 from tests.runs import QUICK, finish, start
 from tests.test_devices import assert_close
@@ -58,6 +61,15 @@ def test_figure_7_is_judged_and_drawn(whole):
     assert (records["zaps_together"].is_between(0, 1) & records["cleaning_discrepancy_together"].is_between(0, 1)).all()
     assert records["pollution_together"].is_between(0, 5).all()
     assert_judged_and_drawn(whole, "fig7", 6)
+
+
+def test_agents_of_figure_7_are_read_back(whole):
+    """All seeds and agents, with the critics and the game that they were trained with."""
+    settings, pool, agents = load_agents(whole, "MFOS")
+    assert pool.game == settings.game()
+    shapes = {leaf.shape[:2] for leaf in jax.tree.leaves(eqx.filter(agents, eqx.is_array))}
+    assert shapes == {(settings.seeds, len(pool.estimators))} == {(2, 2)}
+    assert any(bool(jnp.any(leaf)) for leaf in jax.tree.leaves(eqx.filter(agents, eqx.is_inexact_array)))
 
 
 def test_the_coin_game_is_judged_and_drawn(tmp_path):
