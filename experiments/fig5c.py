@@ -51,7 +51,8 @@ MIXED: dict[str, Any] = {
     "iterations": 500,
     "rate": 1e-3,
     "p_naive": 0.5,
-    "naive_weight": 0.25,
+    "naive_weight": 4.0,
+    "naive_advantages": "printed",
     "entropy_coefficient": 0.02,
     "entropy_until": 1.0,
 }

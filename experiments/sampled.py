@@ -42,6 +42,8 @@ UPDATES = ("ppo", "a2c")
 
 OPTIMISERS = ("adam", "sgd")
 
+NAIVE_ADVANTAGES = ("gradient", "printed")
+
 
 ESTIMATORS: dict[str, AbstractEstimator] = {
     "CoalaPG": CoalaPG(),
@@ -103,8 +105,11 @@ class Settings:
     """Share of naive opponents."""
 
     naive_weight: float = 1.0
-    """Of the gradients against naive opponents, beside those against meta agents. 1 as Section 5 reads; 1/B is what
-    COALA-PG's advantages of Algorithm 1, as printed, amount to in one mean over all trajectories."""
+    """Of what `naive_advantages` says against naive opponents, beside the gradients against meta agents."""
+
+    naive_advantages: str = "gradient"
+    """`gradient`: those of an estimate of the gradient of the mean return, as Section 5 reads; `printed`: those of
+    Algorithm 1, which are that for batch-unaware, but B times smaller for COALA-PG and M-FOS."""
 
     naive_population: int = 10
     """How many fixed policies naive learners start from; with read-outs of zero, so that all act uniformly at first."""
@@ -231,6 +236,7 @@ class Settings:
             ("update", UPDATES),
             ("optimiser", OPTIMISERS),
             ("naive_optimiser", OPTIMISERS),
+            ("naive_advantages", NAIVE_ADVANTAGES),
         ):
             if getattr(self, name) not in known:
                 raise ValueError(f"`{name}` must be one of {', '.join(known)}, but is {getattr(self, name)!r}.")
@@ -365,7 +371,7 @@ class Settings:
             steps=self.steps,
             meta_batch=self.meta_batch,
             p_naive=self.p_naive,
-            naive_weight=self.naive_weight,
+            naive_weight=tuple(map(self.naive_weight_of, estimators)),
             dynamic_naive=self.dynamic_naive,
             entropy_until=max(1, round(self.entropy_until * self.iterations)) if self.entropy_coefficient else None,
             reward_scale=self.reward_scale,
@@ -375,6 +381,11 @@ class Settings:
             centre=self.centre,
             horizon=self.look_aheads + 1,
         )
+
+    def naive_weight_of(self, estimator: AbstractEstimator) -> float:
+        """What multiplies its estimates of the gradient against naive opponents."""
+        smaller = self.naive_advantages == "printed" and isinstance(estimator, CoalaPG | MFOS)
+        return self.naive_weight / (self.batch if smaller else 1)
 
     def alone(self, estimator: AbstractEstimator) -> tuple["Settings", Pool]:
         """The pool of one agent with it, and its settings: γ and λ are 1 for an estimator that has no advantages."""

@@ -39,10 +39,10 @@ class Settings(sampled.MatrixSettings):
         check_at_least(self, 0, "m_fos_naive_weight")
 
     def trainings(self) -> dict[str, tuple[sampled.Settings, Pool]]:
-        weights = {CoalaPG: self.naive_weight, MFOS: self.m_fos_naive_weight}
+        lighter = dataclasses.replace(self, naive_weight=self.m_fos_naive_weight)
 
         def pool(estimators: tuple[AbstractScoreFunctionEstimator, ...]) -> Pool:
-            each = tuple(weights[type(estimator)] for estimator in estimators)
+            each = tuple((lighter if isinstance(one, MFOS) else self).naive_weight_of(one) for one in estimators)
             return dataclasses.replace(self.pool(estimators), naive_weight=each)
 
         return {name: (self, pool(estimators)) for name, estimators in POOLS.items()}

@@ -15,7 +15,8 @@ import numpy as np
 import polars as pl
 import pytest
 
-from coala_eqx.estimators import CoalaPG, LolaDice
+from coala_eqx.estimators import MFOS, BatchUnaware, CoalaPG, LolaDice
+from coala_eqx.estimators.advantages import batch_advantages
 from coala_eqx.policies.base import NO_ACTION
 from coala_eqx.training.pool import members
 from experiments import fig12, sampled, training
@@ -181,6 +182,20 @@ def test_a_naive_population_learns_in_pairs_before_training(population):
 def test_a_pool_of_one_agent_needs_naive_opponents():
     with pytest.raises(ValueError, match="`agents` must be at least 2"):
         settings_of("fig5c", "smoke", {"agents": 1})
+
+
+@pytest.mark.parametrize(
+    ("estimator", "average", "normalize"),
+    [(CoalaPG(), True, True), (MFOS(), True, False), (BatchUnaware(), False, False)],
+)
+def test_advantages_against_learners_weigh_as_algorithm_1_prints_them(estimator, average, normalize):
+    settings = settings_of("fig5c", "smoke", {"naive_advantages": "printed", "naive_weight": 3.0})
+    pool = settings.pool((CoalaPG(), estimator))
+    rewards = jnp.asarray(np.random.default_rng(0).normal(size=(settings.batch, 4, 2)))
+    printed = batch_advantages(rewards, average_future_episodes=average, normalize_current_episode=normalize)
+    of_the_gradient = settings.batch * estimator.coefficients(rewards)  # as in batches
+    np.testing.assert_allclose(pool.naive_weight[1] * of_the_gradient, 3 * printed, rtol=1e-12)
+    assert settings_of("fig5c", "smoke", {"naive_weight": 3.0}).pool((estimator,) * 2).naive_weight == (3, 3)
 
 
 def test_gradients_are_split_into_those_through_the_current_and_the_later_inner_episodes():
