@@ -19,6 +19,7 @@ from coala_eqx.estimators import MFOS, AbstractScoreFunctionEstimator, BatchUnaw
 from coala_eqx.policies import AbstractPolicy
 from coala_eqx.shaping import MetaEpisode, replay_ego
 from coala_eqx.training import Pool, PoolState
+from coala_eqx.training.batch import less_the_others
 from coala_eqx.training.pool import members
 from experiments import fig5c, sampled, training
 from experiments.analytic import check_at_least
@@ -132,16 +133,6 @@ def _gradients(agent: AbstractPolicy, episodes: MetaEpisode) -> dict[str, tuple[
 
     _, pull = jax.vjp(log_probs, arrays)
     return jax.tree.map(lambda weights: pull(less_the_others(weights) / len(weights))[0], parts)
-
-
-def less_the_others(
-    coefficients: Float[Array, "meta_episodes batch episodes steps"],
-) -> Float[Array, "meta_episodes batch episodes steps"]:
-    """Less their mean at the same time in all other meta-episodes, if there are any: a baseline that does not depend
-    on what was done in this one. Without it the future part, which B scores multiply, drowns in noise.
-    """
-    number, means = len(coefficients), coefficients.mean(axis=1, keepdims=True)
-    return coefficients - (means.sum(axis=0) - means) / max(1, number - 1)
 
 
 def _inner(one: Any, other: Any) -> Float[Array, ""]:

@@ -175,6 +175,9 @@ class Settings:
     reward_scale: float = 0.05
     """Of the agents' losses."""
 
+    leave_one_out: bool = False
+    """Whether advantages are taken less their mean at the same step in the other meta-episodes. Not the paper's."""
+
     centre: bool = False
     """Whether their advantages are centred."""
 
@@ -378,6 +381,7 @@ class Settings:
             discount=self.discount,
             td_lambda=self.td_lambda,
             gae_lambda=self.gae_lambda,
+            leave_one_out=self.leave_one_out,
             centre=self.centre,
             horizon=self.look_aheads + 1,
         )

@@ -8,13 +8,14 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from jax.flatten_util import ravel_pytree
 
 import coala_eqx as ce
 from coala_eqx.estimators import MFOS, BatchUnaware, CoalaPG, LolaDice, LolaExact, Reinforce
 from coala_eqx.learners import PolicyGradient, Static
 from coala_eqx.policies import GRU, Hawk, MemoryOne
 from coala_eqx.policies.base import AbstractPolicy, PolicyOutput, unroll_by_steps
-from coala_eqx.training import A2C, PPO, Pool, make_batch
+from coala_eqx.training import A2C, PPO, GradientNoise, Pool, gradient_noise, make_batch
 from coala_eqx.training.pool import members
 from examples.win_stay import WinStay
 from tests.makers import estimate
@@ -371,6 +372,7 @@ def test_static_naive_agents_forget_as_those_that_learn(getkey):
     ("changes", "message"),
     [
         ({"p_naive": 1.5}, "`p_naive` must lie between 0 and 1, but is 1.5"),
+        ({"leave_one_out": True, "meta_batch": 1}, "needs two opponents of a kind or more, but there are 1 naive"),
         ({"naive_weight": (1.0, 2.0)}, r"must be one number, or one for each of 1 agents, but is \(1.0, 2.0\)"),
         ({"p_naive": 0.6}, r"must be a whole number of opponents, but is 0.6 · 4; 0.5 would do"),
         ({"p_naive": 0.5}, "An agent does not play itself: with p_naive = 0.5 below 1 a pool needs two agents"),
@@ -416,3 +418,66 @@ def test_minibatches_must_divide_the_trajectories(getkey):
         PPO(ASCENT, epochs=0)
     with pytest.raises(ValueError, match="at least one member, but has 0"):
         pool.init(make_agent, make_agent, 0, getkey())
+
+
+@pytest.mark.parametrize("leave_one_out", [False, True])
+def test_noise_and_directions_of_gradients_are_those_of_training_steps(leave_one_out):
+    """From each meta-batch by A2C's loss; all pairs of different ones are compared, one by one."""
+    estimators = CoalaPG(), MFOS(), BatchUnaware()
+    half = {"estimators": (CoalaPG(),) * 2, "p_naive": 0.5, "naive_weight": 7.0}
+    pool = make_pool(reward_scale=0.3, leave_one_out=leave_one_out, **half)
+    state = pool.init(make_agent, make_agent, 3, jax.random.key(1))
+    noise = eqx.filter_jit(lambda pool, state: gradient_noise(pool, state, estimators, 5, index=1))(pool, state)
+
+    agent = members(state.agents, 1)
+    naive = dataclasses.replace(pool, p_naive=1.0, naive_weight=1.0)
+
+    @eqx.filter_jit
+    def gradient(agent, batch):
+        return eqx.filter_grad(lambda agent: -pool.update.loss(agent, batch)[0])(agent)
+
+    gradients = []
+    for key in jax.random.split(jax.random.fold_in(state.key, jnp.uint32(3 * 2**30)), 5):
+        episodes, _ = meet(naive, state, agent, jnp.array(0), key)
+        batches = [naive.batch_by(estimator, episodes) for estimator in estimators]
+        gradients.append([ravel_pytree(gradient(agent, batch))[0] for batch in batches])
+    gradients = np.asarray(gradients)
+    products = np.mean([gradients[i] @ gradients[j].T for i in range(5) for j in range(5) if i != j], axis=0)
+    np.testing.assert_allclose(noise.products, products, rtol=1e-9)
+    np.testing.assert_allclose(noise.variances, 4 * gradients.var(axis=0, ddof=1).sum(axis=-1), rtol=1e-9)
+
+
+def test_advantages_are_taken_less_those_of_the_other_meta_episodes(getkey):
+    """Of opponents of the same kind, at the same step; one by one."""
+    pool = make_pool(estimators=(CoalaPG(),) * 2, p_naive=0.5)
+    state = pool.init(make_agent, make_agent, 3, getkey())
+    episodes = meet(pool, state, members(state.agents, 0), jnp.array(0), getkey())
+    plain, less = (
+        dataclasses.replace(pool, leave_one_out=leave_one_out)._batch(jnp.array(0), *episodes)
+        for leave_one_out in (False, True)
+    )
+    before, after = (np.asarray(batch.advantages).reshape(2, 2, 3, 2, 2) for batch in (plain, less))
+    for kind in range(2):
+        for own, other in ((0, 1), (1, 0)):
+            np.testing.assert_allclose(after[kind, own], before[kind, own] - before[kind, other].mean(axis=0))
+    np.testing.assert_array_equal(less.targets, plain.targets)
+
+
+def test_signals_that_are_not_seen_have_no_ratios():
+    products = jnp.array([[[4.0, 3.0], [3.0, 9.0]], [[0.0, 1.0], [1.0, -1.0]]])
+    noise = GradientNoise(products, jnp.array([[8.0, 9.0], [1.0, 1.0]]))
+    np.testing.assert_allclose(noise.critical_meta_batch(), [[2, 1], [np.nan, np.nan]])
+    np.testing.assert_allclose(noise.cosines(), [[1, 0.5], [np.nan, np.nan]])
+    np.testing.assert_allclose(noise.cosines(1), [[0.5, 1], [np.nan, np.nan]])
+    np.testing.assert_allclose(noise.mean().critical_meta_batch(), [2.25, 1.25])
+
+
+@pytest.mark.parametrize(("estimators", "measured", "message"), [
+    ((CoalaPG(),), 1, "`measured` must be at least 2, as meta-batches are compared, but is 1"),
+    ((), 4, "`estimators` must name one or more"),
+])  # fmt: skip
+def test_noise_needs_meta_episodes_and_estimators(estimators, measured, message, getkey):
+    pool = make_pool()
+    state = pool.init(make_agent, make_agent, 3, getkey())
+    with pytest.raises(ValueError, match=message):
+        gradient_noise(pool, state, estimators, measured)

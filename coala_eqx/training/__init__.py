@@ -6,6 +6,8 @@ from coala_eqx.training.checkpoints import Checkpoints as Checkpoints
 from coala_eqx.training.checkpoints import CorruptCheckpointWarning as CorruptCheckpointWarning
 from coala_eqx.training.mesh import make_mesh as make_mesh
 from coala_eqx.training.mesh import place as place
+from coala_eqx.training.noise import GradientNoise as GradientNoise
+from coala_eqx.training.noise import gradient_noise as gradient_noise
 from coala_eqx.training.pool import Pool as Pool
 from coala_eqx.training.pool import PoolInfo as PoolInfo
 from coala_eqx.training.pool import PoolState as PoolState

@@ -36,6 +36,7 @@ def make_batch(
     reward_scale: float = 1.0,
     td_lambda: float = 1.0,
     discount: float = 1.0,
+    leave_one_out: bool = False,
     centre: bool = False,
 ) -> Batch:
     """The batch of meta-episodes `[meta_batch, batch, episodes, steps]`.
@@ -45,11 +46,14 @@ def make_batch(
     - `estimator`: the very one that is verified.
     - `reward_scale`: multiplies the rewards that advantages and targets are made from; the critic is of that scale.
     - `td_lambda`, `discount`: of the critic's targets, per step; the estimator has its own.
+    - `leave_one_out`: whether `less_the_others` is taken of the advantages, which leaves the estimate unbiased.
     - `centre`: whether the mean advantage, over everything, is subtracted. It biases the estimate
       (`docs/proofs.md`, normalisation), and is what the paper calls advantage normalisation (App. A.4).
     """
     rewards = reward_scale * episodes.rewards
     advantages = jax.vmap(estimator.checked_coefficients)(rewards, episodes.values) * rewards.shape[1]
+    if leave_one_out:
+        advantages = less_the_others(advantages)
     if centre:
         advantages -= advantages.mean()
 
@@ -74,3 +78,15 @@ def make_batch(
         advantages=in_a_row(advantages),
         targets=in_a_row(jax.vmap(target)(rewards, episodes.values)),
     )
+
+
+def less_the_others(
+    coefficients: Float[Array, "meta_episodes batch episodes steps"],
+) -> Float[Array, "meta_episodes batch episodes steps"]:
+    """Less their mean at the same time in all other meta-episodes, if there are any: a baseline that does not depend
+    on what was done in this one, and so leaves the estimate unbiased (`docs/proofs.md`, normalisation).
+
+    Without it the future part of COALA-PG, which B scores multiply, drowns in noise until a critic has learned.
+    """
+    number, means = len(coefficients), coefficients.mean(axis=1, keepdims=True)
+    return coefficients - (means.sum(axis=0) - means) / max(1, number - 1)

@@ -1,5 +1,6 @@
 """A pool of meta agents that learn from playing naive learners and each other."""
 
+import functools
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -93,6 +94,8 @@ class Pool(eqx.Module):
     - `reward_scale`: multiplies rewards in the agents' losses.
     - `discount`, `td_lambda`: per step, of the critic's targets; estimators that discount must do so alike.
     - `gae_lambda`: of the advantages against meta agents; against learners estimators have their own.
+    - `leave_one_out`: whether advantages are taken less their mean at the same step in the other meta-episodes against
+      opponents of the same kind, of which there must be two or more then: a baseline that takes noise and no bias.
     - `centre`: whether advantages are centred, apart for naive and meta opponents.
     - `naive_weight`: multiplies the gradients of meetings with naive learners, so that what they weigh is not tied to
       how many there are: agents climb p_naive · naive_weight times their return against learners plus 1 − p_naive
@@ -121,6 +124,7 @@ class Pool(eqx.Module):
     discount: float = 1.0
     td_lambda: float = 1.0
     gae_lambda: float = 1.0
+    leave_one_out: bool = eqx.field(static=True, default=False)
     centre: bool = eqx.field(static=True, default=False)
     naive_weight: float | tuple[float, ...] = 1.0
     entropy_until: int | None = eqx.field(static=True, default=None)
@@ -144,6 +148,11 @@ class Pool(eqx.Module):
         if self.num_meta and len(self.estimators) < 2:
             raise ValueError(
                 f"An agent does not play itself: with p_naive = {self.p_naive} below 1 a pool needs two agents or more."
+            )
+        if self.leave_one_out and 1 in {self.num_naive, self.num_meta}:
+            raise ValueError(
+                "`leave_one_out` needs two opponents of a kind or more, but there are "
+                f"{self.num_naive} naive and {self.num_meta} meta opponents."
             )
         if isinstance(self.naive_weight, tuple) and len(self.naive_weight) != len(self.estimators):
             raise ValueError(
@@ -310,27 +319,30 @@ class Pool(eqx.Module):
 
     def _batch(self, index: Array, naive: MetaEpisode, meta: MetaEpisode) -> Batch:
         """All trajectories of one agent, with advantages by its estimator."""
-
-        def by(estimator: AbstractScoreFunctionEstimator) -> Callable[[MetaEpisode], Batch]:
-            return lambda episodes: make_batch(
-                estimator,
-                episodes,
-                reward_scale=self.reward_scale,
-                td_lambda=self.td_lambda,
-                discount=self.discount,
-                centre=self.centre,
-            )
-
         batches = []
         if self.num_naive:
-            own = [by(one) for one in self.estimators if isinstance(one, AbstractScoreFunctionEstimator)]
+            score_functions = (one for one in self.estimators if isinstance(one, AbstractScoreFunctionEstimator))
+            own = [functools.partial(self.batch_by, estimator) for estimator in score_functions]
             batch = jax.lax.switch(index, own, _without_co_players(naive))
             weights = jnp.broadcast_to(jnp.asarray(self.naive_weight, float), len(self.estimators))
             advantages = weights[index] * batch.advantages
             batches.append(eqx.tree_at(lambda batch: batch.advantages, batch, advantages))
         if self.num_meta:
-            batches.append(by(BatchUnaware(discount=self.discount, gae_lambda=self.gae_lambda))(meta))
+            plain = BatchUnaware(discount=self.discount, gae_lambda=self.gae_lambda)
+            batches.append(self.batch_by(plain, meta))
         return jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *batches)
+
+    def batch_by(self, estimator: AbstractScoreFunctionEstimator, episodes: MetaEpisode) -> Batch:
+        """What an estimator makes of meta-episodes `[opponents, batch, …]`, with the pool's settings."""
+        return make_batch(
+            estimator,
+            episodes,
+            reward_scale=self.reward_scale,
+            td_lambda=self.td_lambda,
+            discount=self.discount,
+            leave_one_out=self.leave_one_out,
+            centre=self.centre,
+        )
 
 
 def _without_co_players(episodes: MetaEpisode) -> MetaEpisode:
