@@ -36,13 +36,15 @@ BEYOND = (
     "continuous-time",
     "inner-batch",
     "memory",
+    "noise",
+    "noise-clean-up",
     "phase-portraits",
     "scripted",
     "sensitivity",
 )
 """Figures of this project's own."""
 
-TRAINED = (*SAMPLED, "coin-game", "inner-batch", "memory")
+TRAINED = (*SAMPLED, "coin-game", "inner-batch", "memory", "noise", "noise-clean-up")
 """Figures for which sequence models are trained."""
 
 FIGURES = {name: name.replace("-", "_") for name in ANALYTIC + SAMPLED + BEYOND}

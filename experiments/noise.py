@@ -5,6 +5,8 @@ on the same meta-episodes against naive learners: their noise beside their signa
 """
 
 import dataclasses
+import functools
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
@@ -22,92 +24,153 @@ SINGLE = True
 """Training is done in single precision."""
 
 ESTIMATORS = ("CoalaPG", "MFOS", "BatchUnaware")
-"""Those with advantages; COALA-PG's gradient is the true one, to which angles are measured."""
+"""Those with advantages, by name."""
+
+BASELINES = {"critic": False, "critic and other meta-episodes": True}
+"""What advantages are taken less of: `leave_one_out` of the pool, by name."""
+
+Noise = dict[str, GradientNoise]
+"""By baseline: of COALA-PG with λ = 1, whose gradient is the true one, and then for each λ of `ESTIMATORS`."""
+
+
+def check(settings: sampled.Settings, lambdas: tuple[float, ...]) -> None:
+    """**Raises** `ValueError` if nothing can be measured so."""
+    check_at_least(settings, 2, "measured")
+    check_at_least(settings, 2, "meta_batch")
+    if not lambdas or len(set(lambdas)) < len(lambdas) or not all(0 <= value <= 1 for value in lambdas):
+        raise ValueError(f"`lambdas` must be one or more, each once, between 0 and 1, but are {lambdas}.")
 
 
 @dataclasses.dataclass(frozen=True)
 class Settings(sampled.MatrixSettings):
     """Of this figure."""
 
-    measured: int = 2048
-    """Meta-episodes by which gradients are measured."""
+    measured: int = 16
+    """Meta-batches by which gradients are measured."""
+
+    lambdas: tuple[float, ...] = (1.0, 0.98)
+    """λ of the advantages that are measured; the agent is trained with `gae_lambda`."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_at_least(self, 2, "measured")
+        check(self, self.lambdas)
 
     def trainings(self) -> dict[str, tuple[sampled.Settings, Pool]]:
         return {"CoalaPG": self.alone(sampled.ESTIMATORS["CoalaPG"])}
 
-    def watch(self, pool: Pool, state: PoolState) -> GradientNoise:
-        return watch(self, pool, state, self.measured)
+    def watch(self, pool: Pool, state: PoolState) -> Noise:
+        return measure(self, pool, state, self.measured, self.lambdas)
 
 
 PRESETS = {
-    "smoke": Settings(**sampled.SMOKE, measured=4),
-    "cpu": Settings(meta_batch=16, iterations=300, every=30, rate=1e-3, seeds=2, measured=256),
+    "smoke": Settings(**sampled.SMOKE, measured=3),
+    "cpu": Settings(meta_batch=16, iterations=300, every=30, rate=1e-3, seeds=2),
     "paper": Settings(every=100),
 }
 
 
-def watch(settings: sampled.Settings, pool: Pool, state: PoolState, measured: int) -> GradientNoise:
-    """Of all estimators, discounting as the pool's own."""
-    pools = [settings.alone(sampled.ESTIMATORS[name])[1] for name in ESTIMATORS]
-    estimators = [e for one in pools for e in one.estimators if isinstance(e, AbstractScoreFunctionEstimator)]
-    return gradient_noise(pool, state, estimators, measured)
+def measure(
+    settings: sampled.Settings, pool: Pool, state: PoolState, measured: int, lambdas: tuple[float, ...]
+) -> Noise:
+    """Of the pool's agent, on the same meta-episodes for all."""
+    named = [("CoalaPG", 1.0), *((name, value) for value in lambdas for name in ESTIMATORS)]
+    by_lambda = {value: dataclasses.replace(settings, gae_lambda=value) for _, value in named}
+    pools = [by_lambda[value].alone(sampled.ESTIMATORS[name])[1] for name, value in named]
+    estimators = [one for of in pools for one in of.estimators if isinstance(one, AbstractScoreFunctionEstimator)]
+    return {
+        baseline: gradient_noise(dataclasses.replace(pool, leave_one_out=leave_one_out), state, estimators, measured)
+        for baseline, leave_one_out in BASELINES.items()
+    }
 
 
-def parts(settings: sampled.Settings) -> list[Part]:
+def parts(settings: Settings) -> list[Part]:
     """A single one."""
-    return sampled.parts(settings, run)
+    return parts_by(settings, settings.lambdas)
 
 
-def run(settings: sampled.Settings, name: str, pool: Pool, progress: Progress) -> list[Record]:
-    """Over training, by estimator: ‖G‖² (`square`), the variance, and the product with COALA-PG's G (`with_true`)."""
+def parts_by(settings: sampled.Settings, lambdas: tuple[float, ...]) -> list[Part]:
+    """Of settings that measure these λ."""
+    return sampled.parts(settings, functools.partial(run, lambdas))
+
+
+def run(
+    lambdas: tuple[float, ...], settings: sampled.Settings, name: str, pool: Pool, progress: Progress
+) -> list[Record]:
+    """Over training, by baseline, λ and estimator: ‖G‖² (`square`), the variance, and the products of G with the true
+    one (`with_true`; `true` is that one's square) and with COALA-PG's of the same λ (`with_coala`).
+    """
     del name
     _, seen, noise = training.train(settings, pool, progress)
+    measured = [
+        (gae_lambda, estimator, first + number, first)
+        for first, gae_lambda in zip(itertools.count(1, len(ESTIMATORS)), lambdas)
+        for number, estimator in enumerate(ESTIMATORS)
+    ]
     return [
         {
             "seed": seed,
+            "baseline": baseline,
+            "lambda": gae_lambda,
             "estimator": estimator,
             "iteration": (record + 1) * settings.every,
-            "square": float(noise.products[seed, record, number, number]),
-            "with_true": float(noise.products[seed, record, 0, number]),
-            "variance": float(noise.variances[seed, record, number]),
+            "square": float(of.products[seed, record, here, here]),
+            "true": float(of.products[seed, record, 0, 0]),
+            "with_true": float(of.products[seed, record, 0, here]),
+            "with_coala": float(of.products[seed, record, coala, here]),
+            "variance": float(of.variances[seed, record, here]),
             "reward": float(seen.own[seed, record, 0].mean()),
             "finite": float(seen.finite[seed, record, 0]),
         }
-        for number, estimator in enumerate(ESTIMATORS)
+        for baseline, of in noise.items()
+        for gae_lambda, estimator, here, coala in measured
         for seed in range(settings.seeds)
         for record in range(settings.iterations // settings.every)
     ]
 
 
 def ratios(table: pl.DataFrame, *by: str) -> pl.DataFrame:
-    """The `critical` meta-batch and the `cosine` with the true gradient, from means over all else; null where no signal
-    is seen.
+    """By baseline, λ, estimator and some more, from means over all else: the `critical` meta-batch, and the `cosine` of
+    the angle with the true gradient and (`cosine_coala`) with COALA-PG's of the same λ; null where no signal is seen.
     """
-    means = table.group_by("estimator", *by, maintain_order=True).agg(pl.mean("square", "with_true", "variance"))
-    true = means.filter(pl.col("estimator") == ESTIMATORS[0]).select(*by, pl.col("square").alias("true_square"))
-    means = means.join(true, on=list(by)) if by else means.join(true, how="cross")
-    seen = (pl.col("square") > 0) & (pl.col("true_square") > 0)
-    return means.with_columns(
+    where = ("baseline", "lambda", *by)
+    columns = ("square", "true", "with_true", "with_coala", "variance")
+    means = table.group_by(*where, "estimator", maintain_order=True).agg(pl.mean(*columns))
+    coala = means.filter(pl.col("estimator") == "CoalaPG").select(*where, pl.col("square").alias("coala"))
+
+    def cosine(product: str, other: str) -> pl.Expr:
+        square = pl.col("square") * pl.col(other)
+        seen = (pl.col("square") > 0) & (pl.col(other) > 0)
+        return pl.when(seen).then(pl.col(product) / square.sqrt())
+
+    return means.join(coala, on=list(where), maintain_order="left").with_columns(
         pl.when(pl.col("square") > 0).then(pl.col("variance") / pl.col("square")).alias("critical"),
-        pl.when(seen).then(pl.col("with_true") / (pl.col("square") * pl.col("true_square")).sqrt()).alias("cosine"),
+        cosine("with_true", "true").alias("cosine"),
+        cosine("with_coala", "coala").alias("cosine_coala"),
     )
 
 
+def overall(records: Sequence[Record], column: str, estimator: str, gae_lambda: float, baseline: str) -> float:
+    """A ratio of means over seeds and training; NaN if it is not there."""
+    table = ratios(kept(table_of(records))).filter(
+        pl.col("estimator") == estimator, pl.col("lambda") == gae_lambda, pl.col("baseline") == baseline
+    )
+    value = table[column].to_list()
+    return value[0] if value and value[0] is not None else np.nan
+
+
 def claims(records: Sequence[Record]) -> list[dict[str, Any]]:
-    """What the figure is judged by: ratios of means over training and seeds."""
-    overall = {row["estimator"]: row for row in ratios(kept(table_of(records))).iter_rows(named=True)}
-
-    def of(name: str, column: str) -> float:
-        value = overall[name][column] if name in overall else None
-        return np.nan if value is None else value
-
+    """What the figure is judged by: ratios of means over seeds and training, with λ = 1."""
+    alone, both = BASELINES
+    critical = {
+        (name, baseline): overall(records, "critical", name, 1.0, baseline)
+        for name in ESTIMATORS
+        for baseline in BASELINES
+    }
     return [
-        claim("M-FOS's gradient points elsewhere: cosine of the angle with COALA-PG's", of("MFOS", "cosine"), "≤", 0.8),
-        claim("So does batch-unaware's", of("BatchUnaware", "cosine"), "≤", 0.8),
+        claim("M-FOS's gradient points elsewhere: cosine of its angle with the true one",
+              overall(records, "cosine", "MFOS", 1.0, both), "≤", 0.8),
         claim("COALA-PG's needs more meta-episodes than M-FOS's: critical meta-batch over M-FOS's",
-              of("CoalaPG", "critical") / of("MFOS", "critical"), "≥", 1.5),
+              critical["CoalaPG", both] / critical["MFOS", both], "≥", 2),
+        claim("Other meta-episodes make a better baseline than a critic alone: COALA-PG's critical meta-batch without "
+              "them over that with them", critical["CoalaPG", alone] / critical["CoalaPG", both], "≥", 1.2),
     ]  # fmt: skip

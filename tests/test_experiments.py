@@ -232,6 +232,12 @@ def test_a_full_disk_is_named_and_what_was_there_stays(tmp_path, monkeypatch, ca
         (["fig3a", "--payoffs", "public-goods"], "two players with two actions each; public-goods is none"),
         (["fig3a", "--payoffs", "nothing.json"], "neither a known game"),
         (["fig5a", "--set", "network=lstm"], "`network` must be one of hawk, gru, mlp, but is 'lstm'"),
+        (
+            ["noise", "--set", "lambdas=(1.0, 1.0)"],
+            "`lambdas` must be one or more, each once, between 0 and 1, but are",
+        ),
+        (["noise", "--set", "measured=1"], "`measured` must be at least 2, but is 1"),
+        (["fig5c", "--set", "leave_one_out=True", "--set", "p_naive=0.25"], "there are 1 naive and 3 meta opponents"),
         (["fig5c", "--set", "naive_advantages=paper"], "must be one of gradient, printed, but is 'paper'"),
         (["fig5a", "--set", "entropy_until=2"], "`entropy_until` must lie between 0 and 1, but is 2.0"),
         (["fig5a", "--set", "chunk=3"], "`chunk` must divide the 8 trajectories of a step, but is 3"),

@@ -5,6 +5,7 @@ import json
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 import polars as pl
 import pytest
 
@@ -12,6 +13,7 @@ import coala_eqx as ce
 from coala_eqx.games.clean_up_lite import CleanUpState
 from experiments.__main__ import run, settings_of
 from experiments.agents import load_agents
+from experiments.noise import ratios
 from experiments.scripted import ACTIONS, SCRIPTS, Scripted
 from tests.runs import QUICK, finish, start
 from tests.test_devices import assert_close
@@ -115,6 +117,45 @@ def test_scripted_agents_are_judged_and_drawn(tmp_path):
     assert len(records) == len(SCRIPTS) * 2 * 3  # seeds, inner episodes
     assert records.filter(pl.col("script").str.starts_with("waits"))["zaps"].max() == 0
     assert_judged_and_drawn(tmp_path, "scripted", 3)
+
+
+@pytest.mark.parametrize("figure", ["noise", "noise-clean-up"])
+def test_noise_is_judged_and_drawn(figure, tmp_path):
+    """COALA-PG with λ = 1 is the true one; what one meta-batch gives is the same with both baselines but for these."""
+    changes = {"seeds": 1, "devices": 1, "network": "mlp", "naive_network": "mlp", "discount": 1.0}
+    run(figure, tmp_path, settings_of(figure, "smoke", changes))
+    records = pl.read_parquet(tmp_path / "records.parquet")
+    assert len(records) == 2 * 2 * 3 * 2  # baselines, λ, estimators, records
+    true = records.filter((pl.col("estimator") == "CoalaPG") & (pl.col("lambda") == 1))
+    assert len(true) == 2 * 2
+    for column in ("true", "with_true", "with_coala"):
+        np.testing.assert_allclose(true[column], true["square"], rtol=1e-4)
+    other = records.filter((pl.col("estimator") == "CoalaPG") & (pl.col("lambda") < 1))
+    np.testing.assert_allclose(other["true"], true["square"], rtol=1e-4)
+    np.testing.assert_allclose(other["with_coala"], other["square"], rtol=1e-6)
+    assert (records["variance"] > 0).all()
+    assert_judged_and_drawn(tmp_path, figure, 3)
+
+
+def test_ratios_of_noise_are_of_means():
+    """By hand; a square below 0 has neither ratio."""
+    rows = [
+        ("CoalaPG", 1.0, 4.0, 4.0, 8.0),
+        ("CoalaPG", 3.0, 4.0, 4.0, 16.0),
+        ("MFOS", 9.0, 3.0, 3.0, 18.0),
+        ("BatchUnaware", -1.0, 2.0, 2.0, 1.0),
+    ]
+    columns = ("estimator", "square", "with_true", "with_coala", "variance")
+    table = pl.DataFrame(
+        [dict(zip(columns, row, strict=True)) | {"baseline": "critic", "lambda": 1.0, "true": 4.0} for row in rows]
+    )
+    by_name = {row["estimator"]: row for row in ratios(table).iter_rows(named=True)}
+    assert by_name["CoalaPG"]["critical"] == pytest.approx(12 / 2)
+    assert by_name["CoalaPG"]["cosine"] == pytest.approx(4 / (2 * 4) ** 0.5)
+    assert by_name["MFOS"]["critical"] == pytest.approx(2)
+    assert by_name["MFOS"]["cosine"] == pytest.approx(0.5)
+    assert by_name["MFOS"]["cosine_coala"] == pytest.approx(3 / (9 * 2) ** 0.5)
+    assert by_name["BatchUnaware"]["critical"] is by_name["BatchUnaware"]["cosine"] is None
 
 
 def assert_judged_and_drawn(folder, figure, claims):

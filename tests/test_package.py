@@ -117,14 +117,17 @@ def test_the_example_of_the_iterated_game_prints_what_the_page_says(capsys):
 
 
 def test_the_example_of_training_runs(capsys):
-    """Two smaller iterations of it."""
+    """Two smaller iterations of it, and the noise of their gradients."""
     page = (ROOT / "docs" / "training.md").read_text()
-    (example,) = re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL)
-    for size, smaller in (("range(300)", "range(2)"), ("meta_batch=16", "meta_batch=2"), ("episodes=20", "episodes=3")):
+    example = "\n".join(re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL))
+    sizes = {"range(300)": "range(2)", "meta_batch=16": "meta_batch=2", "episodes=20": "episodes=3"}
+    for size, smaller in (sizes | {"measured=64": "measured=2"}).items():
         assert size in example
         example = example.replace(size, smaller)
     exec(compile(example, "training.md", "exec"), {})
-    assert re.fullmatch(r"\[\S+\] \[\S+\]\n", capsys.readouterr().out)
+    rewards, critical, cosines = capsys.readouterr().out.splitlines()
+    assert re.fullmatch(r"\[\S+\] \[\S+\]", rewards)
+    assert len(critical.strip("[]").split()) == len(cosines.strip("[]").split()) == 3
 
 
 def test_the_readme_names_the_two_commands():

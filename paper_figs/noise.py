@@ -1,0 +1,45 @@
+"""Noise and directions of gradients over training."""
+
+from pathlib import Path
+
+import polars as pl
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from experiments.noise import BASELINES, ESTIMATORS, ratios
+from paper_figs.curves import read
+from paper_figs.style import COLUMN, look, styled
+
+LINES = dict(zip(BASELINES, ("--", "-"), strict=True))
+
+
+@styled
+def draw(records: Path, picture: Path) -> None:
+    """A row for each λ: critical meta-batches, of means over seeds, and cosines by the better baseline.
+
+    Points are missing where no signal is seen.
+    """
+    table = ratios(read(records), "iteration").sort("iteration")
+    lambdas = sorted(table["lambda"].unique(), reverse=True)
+    figure = Figure(figsize=(COLUMN, 0.5 + 1.7 * len(lambdas)), layout="constrained")
+    axes = figure.subplots(len(lambdas), 2, sharex=True, sharey="col", squeeze=False)
+    for value, (noise, angles) in zip(lambdas, axes, strict=True):
+        for name in ESTIMATORS:
+            of_one = table.filter(pl.col("estimator") == name, pl.col("lambda") == value)
+            color = look(name)["color"]
+            for baseline, line in LINES.items():
+                here = of_one.filter(pl.col("baseline") == baseline)
+                noise.plot(here["iteration"], here["critical"], marker=".", ls=line, color=color)
+            here = of_one.filter(pl.col("baseline") == list(BASELINES)[-1])
+            angles.plot(here["iteration"], here["cosine"], marker=".", color=color)
+        noise.set_yscale("log")
+        noise.set_ylabel(f"λ = {value:g}\ncritical meta-batch")
+        angles.set_ylabel("cosine with\nthe true gradient")
+        angles.set_ylim(-0.3, 1.3)
+        angles.axhline(1, color="black", lw=0.5, ls=":", zorder=0)
+    for panel in axes[-1]:
+        panel.set_xlabel("meta-training iteration")
+    entries = [Line2D([], [], **look(name)) for name in ESTIMATORS]
+    entries += [Line2D([], [], color="gray", ls=line, label=f"less {baseline}") for baseline, line in LINES.items()]
+    figure.legend(handles=entries, loc="outside upper center", ncols=3, frameon=False)
+    figure.savefig(picture)
