@@ -35,7 +35,7 @@ def draw(records: Path, picture: Path) -> None:
         noise.set_yscale("log")
         noise.set_ylabel(f"λ = {value:g}\ncritical meta-batch")
         angles.set_ylabel("cosine with\nthe true gradient")
-        angles.set_ylim(-0.3, 1.3)
+        angles.set_ylim(-1.3, 1.3)
         angles.axhline(1, color="black", lw=0.5, ls=":", zorder=0)
     for panel in axes[-1]:
         panel.set_xlabel("meta-training iteration")
