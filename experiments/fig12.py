@@ -102,7 +102,7 @@ def magnitudes(pool: Pool, state: PoolState, measured: int) -> dict[str, tuple[F
     agent = members(state.agents, 0)
     key = jax.random.fold_in(state.key, state.iteration + jnp.uint32(2**31))  # training takes the numbers below
     chunk = next(size for size in range(min(measured // 2, pool.meta_batch), 0, -1) if measured // 2 % size == 0)
-    some = dataclasses.replace(pool, meta_batch=chunk, p_naive=1.0, estimators=(CoalaPG(),))
+    some = dataclasses.replace(pool, meta_batch=chunk, p_naive=1.0, naive_weight=1.0, estimators=(CoalaPG(),))
 
     def gradients(key: Array) -> Any:
         episodes, _ = some.meet(state, agent, jnp.zeros((), int), key)
