@@ -64,6 +64,19 @@ class Settings(sampled.Settings):
         return sampled.game_by(ce.games.CleanUpLite, self)
 
 
+PATIENT: dict[str, Any] = {
+    "rows": 3,
+    "columns": 3,
+    "zap_distance": 1,
+    "batch": 16,
+    "episodes": 80,
+    "steps": 48,
+    "naive_network": "mlp",
+    "naive_rate": 3e-2,
+    "naive_population": 4,
+}
+"""A map, and learners, by which one who waits for them to learn to clean earns more in the end (`scripted`)."""
+
 SMALL: dict[str, Any] = {
     "rows": 2,
     "columns": 2,

@@ -9,7 +9,6 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import polars as pl
@@ -17,7 +16,7 @@ from jaxtyping import Array, Float
 
 from coala_eqx.estimators import MFOS, AbstractScoreFunctionEstimator, BatchUnaware, CoalaPG
 from coala_eqx.policies import AbstractPolicy
-from coala_eqx.shaping import MetaEpisode, replay_ego
+from coala_eqx.shaping import MetaEpisode, score_function
 from coala_eqx.training import Pool, PoolState
 from coala_eqx.training.batch import less_the_others
 from coala_eqx.training.pool import members
@@ -100,7 +99,6 @@ def magnitudes(pool: Pool, state: PoolState, measured: int) -> dict[str, tuple[F
     ‖E[ĝ]‖², and may be negative.
     """
     agent = members(state.agents, 0)
-    key = jax.random.fold_in(state.key, state.iteration + jnp.uint32(2**31))  # training takes the numbers below
     chunk = next(size for size in range(min(measured // 2, pool.meta_batch), 0, -1) if measured // 2 % size == 0)
     some = dataclasses.replace(pool, meta_batch=chunk, p_naive=1.0, naive_weight=1.0, estimators=(CoalaPG(),))
 
@@ -113,7 +111,7 @@ def magnitudes(pool: Pool, state: PoolState, measured: int) -> dict[str, tuple[F
         total, _ = jax.lax.scan(lambda so_far, key: (jax.tree.map(jnp.add, so_far, gradients(key)), None), zero, keys)
         return jax.tree.map(lambda leaf: leaf / len(keys), total)
 
-    keys = jax.random.split(key, (2, measured // 2 // chunk))
+    keys = jax.random.split(state.spare_key(2), (2, measured // 2 // chunk))
     first, second = half(keys[0]), half(keys[1])
     return {
         name: (_inner(first[name][0], second[name][0]), _inner(first[name][1], second[name][1])) for name in ESTIMATORS
@@ -125,14 +123,8 @@ def _gradients(agent: AbstractPolicy, episodes: MetaEpisode) -> dict[str, tuple[
     estimators.
     """
     parts = {name: jax.vmap(lambda rewards, e=e: split(e, rewards))(episodes.rewards) for name, e in ESTIMATORS.items()}
-    arrays, static = eqx.partition(agent, eqx.is_inexact_array)
-
-    def log_probs(arrays: Any) -> Array:
-        policy = eqx.combine(arrays, static)
-        return jax.vmap(lambda seen, done: replay_ego(policy, seen, done)[0])(episodes.observations, episodes.actions)
-
-    _, pull = jax.vjp(log_probs, arrays)
-    return jax.tree.map(lambda weights: pull(less_the_others(weights) / len(weights))[0], parts)
+    pull = score_function(agent, episodes)
+    return jax.tree.map(lambda weights: pull(less_the_others(weights) / len(weights)), parts)
 
 
 def _inner(one: Any, other: Any) -> Float[Array, ""]:

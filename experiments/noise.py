@@ -33,17 +33,11 @@ Noise = dict[str, GradientNoise]
 """By baseline: of COALA-PG with λ = 1, whose gradient is the true one, and then for each λ of `ESTIMATORS`."""
 
 
-def check(settings: sampled.Settings, lambdas: tuple[float, ...]) -> None:
-    """**Raises** `ValueError` if nothing can be measured so."""
-    check_at_least(settings, 2, "measured")
-    check_at_least(settings, 2, "meta_batch")
-    if not lambdas or len(set(lambdas)) < len(lambdas) or not all(0 <= value <= 1 for value in lambdas):
-        raise ValueError(f"`lambdas` must be one or more, each once, between 0 and 1, but are {lambdas}.")
-
-
 @dataclasses.dataclass(frozen=True)
-class Settings(sampled.MatrixSettings):
-    """Of this figure."""
+class Measured(sampled.Settings):
+    """Of gradients that are measured while one agent is trained by COALA-PG. A class that derives from it names that of
+    its game first, whose defaults hold.
+    """
 
     measured: int = 16
     """Meta-batches by which gradients are measured."""
@@ -53,13 +47,34 @@ class Settings(sampled.MatrixSettings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check(self, self.lambdas)
+        check_at_least(self, 2, "measured", "meta_batch")
+        if (
+            not self.lambdas
+            or len(set(self.lambdas)) < len(self.lambdas)
+            or not all(0 <= value <= 1 for value in self.lambdas)
+        ):
+            raise ValueError(f"`lambdas` must be one or more, each once, between 0 and 1, but are {self.lambdas}.")
 
     def trainings(self) -> dict[str, tuple[sampled.Settings, Pool]]:
         return {"CoalaPG": self.alone(sampled.ESTIMATORS["CoalaPG"])}
 
     def watch(self, pool: Pool, state: PoolState) -> Noise:
-        return measure(self, pool, state, self.measured, self.lambdas)
+        """Of the pool's agent, on the same meta-episodes for all."""
+        named = [("CoalaPG", 1.0), *((name, value) for value in self.lambdas for name in ESTIMATORS)]
+        by_lambda = {value: dataclasses.replace(self, gae_lambda=value) for _, value in named}
+        pools = [by_lambda[value].alone(sampled.ESTIMATORS[name])[1] for name, value in named]
+        estimators = [one for of in pools for one in of.estimators if isinstance(one, AbstractScoreFunctionEstimator)]
+        return {
+            baseline: gradient_noise(
+                dataclasses.replace(pool, leave_one_out=leave_one_out), state, estimators, self.measured
+            )
+            for baseline, leave_one_out in BASELINES.items()
+        }
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings(sampled.MatrixSettings, Measured):
+    """Of this figure."""
 
 
 PRESETS = {
@@ -69,28 +84,9 @@ PRESETS = {
 }
 
 
-def measure(
-    settings: sampled.Settings, pool: Pool, state: PoolState, measured: int, lambdas: tuple[float, ...]
-) -> Noise:
-    """Of the pool's agent, on the same meta-episodes for all."""
-    named = [("CoalaPG", 1.0), *((name, value) for value in lambdas for name in ESTIMATORS)]
-    by_lambda = {value: dataclasses.replace(settings, gae_lambda=value) for _, value in named}
-    pools = [by_lambda[value].alone(sampled.ESTIMATORS[name])[1] for name, value in named]
-    estimators = [one for of in pools for one in of.estimators if isinstance(one, AbstractScoreFunctionEstimator)]
-    return {
-        baseline: gradient_noise(dataclasses.replace(pool, leave_one_out=leave_one_out), state, estimators, measured)
-        for baseline, leave_one_out in BASELINES.items()
-    }
-
-
-def parts(settings: Settings) -> list[Part]:
+def parts(settings: Measured) -> list[Part]:
     """A single one."""
-    return parts_by(settings, settings.lambdas)
-
-
-def parts_by(settings: sampled.Settings, lambdas: tuple[float, ...]) -> list[Part]:
-    """Of settings that measure these λ."""
-    return sampled.parts(settings, functools.partial(run, lambdas))
+    return sampled.parts(settings, functools.partial(run, settings.lambdas))
 
 
 def run(

@@ -7,66 +7,35 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
-from coala_eqx.training import Pool, PoolState
 from experiments import clean_up, noise, sampled
-from experiments.records import Part, Record, claim
+from experiments.records import Record, claim
 
-SINGLE = noise.SINGLE
-"""Training is done in single precision."""
+SINGLE, parts = noise.SINGLE, noise.parts
 
 
 @dataclasses.dataclass(frozen=True)
-class Settings(clean_up.Settings):
+class Settings(clean_up.Settings, noise.Measured):
     """Of this figure."""
-
-    measured: int = 16
-    """Meta-batches by which gradients are measured."""
-
-    lambdas: tuple[float, ...] = (1.0, 0.98)
-    """λ of the advantages that are measured; the agent is trained with `gae_lambda`."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        noise.check(self, self.lambdas)
-
-    def trainings(self) -> dict[str, tuple[sampled.Settings, Pool]]:
-        return {"CoalaPG": self.alone(sampled.ESTIMATORS["CoalaPG"])}
-
-    def watch(self, pool: Pool, state: PoolState) -> noise.Noise:
-        return noise.measure(self, pool, state, self.measured, self.lambdas)
 
 
 PRESETS = {
     "smoke": Settings(**sampled.SMOKE_ON_GRIDS, measured=3),
     "cpu": Settings(
-        rows=3,
-        columns=3,
-        zap_distance=1,
-        batch=16,
-        episodes=80,
-        steps=48,
+        **clean_up.PATIENT,
         meta_batch=16,
         iterations=60,
         every=20,
         network="mlp",
-        naive_network="mlp",
         rate=1e-3,
         minibatches=8,
         discount=1.0,
         gae_lambda=0.98,
         td_lambda=0.98,
         centre=False,
-        naive_rate=3e-2,
-        naive_population=4,
         seeds=2,
     ),
     "paper": Settings(every=100),
 }
-
-
-def parts(settings: Settings) -> list[Part]:
-    """A single one."""
-    return noise.parts_by(settings, settings.lambdas)
 
 
 def claims(records: Sequence[Record]) -> list[dict[str, Any]]:

@@ -89,19 +89,7 @@ class Settings(clean_up.Settings):
 
 PRESETS = {
     "smoke": Settings(**sampled.SMOKE_ON_GRIDS),
-    "cpu": Settings(
-        rows=3,
-        columns=3,
-        zap_distance=1,
-        batch=16,
-        episodes=80,
-        steps=48,
-        meta_batch=8,
-        naive_network="mlp",
-        naive_rate=3e-2,
-        naive_population=4,
-        seeds=3,
-    ),
+    "cpu": Settings(**clean_up.PATIENT, meta_batch=8, seeds=3),
     "paper": Settings(),
 }
 
@@ -127,9 +115,10 @@ def run(settings: Settings, progress: Progress) -> list[Record]:
         return means | {name: of.mean(axis=(0, 1)) for name, of in pool.measures(met).items()}
 
     of_all_seeds = jax.jit(jax.vmap(play, in_axes=(0, 0, None), spmd_axis_name=SEEDS))
+    arrays, keys = place((arrays, keys), mesh := settings.mesh(pool))
     for number, script in enumerate(SCRIPTS):
-        with jax.set_mesh(mesh := settings.mesh(pool)):
-            seen = jax.tree.map(on_host, of_all_seeds(*place((arrays, keys), mesh), jnp.asarray(number)))
+        with jax.set_mesh(mesh):
+            seen = jax.tree.map(on_host, of_all_seeds(arrays, keys, jnp.asarray(number)))
         records += [
             {"script": script, "seed": seed, "iteration": episode + 1, "finite": 1.0}
             | {name: float(values[seed, episode]) for name, values in seen.items()}

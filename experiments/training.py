@@ -48,8 +48,7 @@ def recordings(pool: Pool, game: AbstractDrawnGame, state: PoolState) -> dict[st
         state = eqx.combine(arrays, static)
         one = dataclasses.replace(pool, meta_batch=1, p_naive=p_naive, leave_one_out=False)
         agent = members(state.agents, 0)
-        key = jax.random.fold_in(state.key, state.iteration + jnp.uint32(2**30))  # training takes the numbers below
-        episodes = one.meet(state, agent, jnp.zeros((), int), key)[0 if p_naive else 1]
+        episodes = one.meet(state, agent, jnp.zeros((), int), state.spare_key(1))[0 if p_naive else 1]
         other = episodes.co_players[0]
         both = ((episodes.actions, other.actions), (episodes.rewards, other.rewards))
         return jax.tree.map(

@@ -121,7 +121,7 @@ def test_scripted_agents_are_judged_and_drawn(tmp_path):
 
 @pytest.mark.parametrize("figure", ["noise", "noise-clean-up"])
 def test_noise_is_judged_and_drawn(figure, tmp_path):
-    """COALA-PG with λ = 1 is the true one; what one meta-batch gives is the same with both baselines but for these."""
+    """All rows are there, and COALA-PG with λ = 1 is what the others are compared with."""
     changes = {"seeds": 1, "devices": 1, "network": "mlp", "naive_network": "mlp", "discount": 1.0}
     run(figure, tmp_path, settings_of(figure, "smoke", changes))
     records = pl.read_parquet(tmp_path / "records.parquet")

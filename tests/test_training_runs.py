@@ -18,6 +18,7 @@ import pytest
 from coala_eqx.estimators import MFOS, BatchUnaware, CoalaPG, LolaDice
 from coala_eqx.estimators.advantages import batch_advantages
 from coala_eqx.policies.base import NO_ACTION
+from coala_eqx.training.batch import less_the_others
 from coala_eqx.training.pool import members
 from experiments import fig12, sampled, training
 from experiments.__main__ import main, run, settings_of
@@ -227,11 +228,11 @@ def test_magnitudes_of_gradients():
 
 def test_coefficients_less_those_of_the_other_meta_episodes():
     coefficients = np.random.default_rng(0).normal(size=(4, 3, 2, 2))
-    found = fig12.less_the_others(jnp.asarray(coefficients))
+    found = less_the_others(jnp.asarray(coefficients))
     for number in range(4):
         others = np.delete(coefficients, number, axis=0).mean(axis=(0, 1))
         np.testing.assert_allclose(found[number], coefficients[number] - others)
-    np.testing.assert_array_equal(fig12.less_the_others(jnp.asarray(coefficients[:1])), coefficients[:1])
+    np.testing.assert_array_equal(less_the_others(jnp.asarray(coefficients[:1])), coefficients[:1])
 
 
 def test_a_plan_says_what_all_would_take_and_writes_nothing(tmp_path, monkeypatch, capsys):

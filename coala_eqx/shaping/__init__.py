@@ -10,3 +10,4 @@ from coala_eqx.shaping.problem import ShapingProblem as ShapingProblem
 from coala_eqx.shaping.replay import replay as replay
 from coala_eqx.shaping.replay import replay_ego as replay_ego
 from coala_eqx.shaping.replay import replay_ego_outputs as replay_ego_outputs
+from coala_eqx.shaping.replay import score_function as score_function

@@ -1,5 +1,9 @@
 """The likelihood of a meta-episode whose actions are known."""
 
+from collections.abc import Callable
+from typing import Any
+
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
@@ -21,6 +25,22 @@ def replay_ego(
     """
     output = replay_ego_outputs(policy, observations, actions)
     return log_probs_of(output, actions), output.values
+
+
+def score_function(
+    policy: AbstractPolicy, episodes: MetaEpisode
+) -> Callable[[Float[Array, "meta_episodes batch episodes steps"]], Any]:
+    """Of several meta-episodes, stacked: takes weights to Σ weight · ∇log π over all that the ego agent did, a tree
+    like `policy` filtered to inexact arrays; all weights share one replay.
+    """
+    arrays, static = eqx.partition(policy, eqx.is_inexact_array)
+
+    def log_probs(arrays: Any) -> Array:
+        policy = eqx.combine(arrays, static)
+        return jax.vmap(lambda seen, done: replay_ego(policy, seen, done)[0])(episodes.observations, episodes.actions)
+
+    _, pull = jax.vjp(log_probs, arrays)
+    return lambda weights: pull(weights)[0]
 
 
 def replay_ego_outputs(policy: AbstractPolicy, observations: Array, actions: Array) -> PolicyOutput:

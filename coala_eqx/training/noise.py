@@ -11,7 +11,7 @@ from jaxtyping import Array, Float
 
 from coala_eqx.estimators import AbstractScoreFunctionEstimator
 from coala_eqx.policies import AbstractPolicy
-from coala_eqx.shaping import MetaEpisode, replay_ego
+from coala_eqx.shaping import MetaEpisode, score_function
 from coala_eqx.training.pool import Pool, PoolState, members
 
 
@@ -79,8 +79,7 @@ def gradient_noise(
         gradients = _gradients(pool, agent, episodes)
         return jax.tree.map(jnp.add, total, (gradients, gradients @ gradients.T)), None
 
-    start = jax.random.fold_in(state.key, state.iteration + jnp.uint32(3 * 2**30))  # training takes the numbers below
-    keys = jax.random.split(start, measured)
+    keys = jax.random.split(state.spare_key(3), measured)
     shapes = jax.eval_shape(lambda: add((0.0, 0.0), keys[0])[0])
     zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
     (sums, own), _ = jax.lax.scan(add, zeros, keys)
@@ -93,16 +92,10 @@ def gradient_noise(
 
 def _gradients(pool: Pool, agent: AbstractPolicy, episodes: MetaEpisode) -> Float[Array, "estimators parameters"]:
     """By each of the pool's estimators."""
-    arrays, static = eqx.partition(agent, eqx.is_inexact_array)
-
-    def log_probs(arrays: Any) -> Array:
-        policy = eqx.combine(arrays, static)
-        return jax.vmap(lambda seen, done: replay_ego(policy, seen, done)[0])(episodes.observations, episodes.actions)
-
-    _, pull = jax.vjp(log_probs, arrays)
+    pull = score_function(agent, episodes)
 
     def of(estimator: Any) -> Array:
         advantages = pool.batch_by(estimator, episodes).advantages.reshape(episodes.actions.shape)
-        return jnp.concatenate([leaf.ravel() for leaf in jax.tree.leaves(pull(advantages / advantages.size)[0])])
+        return jnp.concatenate([leaf.ravel() for leaf in jax.tree.leaves(pull(advantages / advantages.size))])
 
     return jnp.stack([of(estimator) for estimator in pool.estimators])

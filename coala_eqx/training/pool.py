@@ -42,6 +42,10 @@ class PoolState(eqx.Module):
 
     iteration: Int[Array, ""]
 
+    def spare_key(self, number: int) -> Key[Array, ""]:
+        """One of three, 1 to 3, that no iteration uses: they take the numbers below 2³⁰."""
+        return jax.random.fold_in(self.key, self.iteration + jnp.uint32(number * 2**30))
+
 
 class PoolInfo(eqx.Module):
     """What was seen in one iteration; rewards per step, in the game's own scale."""
@@ -95,7 +99,7 @@ class Pool(eqx.Module):
     - `discount`, `td_lambda`: per step, of the critic's targets; estimators that discount must do so alike.
     - `gae_lambda`: of the advantages against meta agents; against learners estimators have their own.
     - `leave_one_out`: whether advantages are taken less their mean at the same step in the other meta-episodes against
-      opponents of the same kind, of which there must be two or more then: a baseline that takes noise and no bias.
+      opponents of the same kind, of which there must be two or more then: a baseline that adds no bias.
     - `centre`: whether advantages are centred, apart for naive and meta opponents.
     - `naive_weight`: multiplies the gradients of meetings with naive learners, so that what they weigh is not tied to
       how many there are: agents climb p_naive · naive_weight times their return against learners plus 1 − p_naive
