@@ -15,7 +15,7 @@ LINES = dict(zip(BASELINES, ("--", "-"), strict=True))
 
 @styled
 def draw(records: Path, picture: Path) -> None:
-    """A row for each λ: critical meta-batches, of means over seeds, and cosines by the better baseline.
+    """A row for each λ: critical meta-batches, of means over seeds, and cosines, from advantages less both baselines.
 
     Points are missing where no signal is seen.
     """

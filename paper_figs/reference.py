@@ -7,6 +7,7 @@ Without arguments only the page is written.
 import argparse
 import dataclasses
 import importlib
+import inspect
 import json
 import shutil
 import sys
@@ -95,7 +96,7 @@ def _section(figure: str, folder: Path) -> str:
     title, _, rest = (importlib.import_module(f"experiments.{module}").__doc__ or "").partition("\n")
     name = title.partition(":")[0]
     heading = title.rstrip(".") if game == DILEMMA else f"{name} in another game: {Path(game).stem}"
-    drawing = (importlib.import_module(f"paper_figs.{module}").draw.__doc__ or "").strip()
+    drawing = inspect.getdoc(importlib.import_module(f"paper_figs.{module}").draw) or ""
     caption = " ".join(part for part in (rest.strip(), drawing) if part)
     rows = [
         f"| {claim['claim']} | {_number(claim['measured'])} | {claim['relation']} {claim['threshold']:g} "
