@@ -18,7 +18,7 @@ from coala_eqx.estimators import MFOS, AbstractScoreFunctionEstimator, BatchUnaw
 from coala_eqx.policies import AbstractPolicy
 from coala_eqx.shaping import MetaEpisode, score_function
 from coala_eqx.training import Pool, PoolState
-from coala_eqx.training.batch import less_the_others
+from coala_eqx.training.batch import in_a_row, less_the_others
 from coala_eqx.training.pool import members
 from experiments import fig5c, sampled, training
 from experiments.analytic import check_at_least
@@ -123,8 +123,9 @@ def _gradients(agent: AbstractPolicy, episodes: MetaEpisode) -> dict[str, tuple[
     estimators.
     """
     parts = {name: jax.vmap(lambda rewards, e=e: split(e, rewards))(episodes.rewards) for name, e in ESTIMATORS.items()}
-    pull = score_function(agent, episodes)
-    return jax.tree.map(lambda weights: pull(less_the_others(weights) / len(weights)), parts)
+    observations, actions = jax.tree.map(in_a_row, (episodes.observations, episodes.actions))
+    pull = score_function(agent, observations, actions)
+    return jax.tree.map(lambda weights: pull(in_a_row(less_the_others(weights) / len(weights))), parts)
 
 
 def _inner(one: Any, other: Any) -> Float[Array, ""]:

@@ -381,8 +381,8 @@ class Settings:
             discount=self.discount,
             td_lambda=self.td_lambda,
             gae_lambda=self.gae_lambda,
-            leave_one_out=self.leave_one_out,
-            centre=self.centre,
+            leave_one_out=self.leave_one_out and by_advantages,
+            centre=self.centre and by_advantages,
             horizon=self.look_aheads + 1,
         )
 

@@ -1,8 +1,10 @@
 """Noise and directions of gradients over training."""
 
 from pathlib import Path
+from typing import Any
 
 import polars as pl
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
@@ -15,9 +17,10 @@ LINES = dict(zip(BASELINES, ("--", "-"), strict=True))
 
 @styled
 def draw(records: Path, picture: Path) -> None:
-    """A row for each λ: critical meta-batches, of means over seeds, and cosines, from advantages less both baselines.
+    """A row for each λ: critical meta-batches, of means over seeds, and cosines, from advantages less both baselines;
+    bars are standard errors, from the meta-batches that were measured.
 
-    Points are missing where no signal is seen.
+    Points are missing where no signal is seen: where ‖G‖² is less than two standard errors above 0.
     """
     table = ratios(read(records), "iteration").sort("iteration")
     lambdas = sorted(table["lambda"].unique(), reverse=True)
@@ -29,17 +32,22 @@ def draw(records: Path, picture: Path) -> None:
             color = look(name)["color"]
             for baseline, line in LINES.items():
                 here = of_one.filter(pl.col("baseline") == baseline)
-                noise.plot(here["iteration"], here["critical"], marker=".", ls=line, color=color)
+                _points(noise, here, "critical", ls=line, color=color)
             here = of_one.filter(pl.col("baseline") == list(BASELINES)[-1])
-            angles.plot(here["iteration"], here["cosine"], marker=".", color=color)
+            _points(angles, here, "cosine", color=color)
         noise.set_yscale("log")
         noise.set_ylabel(f"λ = {value:g}\ncritical meta-batch")
         angles.set_ylabel("cosine with\nthe true gradient")
-        angles.set_ylim(-1.3, 1.3)
-        angles.axhline(1, color="black", lw=0.5, ls=":", zorder=0)
+        for limit in (-1, 1):
+            angles.axhline(limit, color="black", lw=0.5, ls=":", zorder=0)
     for panel in axes[-1]:
         panel.set_xlabel("meta-training iteration")
     entries = [Line2D([], [], **look(name)) for name in ESTIMATORS]
     entries += [Line2D([], [], color="gray", ls=line, label=f"less {baseline}") for baseline, line in LINES.items()]
     figure.legend(handles=entries, loc="outside upper center", ncols=3, frameon=False)
     figure.savefig(picture)
+
+
+def _points(axes: Axes, table: pl.DataFrame, column: str, **line: Any) -> None:
+    iterations, values, errors = table.select("iteration", pl.col(column, f"{column}_error").fill_null(float("nan")))
+    axes.errorbar(iterations, values, errors, marker=".", elinewidth=0.6, **line)

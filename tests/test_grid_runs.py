@@ -125,41 +125,55 @@ def test_noise_is_judged_and_drawn(figure, tmp_path):
     changes = {"seeds": 1, "devices": 1, "network": "mlp", "naive_network": "mlp", "discount": 1.0}
     run(figure, tmp_path, settings_of(figure, "smoke", changes))
     records = pl.read_parquet(tmp_path / "records.parquet")
-    assert len(records) == 2 * 2 * 3 * 2  # baselines, λ, estimators, records
+    assert len(records) == 2 * 4 * 2 * 3 * 2  # baselines, those left out, λ, estimators, records
+    assert set(records["left_out"]) == {0, 1, 2, 3}
     true = records.filter((pl.col("estimator") == "CoalaPG") & (pl.col("lambda") == 1))
-    assert len(true) == 2 * 2
+    assert len(true) == 2 * 4 * 2
     for column in ("true", "with_true", "with_coala"):
         np.testing.assert_allclose(true[column], true["square"], rtol=1e-4)
     other = records.filter((pl.col("estimator") == "CoalaPG") & (pl.col("lambda") < 1))
     np.testing.assert_allclose(other["true"], true["square"], rtol=1e-4)
     np.testing.assert_allclose(other["with_coala"], other["square"], rtol=1e-6)
     assert (records["variance"] > 0).all()
-    assert_judged_and_drawn(tmp_path, figure, 3)
+    assert_judged_and_drawn(tmp_path, figure, 3, measured=float | None)  # so few meta-batches may show nothing
 
 
-def test_ratios_of_noise_are_of_means():
-    """By hand; a square below 0 has neither ratio."""
-    rows = [
-        ("CoalaPG", 1.0, 4.0, 4.0, 8.0),
-        ("CoalaPG", 3.0, 4.0, 4.0, 16.0),
-        ("MFOS", 9.0, 3.0, 3.0, 18.0),
-        ("BatchUnaware", -1.0, 2.0, 2.0, 1.0),
+def test_ratios_of_noise_are_of_means_with_errors():
+    """By hand: M-FOS's square is within two errors of 0, batch-unaware's below it."""
+    rows = [  # those of all meta-batches, and without each of two
+        ("CoalaPG", [(1.0, 4.0, 8.0), (3.0, 4.0, 16.0)], [(1.5, 4.0, 8.0), (2.5, 4.0, 8.0)]),
+        ("MFOS", [(9.0, 3.0, 18.0)], [(4.0, 3.0, 18.0), (14.0, 3.0, 18.0)]),
+        ("BatchUnaware", [(-1.0, 2.0, 1.0)], [(-1.0, 2.0, 1.0), (-1.0, 2.0, 1.0)]),
+        ("Mine", [(9.0, 3.0, 18.0)], [(8.0, 3.0, 18.0), (10.0, 3.0, 20.0)]),
     ]
-    columns = ("estimator", "square", "with_true", "with_coala", "variance")
-    table = pl.DataFrame(
-        [dict(zip(columns, row, strict=True)) | {"baseline": "critic", "lambda": 1.0, "true": 4.0} for row in rows]
-    )
+    table = pl.DataFrame([
+        {"estimator": name, "left_out": left_out, "square": square, "with_true": product, "with_coala": product,
+         "variance": variance, "baseline": "critic", "lambda": 1.0, "true": 4.0}
+        for name, whole, left in rows
+        for left_out, measured in ((0, whole), (1, left[:1]), (2, left[1:]))
+        for square, product, variance in measured
+    ])  # fmt: skip
     by_name = {row["estimator"]: row for row in ratios(table).iter_rows(named=True)}
-    assert by_name["CoalaPG"]["critical"] == pytest.approx(12 / 2)
-    assert by_name["CoalaPG"]["cosine"] == pytest.approx(4 / (2 * 4) ** 0.5)
-    assert by_name["MFOS"]["critical"] == pytest.approx(2)
-    assert by_name["MFOS"]["cosine"] == pytest.approx(0.5)
-    assert by_name["MFOS"]["cosine_coala"] == pytest.approx(3 / (9 * 2) ** 0.5)
-    assert by_name["BatchUnaware"]["critical"] is by_name["BatchUnaware"]["cosine"] is None
+    coala, mine = by_name["CoalaPG"], by_name["Mine"]
+    assert coala["square"] == pytest.approx(2)
+    assert coala["square_error"] == pytest.approx(0.5)
+    assert coala["critical"] == pytest.approx(12 / 2)
+    assert coala["critical_error"] == pytest.approx((8 / 1.5 - 8 / 2.5) / 2)
+    assert coala["cosine"] == pytest.approx(4 / (2 * 4) ** 0.5)
+    assert mine["critical"] == pytest.approx(2)
+    assert mine["critical_error"] == pytest.approx((18 / 8 - 20 / 10) / 2)
+    assert mine["cosine"] == pytest.approx(0.5)
+    assert mine["cosine_coala"] == pytest.approx(3 / (9 * 2) ** 0.5)
+    assert mine["cosine_coala_error"] == pytest.approx((3 / (8 * 1.5) ** 0.5 - 3 / (10 * 2.5) ** 0.5) / 2)
+    assert by_name["MFOS"]["square_error"] == pytest.approx(5)
+    assert by_name["BatchUnaware"]["square_error"] == pytest.approx(0)
+    for name in ("MFOS", "BatchUnaware"):
+        for ratio in ("critical", "cosine", "cosine_coala"):
+            assert by_name[name][ratio] is by_name[name][f"{ratio}_error"] is None
 
 
-def assert_judged_and_drawn(folder, figure, claims):
+def assert_judged_and_drawn(folder, figure, claims, measured=float):
     judged = json.loads((folder / f"{figure}.json").read_text())
     assert len(judged) == claims
-    assert all(isinstance(claim["measured"], float) for claim in judged)
+    assert all(isinstance(claim["measured"], measured) for claim in judged)
     assert (folder / f"{figure}.png").read_bytes().startswith(b"\x89PNG")

@@ -373,6 +373,8 @@ def test_static_naive_agents_forget_as_those_that_learn(getkey):
     [
         ({"p_naive": 1.5}, "`p_naive` must lie between 0 and 1, but is 1.5"),
         ({"leave_one_out": True, "meta_batch": 1}, "needs two opponents of a kind or more, but there are 1 naive"),
+        ({"leave_one_out": True, "centre": True}, "`centre` does nothing: set it False"),
+        ({"estimators": (LolaDice(),), "centre": True}, "`centre` is of advantages, which the pool's est"),
         ({"naive_weight": (1.0, 2.0)}, r"must be one number, or one for each of 1 agents, but is \(1.0, 2.0\)"),
         ({"p_naive": 0.6}, r"must be a whole number of opponents, but is 0.6 · 4; 0.5 would do"),
         ({"p_naive": 0.5}, "An agent does not play itself: with p_naive = 0.5 below 1 a pool needs two agents"),
@@ -420,12 +422,12 @@ def test_minibatches_must_divide_the_trajectories(getkey):
         pool.init(make_agent, make_agent, 0, getkey())
 
 
-@pytest.mark.parametrize("leave_one_out", [False, True])
-def test_noise_and_directions_of_gradients_are_those_of_training_steps(leave_one_out):
+@pytest.mark.parametrize(("leave_one_out", "chunk"), [(False, None), (True, 4)])
+def test_noise_and_directions_of_gradients_are_those_of_training_steps(leave_one_out, chunk):
     """From each meta-batch by A2C's loss; all pairs of different ones are compared, one by one."""
     estimators = CoalaPG(), MFOS(), BatchUnaware()
-    half = {"estimators": (CoalaPG(),) * 2, "p_naive": 0.5, "naive_weight": 7.0}
-    pool = make_pool(reward_scale=0.3, leave_one_out=leave_one_out, **half)
+    half = {"estimators": (CoalaPG(),) * 2, "p_naive": 0.5, "naive_weight": 7.0, "leave_one_out": leave_one_out}
+    pool = make_pool(update=A2C(ASCENT, value_coefficient=0.0, chunk=chunk), reward_scale=0.3, **half)
     state = pool.init(make_agent, make_agent, 3, jax.random.key(1))
     noise = eqx.filter_jit(lambda pool, state: gradient_noise(pool, state, estimators, 5, index=1))(pool, state)
 
@@ -445,6 +447,7 @@ def test_noise_and_directions_of_gradients_are_those_of_training_steps(leave_one
     products = np.mean([gradients[i] @ gradients[j].T for i in range(5) for j in range(5) if i != j], axis=0)
     np.testing.assert_allclose(noise.products, products, rtol=1e-9)
     np.testing.assert_allclose(noise.variances, 4 * gradients.var(axis=0, ddof=1).sum(axis=-1), rtol=1e-9)
+    np.testing.assert_allclose(noise.without(3).variances, 4 * np.delete(gradients, 3, 0).var(0, ddof=1).sum(-1))
 
 
 def test_advantages_are_taken_less_those_of_the_other_meta_episodes(getkey):
@@ -463,21 +466,46 @@ def test_advantages_are_taken_less_those_of_the_other_meta_episodes(getkey):
     np.testing.assert_array_equal(less.targets, plain.targets)
 
 
+def noise_of(gradients, meta_batch=2):
+    gradients = jnp.asarray(gradients, float)
+    return GradientNoise(jnp.einsum("...iep,...jfp->...ijef", gradients, gradients), meta_batch)
+
+
 def test_signals_that_are_not_seen_have_no_ratios():
-    products = jnp.array([[[4.0, 3.0], [3.0, 9.0]], [[0.0, 1.0], [1.0, -1.0]]])
-    noise = GradientNoise(products, jnp.array([[8.0, 9.0], [1.0, 1.0]]))
-    np.testing.assert_allclose(noise.critical_meta_batch(), [[2, 1], [np.nan, np.nan]])
-    np.testing.assert_allclose(noise.cosines(), [[1, 0.5], [np.nan, np.nan]])
-    np.testing.assert_allclose(noise.cosines(1), [[0.5, 1], [np.nan, np.nan]])
-    np.testing.assert_allclose(noise.mean().critical_meta_batch(), [2.25, 1.25])
+    """By hand: two meta-batches of two estimators, twice; in the second nothing is seen of the second estimator."""
+    noise = noise_of([[[[3, 0], [0, 2]], [[1, 0], [4, 2]]], [[[1, 0], [1, 0]], [[1, 0], [-1, 0]]]])
+    np.testing.assert_allclose(noise.products, [[[3, 6], [6, 4]], [[1, 0], [0, -1]]])
+    np.testing.assert_allclose(noise.variances, [[4, 16], [0, 4]])
+    np.testing.assert_allclose(noise.critical_meta_batch(), [[4 / 3, 4], [0, np.nan]])
+    np.testing.assert_allclose(noise.cosines(), [[1, 12**-0.5 * 6], [1, np.nan]])
+    np.testing.assert_allclose(noise.cosines(1), [[12**-0.5 * 6, 1], [np.nan, np.nan]])
+    np.testing.assert_allclose(noise.mean().critical_meta_batch(), [2 / 2, 10 / 1.5])
 
 
-@pytest.mark.parametrize(("estimators", "measured", "message"), [
-    ((CoalaPG(),), 1, "`measured` must be at least 2, as meta-batches are compared, but is 1"),
-    ((), 4, "`estimators` must name one or more"),
+def test_standard_errors_are_how_far_measurements_scatter():
+    """Of a mean the jackknife is the usual error; of the rest it is held against what repetition gives."""
+    key = jax.random.key(0)
+    draws = jnp.array([[1.0, 0.5], [0.0, 1.0]]) + 0.5 * jax.random.normal(key, (2000, 24, 2, 2))
+    noise = noise_of(draws)
+    means = noise_of(draws[0]).standard_error(lambda noise: jnp.diagonal(jnp.diagonal(noise.inner)).mean(axis=0))
+    squares = np.square(draws[0]).sum(axis=-1)
+    np.testing.assert_allclose(means, squares.std(axis=0, ddof=1) / 24**0.5)
+    for statistic in (lambda noise: noise.products, lambda noise: noise.variances, GradientNoise.cosines):
+        scatter, errors = statistic(noise).std(axis=0), noise.standard_error(statistic).mean(axis=0)
+        np.testing.assert_allclose(errors, scatter, rtol=0.1, atol=1e-9)
+    with pytest.raises(ValueError, match="three meta-batches or more, but 2 were measured"):
+        noise_of(draws[0, :2]).standard_error(GradientNoise.cosines)
+
+
+@pytest.mark.parametrize(("estimators", "measured", "index", "message"), [
+    ((CoalaPG(),), 1, 0, "`measured` must be at least 2, as meta-batches are compared, but is 1"),
+    ((), 4, 0, "`estimators` must name one or more"),
+    ((CoalaPG(),), 4, 1, "`index` must be one of 1 agents, from 0 on, but is 1"),
+    ((LolaDice(),), 4, 0, "`estimators` must be such as give advantages, but are LolaDice"),
+    ((CoalaPG(discount=0.9),), 4, 0, "must discount alike"),
 ])  # fmt: skip
-def test_noise_needs_meta_episodes_and_estimators(estimators, measured, message, getkey):
+def test_noise_needs_meta_episodes_and_estimators(estimators, measured, index, message, getkey):
     pool = make_pool()
     state = pool.init(make_agent, make_agent, 3, getkey())
     with pytest.raises(ValueError, match=message):
-        gradient_noise(pool, state, estimators, measured)
+        gradient_noise(pool, state, estimators, measured, index=index)

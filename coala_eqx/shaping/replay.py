@@ -28,16 +28,15 @@ def replay_ego(
 
 
 def score_function(
-    policy: AbstractPolicy, episodes: MetaEpisode
-) -> Callable[[Float[Array, "meta_episodes batch episodes steps"]], Any]:
-    """Of several meta-episodes, stacked: takes weights to Σ weight · ∇log π over all that the ego agent did, a tree
-    like `policy` filtered to inexact arrays; all weights share one replay.
+    policy: AbstractPolicy, observations: Array, actions: Array
+) -> Callable[[Float[Array, "batch episodes steps"]], Any]:
+    """Takes weights to Σ weight · ∇log π over all that the ego agent did, arrays `[batch, episodes, steps]`: a tree
+    like `policy` filtered to inexact arrays. All weights share one replay.
     """
     arrays, static = eqx.partition(policy, eqx.is_inexact_array)
 
     def log_probs(arrays: Any) -> Array:
-        policy = eqx.combine(arrays, static)
-        return jax.vmap(lambda seen, done: replay_ego(policy, seen, done)[0])(episodes.observations, episodes.actions)
+        return replay_ego(eqx.combine(arrays, static), observations, actions)[0]
 
     _, pull = jax.vjp(log_probs, arrays)
     return lambda weights: pull(weights)[0]

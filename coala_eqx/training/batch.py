@@ -67,9 +67,6 @@ def make_batch(
             normalize_current_episode=False,
         )
 
-    def in_a_row(array: Array) -> Array:
-        return array.reshape(-1, *array.shape[2:])
-
     return Batch(
         observations=in_a_row(episodes.observations),
         actions=in_a_row(episodes.actions),
@@ -78,6 +75,11 @@ def make_batch(
         advantages=in_a_row(advantages),
         targets=in_a_row(jax.vmap(target)(rewards, episodes.values)),
     )
+
+
+def in_a_row(array: Shaped[Array, "meta_episodes batch *rest"]) -> Shaped[Array, "trajectories *rest"]:
+    """The trajectories of all meta-episodes."""
+    return array.reshape(-1, *array.shape[2:])
 
 
 def less_the_others(

@@ -6,6 +6,7 @@ from typing import Any
 
 import equinox as eqx
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.experimental import multihost_utils
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
@@ -65,7 +66,7 @@ def on_host(leaf: Any) -> Any:
 
 def is_key(leaf: Any) -> bool:
     """Whether it is an array of typed keys."""
-    return isinstance(leaf, jax.Array) and jax.numpy.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+    return isinstance(leaf, jax.Array) and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
 
 
 def spread(tree: Any) -> Any:
@@ -79,9 +80,11 @@ def spread(tree: Any) -> Any:
     return eqx.combine(jax.lax.with_sharding_constraint(arrays, PartitionSpec(META_BATCH)), rest)
 
 
-def in_chunks(tree: Any, size: int) -> Any:
-    """Arrays `[number, …]` as `[chunks, shares, size/shares, …]`: each device that shares the meta-batch has its share
-    of every chunk. Nothing is sent for that if they are spread.
+def mean_over_chunks(function: Callable[[Any], Any], tree: Any, size: int) -> Any:
+    """The mean of what a function, itself a mean over what it is given, gives of arrays `[number, …]`, `size` of them
+    at a time.
+
+    Each device that shares the meta-batch has its share of every chunk. Nothing is sent for that if they are spread.
 
     **Raises** `ValueError` if the devices that share the meta-batch do not divide `size`.
     """
@@ -89,16 +92,20 @@ def in_chunks(tree: Any, size: int) -> Any:
     if size % shares:
         raise ValueError(f"`chunk` must be a multiple of the {shares} devices that share a meta-batch, but is {size}.")
 
-    def one(leaf: Any) -> Any:
-        return jax.numpy.moveaxis(leaf.reshape(shares, -1, size // shares, *leaf.shape[1:]), 1, 0)
+    def in_shares(leaf: Any) -> Any:
+        return jnp.moveaxis(leaf.reshape(shares, -1, size // shares, *leaf.shape[1:]), 1, 0)
 
-    return jax.tree.map(one, tree)
+    chunks = jax.tree.map(in_shares, tree)
+    on_each_share = jax.vmap(function, spmd_axis_name=None if _sharing() is None else META_BATCH)
+    shapes = jax.eval_shape(lambda: on_each_share(jax.tree.map(lambda leaf: leaf[0], chunks)))
+    zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
 
+    def add(total: Any, chunk: Any) -> tuple[Any, None]:
+        return jax.tree.map(jnp.add, total, on_each_share(chunk)), None
 
-def on_each_share(function: Callable[[Any], Any], chunk: Any) -> Any:
-    """What a function of one share gives, `[shares, …]`, by every device for its own."""
-    name = None if _sharing() is None else META_BATCH
-    return jax.vmap(function, spmd_axis_name=name)(chunk)
+    total, _ = jax.lax.scan(add, zeros, chunks)
+    number = len(jax.tree.leaves(chunks)[0])
+    return jax.tree.map(lambda leaf: leaf.mean(axis=0) / number, total)
 
 
 def _sharing() -> int | None:

@@ -1,54 +1,92 @@
 """How noisy estimators' gradients are where no enumeration can tell, and whether they point the same way."""
 
 import dataclasses
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float
 
-from coala_eqx.estimators import AbstractScoreFunctionEstimator
+from coala_eqx.estimators import AbstractEstimator, AbstractScoreFunctionEstimator
 from coala_eqx.policies import AbstractPolicy
 from coala_eqx.shaping import MetaEpisode, score_function
+from coala_eqx.training.batch import in_a_row
+from coala_eqx.training.mesh import mean_over_chunks, spread
 from coala_eqx.training.pool import Pool, PoolState, members
 
 
 class GradientNoise(eqx.Module):
     """Of several estimators: ĝ is the gradient by one from a meta-batch, G its expectation."""
 
-    products: Float[Array, "*stacked estimators estimators"]
-    """⟨G_e, G_f⟩, without bias: from different meta-batches. What stands for ‖G_e‖² may be negative."""
+    inner: Float[Array, "*stacked measured measured estimators estimators"]
+    """⟨ĝ_e, ĝ_f⟩ of every two of the meta-batches that were played, and of each with itself."""
 
-    variances: Float[Array, "*stacked estimators"]
-    """E‖ĝ_e − G_e‖², times the meta-batch: of a single meta-episode."""
+    meta_batch: int = eqx.field(static=True)
+    """Meta-episodes of one."""
+
+    @property
+    def products(self) -> Float[Array, "*stacked estimators estimators"]:
+        """⟨G_e, G_f⟩, without bias: from different meta-batches. What stands for ‖G_e‖² may be negative."""
+        measured = self.inner.shape[-3]
+        every, own = self.inner.sum(axis=(-4, -3)), self._own.sum(axis=-3)
+        return (every - own) / (measured * (measured - 1))
+
+    @property
+    def variances(self) -> Float[Array, "*stacked estimators"]:
+        """E‖ĝ_e − G_e‖², times the meta-batch: of a single meta-episode. (With `leave_one_out` a meta-episode has
+        another baseline the more others there are, and so a variance that depends on them a little.)
+        """
+        return self.meta_batch * (_squares(self._own.mean(axis=-3)) - _squares(self.products))
+
+    @property
+    def _own(self) -> Float[Array, "*stacked measured estimators estimators"]:
+        return jnp.moveaxis(jnp.diagonal(self.inner, axis1=-4, axis2=-3), -1, -3)
 
     def mean(self) -> "GradientNoise":
         """Over all that is stacked, such as seeds, before there are ratios."""
-        stacked = tuple(range(self.variances.ndim - 1))
-        return GradientNoise(self.products.mean(axis=stacked), self.variances.mean(axis=stacked))
+        return dataclasses.replace(self, inner=self.inner.mean(axis=tuple(range(self.inner.ndim - 4))))
 
     def critical_meta_batch(self) -> Float[Array, "*stacked estimators"]:
         """Meta-episodes of which the mean has as much noise as signal, E‖ĝ − G‖² = ‖G‖²; NaN where no signal is seen.
 
         Source: McCandlish et al. (2018), the simple noise scale.
         """
-        squares = jnp.diagonal(self.products, axis1=-2, axis2=-1)
+        squares = _squares(self.products)
         return jnp.where(squares > 0, self.variances / squares, jnp.nan)
 
     def cosines(self, reference: int = 0) -> Float[Array, "*stacked estimators"]:
         """Of the angle between each G and that of one of the estimators, not cut to ±1; NaN where no signal is seen."""
-        squares = jnp.diagonal(self.products, axis1=-2, axis2=-1)
+        squares = _squares(self.products)
         norms = jnp.sqrt(squares * squares[..., reference, None])
         seen = (squares > 0) & (squares[..., reference, None] > 0)
         return jnp.where(seen, self.products[..., reference, :] / norms, jnp.nan)
+
+    def without(self, number: int) -> "GradientNoise":
+        """As measured by the other meta-batches only."""
+        inner = jnp.delete(jnp.delete(self.inner, number, axis=-4), number, axis=-3)
+        return dataclasses.replace(self, inner=inner)
+
+    def standard_error(self, statistic: Callable[["GradientNoise"], Array]) -> Array:
+        """Of anything that is computed from it, such as `GradientNoise.cosines`, by the jackknife over meta-batches;
+        NaN where one of them alone makes it NaN. What is stacked, such as seeds, stays the same in all of it: it is an
+        error from the meta-batches that were played, not from the seeds that were drawn.
+
+        **Raises** `ValueError` for fewer than three meta-batches.
+
+        Source: Efron and Stein (1981).
+        """
+        if (measured := self.inner.shape[-3]) < 3:
+            raise ValueError(f"An error needs three meta-batches or more, but {measured} were measured.")
+        left = jnp.stack([statistic(self.without(number)) for number in range(measured)])
+        return jnp.sqrt((measured - 1) * left.var(axis=0))
 
 
 def gradient_noise(
     pool: Pool,
     state: PoolState,
-    estimators: Sequence[AbstractScoreFunctionEstimator],
+    estimators: Sequence[AbstractEstimator],
     measured: int,
     *,
     index: int = 0,
@@ -56,14 +94,15 @@ def gradient_noise(
     """Of gradients that an agent of a pool would follow against naive learners, had it these estimators.
 
     They are those of the pool's first step: of the mean over a meta-batch, B, M and T of log π · advantage, with the
-    pool's scale of rewards and baselines, and the agent's own critic.
+    pool's scale of rewards and baselines, and the agent's own critic; computed in the chunks of the pool's update.
 
     **Arguments:**
 
     - `measured`: how many meta-batches are played, the same for all estimators.
     - `index`: which agent.
 
-    **Raises** `ValueError` if `measured` is below 2, or there are no estimators.
+    **Raises** `ValueError` if `measured` is below 2, there is no such agent, or there are no estimators, or some that
+    give no advantages, that do not discount as the pool, or (`Inapplicable`) need what the game or learner has not.
 
     Fit for `jit`, and for `vmap` over seeds. The random numbers are none of those that training uses.
     """
@@ -71,31 +110,41 @@ def gradient_noise(
         raise ValueError(f"`measured` must be at least 2, as meta-batches are compared, but is {measured}.")
     if not estimators:
         raise ValueError("`estimators` must name one or more, but is empty.")
+    by_advantages = [one for one in estimators if isinstance(one, AbstractScoreFunctionEstimator)]
+    if len(by_advantages) < len(estimators):
+        raise ValueError(
+            "`estimators` must be such as give advantages, but are "
+            f"{', '.join(type(estimator).__name__ for estimator in estimators)}."
+        )
+    if not 0 <= index < len(pool.estimators):
+        raise ValueError(f"`index` must be one of {len(pool.estimators)} agents, from 0 on, but is {index}.")
     agent = members(state.agents, index)
     pool = dataclasses.replace(pool, p_naive=1.0, naive_weight=1.0, estimators=tuple(estimators))
+    pool.check_problem(state)
 
-    def add(total: Any, key: Array) -> tuple[Any, None]:
+    def one(key: Array) -> Float[Array, "estimators parameters"]:
         episodes, _ = pool.meet(state, agent, jnp.zeros((), int), key)
-        gradients = _gradients(pool, agent, episodes)
-        return jax.tree.map(jnp.add, total, (gradients, gradients @ gradients.T)), None
+        return _gradients(pool, by_advantages, agent, episodes)
 
-    keys = jax.random.split(state.spare_key(3), measured)
-    shapes = jax.eval_shape(lambda: add((0.0, 0.0), keys[0])[0])
-    zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
-    (sums, own), _ = jax.lax.scan(add, zeros, keys)
-    every = sums @ sums.T
-    return GradientNoise(
-        products=(every - own) / (measured * (measured - 1)),
-        variances=pool.meta_batch * jnp.diagonal(own - every / measured) / (measured - 1),
-    )
+    gradients = jax.lax.map(one, jax.random.split(state.spare_key(3), measured))
+    inner = jnp.einsum("iep,jfp->ijef", gradients, gradients, precision="highest")
+    return GradientNoise(inner, pool.meta_batch)
 
 
-def _gradients(pool: Pool, agent: AbstractPolicy, episodes: MetaEpisode) -> Float[Array, "estimators parameters"]:
-    """By each of the pool's estimators."""
-    pull = score_function(agent, episodes)
+def _gradients(
+    pool: Pool, estimators: Sequence[AbstractScoreFunctionEstimator], agent: AbstractPolicy, episodes: MetaEpisode
+) -> Float[Array, "estimators parameters"]:
+    advantages = jnp.stack([pool.batch_by(one, episodes).advantages for one in estimators], axis=1)
+    observations, actions = in_a_row(episodes.observations), in_a_row(episodes.actions)
 
-    def of(estimator: Any) -> Array:
-        advantages = pool.batch_by(estimator, episodes).advantages.reshape(episodes.actions.shape)
-        return jnp.concatenate([leaf.ravel() for leaf in jax.tree.leaves(pull(advantages / advantages.size))])
+    def some(chunk: tuple[Array, Array, Array]) -> Float[Array, "estimators parameters"]:
+        observations, actions, advantages = chunk
+        pull = score_function(agent, observations, actions)
+        by_estimator = jnp.moveaxis(advantages, 1, 0)
+        return jax.lax.map(lambda weights: ravel_pytree(pull(weights / weights.size))[0], by_estimator)
 
-    return jnp.stack([of(estimator) for estimator in pool.estimators])
+    return mean_over_chunks(some, spread((observations, actions, advantages)), pool.update.chunk or len(actions))
+
+
+def _squares(products: Float[Array, "*stacked estimators estimators"]) -> Float[Array, "*stacked estimators"]:
+    return jnp.diagonal(products, axis1=-2, axis2=-1)

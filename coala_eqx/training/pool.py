@@ -153,25 +153,38 @@ class Pool(eqx.Module):
             raise ValueError(
                 f"An agent does not play itself: with p_naive = {self.p_naive} below 1 a pool needs two agents or more."
             )
-        if self.leave_one_out and 1 in {self.num_naive, self.num_meta}:
-            raise ValueError(
-                "`leave_one_out` needs two opponents of a kind or more, but there are "
-                f"{self.num_naive} naive and {self.num_meta} meta opponents."
-            )
         if isinstance(self.naive_weight, tuple) and len(self.naive_weight) != len(self.estimators):
             raise ValueError(
                 f"`naive_weight` must be one number, or one for each of {len(self.estimators)} agents, but is "
                 f"{self.naive_weight}."
             )
+        self._check_baselines()
         self._check_discounts()
         if not self.by_advantages:
-            if len(set(map(type, self.estimators))) > 1 or self.num_meta:
-                raise ValueError(
-                    "Estimators that are no score functions are trained in pools of their own against naive learners, "
-                    f"but the pool has {self.estimators} and p_naive = {self.p_naive}."
-                )
-            if not 1 < self.horizon <= self.episodes:
-                raise ValueError(f"`horizon` must lie between 2 and episodes = {self.episodes}, but is {self.horizon}.")
+            self._check_followed_directly()
+
+    def _check_baselines(self) -> None:
+        if self.leave_one_out and 1 in {self.num_naive, self.num_meta}:
+            raise ValueError(
+                "`leave_one_out` needs two opponents of a kind or more, but there are "
+                f"{self.num_naive} naive and {self.num_meta} meta opponents."
+            )
+        if self.leave_one_out and self.centre:
+            raise ValueError(
+                "With `leave_one_out` the mean of all advantages is 0, and `centre` does nothing: set it False."
+            )
+
+    def _check_followed_directly(self) -> None:
+        for name in ("leave_one_out", "centre"):
+            if getattr(self, name):
+                raise ValueError(f"`{name}` is of advantages, which the pool's estimators do not give: set it False.")
+        if len(set(map(type, self.estimators))) > 1 or self.num_meta:
+            raise ValueError(
+                "Estimators that are no score functions are trained in pools of their own against naive learners, "
+                f"but the pool has {self.estimators} and p_naive = {self.p_naive}."
+            )
+        if not 1 < self.horizon <= self.episodes:
+            raise ValueError(f"`horizon` must lie between 2 and episodes = {self.episodes}, but is {self.horizon}.")
 
     def _check_discounts(self) -> None:
         for name in ("discount", "td_lambda", "gae_lambda"):
@@ -217,8 +230,7 @@ class Pool(eqx.Module):
 
         **Raises** `Inapplicable`, a `ValueError`, if an estimator needs what the game or the learner has not.
         """
-        for estimator in self.estimators:
-            estimator.check_problem(self._problem(members(state.naive, 0), 1))
+        self.check_problem(state)
         keys = jax.random.split(jax.random.fold_in(state.key, state.iteration), len(self.estimators))
         update_by = self._update_at(state.iteration)
 
@@ -246,6 +258,11 @@ class Pool(eqx.Module):
             finite=_finite(agents),
         )
         return PoolState(agents, optimiser, state.naive, state.key, state.iteration + 1), info
+
+    def check_problem(self, state: PoolState) -> None:
+        """**Raises** `Inapplicable`, a `ValueError`, if an estimator needs what the game or the learner has not."""
+        for estimator in self.estimators:
+            estimator.check_problem(self._problem(members(state.naive, 0), 1))
 
     def _update_at(self, iteration: Int[Array, ""]) -> AbstractUpdate:
         if self.entropy_until is None:

@@ -14,7 +14,7 @@ from coala_eqx.policies import AbstractPolicy
 from coala_eqx.policies.base import PolicyOutput, log_probs_of
 from coala_eqx.shaping import replay_ego_outputs
 from coala_eqx.training.batch import Batch
-from coala_eqx.training.mesh import in_chunks, on_each_share, spread
+from coala_eqx.training.mesh import mean_over_chunks, spread
 
 CACHED = 51200
 """Numbers of one layer, for all steps of some trajectories, with which all that a gradient needs fits the cache of one
@@ -82,19 +82,12 @@ class AbstractUpdate(eqx.Module):
         """One step of the optimiser down the loss of the chosen trajectories."""
         differentiate = eqx.filter_value_and_grad(self.loss, has_aux=True)
         minibatch = spread(jax.tree.map(lambda leaf: leaf[chosen], batch))
-        chunks = in_chunks(minibatch, self.chunk or len(chosen))
 
         def some(chunk: Batch) -> tuple[UpdateInfo, Gradient]:
             (_, info), gradient = differentiate(policy, chunk)
             return info, gradient
 
-        def add(total: Any, chunk: Batch) -> tuple[Any, None]:
-            return jax.tree.map(jnp.add, total, on_each_share(some, chunk)), None
-
-        shapes = jax.eval_shape(lambda: on_each_share(some, jax.tree.map(lambda leaf: leaf[0], chunks)))
-        zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
-        total, _ = jax.lax.scan(add, zeros, chunks)
-        info, gradient = jax.tree.map(lambda leaf: leaf.mean(axis=0) / len(chunks.actions), total)
+        info, gradient = mean_over_chunks(some, minibatch, self.chunk or len(chosen))
         updates, state = self.optimiser.update(gradient, state, eqx.filter(policy, eqx.is_inexact_array))
         info = eqx.tree_at(lambda info: info.gradient_norm, info, optax.tree.norm(gradient))
         return eqx.apply_updates(policy, updates), state, info
