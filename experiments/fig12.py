@@ -66,7 +66,7 @@ def _as_in_5c(preset: str, **changes: Any) -> Settings:
 
 PRESETS = {
     "smoke": _as_in_5c("smoke", measured=4),
-    "cpu": _as_in_5c("cpu", measured=256, every=50, seeds=2),
+    "cpu": _as_in_5c("cpu", measured=256, every=50, seeds=2, entropy_coefficient=0.02),
     "paper": Settings(),
 }
 
