@@ -62,7 +62,7 @@ by COALA-PG are to find cooperation in every seed they need an entropy bonus of 
 
 PRESETS = {
     "smoke": Settings(**sampled.SMOKE, agents=2),
-    "cpu": Settings(**MIXED | {"entropy_coefficient": 0.04}, seeds=4, agents=2),
+    "cpu": dataclasses.replace(Settings(**MIXED, seeds=4, agents=2), entropy_coefficient=0.04),
     "paper": Settings(),
 }
 

@@ -141,83 +141,88 @@ def _replicates(noise: GradientNoise) -> Iterator[tuple[np.ndarray, np.ndarray]]
         yield np.asarray(one.products), np.asarray(one.variances)
 
 
-RATIOS = ("square", "critical", "cosine", "cosine_coala")
+RATIOS = ("square", "signal", "critical", "cosine", "cosine_coala")
+
+
+def means(table: pl.DataFrame, *by: str) -> pl.DataFrame:
+    """By baseline, λ, estimator, `left_out` and some more, ratios of means over all else, as far as there are any: the
+    `square` of the gradient; it beside its variance, the `signal` of one meta-episode, and the inverse, the `critical`
+    meta-batch; the `cosine` of the angle with the true gradient and (`cosine_coala`) with COALA-PG's of the same λ.
+    """
+    where = ("baseline", "lambda", *by, "left_out")
+    columns = ("square", "true", "with_true", "with_coala", "variance")
+    averaged = table.group_by(*where, "estimator", maintain_order=True).agg(pl.mean(*columns))
+    coala = averaged.filter(pl.col("estimator") == "CoalaPG").select(*where, coala="square")
+    square, variance = pl.col("square"), pl.col("variance")
+    return averaged.join(coala, on=where, maintain_order="left").with_columns(
+        signal=square / variance,
+        critical=variance / square,
+        cosine=pl.col("with_true") / (square * pl.col("true")).sqrt(),
+        cosine_coala=pl.col("with_coala") / (square * pl.col("coala")).sqrt(),
+    )
 
 
 def ratios(table: pl.DataFrame, *by: str) -> pl.DataFrame:
-    """By baseline, λ, estimator and some more, from means over all else: the `square` of the gradient, the `critical`
-    meta-batch, and the `cosine` of the angle with the true gradient and (`cosine_coala`) with COALA-PG's of the same λ.
+    """The means, without `left_out`, and with standard errors (`square_error` and so on).
 
-    Each with its standard error (`square_error` and so on), by the jackknife over meta-batches. Ratios are null where
-    a gradient that they have is not seen: where its square is less than two standard errors above 0.
+    Ratios are null where a gradient that they have is not seen: where its square is less than two standard errors
+    above 0.
     """
-    where = ("baseline", "lambda", *by)
-    columns = ("square", "true", "with_true", "with_coala", "variance")
-    means = table.group_by(*where, "left_out", "estimator", maintain_order=True).agg(pl.mean(*columns))
-    coala = means.filter(pl.col("estimator") == "CoalaPG").select(*where, "left_out", coala="square")
-
-    def cosine(product: str, other: str) -> pl.Expr:
-        square = pl.col("square") * pl.col(other)
-        return pl.when(pl.col("square") > 0, pl.col(other) > 0).then(pl.col(product) / square.sqrt())
-
-    means = means.join(coala, on=[*where, "left_out"], maintain_order="left").with_columns(
-        critical=pl.when(pl.col("square") > 0).then(pl.col("variance") / pl.col("square")),
-        cosine=cosine("with_true", "true"),
-        cosine_coala=cosine("with_coala", "coala"),
+    columns = (*RATIOS, "true", "coala")
+    keys = ("baseline", "lambda", *by, "estimator")
+    both = (
+        means(table, *by)
+        .sort("left_out", maintain_order=True)
+        .group_by(*keys, maintain_order=True)
+        .agg(pl.first(*columns), *(jackknife(pl.col(name).slice(1)).alias(f"{name}_error") for name in columns))
     )
-    squares, products = ("true", "coala"), ("with_true", "with_coala", "variance")
-    errors = (
-        means.filter(pl.col("left_out") > 0)
-        .group_by(*where, "estimator", maintain_order=True)
-        .agg(_jackknife(name).alias(f"{name}_error") for name in (*RATIOS, *squares))
-    )
-    whole = means.filter(pl.col("left_out") == 0).drop("left_out", *products)
-    joined = whole.join(errors, on=[*where, "estimator"], maintain_order="left")
 
     def seen(square: str) -> pl.Expr:
         return pl.col(square) > 2 * pl.col(f"{square}_error")
 
     needed = {"critical": ["square"], "cosine": ["square", "true"], "cosine_coala": ["square", "coala"]}
-    return joined.with_columns(
+    return both.with_columns(
         pl.when(*map(seen, needed[name])).then(pl.col(column)).alias(column)
         for name in needed
         for column in (name, f"{name}_error")
-    ).drop(*squares, *(f"{name}_error" for name in squares))
+    ).drop("true", "coala", "true_error", "coala_error")
 
 
-def _jackknife(name: str) -> pl.Expr:
-    """The standard error of what is computed without each meta-batch; null if one of them is."""
-    column = pl.col(name)
-    return pl.when(column.is_not_null().all()).then(column.std(ddof=0) * (pl.len() - 1).sqrt())
+def jackknife(left: Any) -> Any:
+    """The standard error of what is computed without each meta-batch in turn: of a series or an expression."""
+    return left.std(ddof=0) * (left.len() - 1) ** 0.5
 
 
-def overall(records: Sequence[Record], column: str, estimator: str, gae_lambda: float, baseline: str) -> float:
-    """A ratio of means over seeds and training, or its error; NaN if it is not there."""
-    table = ratios(kept(table_of(records))).filter(
-        pl.col("estimator") == estimator, pl.col("lambda") == gae_lambda, pl.col("baseline") == baseline
-    )
-    value = table[column].to_list()
-    return value[0] if value and value[0] is not None else np.nan
+class Judged:
+    """Ratios of means over seeds and training."""
 
+    def __init__(self, records: Sequence[Record]):
+        self._means = means(kept(table_of(records))).sort("left_out")
 
-def within(records: Sequence[Record], errors: int, column: str, *where: Any) -> float:
-    """A ratio, and so many standard errors."""
-    return overall(records, column, *where) + errors * overall(records, f"{column}_error", *where)
+    def by_left_out(self, column: str, estimator: str, gae_lambda: float, baseline: str) -> pl.Series:
+        """One of them, by all meta-batches, and then without each of them."""
+        return self._means.filter(
+            pl.col("estimator") == estimator, pl.col("lambda") == gae_lambda, pl.col("baseline") == baseline
+        )[column]
+
+    @staticmethod
+    def within(errors: int, ratio: pl.Series) -> float:
+        """By all meta-batches, and so many standard errors; NaN if there is no such ratio."""
+        return ratio[0] + errors * jackknife(ratio[1:]) if len(ratio) else np.nan
 
 
 def claims(records: Sequence[Record]) -> list[dict[str, Any]]:
     """What the figure is judged by: ratios of means over seeds and training, with λ = 1."""
     alone, both = BASELINES
-    critical = {
-        (name, baseline): overall(records, "critical", name, 1.0, baseline)
-        for name in ESTIMATORS
-        for baseline in BASELINES
-    }
+    judged = Judged(records)
+    signal = functools.partial(judged.by_left_out, "signal")
+    coala = signal("CoalaPG", 1.0, both)
     return [
         claim("M-FOS's gradient points elsewhere: cosine of its angle with the true one, plus two standard errors",
-              within(records, 2, "cosine", "MFOS", 1.0, both), "≤", 0.8),
-        claim("COALA-PG's needs more meta-episodes than M-FOS's: critical meta-batch over M-FOS's",
-              critical["CoalaPG", both] / critical["MFOS", both], "≥", 2),
-        claim("Other meta-episodes make a better baseline than a critic alone: COALA-PG's critical meta-batch without "
-              "them over that with them", critical["CoalaPG", alone] / critical["CoalaPG", both], "≥", 1.2),
+              judged.within(2, judged.by_left_out("cosine", "MFOS", 1.0, both)), "≤", 0.8),
+        claim("COALA-PG's needs more meta-episodes than M-FOS's: its signal, ‖G‖² beside the variance, over M-FOS's, "
+              "plus two standard errors", judged.within(2, coala / signal("MFOS", 1.0, both)), "≤", 1 / 2),
+        claim("Other meta-episodes make a better baseline than a critic alone: COALA-PG's signal without them over "
+              "that with them, plus two standard errors",
+              judged.within(2, signal("CoalaPG", 1.0, alone) / coala), "≤", 1 / 1.2),
     ]  # fmt: skip

@@ -176,7 +176,8 @@ class Settings:
     """Of the agents' losses."""
 
     leave_one_out: bool = False
-    """Whether advantages are taken less their mean at the same step in the other meta-episodes. Not the paper's."""
+    """Whether advantages are taken less their mean at the same step in the other meta-episodes; `centre` must be False
+    then. Not the paper's. LOLA-DiCE has no advantages, and heeds neither."""
 
     centre: bool = False
     """Whether their advantages are centred."""
@@ -277,8 +278,7 @@ class Settings:
         """**Raises** `ValueError` if there are too few devices, or they do not divide the work of the pools."""
         for settings, pool in self.trainings().values():
             shares = settings.mesh(pool).shape[META_BATCH]
-            minibatch = settings._minibatch
-            pool.update.check(minibatch)
+            minibatch = pool.update.minibatch(settings.meta_batch * settings.batch)
             if (pool.update.chunk or minibatch) % shares:
                 what = "`chunk`" if pool.update.chunk else "The number of trajectories in a minibatch"
                 raise ValueError(

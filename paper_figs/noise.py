@@ -20,7 +20,8 @@ def draw(records: Path, picture: Path) -> None:
     """A row for each λ: critical meta-batches, of means over seeds, and cosines, from advantages less both baselines;
     bars are standard errors, from the meta-batches that were measured.
 
-    Points are missing where no signal is seen: where ‖G‖² is less than two standard errors above 0.
+    Points are missing where no signal is seen: where ‖G‖² is less than two standard errors above 0. Near that limit
+    only those are there that chance made large, and critical meta-batches are too small.
     """
     table = ratios(read(records), "iteration").sort("iteration")
     lambdas = sorted(table["lambda"].unique(), reverse=True)

@@ -11,28 +11,26 @@ import pytest
 
 import coala_eqx as ce
 from coala_eqx.games.clean_up_lite import CleanUpState
+from experiments import noise, noise_clean_up
 from experiments.__main__ import run, settings_of
 from experiments.agents import load_agents
-from experiments.noise import ratios
 from experiments.scripted import ACTIONS, SCRIPTS, Scripted
-from tests.runs import QUICK, finish, start
-from tests.test_devices import assert_close
+from tests.runs import finish, start
 from tests.test_training_runs import SMALL, Killed, written
 
-EVEN = {"meta_batch": 8, "p_naive": 0.5}
-"""As many opponents of each kind as some devices can share."""
+MEMORYLESS = {"network": "mlp", "naive_network": "mlp"}
 
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
     folder = tmp_path_factory.mktemp("fig7")
-    run("fig7", folder, settings_of("fig7", "smoke", {"devices": 1, **SMALL, **EVEN}))
+    run("fig7", folder, settings_of("fig7", "smoke", {"devices": 1, **SMALL}))
     return folder
 
 
 def test_figure_7_goes_on_from_its_checkpoint(whole, tmp_path, monkeypatch):
     """Killed while the second pool trains: optimisers by SGD, critics, learners that go on over meetings, and all."""
-    settings, reports = settings_of("fig7", "smoke", {"devices": 1, **SMALL, **EVEN}), []
+    settings, reports = settings_of("fig7", "smoke", {"devices": 1, **SMALL}), []
 
     def advance(progress, done, note=""):
         reports.append(done)
@@ -49,12 +47,6 @@ def test_figure_7_goes_on_from_its_checkpoint(whole, tmp_path, monkeypatch):
     assert reports == [2, 2, 0, 2, 2]  # each part says first how much of it is done: of the second pool half
     for name in ("records.parquet", "fig7.json", *(file.name for file in whole.glob("*.npz"))):
         assert (tmp_path / name).read_bytes() == (whole / name).read_bytes(), name
-
-
-def test_figure_7_on_eight_devices(whole, tmp_path):
-    even = (argument for name, value in EVEN.items() for argument in ("--set", f"{name}={value}"))
-    finish(start(tmp_path, "--devices", "8", figure=("fig7", *QUICK, *even), JAX_NUM_CPU_DEVICES="8"))
-    assert_close(tmp_path, pl.read_parquet(whole / "records.parquet"))
 
 
 def test_figure_7_is_judged_and_drawn(whole):
@@ -119,23 +111,46 @@ def test_scripted_agents_are_judged_and_drawn(tmp_path):
     assert_judged_and_drawn(tmp_path, "scripted", 3)
 
 
-@pytest.mark.parametrize("figure", ["noise", "noise-clean-up"])
-def test_noise_is_judged_and_drawn(figure, tmp_path):
+def test_noise_is_judged_and_drawn(tmp_path):
+    run("noise", tmp_path, settings_of("noise", "smoke", {"seeds": 1, "devices": 1, **MEMORYLESS}))
+    assert_noise(tmp_path, "noise", 1)
+
+
+def test_noise_in_clean_up_on_eight_devices(tmp_path):
+    """Two along the seeds, four along the meta-batch, in chunks; beside what one device does."""
+    run("noise-clean-up", tmp_path / "one", settings_of("noise-clean-up", "smoke", {"devices": 1, **MEMORYLESS}))
+    networks = (argument for name, value in MEMORYLESS.items() for argument in ("--set", f"{name}={value}"))
+    several = "--devices", "8", "--set", "chunk=4"
+    finish(start(tmp_path / "eight", *several, figure=("noise-clean-up", *networks), JAX_NUM_CPU_DEVICES="8"))
+    one, eight = (assert_noise(tmp_path / folder, "noise-clean-up", 2) for folder in ("one", "eight"))
+    for name in ("reward", "variance"):
+        np.testing.assert_allclose(eight[name], one[name], rtol=1e-3, err_msg=name)
+    for name in ("square", "true", "with_true", "with_coala"):
+        np.testing.assert_allclose(eight[name], one[name], atol=1e-4 * one["variance"].max(), err_msg=name)
+
+
+def assert_noise(folder, figure, seeds):
     """All rows are there, and COALA-PG with λ = 1 is what the others are compared with."""
-    changes = {"seeds": 1, "devices": 1, "network": "mlp", "naive_network": "mlp", "discount": 1.0}
-    run(figure, tmp_path, settings_of(figure, "smoke", changes))
-    records = pl.read_parquet(tmp_path / "records.parquet")
-    assert len(records) == 2 * 4 * 2 * 3 * 2  # baselines, those left out, λ, estimators, records
+    records = pl.read_parquet(folder / "records.parquet")
+    assert len(records) == seeds * 2 * 4 * 2 * 3 * 2  # baselines, those left out, λ, estimators, records
     assert set(records["left_out"]) == {0, 1, 2, 3}
     true = records.filter((pl.col("estimator") == "CoalaPG") & (pl.col("lambda") == 1))
-    assert len(true) == 2 * 4 * 2
+    assert len(true) == seeds * 2 * 4 * 2
+    near = {"rtol": 1e-4, "atol": 1e-5 * true["variance"].max()}
     for column in ("true", "with_true", "with_coala"):
-        np.testing.assert_allclose(true[column], true["square"], rtol=1e-4)
+        np.testing.assert_allclose(true[column], true["square"], **near)
     other = records.filter((pl.col("estimator") == "CoalaPG") & (pl.col("lambda") < 1))
-    np.testing.assert_allclose(other["true"], true["square"], rtol=1e-4)
+    np.testing.assert_allclose(other["true"], true["square"], **near)
     np.testing.assert_allclose(other["with_coala"], other["square"], rtol=1e-6)
     assert (records["variance"] > 0).all()
-    assert_judged_and_drawn(tmp_path, figure, 3, measured=float | None)  # so few meta-batches may show nothing
+    assert_judged_and_drawn(folder, figure, 3, measured=float | None)  # three meta-batches may show nothing
+    return records
+
+
+def noise_record(name, left_out, square, product, variance, **others):
+    of_all = {"baseline": "critic", "lambda": 1.0, "true": 4.0, "seed": 0, "iteration": 10, "finite": 1.0}
+    measured = {"square": square, "with_true": product, "with_coala": product, "variance": variance}
+    return of_all | {"estimator": name, "left_out": left_out} | measured | others
 
 
 def test_ratios_of_noise_are_of_means_with_errors():
@@ -146,19 +161,19 @@ def test_ratios_of_noise_are_of_means_with_errors():
         ("BatchUnaware", [(-1.0, 2.0, 1.0)], [(-1.0, 2.0, 1.0), (-1.0, 2.0, 1.0)]),
         ("Mine", [(9.0, 3.0, 18.0)], [(8.0, 3.0, 18.0), (10.0, 3.0, 20.0)]),
     ]
-    table = pl.DataFrame([
-        {"estimator": name, "left_out": left_out, "square": square, "with_true": product, "with_coala": product,
-         "variance": variance, "baseline": "critic", "lambda": 1.0, "true": 4.0}
+    records = [
+        noise_record(name, left_out, *measured)
         for name, whole, left in rows
-        for left_out, measured in ((0, whole), (1, left[:1]), (2, left[1:]))
-        for square, product, variance in measured
-    ])  # fmt: skip
-    by_name = {row["estimator"]: row for row in ratios(table).iter_rows(named=True)}
+        for left_out, several in ((0, whole), (1, left[:1]), (2, left[1:]))
+        for measured in several
+    ]
+    by_name = {row["estimator"]: row for row in noise.ratios(pl.DataFrame(records)).iter_rows(named=True)}
     coala, mine = by_name["CoalaPG"], by_name["Mine"]
     assert coala["square"] == pytest.approx(2)
     assert coala["square_error"] == pytest.approx(0.5)
     assert coala["critical"] == pytest.approx(12 / 2)
     assert coala["critical_error"] == pytest.approx((8 / 1.5 - 8 / 2.5) / 2)
+    assert coala["signal"] == pytest.approx(2 / 12)
     assert coala["cosine"] == pytest.approx(4 / (2 * 4) ** 0.5)
     assert mine["critical"] == pytest.approx(2)
     assert mine["critical_error"] == pytest.approx((18 / 8 - 20 / 10) / 2)
@@ -170,6 +185,52 @@ def test_ratios_of_noise_are_of_means_with_errors():
     for name in ("MFOS", "BatchUnaware"):
         for ratio in ("critical", "cosine", "cosine_coala"):
             assert by_name[name][ratio] is by_name[name][f"{ratio}_error"] is None
+
+
+def test_angles_with_a_true_gradient_that_is_not_seen_are_left_out():
+    """In one of two records its square is within two errors of 0; that of COALA-PG with the same λ is seen."""
+    records = [
+        noise_record(name, left_out, 8.0 + left_out, 3.0, 18.0, true=5.0 + scatter * left_out, iteration=iteration)
+        for name in ("CoalaPG", "MFOS")
+        for iteration, scatter in ((10, 0.5), (20, 6.0))
+        for left_out in (0, 1, 2)
+    ]
+    seen, unseen = noise.ratios(pl.DataFrame(records), "iteration").sort("iteration").rows(named=True)[::2]
+    assert seen["cosine"] == pytest.approx(3 / (8 * 5) ** 0.5)
+    assert seen["cosine_error"] == pytest.approx((3 / (9 * 5.5) ** 0.5 - 3 / (10 * 6) ** 0.5) / 2)
+    assert unseen["cosine"] is unseen["cosine_error"] is None
+    assert unseen["cosine_coala"] == pytest.approx(3 / 8)
+
+
+def test_noise_is_judged_two_errors_away():
+    """By hand, from what all show, and what is left without each of two: the error is half the difference of these."""
+    both = "critic and other meta-episodes"
+
+    def claims_of(figure, *rows):
+        records = [
+            noise_record(name, left_out, square, product, variance, baseline=baseline, **{"lambda": gae_lambda})
+            for name, baseline, gae_lambda, several in rows
+            for left_out, (square, product, variance) in enumerate(several)
+        ]
+        return [claim["measured"] for claim in figure.claims(records)]
+
+    same = [(4.0, 4.0, 400.0)] * 3
+    measured = claims_of(
+        noise,
+        ("CoalaPG", both, 1.0, same),
+        ("CoalaPG", "critic", 1.0, [(2.0, 4.0, 400.0)] * 3),
+        ("MFOS", both, 1.0, [(4.0, 1.0, 16.0), (4.0, 0.6, 8.0), (4.0, 1.4, 16.0)]),
+    )
+    # cosines of M-FOS: 1, 0.6 and 1.4 over √(4·4); ratios of signals: 0.01 over 0.25, 0.5 and 0.25
+    assert measured == pytest.approx([(1 + 2 * 0.4) / 4, 0.04 + 2 * 0.01, 0.5])
+    measured = claims_of(
+        noise_clean_up,
+        ("CoalaPG", both, 1.0, [(4.0, 4.0, 400.0), (3.0, 4.0, 400.0), (5.0, 4.0, 400.0)]),
+        ("CoalaPG", both, 0.98, [(4.0, 2.0, 40.0), (4.0, 1.6, 40.0), (4.0, 2.4, 40.0)]),
+        ("MFOS", both, 0.98, [(4.0, 3.0, 18.0), (4.0, 2.6, 18.0), (4.0, 3.4, 18.0)]),
+    )
+    assert measured == pytest.approx([(3 - 2 * 0.4) / 4, (2 + 2 * 0.4) / 4, (4 + 2 * 1) / 400])
+    assert claims_of(noise, ("CoalaPG", both, 0.98, same)) == [None, None, None]
 
 
 def assert_judged_and_drawn(folder, figure, claims, measured=float):

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from coala_eqx.training import chunk_for_cache, make_mesh, place
-from coala_eqx.training.mesh import in_chunks, on_host
+from coala_eqx.training.mesh import mean_over_chunks, on_host
 from coala_eqx.training.updates import CACHED
 
 
@@ -24,10 +24,10 @@ def test_devices_that_divide_neither_seeds_nor_opponents_are_refused_with_a_numb
         make_mesh(2, (6, 2), [None] * 8)
 
 
-def test_chunks_have_every_entry_once():
-    (chunks,) = in_chunks((np.arange(12),), 4)
-    assert chunks.shape == (3, 1, 4)
-    assert sorted(chunks.ravel()) == list(range(12))
+def test_means_over_chunks_have_every_entry_once():
+    numbers = np.arange(12.0)
+    mean, squares, number = mean_over_chunks(lambda some: (some.mean(), (some**2).mean(), len(some)), numbers, 4)
+    assert (mean, squares, number) == (5.5, (numbers**2).mean(), 4)
 
 
 def test_chunks_divide_the_trajectories_and_fit_the_cache():

@@ -409,6 +409,8 @@ def test_what_an_estimator_needs_is_asked_for_before_anything_is_played(getkey):
         state = pool.init(make_agent, make_agent, 1, getkey())
         with pytest.raises(ValueError, match=message):
             pool.iterate(state)
+    with pytest.raises(ValueError, match=message):
+        gradient_noise(make_pool(), state, (WrongShape(),), 2)
 
 
 def test_minibatches_must_divide_the_trajectories(getkey):
@@ -503,9 +505,10 @@ def test_standard_errors_are_how_far_measurements_scatter():
     ((CoalaPG(),), 4, 1, "`index` must be one of 1 agents, from 0 on, but is 1"),
     ((LolaDice(),), 4, 0, "`estimators` must be such as give advantages, but are LolaDice"),
     ((CoalaPG(discount=0.9),), 4, 0, "must discount alike"),
+    ((CoalaPG(),), 4, 0, "`minibatches` must divide the number of trajectories, meta_batch · batch = 12, but is 5"),
 ])  # fmt: skip
 def test_noise_needs_meta_episodes_and_estimators(estimators, measured, index, message, getkey):
-    pool = make_pool()
+    pool = make_pool(update=PPO(ASCENT, minibatches=5))
     state = pool.init(make_agent, make_agent, 3, getkey())
     with pytest.raises(ValueError, match=message):
         gradient_noise(pool, state, estimators, measured, index=index)

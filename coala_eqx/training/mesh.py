@@ -81,10 +81,11 @@ def spread(tree: Any) -> Any:
 
 
 def mean_over_chunks(function: Callable[[Any], Any], tree: Any, size: int) -> Any:
-    """The mean of what a function, itself a mean over what it is given, gives of arrays `[number, …]`, `size` of them
-    at a time.
+    """The mean over chunks of what a function gives of each: of arrays `[number, …]`, `size` of them at a time.
 
-    Each device that shares the meta-batch has its share of every chunk. Nothing is sent for that if they are spread.
+    It is what the function gives of all at once if that is a mean over what it is given. Each device that shares the
+    meta-batch has its share of every chunk, of which the function is told alone; nothing is sent for that if the
+    arrays are spread. `size` must divide their number.
 
     **Raises** `ValueError` if the devices that share the meta-batch do not divide `size`.
     """

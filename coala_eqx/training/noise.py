@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float
 
@@ -65,8 +66,8 @@ class GradientNoise(eqx.Module):
 
     def without(self, number: int) -> "GradientNoise":
         """As measured by the other meta-batches only."""
-        inner = jnp.delete(jnp.delete(self.inner, number, axis=-4), number, axis=-3)
-        return dataclasses.replace(self, inner=inner)
+        left = np.delete(np.arange(self.inner.shape[-3]), number)
+        return dataclasses.replace(self, inner=self.inner[..., left[:, None], left, :, :])
 
     def standard_error(self, statistic: Callable[["GradientNoise"], Array]) -> Array:
         """Of anything that is computed from it, such as `GradientNoise.cosines`, by the jackknife over meta-batches;
@@ -94,7 +95,8 @@ def gradient_noise(
     """Of gradients that an agent of a pool would follow against naive learners, had it these estimators.
 
     They are those of the pool's first step: of the mean over a meta-batch, B, M and T of log π · advantage, with the
-    pool's scale of rewards and baselines, and the agent's own critic; computed in the chunks of the pool's update.
+    pool's scale of rewards and baselines, and the agent's own critic; computed in the chunks of the pool's update, or
+    else its minibatches.
 
     **Arguments:**
 
@@ -102,7 +104,8 @@ def gradient_noise(
     - `index`: which agent.
 
     **Raises** `ValueError` if `measured` is below 2, there is no such agent, or there are no estimators, or some that
-    give no advantages, that do not discount as the pool, or (`Inapplicable`) need what the game or learner has not.
+    give no advantages, that do not discount as the pool, or (`Inapplicable`) need what the game or learner has not;
+    and if the update's minibatches or chunks do not divide the trajectories.
 
     Fit for `jit`, and for `vmap` over seeds. The random numbers are none of those that training uses.
     """
@@ -143,7 +146,8 @@ def _gradients(
         by_estimator = jnp.moveaxis(advantages, 1, 0)
         return jax.lax.map(lambda weights: ravel_pytree(pull(weights / weights.size))[0], by_estimator)
 
-    return mean_over_chunks(some, spread((observations, actions, advantages)), pool.update.chunk or len(actions))
+    size = pool.update.chunk or pool.update.minibatch(len(actions))
+    return mean_over_chunks(some, spread((observations, actions, advantages)), size)
 
 
 def _squares(products: Float[Array, "*stacked estimators estimators"]) -> Float[Array, "*stacked estimators"]:

@@ -100,7 +100,7 @@ class Pool(eqx.Module):
     - `gae_lambda`: of the advantages against meta agents; against learners estimators have their own.
     - `leave_one_out`: whether advantages are taken less their mean at the same step in the other meta-episodes against
       opponents of the same kind, of which there must be two or more then: a baseline that adds no bias.
-    - `centre`: whether advantages are centred, apart for naive and meta opponents.
+    - `centre`: whether advantages are centred, apart for naive and meta opponents; with `leave_one_out` they are.
     - `naive_weight`: multiplies the gradients of meetings with naive learners, so that what they weigh is not tied to
       how many there are: agents climb p_naive · naive_weight times their return against learners plus 1 − p_naive
       times that against meta agents. One for all agents, or one for each.

@@ -92,10 +92,17 @@ class AbstractUpdate(eqx.Module):
         info = eqx.tree_at(lambda info: info.gradient_norm, info, optax.tree.norm(gradient))
         return eqx.apply_updates(policy, updates), state, info
 
-    def check(self, trajectories: int) -> None:
-        """**Raises** `ValueError` unless `chunk` divides so many trajectories, those of one step."""
-        if self.chunk is not None and (self.chunk < 1 or trajectories % self.chunk):
-            raise ValueError(f"`chunk` must divide the {trajectories} trajectories of a step, but is {self.chunk}.")
+    @abc.abstractmethod
+    def minibatch(self, trajectories: int) -> int:
+        """How many trajectories of a batch of so many one step of the optimiser sees.
+
+        **Raises** `ValueError` if they cannot be divided like that, or `chunk` does not divide a minibatch.
+        """
+
+    def check_chunk(self, minibatch: int) -> None:
+        """**Raises** `ValueError` unless `chunk` divides so many trajectories."""
+        if self.chunk is not None and (self.chunk < 1 or minibatch % self.chunk):
+            raise ValueError(f"`chunk` must divide the {minibatch} trajectories of a step, but is {self.chunk}.")
 
     def follow(self, policy: AbstractPolicy, state: Any, gradient: Gradient) -> tuple[AbstractPolicy, Any, UpdateInfo]:
         """One step of the optimiser along an estimate that has no advantages; the critic stays as it is."""
@@ -128,8 +135,11 @@ class A2C(AbstractUpdate):
         self, policy: AbstractPolicy, state: Any, batch: Batch, key: Key[Array, ""]
     ) -> tuple[AbstractPolicy, Any, UpdateInfo]:
         del key
-        self.check(trajectories := len(batch.actions))
-        return self.step(policy, state, batch, jnp.arange(trajectories))
+        return self.step(policy, state, batch, jnp.arange(self.minibatch(len(batch.actions))))
+
+    def minibatch(self, trajectories: int) -> int:
+        self.check_chunk(trajectories)
+        return trajectories
 
     def loss(self, policy: AbstractPolicy, batch: Batch) -> tuple[Array, UpdateInfo]:
         output = replay_ego_outputs(policy, batch.observations, batch.actions)
@@ -177,12 +187,7 @@ class PPO(AbstractUpdate):
         self, policy: AbstractPolicy, state: Any, batch: Batch, key: Key[Array, ""]
     ) -> tuple[AbstractPolicy, Any, UpdateInfo]:
         trajectories = len(batch.actions)
-        if trajectories % self.minibatches:
-            raise ValueError(
-                f"`minibatches` must divide the number of trajectories, meta_batch · batch = {trajectories}, but is "
-                f"{self.minibatches}."
-            )
-        self.check(trajectories // self.minibatches)
+        minibatch = self.minibatch(trajectories)
         shuffled = jax.vmap(lambda key: jax.random.permutation(key, trajectories))(jax.random.split(key, self.epochs))
         arrays, static = eqx.partition(policy, eqx.is_array)
 
@@ -191,9 +196,18 @@ class PPO(AbstractUpdate):
             moved, state, info = self.step(eqx.combine(arrays, static), state, batch, chosen)
             return (eqx.filter(moved, eqx.is_array), state), info
 
-        rows = shuffled.reshape(self.epochs * self.minibatches, -1)
+        rows = shuffled.reshape(-1, minibatch)
         (arrays, state), infos = jax.lax.scan(step, (arrays, state), rows)
         return eqx.combine(arrays, static), state, jax.tree.map(jnp.mean, infos)
+
+    def minibatch(self, trajectories: int) -> int:
+        if trajectories % self.minibatches:
+            raise ValueError(
+                f"`minibatches` must divide the number of trajectories, meta_batch · batch = {trajectories}, but is "
+                f"{self.minibatches}."
+            )
+        self.check_chunk(minibatch := trajectories // self.minibatches)
+        return minibatch
 
     def loss(self, policy: AbstractPolicy, batch: Batch) -> tuple[Array, UpdateInfo]:
         output = replay_ego_outputs(policy, batch.observations, batch.actions)
