@@ -58,7 +58,7 @@ MIXED: dict[str, Any] = {
 }
 """Of mixed pools of small size. With p_naive = 0.75, full weight and no entropy bonus, as in the paper, agents of this
 size shape learners, but settle on mutual defection with each other before they can find anything better. Where pairs
-by COALA-PG are to find cooperation in every seed they need an entropy bonus of 0.04 (`docs/training.md`)."""
+by COALA-PG are to find cooperation in every seed they need an entropy bonus of 0.04 (`docs/small_size.md`)."""
 
 PRESETS = {
     "smoke": Settings(**sampled.SMOKE, agents=2),
