@@ -6,7 +6,7 @@ import dataclasses
 import importlib
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from types import ModuleType
@@ -25,7 +25,7 @@ from experiments.records import DILEMMA, Part, RunDirectory, flagged, locked
 from experiments.trackers import TensorBoard, Tracker, WeightsAndBiases, check_for_wandb, run_name
 
 ANALYTIC = ("fig3a", "fig3b", "fig3c", "fig4a", "fig4b", "fig4c", "fig8", "fig9", "fig10")
-"""Figures of the paper that are solved in closed form: what `all` stands for."""
+"""Figures of the paper that are solved in closed form."""
 
 SAMPLED = ("fig5a", "fig5b", "fig5c", "fig12", "table-h3", "fig6", "fig13", "fig7", "fig14")
 """Figures of the paper that are sampled."""
@@ -50,6 +50,9 @@ TRAINED = (*SAMPLED, "coin-game", "inner-batch", "memory", "noise", "noise-clean
 FIGURES = {name: name.replace("-", "_") for name in ANALYTIC + SAMPLED + BEYOND}
 """The module of each, in `experiments` and in `paper_figs`."""
 
+GROUPS = {"all": ANALYTIC, "paper": ANALYTIC + SAMPLED}
+"""Several figures, one after the other: all of the paper in closed form, and all of the paper."""
+
 PRESETS = ("smoke", "cpu", "paper")
 
 
@@ -62,9 +65,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m experiments", description=__doc__)
     parser.add_argument(
         "figure",
-        choices=[*FIGURES, "all"],
+        choices=[*FIGURES, *GROUPS],
         metavar="FIGURE",
-        help=f"{', '.join(FIGURES)}, or all of those in closed form",
+        help=f"{', '.join(FIGURES)}; all of the paper's in closed form; or paper, for these and those that are sampled",
     )
     parser.add_argument("--preset", choices=PRESETS, default="cpu", help="smoke, cpu (default) or paper")
     parser.add_argument("--seeds", type=int, help="how many, in place of the preset's")
@@ -73,7 +76,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--set", action="append", default=[], metavar="NAME=VALUE", help="another setting, such as p_naive=0.5"
     )
-    parser.add_argument("--run-dir", type=Path, help="default: runs/FIGURE; of all, the folder of these")
+    parser.add_argument("--run-dir", type=Path, help="default: runs/FIGURE; of several, the folder of these")
     parser.add_argument(
         "--checkpoint-seconds",
         type=float,
@@ -100,17 +103,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _refuse(unknown)
         _prepare(options)
         changes = _changes(options)
-        if options.figure == "all":
-            figures = all_settings(options.preset, changes)
+        if options.figure in GROUPS:
+            figures = all_settings(GROUPS[options.figure], options.preset, changes)
             paths = {figure: (options.run_dir or Path("runs")) / figure for figure in figures}
         else:
             figures = {options.figure: settings_of(options.figure, options.preset, changes)}
             paths = {options.figure: options.run_dir or Path("runs") / options.figure}
         if options.plan:
-            _print_plans(options.figure, figures[options.figure])
+            for figure in _trained(figures):
+                _print_plans(figure, figures[figure])
             return 0
         for figure, settings in figures.items():
-            keeping = {"interval": options.checkpoint_seconds, "wandb": options.wandb}
+            keeping = {"interval": options.checkpoint_seconds, "wandb": options.wandb if _trained([figure]) else None}
             run(figure, paths[figure], settings, _command(figure, options), **keeping)
     except (ValueError, OSError) as error:
         print(f"experiments: {error}", file=sys.stderr)
@@ -127,10 +131,11 @@ def _prepare(options: argparse.Namespace) -> None:
     """Before JAX is used, which sees its devices then; **raises** `ValueError` for options that do not fit."""
     if not options.checkpoint_seconds >= 0:
         raise ValueError(f"--checkpoint-seconds must be at least 0, but is {options.checkpoint_seconds}.")
-    if options.plan and options.figure not in TRAINED:
+    trained = _trained(GROUPS.get(options.figure, (options.figure,)))
+    if options.plan and not trained:
         raise ValueError(f"--plan is for figures that are trained: {', '.join(TRAINED)}.")
     if options.wandb is not None:
-        if options.figure not in TRAINED:
+        if not trained:
             raise ValueError(f"--wandb is for figures that are trained: {', '.join(TRAINED)}.")
         check_for_wandb()
     given = options.coordinator, options.processes, options.process
@@ -138,8 +143,12 @@ def _prepare(options: argparse.Namespace) -> None:
         if options.figure not in TRAINED:  # before any process waits for another
             raise ValueError(f"{options.figure} runs in one process; several can share {', '.join(TRAINED)}.")
         join(*given, options.devices)
-    elif options.figure in TRAINED:
+    elif trained:
         use_all_cores()
+
+
+def _trained(figures: Iterable[str]) -> list[str]:
+    return [figure for figure in figures if figure in TRAINED]
 
 
 def _print_plans(figure: str, settings: Any) -> None:
@@ -190,22 +199,22 @@ def _changes(options: argparse.Namespace) -> dict[str, Any]:
     return changes
 
 
-def all_settings(preset: str, changes: dict[str, Any]) -> dict[str, Any]:
-    """The settings of all figures of the paper in closed form: each has those changes that it knows.
+def all_settings(group: Sequence[str], preset: str, changes: dict[str, Any]) -> dict[str, Any]:
+    """The settings of several figures: each has those changes that it knows.
 
     **Raises** `ValueError` for a change that none of them knows. A figure that refuses a value is left out, and named,
     unless all do.
     """
     settings, errors = {}, {}
-    for figure in ANALYTIC:
+    for figure in group:
         known = {field.name for field in dataclasses.fields(_experiment(figure).PRESETS[preset])}
         try:
             settings[figure] = settings_of(figure, preset, {name: changes[name] for name in changes if name in known})
         except ValueError as error:
             errors[figure] = error
-    names = {field.name for figure in ANALYTIC for field in dataclasses.fields(_experiment(figure).PRESETS[preset])}
+    names = {field.name for figure in group for field in dataclasses.fields(_experiment(figure).PRESETS[preset])}
     if unknown := sorted(set(changes) - names):
-        raise ValueError(f"No figure has a setting {unknown[0]!r}; there are {', '.join(sorted(names))}.")
+        raise ValueError(f"None of the figures has a setting {unknown[0]!r}; there are {', '.join(sorted(names))}.")
     if not settings:
         raise next(iter(errors.values()))
     for figure, error in errors.items():

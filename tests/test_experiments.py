@@ -16,7 +16,7 @@ from PIL import Image
 import coala_eqx as ce
 from coala_eqx.policies import BinaryMemoryOne
 from experiments import analytic, fig5a, meta_training
-from experiments.__main__ import ANALYTIC, FIGURES, all_settings, main, run, settings_of
+from experiments.__main__ import ANALYTIC, BEYOND, FIGURES, GROUPS, all_settings, main, run, settings_of
 from experiments.bias_variance import CRITICS, ESTIMATORS, Settings, measure
 from experiments.fig8 import fit
 from experiments.fig9 import _lag
@@ -243,6 +243,8 @@ def test_a_full_disk_is_named_and_what_was_there_stays(tmp_path, monkeypatch, ca
         (["fig5a", "--set", "entropy_until=2"], "`entropy_until` must lie between 0 and 1, but is 2.0"),
         (["fig5a", "--set", "chunk=3"], "`chunk` must divide the 8 trajectories of a step, but is 3"),
         (["fig3a", "--plan"], "--plan is for figures that are trained: fig5a, fig5b"),
+        (["all", "--plan"], "--plan is for figures that are trained: fig5a, fig5b"),
+        (["paper", "--cluster"], "paper runs in one process; several can share fig5a, fig5b"),
         (["fig5a", "--processes", "2"], "must be given together"),
         (["fig3a", "--processes", "2"], "fig3a runs in one process; several can share fig5a"),
         (["fig12", "--set", "measured=3"], "`measured` must be even, as halves of it are compared, but is 3"),
@@ -310,14 +312,23 @@ def test_settings_that_are_given_are_taken():
 
 
 def test_of_all_figures_those_that_refuse_a_setting_are_left_out(capsys):
-    settings = all_settings("smoke", {"payoffs": "chicken", "p_naive": 0.5})
+    settings = all_settings(ANALYTIC, "smoke", {"payoffs": "chicken", "p_naive": 0.5})
     assert set(ANALYTIC) - set(settings) == {"fig8"}
     assert "fig8 is left out: Extortion is fitted in symmetric prisoner's dilemmas" in capsys.readouterr().err
     assert settings["fig9"].p_naive == 0.5
-    with pytest.raises(ValueError, match="No figure has a setting 'p_niave'"):
-        all_settings("smoke", {"p_niave": 0.5})
+    with pytest.raises(ValueError, match="None of the figures has a setting 'p_niave'"):
+        all_settings(ANALYTIC, "smoke", {"p_niave": 0.5})
     with pytest.raises(ValueError, match="`seeds` must be at least 1"):
-        all_settings("smoke", {"seeds": 0})
+        all_settings(ANALYTIC, "smoke", {"seeds": 0})
+
+
+def test_one_command_stands_for_every_figure_of_the_paper():
+    """Of all that the paper shows of results, with settings that each figure knows."""
+    assert set(FIGURES) - set(GROUPS["paper"]) == set(BEYOND)
+    settings = all_settings(GROUPS["paper"], "smoke", {"seeds": 3, "look_aheads": 2})
+    assert list(settings) == list(GROUPS["paper"])
+    assert {settings[figure].seeds for figure in GROUPS["paper"] if hasattr(settings[figure], "seeds")} == {3}
+    assert settings["fig5a"].look_aheads == 2
 
 
 def test_of_a_seed_that_goes_wrong_nothing_is_kept_in_that_part():
