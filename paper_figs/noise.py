@@ -20,8 +20,9 @@ def draw(records: Path, picture: Path) -> None:
     """A row for each λ: critical meta-batches, of means over seeds, and cosines, from advantages less both baselines;
     bars are standard errors, from the meta-batches that were measured.
 
-    Points are missing where no signal is seen: where ‖G‖² is less than two standard errors above 0. Near that limit
-    only those are there that chance made large, and critical meta-batches are too small.
+    Points are missing where no signal is seen: where ‖G‖² is less than two standard errors above 0. Triangles say how
+    many meta-episodes are needed there at least, from ‖G‖² beside the variance and two standard errors more. Near that
+    limit only those points are there that chance made large, and critical meta-batches are too small.
     """
     table = ratios(read(records), "iteration").sort("iteration")
     lambdas = sorted(table["lambda"].unique(), reverse=True)
@@ -34,6 +35,9 @@ def draw(records: Path, picture: Path) -> None:
             for baseline, line in LINES.items():
                 here = of_one.filter(pl.col("baseline") == baseline)
                 _points(noise, here, "critical", ls=line, color=color)
+            least = 1 / (pl.col("signal") + 2 * pl.col("signal_error"))
+            unseen = here.filter(pl.col("critical").is_null()).select("iteration", least.alias("least"))
+            noise.plot(*unseen, marker="^", mfc="none", ls="none", ms=4, color=color)
             here = of_one.filter(pl.col("baseline") == list(BASELINES)[-1])
             _points(angles, here, "cosine", color=color)
         noise.set_yscale("log")
