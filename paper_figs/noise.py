@@ -32,14 +32,14 @@ def draw(records: Path, picture: Path) -> None:
         for name in ESTIMATORS:
             of_one = table.filter(pl.col("estimator") == name, pl.col("lambda") == value)
             color = look(name)["color"]
+            by_baseline = {baseline: of_one.filter(pl.col("baseline") == baseline) for baseline in BASELINES}
             for baseline, line in LINES.items():
-                here = of_one.filter(pl.col("baseline") == baseline)
-                _points(noise, here, "critical", ls=line, color=color)
+                _points(noise, by_baseline[baseline], "critical", ls=line, color=color)
+            both = by_baseline[list(BASELINES)[-1]]
+            _points(angles, both, "cosine", color=color)
             least = 1 / (pl.col("signal") + 2 * pl.col("signal_error"))
-            unseen = here.filter(pl.col("critical").is_null()).select("iteration", least.alias("least"))
+            unseen = both.filter(pl.col("critical").is_null()).select("iteration", least.alias("least"))
             noise.plot(*unseen, marker="^", mfc="none", ls="none", ms=4, color=color)
-            here = of_one.filter(pl.col("baseline") == list(BASELINES)[-1])
-            _points(angles, here, "cosine", color=color)
         noise.set_yscale("log")
         noise.set_ylabel(f"λ = {value:g}\ncritical meta-batch")
         angles.set_ylabel("cosine with\nthe true gradient")
