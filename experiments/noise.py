@@ -10,6 +10,8 @@ import itertools
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import polars as pl
 
@@ -136,7 +138,7 @@ def run(
 
 def _replicates(noise: GradientNoise) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Products and variances by all meta-batches, and without each of them."""
-    number = noise.inner.shape[-3]
+    number, noise = noise.inner.shape[-3], jax.tree.map(jnp.asarray, noise)
     for one in (noise, *(noise.without(left_out) for left_out in range(number))):
         yield np.asarray(one.products), np.asarray(one.variances)
 
