@@ -114,7 +114,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 _print_plans(figure, figures[figure])
             return 0
         for figure, settings in figures.items():
-            keeping = {"interval": options.checkpoint_seconds, "wandb": options.wandb if _trained([figure]) else None}
+            keeping = {"interval": options.checkpoint_seconds, "wandb": options.wandb if figure in TRAINED else None}
             run(figure, paths[figure], settings, _command(figure, options), **keeping)
     except (ValueError, OSError) as error:
         print(f"experiments: {error}", file=sys.stderr)

@@ -321,19 +321,14 @@ class Settings:
         count = math.gcd(self.seeds, len(present)) if jax.default_backend() == "cpu" else len(present)
         return present[: self.devices or count]
 
-    @property
-    def _minibatch(self) -> int:
-        """Trajectories of one step of the update."""
-        return self.meta_batch * self.batch // (self.minibatches if self.update == "ppo" else 1)
-
-    def _chunk(self, agents: int) -> int | None:
-        """Of a pool of so many agents."""
+    def _chunk(self, agents: int, minibatch: int) -> int | None:
+        """Of a pool of so many agents, for minibatches of so many trajectories."""
         if self.chunk or jax.default_backend() != "cpu":
             return self.chunk or None
         devices = len(self.used_devices())
         along_seeds = math.gcd(self.seeds, devices)
         return chunk_for_cache(
-            self._minibatch,
+            minibatch,
             self.episodes * self.steps * self.width * agents * self.seeds,
             multiple=devices // along_seeds,
             cores=devices,
@@ -416,11 +411,13 @@ class Settings:
         shared: dict[str, Any] = {
             "value_coefficient": self.value_coefficient,
             "entropy_coefficient": self.entropy_coefficient,
-            "chunk": self._chunk(agents),
         }
         if self.update == "a2c":
-            return A2C(optimiser, **shared)
-        return PPO(optimiser, epochs=self.epochs, minibatches=self.minibatches, clip=self.clip, **shared)
+            update = A2C(optimiser, **shared)
+        else:
+            update = PPO(optimiser, epochs=self.epochs, minibatches=self.minibatches, clip=self.clip, **shared)
+        chunk = self._chunk(agents, update.minibatch(self.meta_batch * self.batch))
+        return dataclasses.replace(update, chunk=chunk)
 
     def _optimiser(self, name: str, rate: float, smoothing: float = 0.0) -> optax.GradientTransformation:
         step = optax.adam(rate, eps=1e-5, eps_root=smoothing) if name == "adam" else optax.sgd(rate)

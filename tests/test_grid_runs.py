@@ -15,8 +15,12 @@ from experiments import noise, noise_clean_up
 from experiments.__main__ import run, settings_of
 from experiments.agents import load_agents
 from experiments.scripted import ACTIONS, SCRIPTS, Scripted
-from tests.runs import finish, start
+from tests.runs import QUICK, finish, start
+from tests.test_devices import assert_close
 from tests.test_training_runs import SMALL, Killed, written
+
+EVEN = {"meta_batch": 8, "p_naive": 0.5}
+"""As many opponents of each kind as some devices can share."""
 
 MEMORYLESS = {"network": "mlp", "naive_network": "mlp"}
 
@@ -24,13 +28,13 @@ MEMORYLESS = {"network": "mlp", "naive_network": "mlp"}
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
     folder = tmp_path_factory.mktemp("fig7")
-    run("fig7", folder, settings_of("fig7", "smoke", {"devices": 1, **SMALL}))
+    run("fig7", folder, settings_of("fig7", "smoke", {"devices": 1, **SMALL, **EVEN}))
     return folder
 
 
 def test_figure_7_goes_on_from_its_checkpoint(whole, tmp_path, monkeypatch):
     """Killed while the second pool trains: optimisers by SGD, critics, learners that go on over meetings, and all."""
-    settings, reports = settings_of("fig7", "smoke", {"devices": 1, **SMALL}), []
+    settings, reports = settings_of("fig7", "smoke", {"devices": 1, **SMALL, **EVEN}), []
 
     def advance(progress, done, note=""):
         reports.append(done)
@@ -47,6 +51,12 @@ def test_figure_7_goes_on_from_its_checkpoint(whole, tmp_path, monkeypatch):
     assert reports == [2, 2, 0, 2, 2]  # each part says first how much of it is done: of the second pool half
     for name in ("records.parquet", "fig7.json", *(file.name for file in whole.glob("*.npz"))):
         assert (tmp_path / name).read_bytes() == (whole / name).read_bytes(), name
+
+
+def test_figure_7_on_eight_devices(whole, tmp_path):
+    even = (argument for name, value in EVEN.items() for argument in ("--set", f"{name}={value}"))
+    finish(start(tmp_path, "--devices", "8", figure=("fig7", *QUICK, *even), JAX_NUM_CPU_DEVICES="8"))
+    assert_close(tmp_path, pl.read_parquet(whole / "records.parquet"))
 
 
 def test_figure_7_is_judged_and_drawn(whole):
@@ -142,7 +152,12 @@ def assert_noise(folder, figure, seeds):
     other = records.filter((pl.col("estimator") == "CoalaPG") & (pl.col("lambda") < 1))
     np.testing.assert_allclose(other["true"], true["square"], **near)
     np.testing.assert_allclose(other["with_coala"], other["square"], rtol=1e-6)
+    for table in (true, other):
+        whole = table.filter(pl.col("left_out") == 0)
+        np.testing.assert_allclose(whole["true"], true.filter(pl.col("left_out") == 0)["square"], rtol=1e-4)
     assert (records["variance"] > 0).all()
+    judged = json.loads((folder / f"{figure}.json").read_text())
+    assert all(isinstance(claim["measured"], float) for claim in judged if "signal" in claim["claim"])
     assert_judged_and_drawn(folder, figure, 3, measured=float | None)  # three meta-batches may show nothing
     return records
 
