@@ -27,7 +27,7 @@ from coala_eqx.estimators import (
 )
 from coala_eqx.learners import PolicyGradient, clip_by_global_norm
 from coala_eqx.policies import GRU, MLP, AbstractPolicy, Hawk
-from coala_eqx.training import A2C, PPO, Pool, PoolState, chunk_for_cache, make_mesh
+from coala_eqx.training import A2C, PPO, Pool, PoolState, chunk_for_cache, group_for_cache, make_mesh
 from coala_eqx.training.mesh import META_BATCH
 from coala_eqx.training.updates import AbstractUpdate
 from experiments.analytic import check_at_least, check_share, load_two_by_two
@@ -80,7 +80,7 @@ class Settings:
     A class that derives from it has the `game`, and what is to be known of it.
     """
 
-    LAYOUT: ClassVar[tuple[str, ...]] = ("devices", "chunk", "rematerialise")
+    LAYOUT: ClassVar[tuple[str, ...]] = ("devices", "chunk", "group", "rematerialise")
     """Settings of how it is computed, which change the last bits only: a run may go on with others."""
 
     batch: int = 16
@@ -217,6 +217,10 @@ class Settings:
     """Trajectories of which a gradient is computed at a time, to rounding the same; 0 takes a whole minibatch on an
     accelerator, and as many as fit its cache on a CPU."""
 
+    group: int = 0
+    """Opponents that are met at a time on each device, to rounding the same; 0 takes all on an accelerator, and as many
+    as fit its cache on a CPU."""
+
     rematerialise: int = 0
     """Steps of which a gradient through a network keeps activations at a time, and computes them twice: to
     rounding the same, with memory for them that does not grow with M; 0 keeps all. Of `hawk` only."""
@@ -225,9 +229,9 @@ class Settings:
         check_at_least(self, 1, "batch", "episodes", "steps", "meta_batch", "iterations", "every", "seeds")
         check_at_least(self, 1, "naive_population", "width", "epochs", "minibatches", "look_aheads")
         check_at_least(
-            self, 0, "memory", "devices", "chunk", "rematerialise", "rate", "naive_rate", "value_coefficient", "clip"
+            self, 0, "memory", "devices", "chunk", "group", "rematerialise", "rate", "naive_rate", "value_coefficient"
         )
-        check_at_least(self, 0, "entropy_coefficient", "lola_smoothing", "naive_weight", "naive_pretraining")
+        check_at_least(self, 0, "clip", "entropy_coefficient", "lola_smoothing", "naive_weight", "naive_pretraining")
         check_at_least(self, 1, "pretraining_batch")
         for name in ("norm", "reward_scale", "naive_reward_scale"):
             if not getattr(self, name) > 0:
@@ -291,8 +295,9 @@ class Settings:
         _, pool = next(iter(self.trainings().values()))
         devices = self.used_devices()
         chunk = "whole minibatches" if pool.update.chunk is None else f"chunks of {pool.update.chunk} trajectories"
+        group = "" if pool.group is None else f", {pool.group} opponents"
         kept = f", activations of {self.rematerialise} steps" if self.rematerialise else ""
-        return f"{len(devices)} × {devices[0].platform}, {chunk}{kept}"
+        return f"{len(devices)} × {devices[0].platform}, {chunk}{group}{kept}"
 
     def common(self, **changes: Any) -> "Settings":
         """The settings that all figures of its game have, with changes."""
@@ -333,6 +338,13 @@ class Settings:
             multiple=devices // along_seeds,
             cores=devices,
         )
+
+    def _group(self, agents: int) -> int | None:
+        """Of a pool of so many agents."""
+        if self.group or jax.default_backend() != "cpu":
+            return self.group or None
+        seeds = self.seeds // math.gcd(self.seeds, len(self.used_devices()))
+        return group_for_cache(self.batch * agents * seeds)
 
     def steps_per_iteration(self, agents: int) -> int:
         """Of the game, in all seeds."""
@@ -379,6 +391,7 @@ class Settings:
             leave_one_out=self.leave_one_out and by_advantages,
             centre=self.centre and by_advantages,
             horizon=self.look_aheads + 1,
+            group=self._group(len(estimators)),
         )
 
     def naive_weight_of(self, estimator: AbstractEstimator) -> float:

@@ -42,11 +42,13 @@ def assert_close(folder, alone):
 
 
 def test_eight_devices(tmp_path):
-    """Two along the seeds, four along the meta-batch, of naive learners and of meta agents; gradients in chunks."""
-    pools = "table-h3", "--set", "meta_batch=8", "--set", "p_naive=0.5", *QUICK
+    """Two along the seeds, four along the meta-batch, of naive learners and of meta agents; gradients in chunks, meetings in groups."""
+    pools = "table-h3", "--set", "meta_batch=16", "--set", "p_naive=0.5", *QUICK
     one, eight = tmp_path / "one", tmp_path / "eight"
     finish(start(one, "--devices", "1", figure=pools))
-    finish(start(eight, "--devices", "8", "--set", "chunk=4", figure=pools, JAX_NUM_CPU_DEVICES="8"))
+    finish(
+        start(eight, "--devices", "8", "--set", "chunk=4", "--set", "group=1", figure=pools, JAX_NUM_CPU_DEVICES="8")
+    )
     assert_close(eight, pl.read_parquet(one / "records.parquet"))
 
 

@@ -1,12 +1,13 @@
 """Meshes of devices."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from coala_eqx.training import chunk_for_cache, make_mesh, place
-from coala_eqx.training.mesh import mean_over_chunks, on_host
-from coala_eqx.training.updates import CACHED
+from coala_eqx.training.mesh import on_host
+from coala_eqx.training.pieces import CACHED, PLAYED, group_for_cache, map_in_groups, mean_over_chunks
 
 
 def test_one_device_makes_a_mesh_on_which_arrays_are_what_they_were():
@@ -37,3 +38,33 @@ def test_chunks_divide_the_trajectories_and_fit_the_cache():
     assert chunk_for_cache(12, 2 * CACHED, multiple=2) == 2
     assert chunk_for_cache(12, 1) == 12
     assert chunk_for_cache(3, 1, multiple=2) == 3
+
+
+@pytest.mark.parametrize(("size", "group"), [(None, 12), (100, 12), (12, 12), (11, 6), (5, 4), (1, 1)])
+def test_groups_have_every_entry_once_in_order_and_divide_their_number(size, group):
+    sizes = []
+
+    def doubled(numbers):
+        sizes.append(numbers.size)
+        return 2 * numbers
+
+    def one(entry):
+        kind, number, key = entry
+        shape = jax.ShapeDtypeStruct((), number.dtype)
+        return kind, jax.pure_callback(doubled, shape, number, vmap_method="broadcast_all"), jax.random.normal(key)
+
+    keys = jax.random.split(jax.random.key(0), 12)
+    kind, numbers, drawn = map_in_groups(one, (max, jnp.arange(12), keys), size)
+    assert kind is max
+    np.testing.assert_array_equal(numbers, 2 * np.arange(12))
+    np.testing.assert_array_equal(drawn, jax.vmap(jax.random.normal)(keys))
+    assert sizes == [group] * (12 // group)
+
+
+def test_groups_of_none_are_empty():
+    assert map_in_groups(lambda one: 2 * one, jnp.zeros((0, 3)), 4).shape == (0, 3)
+
+
+def test_groups_fit_the_cache():
+    assert group_for_cache(PLAYED // 4) == 4
+    assert group_for_cache(2 * PLAYED) == 1

@@ -1,6 +1,7 @@
 """Training: its gradient is the estimator's, who meets whom, and bad settings."""
 
 import dataclasses
+import functools
 
 import equinox as eqx
 import jax
@@ -272,6 +273,15 @@ def test_nobody_plays_itself_and_everybody_else_alike(getkey):
     assert abs(counts[0] - 1500) < 5 * np.sqrt(3000) / 2  # five standard deviations of a binomial
 
 
+def test_opponents_met_in_groups_are_those_met_at_once(getkey):
+    pool = make_pool(estimators=(CoalaPG(), MFOS()), meta_batch=12, p_naive=0.5)
+    state = pool.init(make_agent, make_agent, 3, getkey())
+    other, seen = iterate(dataclasses.replace(pool, group=4), state)  # groups of three in six
+    state, info = iterate(pool, state)
+    same = functools.partial(np.testing.assert_allclose, rtol=1e-9, atol=1e-12)
+    jax.tree.map(same, eqx.filter((other.agents, seen), eqx.is_array), eqx.filter((state.agents, info), eqx.is_array))
+
+
 def test_every_agent_has_its_own_estimator_and_meets_the_others(getkey):
     """Agents of a pool, one by one: by COALA-PG, by M-FOS; by the plain gradient against meta agents."""
     estimators = (CoalaPG(), MFOS())
@@ -379,6 +389,7 @@ def test_static_naive_agents_forget_as_those_that_learn(getkey):
         ({"p_naive": 0.6}, r"must be a whole number of opponents, but is 0.6 · 4; 0.5 would do"),
         ({"p_naive": 0.5}, "An agent does not play itself: with p_naive = 0.5 below 1 a pool needs two agents"),
         ({"meta_batch": 0}, "`meta_batch` must be at least 1, but is 0"),
+        ({"group": 0}, "`group` must be at least 1, but is 0"),
         ({"estimators": ()}, "`estimators` is empty"),
         ({"estimators": (LolaDice(), CoalaPG())}, "no score functions are trained in pools of their own"),
         ({"estimators": (LolaDice(),), "horizon": 3}, "`horizon` must lie between 2 and episodes = 2, but is 3"),

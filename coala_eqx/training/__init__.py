@@ -8,6 +8,8 @@ from coala_eqx.training.mesh import make_mesh as make_mesh
 from coala_eqx.training.mesh import place as place
 from coala_eqx.training.noise import GradientNoise as GradientNoise
 from coala_eqx.training.noise import gradient_noise as gradient_noise
+from coala_eqx.training.pieces import chunk_for_cache as chunk_for_cache
+from coala_eqx.training.pieces import group_for_cache as group_for_cache
 from coala_eqx.training.pool import Pool as Pool
 from coala_eqx.training.pool import PoolInfo as PoolInfo
 from coala_eqx.training.pool import PoolState as PoolState
@@ -15,4 +17,3 @@ from coala_eqx.training.updates import A2C as A2C
 from coala_eqx.training.updates import PPO as PPO
 from coala_eqx.training.updates import AbstractUpdate as AbstractUpdate
 from coala_eqx.training.updates import UpdateInfo as UpdateInfo
-from coala_eqx.training.updates import chunk_for_cache as chunk_for_cache

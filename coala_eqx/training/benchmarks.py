@@ -21,8 +21,9 @@ from coala_eqx.policies import AbstractPolicy, Hawk
 from coala_eqx.policies.hawk_block import BlockDiagonal
 from coala_eqx.timing import shortest_seconds
 from coala_eqx.training.batch import Batch
+from coala_eqx.training.pieces import chunk_for_cache, group_for_cache
 from coala_eqx.training.pool import Pool, PoolState, members
-from coala_eqx.training.updates import PPO, chunk_for_cache
+from coala_eqx.training.updates import PPO
 
 _WIDTH = 32
 _SHORT = {"batch": 8, "episodes": 5, "steps": 10}
@@ -61,6 +62,7 @@ def make_pool(meta_batch: int, batch: int, episodes: int, steps: int, *, devices
     minibatches = 2
     numbers = episodes * steps * _WIDTH
     chunk = chunk_for_cache(meta_batch * batch // minibatches, numbers, multiple=devices, cores=devices)
+    on_cpu = jax.default_backend() == "cpu"
     return Pool(
         game=iterated_prisoners_dilemma(),
         learner=PolicyGradient(
@@ -73,7 +75,7 @@ def make_pool(meta_batch: int, batch: int, episodes: int, steps: int, *, devices
         update=PPO(
             optimiser=optax.chain(clipped, optax.adam(3e-4, eps=1e-5)),
             minibatches=minibatches,
-            chunk=chunk if jax.default_backend() == "cpu" else None,
+            chunk=chunk if on_cpu else None,
         ),
         estimators=(CoalaPG(),),
         batch=batch,
@@ -81,6 +83,7 @@ def make_pool(meta_batch: int, batch: int, episodes: int, steps: int, *, devices
         steps=steps,
         meta_batch=meta_batch,
         reward_scale=0.05,
+        group=group_for_cache(batch) if on_cpu else None,
     )
 
 

@@ -1,7 +1,7 @@
 """Training on several devices: seeds, and then the meta-batch, are shared among them."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import equinox as eqx
@@ -74,41 +74,12 @@ def spread(tree: Any) -> Any:
 
     What is no array stays as it is.
     """
-    if _sharing() is None:
+    if sharing() is None:
         return tree
     arrays, rest = eqx.partition(tree, eqx.is_array)
     return eqx.combine(jax.lax.with_sharding_constraint(arrays, PartitionSpec(META_BATCH)), rest)
 
 
-def mean_over_chunks(function: Callable[[Any], Any], tree: Any, size: int) -> Any:
-    """The mean over chunks of what a function gives of each: of arrays `[number, …]`, `size` of them at a time.
-
-    It is what the function gives of all at once if that is a mean over what it is given. Each device that shares the
-    meta-batch has its share of every chunk, of which the function is told alone; nothing is sent for that if the
-    arrays are spread. `size` must divide their number.
-
-    **Raises** `ValueError` if the devices that share the meta-batch do not divide `size`.
-    """
-    shares = _sharing() or 1
-    if size % shares:
-        raise ValueError(f"`chunk` must be a multiple of the {shares} devices that share a meta-batch, but is {size}.")
-
-    def in_shares(leaf: Any) -> Any:
-        return jnp.moveaxis(leaf.reshape(shares, -1, size // shares, *leaf.shape[1:]), 1, 0)
-
-    chunks = jax.tree.map(in_shares, tree)
-    on_each_share = jax.vmap(function, spmd_axis_name=None if _sharing() is None else META_BATCH)
-    shapes = jax.eval_shape(lambda: on_each_share(jax.tree.map(lambda leaf: leaf[0], chunks)))
-    zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
-
-    def add(total: Any, chunk: Any) -> tuple[Any, None]:
-        return jax.tree.map(jnp.add, total, on_each_share(chunk)), None
-
-    total, _ = jax.lax.scan(add, zeros, chunks)
-    number = len(jax.tree.leaves(chunks)[0])
-    return jax.tree.map(lambda leaf: leaf.mean(axis=0) / number, total)
-
-
-def _sharing() -> int | None:
+def sharing() -> int | None:
     """How many devices share a meta-batch; None outside of a mesh of this kind."""
     return dict(jax.sharding.get_abstract_mesh().shape).get(META_BATCH)

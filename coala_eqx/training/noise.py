@@ -14,7 +14,8 @@ from coala_eqx.estimators import AbstractEstimator, AbstractScoreFunctionEstimat
 from coala_eqx.policies import AbstractPolicy
 from coala_eqx.shaping import MetaEpisode, score_function
 from coala_eqx.training.batch import in_a_row
-from coala_eqx.training.mesh import mean_over_chunks, spread
+from coala_eqx.training.mesh import spread
+from coala_eqx.training.pieces import mean_over_chunks
 from coala_eqx.training.pool import Pool, PoolState, members
 
 

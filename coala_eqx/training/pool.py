@@ -17,7 +17,7 @@ from coala_eqx.learners import AbstractLearner, Static
 from coala_eqx.policies import AbstractPolicy
 from coala_eqx.shaping import MetaEpisode, ShapingProblem
 from coala_eqx.training.batch import Batch, make_batch
-from coala_eqx.training.mesh import spread
+from coala_eqx.training.pieces import map_in_groups
 from coala_eqx.training.updates import AbstractUpdate, UpdateInfo
 
 Tree = TypeVar("Tree")
@@ -108,6 +108,8 @@ class Pool(eqx.Module):
     - `horizon`: how many inner episodes an estimator sees that is no score function, such as LOLA-DiCE: the first
       ones of each meta-episode, which makes horizon − 1 look-aheads. All estimators must be the same then, and all
       opponents naive; the update is one step of the optimiser along the estimate.
+    - `group`: if given, at most so many opponents are met at a time on each device, the same to rounding: a CPU whose
+      cache holds their networks is faster so.
 
     **Raises** `ValueError` for settings that do not fit each other.
 
@@ -133,6 +135,7 @@ class Pool(eqx.Module):
     naive_weight: float | tuple[float, ...] = 1.0
     entropy_until: int | None = eqx.field(static=True, default=None)
     horizon: int = eqx.field(static=True, default=2)
+    group: int | None = eqx.field(static=True, default=None)
 
     def __check_init__(self):
         if self.game.num_players != 2:
@@ -158,6 +161,8 @@ class Pool(eqx.Module):
                 f"`naive_weight` must be one number, or one for each of {len(self.estimators)} agents, but is "
                 f"{self.naive_weight}."
             )
+        if self.group is not None and self.group < 1:
+            raise ValueError(f"`group` must be at least 1, but is {self.group}.")
         self._check_baselines()
         self._check_discounts()
         if not self.by_advantages:
@@ -296,10 +301,11 @@ class Pool(eqx.Module):
     def _play(
         self, agent: AbstractPolicy, opponents: AbstractPolicy, keys: Key[Array, " opponents"], *, naive: bool
     ) -> MetaEpisode:
-        def one(opponent: AbstractPolicy, key: Key[Array, ""]) -> MetaEpisode:
+        def one(entry: tuple[AbstractPolicy, Key[Array, ""]]) -> MetaEpisode:
+            opponent, key = entry
             return self._problem(opponent, self.episodes, naive=naive).play(agent, key)
 
-        return spread(eqx.filter_vmap(one)(spread(opponents), spread(keys)))
+        return map_in_groups(one, (opponents, keys), self.group)
 
     def measures(self, episodes: MetaEpisode) -> dict[str, Float[Array, "*agents opponents batch episodes"]]:
         """What the game measures in an agent's meta-episodes, or in those of several; nothing if it has no measures."""

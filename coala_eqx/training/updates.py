@@ -14,11 +14,8 @@ from coala_eqx.policies import AbstractPolicy
 from coala_eqx.policies.base import PolicyOutput, log_probs_of
 from coala_eqx.shaping import replay_ego_outputs
 from coala_eqx.training.batch import Batch
-from coala_eqx.training.mesh import mean_over_chunks, spread
-
-CACHED = 51200
-"""Numbers of one layer, for all steps of some trajectories, with which all that a gradient needs fits the cache of one
-core: 200 KB in float32. By trial; half of it and twice as much make little difference, ten times as much is slow."""
+from coala_eqx.training.mesh import spread
+from coala_eqx.training.pieces import mean_over_chunks
 
 
 class UpdateInfo(eqx.Module):
@@ -217,18 +214,3 @@ class PPO(AbstractUpdate):
         near_values = batch.values + jnp.clip(output.values - batch.values, -self.clip, self.clip)
         errors = jnp.maximum((output.values - batch.targets) ** 2, (near_values - batch.targets) ** 2)
         return self.total(policy_loss, errors.mean(), output, clipped=(jnp.abs(ratios - 1) > self.clip).mean())
-
-
-def chunk_for_cache(trajectories: int, numbers: int, *, multiple: int = 1, cores: int = 1) -> int:
-    """As large a chunk as fits the cache, for `PPO` and `A2C`; one multiple if none does.
-
-    **Arguments:**
-
-    - `trajectories`: of one step of the optimiser; the chunk divides them.
-    - `numbers`: of one layer for one trajectory: its steps times the width, of all agents that learn at a time.
-    - `multiple`: the chunk is one of it: devices that share the meta-batch.
-    - `cores`: that share a chunk.
-    """
-    fitting = [size for size in range(multiple, trajectories + 1, multiple) if trajectories % size == 0]
-    small = [size for size in fitting if size * numbers <= cores * CACHED]
-    return max(small or fitting[:1] or [trajectories])

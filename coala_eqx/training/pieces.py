@@ -1,0 +1,98 @@
+"""Work that is done piece by piece: gradients of some trajectories, roll-outs with some opponents at a time."""
+
+from collections.abc import Callable
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+
+from coala_eqx.training.mesh import META_BATCH, sharing, spread
+
+CACHED = 51200
+"""Numbers of one layer, for all steps of some trajectories, with which all that a gradient needs fits the cache of one
+core: 200 KB in float32. By trial; half of it and twice as much make little difference, ten times as much is slow."""
+
+PLAYED = 256
+"""Trajectories that one core plays at a time, with learners of their own. By trial with Hawk of width 32: a quarter of
+it makes little difference; four times as many take 5 to 10 % longer, with what else an iteration does."""
+
+
+def mean_over_chunks(function: Callable[[Any], Any], tree: Any, size: int) -> Any:
+    """The mean over chunks of what a function gives of each: of arrays `[number, …]`, `size` of them at a time.
+
+    It is what the function gives of all at once if that is a mean over what it is given. Each device that shares the
+    meta-batch has its share of every chunk, of which the function is told alone; nothing is sent for that if the
+    arrays are spread. `size` must divide their number.
+
+    **Raises** `ValueError` if the devices that share the meta-batch do not divide `size`.
+    """
+    shares = sharing() or 1
+    if size % shares:
+        raise ValueError(f"`chunk` must be a multiple of the {shares} devices that share a meta-batch, but is {size}.")
+
+    def in_shares(leaf: Any) -> Any:
+        return jnp.moveaxis(leaf.reshape(shares, -1, size // shares, *leaf.shape[1:]), 1, 0)
+
+    chunks = jax.tree.map(in_shares, tree)
+    on_each_share = jax.vmap(function, spmd_axis_name=None if sharing() is None else META_BATCH)
+    shapes = jax.eval_shape(lambda: on_each_share(jax.tree.map(lambda leaf: leaf[0], chunks)))
+    zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
+
+    def add(total: Any, chunk: Any) -> tuple[Any, None]:
+        return jax.tree.map(jnp.add, total, on_each_share(chunk)), None
+
+    total, _ = jax.lax.scan(add, zeros, chunks)
+    number = len(jax.tree.leaves(chunks)[0])
+    return jax.tree.map(lambda leaf: leaf.mean(axis=0) / number, total)
+
+
+def map_in_groups(function: Callable[[Any], Any], tree: Any, size: int | None) -> Any:
+    """What a function gives of each entry of arrays `[number, …]`: of at most `size` at a time on each device.
+
+    `None` is no limit. Groups are all of one size, that divides each device's share. What is no array, of what is
+    given or of what the function gives, is the same for all entries.
+    """
+    arrays, same = eqx.partition(tree, eqx.is_array)
+    number, shares = len(jax.tree.leaves(arrays)[0]), sharing() or 1
+    share = number // shares
+    group = next((limit for limit in range(min(size or share, share), 0, -1) if share % limit == 0), 0)
+    if group == share:
+        return spread(eqx.filter_vmap(function)(spread(tree)))
+    rest = []
+
+    def arrays_of(entry: Any) -> Any:
+        result, static = eqx.partition(function(eqx.combine(entry, same)), eqx.is_array)
+        rest.append(static)
+        return result
+
+    def on_share(entries: Any) -> Any:
+        return jax.lax.map(arrays_of, entries, batch_size=group)
+
+    in_shares = jax.tree.map(lambda leaf: leaf.reshape(shares, share, *leaf.shape[1:]), spread(arrays))
+    on_each_share = jax.vmap(on_share, spmd_axis_name=None if sharing() is None else META_BATCH)
+    results = jax.tree.map(lambda leaf: leaf.reshape(number, *leaf.shape[2:]), on_each_share(in_shares))
+    return eqx.combine(spread(results), rest[0])
+
+
+def chunk_for_cache(trajectories: int, numbers: int, *, multiple: int = 1, cores: int = 1) -> int:
+    """As large a chunk as fits the cache, for `PPO` and `A2C`; one multiple if none does.
+
+    **Arguments:**
+
+    - `trajectories`: of one step of the optimiser; the chunk divides them.
+    - `numbers`: of one layer for one trajectory: its steps times the width, of all agents that learn at a time.
+    - `multiple`: the chunk is one of it: devices that share the meta-batch.
+    - `cores`: that share a chunk.
+    """
+    fitting = [size for size in range(multiple, trajectories + 1, multiple) if trajectories % size == 0]
+    small = [size for size in fitting if size * numbers <= cores * CACHED]
+    return max(small or fitting[:1] or [trajectories])
+
+
+def group_for_cache(trajectories: int) -> int:
+    """With how many opponents roll-outs fit the cache of a core, for `Pool`; one if none do.
+
+    `trajectories` are those against one opponent, of all agents that one device plays at a time.
+    """
+    return max(1, PLAYED // trajectories)
