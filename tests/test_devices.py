@@ -42,7 +42,7 @@ def assert_close(folder, alone):
 
 
 def test_eight_devices(tmp_path):
-    """Two along the seeds, four along the meta-batch, of naive learners and of meta agents; gradients in chunks, meetings in groups."""
+    """Two along the seeds, four along the meta-batch, of naive learners and of meta agents; in chunks and groups."""
     pools = "table-h3", "--set", "meta_batch=16", "--set", "p_naive=0.5", *QUICK
     one, eight = tmp_path / "one", tmp_path / "eight"
     finish(start(one, "--devices", "1", figure=pools))
