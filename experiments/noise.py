@@ -86,7 +86,7 @@ class Settings(sampled.MatrixSettings, Measured):
 
 PRESETS = {
     "smoke": Settings(**sampled.SMOKE, measured=3),
-    "cpu": Settings(meta_batch=16, iterations=300, every=30, rate=1e-3, seeds=2),
+    "cpu": Settings(meta_batch=16, iterations=300, every=30, rate=1e-3, seeds=2, measured=48),
     "paper": Settings(every=100),
 }
 
