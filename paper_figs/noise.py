@@ -13,12 +13,15 @@ from paper_figs.curves import read
 from paper_figs.style import COLUMN, look, styled
 
 LINES = dict(zip(BASELINES, ("--", "-"), strict=True))
+SAME: dict[str, Any] = {"ls": ":", "lw": 1.0, "marker": "x", "ms": 4}
+"""How cosines with COALA-PG's gradient of the same λ are drawn."""
 
 
 @styled
 def draw(records: Path, picture: Path) -> None:
     """A row for each λ: critical meta-batches, of means over seeds, and cosines, from advantages less both baselines;
     bars are standard errors, from the meta-batches that were measured.
+    Where λ < 1 there are cosines with COALA-PG's gradient of the same λ, too.
 
     Points are missing where no signal is seen: where ‖G‖² is less than two standard errors above 0. Triangles say how
     many meta-episodes are needed there at least, from ‖G‖² beside the variance and two standard errors more. Near that
@@ -37,22 +40,28 @@ def draw(records: Path, picture: Path) -> None:
                 _points(noise, by_baseline[baseline], "critical", ls=line, color=color)
             both = by_baseline[list(BASELINES)[-1]]
             _points(angles, both, "cosine", color=color)
+            if value < 1 and name != "CoalaPG":
+                _points(angles, both, "cosine_coala", color=color, **SAME)
             least = 1 / (pl.col("signal") + 2 * pl.col("signal_error"))
             unseen = both.filter(pl.col("critical").is_null()).select("iteration", least.alias("least"))
             noise.plot(*unseen, marker="^", mfc="none", ls="none", ms=4, color=color)
+        if table.filter(pl.col("lambda") == value, pl.col("baseline") == list(BASELINES)[-1])["cosine"].is_null().all():
+            angles.text(0.5, 0.55, "the true gradient is not seen", transform=angles.transAxes, ha="center")
         noise.set_yscale("log")
         noise.set_ylabel(f"λ = {value:g}\ncritical meta-batch")
-        angles.set_ylabel("cosine with\nthe true gradient")
+        angles.set_ylabel("cosine of gradients")
         for limit in (-1, 1):
             angles.axhline(limit, color="black", lw=0.5, ls=":", zorder=0)
     for panel in axes[-1]:
         panel.set_xlabel("meta-training iteration")
     entries = [Line2D([], [], **look(name)) for name in ESTIMATORS]
     entries += [Line2D([], [], color="gray", ls=line, label=f"less {baseline}") for baseline, line in LINES.items()]
+    entries += [Line2D([], [], color="gray", marker=".", ls="-", label="cosine with the true gradient")]
+    entries += [Line2D([], [], color="gray", label="with COALA-PG's of the same λ", **SAME)]
     figure.legend(handles=entries, loc="outside upper center", ncols=3, frameon=False)
     figure.savefig(picture)
 
 
 def _points(axes: Axes, table: pl.DataFrame, column: str, **line: Any) -> None:
     iterations, values, errors = table.select("iteration", pl.col(column, f"{column}_error").fill_null(float("nan")))
-    axes.errorbar(iterations, values, errors, marker=".", elinewidth=0.6, **line)
+    axes.errorbar(iterations, values, errors, **{"marker": ".", "elinewidth": 0.6} | line)
