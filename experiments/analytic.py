@@ -76,6 +76,7 @@ class Settings:
 
     def __post_init__(self) -> None:
         check_at_least(self, 1, "meta_batch", "evaluation_batch", "iterations", "every", "seeds")
+        check_seed(self)
         check_at_least(self, 0, "naive_rate", "naive_steps", "naive_scale", "rate")
         if self.iterations % self.every:
             raise ValueError(
@@ -107,6 +108,12 @@ def check_at_least(settings: Any, least: float, *names: str) -> None:
             raise ValueError(f"`{name}` must be at least {least}, but is {value}.")
         if math.isinf(value):
             raise ValueError(f"`{name}` must be finite, but is {value}.")
+
+
+def check_seed(settings: Any) -> None:
+    """Raises `ValueError` unless `seed` is one of the 2³² that differ."""
+    if not 0 <= settings.seed < 2**32:
+        raise ValueError(f"`seed` must lie between 0 and 2**32 - 1, but is {settings.seed}.")
 
 
 def check_share(settings: Any, name: str) -> None:

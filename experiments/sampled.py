@@ -30,13 +30,16 @@ from coala_eqx.policies import GRU, MLP, AbstractPolicy, Hawk
 from coala_eqx.training import A2C, PPO, Pool, PoolState, chunk_for_cache, group_for_cache, make_mesh
 from coala_eqx.training.mesh import META_BATCH
 from coala_eqx.training.updates import AbstractUpdate
-from experiments.analytic import check_at_least, check_share, load_two_by_two
+from experiments.analytic import check_at_least, check_seed, check_share, load_two_by_two
 from experiments.pretraining import learned_in_pairs
 from experiments.progress import Progress
 from experiments.records import DILEMMA, Part, Record
 
 NETWORKS: dict[str, Callable[..., AbstractPolicy]] = {"hawk": Hawk, "gru": GRU, "mlp": MLP}
 """By name."""
+
+HEADS = 2
+"""Of a Hawk's gates."""
 
 UPDATES = ("ppo", "a2c")
 
@@ -233,6 +236,8 @@ class Settings:
         )
         check_at_least(self, 0, "clip", "entropy_coefficient", "lola_smoothing", "naive_weight", "naive_pretraining")
         check_at_least(self, 1, "pretraining_batch")
+        check_seed(self)
+        check_at_least(self, 0, "reward_scale", "naive_reward_scale")
         for name in ("norm", "reward_scale", "naive_reward_scale"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"`{name}` must be positive, but is {getattr(self, name)}.")
@@ -248,6 +253,11 @@ class Settings:
         ):
             if getattr(self, name) not in known:
                 raise ValueError(f"`{name}` must be one of {', '.join(known)}, but is {getattr(self, name)!r}.")
+        if self.width % HEADS and "hawk" in {self.network, self.naive_network}:
+            raise ValueError(
+                f"`width` must be a multiple of {HEADS} with `hawk`, whose gates have as many heads, but is "
+                f"{self.width}."
+            )
         if self.rematerialise and self.network != "hawk":
             raise ValueError(
                 f"`rematerialise` is for `hawk`, and must be 0 with `{self.network}`, but is {self.rematerialise}."
@@ -283,12 +293,14 @@ class Settings:
         for settings, pool in self.trainings().values():
             shares = settings.mesh(pool).shape[META_BATCH]
             minibatch = pool.update.minibatch(settings.meta_batch * settings.batch)
-            if (pool.update.chunk or minibatch) % shares:
-                what = "`chunk`" if pool.update.chunk else "The number of trajectories in a minibatch"
-                raise ValueError(
-                    f"{what} must be a multiple of the {shares} devices that share a meta-batch, but is "
-                    f"{pool.update.chunk or minibatch}."
-                )
+            for what, number in (
+                ("The number of trajectories in a minibatch", minibatch),
+                ("`chunk`", pool.update.chunk or shares),
+            ):
+                if number % shares:
+                    raise ValueError(
+                        f"{what} must be a multiple of the {shares} devices that share a meta-batch, but is {number}."
+                    )
 
     def layout(self) -> str:
         """On what it runs, of which the last bits of all numbers depend."""
@@ -444,7 +456,7 @@ class Settings:
         if network != "mlp":
             changes["forget_after"] = self.steps * memory or None
         if network == "hawk":
-            changes["rematerialise"] = self.rematerialise or None
+            changes |= {"rematerialise": self.rematerialise or None, "heads": HEADS}
         return NETWORKS[network](*sizes, key=key, **changes)
 
     def init(self, pool: Pool) -> PoolState:

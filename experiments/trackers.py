@@ -3,7 +3,7 @@
 import importlib
 import uuid
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -94,13 +94,18 @@ class WeightsAndBiases:
     - `name`: of the run there, under which it is also resumed.
     - `settings`: shown with it.
 
-    **Raises** `ValueError` if `wandb` is not installed.
+    **Raises** `ValueError` if `wandb` is not installed, or cannot begin; and later `OSError` if it cannot go on.
     """
 
     def __init__(self, project: str, name: str, settings: dict[str, Any]):
         check_for_wandb()
         wandb = importlib.import_module("wandb")
-        self._run = wandb.init(project=project, name=name, id=name, resume="allow", config=settings)
+        self._error = wandb.errors.Error
+        try:
+            self._run = wandb.init(project=project, name=name, id=name, resume="allow", config=settings)
+        except wandb.errors.Error as error:
+            message = f"Weights & Biases cannot begin ({error}): `wandb login`, or leave --wandb out."
+            raise ValueError(message) from error
         self._next = self._run.step  # 0 of a new run; of one that is resumed, the first that it has not seen
 
     def log(self, records: Sequence[dict[str, Any]]) -> None:
@@ -108,9 +113,18 @@ class WeightsAndBiases:
         for record in records:
             named = {f"seed {record['seed']}, {tag}": value for tag, value in scalars(record)}
             steps.setdefault(record["iteration"], {}).update(named)
-        for step, values in steps.items():
-            if step >= self._next:  # what was told before is not taken again
-                self._run.log(values, step=step)
+        with self._as_os_error():
+            for step, values in steps.items():
+                if step >= self._next:  # what was told before is not taken again
+                    self._run.log(values, step=step)
 
     def close(self) -> None:
-        self._run.finish()
+        with self._as_os_error():
+            self._run.finish()
+
+    @contextmanager
+    def _as_os_error(self) -> Iterator[None]:
+        try:
+            yield
+        except self._error as error:
+            raise OSError(str(error)) from error

@@ -84,6 +84,40 @@ def test_each_core_of_a_cpu_is_a_device(alone, tmp_path):
     assert_close(tmp_path, alone)
 
 
+def test_killed_on_two_devices_it_ends_with_the_same_bits(tmp_path):
+    def start_on_two(folder):
+        arguments = "--devices", "2", "--checkpoint-seconds", "0", *ARGUMENTS, *QUICK
+        return start(folder, *arguments, JAX_NUM_CPU_DEVICES="2")
+
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    finish(start_on_two(whole))
+    process = start_on_two(killed)
+    assert wait_until(lambda: any(name.isdigit() for name in states(killed)), process)
+    process.kill()
+    process.communicate()
+    assert not (killed / "records.parquet").exists()
+    finish(start_on_two(killed))
+    assert pl.read_parquet(killed / "records.parquet").equals(pl.read_parquet(whole / "records.parquet"))
+    assert (killed / "agents-coalapg.eqx").read_bytes() == (whole / "agents-coalapg.eqx").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--set", "meta_batch=6"], "8 devices do not divide 2 seeds and 6 + 0 opponents"),
+        (["--set", "meta_batch=8", "--set", "chunk=2"], "`chunk` must be a multiple of the 4 devices that share a"),
+        (
+            ["--set", "meta_batch=8", "--set", "batch=3", "--set", "minibatches=12"],
+            "trajectories in a minibatch must be",
+        ),
+    ],
+)
+def test_devices_that_do_not_divide_the_work(arguments, message, tmp_path):
+    output = finish(start(tmp_path / "run", *ARGUMENTS, "--devices", "8", *arguments, JAX_NUM_CPU_DEVICES="8"), 2)
+    assert message in output
+    assert not (tmp_path / "run").exists()
+
+
 def test_two_processes_with_two_devices_each(alone, tmp_path):
     """One of them is asked to stop: both do, and go on from there."""
     processes = start_two(tmp_path, "--devices", "4", "--checkpoint-seconds", "0")

@@ -1,6 +1,7 @@
 """What is shown while an experiment runs."""
 
 import io
+import time
 
 import pytest
 from rich.console import Console
@@ -16,18 +17,44 @@ def clock(monkeypatch):
     return now
 
 
-def test_elsewhere_than_on_a_terminal_there_is_a_line_each_minute(clock):
-    """The first piece of work, which is compiled, or was done before, does not count for the time that is left."""
+def test_what_is_left_goes_on_at_the_pace_until_now(clock):
+    """The first piece of work, which is compiled, or was done before, does not count."""
+    display = Display(Console(file=io.StringIO()), "fig5a", 100)
+    display.begin("CoalaPG")
+    lines = [display.line()]
+    for second, done in ((50, 10), (100, 10), (109, 10), (160, 10)):
+        clock[0] = second
+        display.advance(done, "reward 0.50, 2e+04 steps per second")
+        lines.append(display.line())
+    clock[0] = 190
+    lines.append(display.line())
+    clock[0] = 1000
+    lines.append(display.line())
+    note = "reward 0.50, 2e+04 steps per second"
+    assert lines == [
+        "fig5a: CoalaPG 0/100",
+        f"fig5a: CoalaPG 10/100, {note}",
+        f"fig5a: CoalaPG 20/100, 0:06:40 left, {note}",
+        f"fig5a: CoalaPG 30/100, 0:03:26 left, {note}",
+        f"fig5a: CoalaPG 40/100, 0:03:40 left, {note}",
+        f"fig5a: CoalaPG 40/100, 0:03:10 left, {note}",
+        f"fig5a: CoalaPG 40/100, 0:00:00 left, {note}",
+    ]
+
+
+def test_elsewhere_than_on_a_terminal_there_is_a_line_now_and_then_whatever_takes_long(monkeypatch):
+    monkeypatch.setattr("experiments.display.EVERY", 0.02)
     stream = io.StringIO()
     with Display(Console(file=stream), "fig5a", 100) as display:
         display.begin("CoalaPG")
-        for second, done in ((50, 10), (100, 10), (109, 10), (160, 10), (165, 10)):
-            clock[0] = second
-            display.advance(done, "reward 0.50, 2e+04 steps per second")
-    assert stream.getvalue().splitlines() == [
-        "fig5a: CoalaPG 20/100, 0:06:40 left, reward 0.50, 2e+04 steps per second",
-        "fig5a: CoalaPG 40/100, 0:03:40 left, reward 0.50, 2e+04 steps per second",
-    ]
+        until = time.monotonic() + 30
+        while stream.getvalue().count("\n") < 3 and time.monotonic() < until:
+            time.sleep(0.01)
+    lines = stream.getvalue().splitlines()
+    assert set(lines) == {"fig5a: CoalaPG 0/100"}
+    assert len(lines) >= 3
+    time.sleep(0.1)
+    assert stream.getvalue().splitlines() == lines  # none after the end
 
 
 def test_on_a_terminal_there_is_a_bar(clock):
@@ -40,5 +67,6 @@ def test_on_a_terminal_there_is_a_bar(clock):
     shown = stream.getvalue()
     assert "fig5a: MFOS" in shown
     assert "3/4" in shown
+    assert "0:01:40 left" in shown
     assert "reward 0.75" in shown
-    assert "left" not in shown
+    assert "3/4, " not in shown  # no lines

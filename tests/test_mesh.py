@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.sharding import AbstractMesh, AxisType
 
 from coala_eqx.training import chunk_for_cache, make_mesh, place
 from coala_eqx.training.mesh import on_host
@@ -59,6 +60,28 @@ def test_groups_have_every_entry_once_in_order_and_divide_their_number(size, gro
     np.testing.assert_array_equal(numbers, 2 * np.arange(12))
     np.testing.assert_array_equal(drawn, jax.vmap(jax.random.normal)(keys))
     assert sizes == [group] * (12 // group)
+
+
+def test_groups_are_of_each_device_and_there_are_none_where_devices_have_different_shares():
+    """As it is traced for four devices."""
+    mesh = AbstractMesh((1, 4), ("seeds", "meta_batch"), axis_types=(AxisType.Auto,) * 2)
+
+    def loops(number):
+        with jax.sharding.use_abstract_mesh(mesh):
+            jaxpr = jax.make_jaxpr(lambda numbers: map_in_groups(lambda one: 2 * one, numbers, 1))(jnp.arange(number))
+        return [equation.params["length"] for equation in jaxpr.eqns if equation.primitive.name == "scan"]
+
+    assert loops(8) == [2]
+    assert loops(4) == loops(6) == loops(2) == []
+
+
+def test_chunks_are_of_all_devices():
+    mesh = AbstractMesh((1, 4), ("seeds", "meta_batch"), axis_types=(AxisType.Auto,) * 2)
+    with (
+        jax.sharding.use_abstract_mesh(mesh),
+        pytest.raises(ValueError, match="must be a multiple of the 4 devices that share a meta-batch, but is 6"),
+    ):
+        jax.eval_shape(lambda numbers: mean_over_chunks(jnp.sum, numbers, 6), jnp.arange(12.0))
 
 
 def test_groups_of_none_are_empty():

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+from types import SimpleNamespace
 
 import equinox as eqx
 import jax
@@ -405,6 +406,20 @@ def test_static_naive_agents_forget_as_those_that_learn(getkey):
 def test_pools_that_do_not_fit_are_named(changes, message):
     with pytest.raises(ValueError, match=message):
         make_pool(**changes)
+
+
+@pytest.mark.parametrize(
+    ("estimators", "message"),
+    [
+        (CoalaPG(), r"must be a tuple, of one for each agent, but is CoalaPG\("),
+        (("CoalaPG",), r"must be estimators, such as CoalaPG\(\), but one of them is 'CoalaPG'"),
+        ((CoalaPG(), MFOS), "but one of them is <class"),
+    ],
+)
+def test_what_is_no_estimator_is_named(estimators, message):
+    """Apart, as types are checked before that in tests."""
+    with pytest.raises(ValueError, match=message):
+        Pool._check_estimators(SimpleNamespace(estimators=estimators))
 
 
 def test_what_an_estimator_needs_is_asked_for_before_anything_is_played(getkey):

@@ -296,7 +296,10 @@ def test_event_files_hold_the_records_however_often_training_begins_anew(tmp_pat
 def test_weights_and_biases_is_told_what_it_does_not_know_yet(monkeypatch):
     told, asked = [], {}
     known = SimpleNamespace(step=6, log=lambda values, step: told.append((step, values)), finish=lambda: None)
-    monkeypatch.setitem(sys.modules, "wandb", SimpleNamespace(init=lambda **given: asked.update(given) or known))
+    wandb = SimpleNamespace(
+        init=lambda **given: asked.update(given) or known, errors=SimpleNamespace(Error=RuntimeError)
+    )
+    monkeypatch.setitem(sys.modules, "wandb", wandb)
     tracker = WeightsAndBiases("project", "fig5a-coalapg", {"seeds": 2})
     tracker.log(RECORDS)
     tracker.close()
@@ -306,6 +309,31 @@ def test_weights_and_biases_is_told_what_it_does_not_know_yet(monkeypatch):
     assert step == 10
     assert values["seed 1, agent 1/reward"] == 1011
     assert len(values) == 4
+
+
+def test_weights_and_biases_that_fails_does_not_end_a_run(monkeypatch, capsys):
+    """Unless it is at the beginning, where it is a mistake of the user."""
+
+    class Error(Exception):
+        pass
+
+    def fail(*_, **__):
+        raise Error("no network")
+
+    run, errors = SimpleNamespace(step=0, log=fail, finish=fail), SimpleNamespace(Error=Error)
+    monkeypatch.setitem(sys.modules, "wandb", SimpleNamespace(init=lambda **_: run, errors=errors))
+    told = []
+    other = SimpleNamespace(log=told.extend, close=lambda: None)
+    progress = Progress(trackers=[WeightsAndBiases("project", "name", {}), other])
+    progress.log(RECORDS)
+    progress.log(RECORDS)
+    progress.end()
+    assert told == [*RECORDS, *RECORDS]
+    assert capsys.readouterr().err == "experiments: WeightsAndBiases: no network The run goes on without it.\n"
+
+    monkeypatch.setitem(sys.modules, "wandb", SimpleNamespace(init=fail, errors=errors))
+    with pytest.raises(ValueError, match=r"cannot begin \(no network\): `wandb login`, or leave --wandb out"):
+        WeightsAndBiases("project", "name", {})
 
 
 def test_names_in_weights_and_biases_are_of_the_folder(tmp_path):

@@ -50,14 +50,15 @@ def mean_over_chunks(function: Callable[[Any], Any], tree: Any, size: int) -> An
 def map_in_groups(function: Callable[[Any], Any], tree: Any, size: int | None) -> Any:
     """What a function gives of each entry of arrays `[number, …]`: of at most `size` at a time on each device.
 
-    `None` is no limit. Groups are all of one size, that divides each device's share. What is no array, of what is
+    `None` is no limit. Groups are all of one size, that divides each device's share; if devices' shares are not of one
+    size there are none. What is no array, of what is
     given or of what the function gives, is the same for all entries.
     """
     arrays, same = eqx.partition(tree, eqx.is_array)
     number, shares = len(jax.tree.leaves(arrays)[0]), sharing() or 1
-    share = number // shares
+    share, uneven = divmod(number, shares)
     group = next((limit for limit in range(min(size or share, share), 0, -1) if share % limit == 0), 0)
-    if group == share:
+    if group == share or uneven:
         return spread(eqx.filter_vmap(function)(spread(tree)))
     rest = []
 

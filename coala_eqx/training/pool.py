@@ -140,8 +140,7 @@ class Pool(eqx.Module):
     def __check_init__(self):
         if self.game.num_players != 2:
             raise ValueError(f"A pool plays games of two players, but the game has {self.game.num_players}.")
-        if not self.estimators:
-            raise ValueError("A pool needs an estimator for each of its agents, but `estimators` is empty.")
+        self._check_estimators()
         check_share("p_naive", self.p_naive)
         if self.meta_batch < 1:
             raise ValueError(f"`meta_batch` must be at least 1, but is {self.meta_batch}.")
@@ -167,6 +166,17 @@ class Pool(eqx.Module):
         self._check_discounts()
         if not self.by_advantages:
             self._check_followed_directly()
+
+    def _check_estimators(self) -> None:
+        if not isinstance(self.estimators, tuple):
+            raise ValueError(f"`estimators` must be a tuple, of one for each agent, but is {self.estimators!r}.")
+        if not self.estimators:
+            raise ValueError("A pool needs an estimator for each of its agents, but `estimators` is empty.")
+        for estimator in self.estimators:
+            if not isinstance(estimator, AbstractEstimator):
+                raise ValueError(
+                    f"`estimators` must be estimators, such as CoalaPG(), but one of them is {estimator!r}."
+                )
 
     def _check_baselines(self) -> None:
         if self.leave_one_out and 1 in {self.num_naive, self.num_meta}:
