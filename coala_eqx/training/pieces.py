@@ -51,8 +51,7 @@ def map_in_groups(function: Callable[[Any], Any], tree: Any, size: int | None) -
     """What a function gives of each entry of arrays `[number, …]`: of at most `size` at a time on each device.
 
     `None` is no limit. Groups are all of one size, that divides each device's share; if devices' shares are not of one
-    size there are none. What is no array, of what is
-    given or of what the function gives, is the same for all entries.
+    size there are none. What is no array, of what is given or of what the function gives, is the same for all entries.
     """
     arrays, same = eqx.partition(tree, eqx.is_array)
     number, shares = len(jax.tree.leaves(arrays)[0]), sharing() or 1
