@@ -33,6 +33,8 @@ PRESETS = {
         td_lambda=0.98,
         centre=False,
         seeds=2,
+        measured=48,
+        lambdas=(1.0, 0.998, 0.98),
     ),
     "paper": Settings(every=100),
 }
