@@ -35,6 +35,9 @@ from experiments.pretraining import learned_in_pairs
 from experiments.progress import Progress
 from experiments.records import DILEMMA, Part, Record
 
+AT_ONCE = 1_000_000
+"""Steps of the game in a piece of work, about, unless an iteration has more."""
+
 NETWORKS: dict[str, Callable[..., AbstractPolicy]] = {"hawk": Hawk, "gru": GRU, "mlp": MLP}
 """By name."""
 
@@ -343,11 +346,10 @@ class Settings:
         if self.chunk or jax.default_backend() != "cpu":
             return self.chunk or None
         devices = len(self.used_devices())
-        along_seeds = math.gcd(self.seeds, devices)
         return chunk_for_cache(
             minibatch,
             self.episodes * self.steps * self.width * agents * self.seeds,
-            multiple=devices // along_seeds,
+            multiple=devices // self._along_seeds,
             cores=devices,
         )
 
@@ -355,8 +357,17 @@ class Settings:
         """Of a pool of so many agents."""
         if self.group or jax.default_backend() != "cpu":
             return self.group or None
-        seeds = self.seeds // math.gcd(self.seeds, len(self.used_devices()))
-        return group_for_cache(self.batch * agents * seeds)
+        return group_for_cache(self.batch * agents * (self.seeds // self._along_seeds))
+
+    @property
+    def _along_seeds(self) -> int:
+        """Of the devices, those that share the seeds out, as in `mesh`."""
+        return math.gcd(self.seeds, len(self.used_devices()))
+
+    def iterations_at_once(self, agents: int) -> int:
+        """Of a pool of so many agents, in one piece of work, after which a run may be stopped: it divides `every`."""
+        most = max(1, AT_ONCE // self.steps_per_iteration(agents))
+        return max(number for number in range(1, self.every + 1) if number <= most and self.every % number == 0)
 
     def steps_per_iteration(self, agents: int) -> int:
         """Of the game, in all seeds."""

@@ -136,37 +136,54 @@ def _cost(program: Callable[[Any], Any], arrays: Any) -> tuple[float, float]:
 
 def _train(settings: Settings, pool: Pool, mesh: Mesh, progress: Progress) -> tuple[PoolState, PoolInfo, Any]:
     programs = _programs(settings, pool)
-    arrays = programs.arrays
+    agents, records = len(pool.estimators), settings.iterations // settings.every
+    piece = settings.iterations_at_once(agents)
 
     @jax.jit
-    def some(arrays: Any) -> tuple[Any, tuple[PoolInfo, Any]]:
-        """From one record to the next."""
-        arrays, infos = jax.lax.scan(lambda arrays, _: programs.iterate(arrays), arrays, length=settings.every)
-        return arrays, (jax.tree.map(lambda leaf: leaf.mean(axis=0, dtype=jnp.float32), infos), programs.watch(arrays))
+    def some(arrays: Any, sums: PoolInfo) -> tuple[Any, PoolInfo]:
+        """A piece of work. What is seen is added up from one record to the next."""
 
-    records = settings.iterations // settings.every
-    shapes = jax.eval_shape(some, arrays)[1]
-    seen = jax.tree.map(lambda leaf: np.full((leaf.shape[0], records, *leaf.shape[1:]), np.nan, leaf.dtype), shapes)
+        def one(carry: tuple[Any, PoolInfo], _: None) -> tuple[tuple[Any, PoolInfo], None]:
+            arrays, info = programs.iterate(carry[0])
+            return (arrays, jax.tree.map(jnp.add, carry[1], info)), None
+
+        return jax.lax.scan(one, (arrays, sums), length=piece)[0]
+
+    watch = jax.jit(programs.watch)
+    infos = jax.eval_shape(programs.iterate, programs.arrays)[1]
+    nothing = jax.tree.map(lambda leaf: np.zeros(leaf.shape, np.float32), infos)
+    seen = jax.tree.map(
+        lambda leaf: np.full((leaf.shape[0], records, *leaf.shape[1:]), np.nan, leaf.dtype),
+        (nothing, jax.eval_shape(watch, programs.arrays)),
+    )
     checkpoint = progress.checkpoint()
-    done, (arrays, seen) = checkpoint.load((arrays, seen))
-    arrays = place(arrays, mesh)
+    done, (arrays, sums, seen) = checkpoint.load((programs.arrays, nothing, seen))
+    arrays, sums, nothing = (place(tree, mesh) for tree in (arrays, sums, nothing))
     progress.log(rows(seen[0], settings.every, range(done // settings.every)))
     progress(done)
-    for start in range(done, settings.iterations, settings.every):
+    while done < settings.iterations:
         began = time.perf_counter()
-        arrays, news = some(arrays)
-        info, _ = news = jax.tree.map(on_host, news)
-        done = start + settings.every
-        for path, leaf in zip(jax.tree.leaves(seen), jax.tree.leaves(news), strict=True):
-            path[:, start // settings.every] = leaf
-        progress.log(rows(seen[0], settings.every, [start // settings.every]))
-        pace = settings.every * settings.steps_per_iteration(len(pool.estimators)) / (time.perf_counter() - began)
-        checkpoint.save(done, (arrays, seen), always=done == settings.iterations)
+        arrays, sums = jax.block_until_ready(some(arrays, sums))
+        pace = piece * settings.steps_per_iteration(agents) / (time.perf_counter() - began)
+        done += piece
+        record, more = divmod(done, settings.every)
+        info = _mean(sums, more or settings.every)
+        if not more:
+            news = info, jax.tree.map(on_host, watch(arrays))
+            for path, leaf in zip(jax.tree.leaves(seen), jax.tree.leaves(news), strict=True):
+                path[:, record - 1] = leaf
+            progress.log(rows(seen[0], settings.every, [record - 1]))
+            sums = nothing
+        checkpoint.save(done, (arrays, sums, seen), always=done == settings.iterations)
         rewards = [f"reward {np.nanmean(info.own):.2f}"] if pool.num_naive else []
         rewards += [f"{np.nanmean(info.together):.2f} together"] if pool.num_meta else []
-        progress(settings.every, f"{', '.join(rewards)}, {pace:.2g} steps per second")
+        progress(piece, f"{', '.join(rewards)}, {pace:.2g} steps per second")
     progress.keep(jax.tree.map(on_host, arrays.agents))
     return eqx.combine(arrays, programs.static), *seen
+
+
+def _mean(sums: PoolInfo, number: int) -> PoolInfo:
+    return jax.tree.map(lambda leaf: on_host(leaf) / np.float32(number), sums)
 
 
 def rows(seen: PoolInfo, every: int, numbers: Iterable[int]) -> list[Record]:

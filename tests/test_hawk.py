@@ -10,7 +10,7 @@ import pytest
 
 from coala_eqx.policies import GRU, MLP, Hawk, replay_actions
 from coala_eqx.policies.recurrence import linear_recurrence
-from coala_eqx.training.benchmarks import matrices
+from coala_eqx.training.benchmarks import matrices, without_products
 
 STEPS = 11
 
@@ -120,6 +120,23 @@ def test_the_benchmark_counts_all_products(getkey):
     """Of the embedding, of a block's branches and gates, of its MLP, and of what is read out."""
     shapes = sorted(matrix.shape for matrix in matrices(Hawk(5, 2, width=8, key=getkey())))
     assert shapes == sorted([(8, 5), *[(8, 8)] * 8, (2, 8), (1, 8)])
+
+
+def test_the_benchmark_leaves_out_all_products_and_nothing_else(getkey):
+    """There and back: three of each matrix, but one less where inputs need no gradient, and two where values do not."""
+    hawk, observations, actions = make(getkey()), jnp.zeros((1, STEPS), int), jnp.zeros((1, STEPS), int)
+
+    def count(policy):
+        """Products, and operations of other kinds that no product becomes."""
+        gradient = eqx.filter_grad(lambda policy: replay_actions(policy, observations, actions)[0].sum())
+        text = str(eqx.filter_make_jaxpr(gradient)(policy)[0])
+        return text.count("dot_general"), [text.count(f" {name}") for name in ("logistic", "tanh", "rsqrt", "scan")]
+
+    products, others = count(hawk)
+    none, same = count(without_products(hawk))
+    assert (products, none) == (3 * len(matrices(hawk)) - 1 - 2, 0)
+    assert others == same
+    assert min(others) > 0
 
 
 def test_gradients_go_through_the_whole_sequence(getkey):

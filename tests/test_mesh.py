@@ -26,6 +26,10 @@ def test_devices_that_divide_neither_seeds_nor_opponents_are_refused_with_a_numb
         make_mesh(2, (6, 2), [None] * 8)
 
 
+FOUR = AbstractMesh((1, 4), ("seeds", "meta_batch"), axis_types=(AxisType.Auto,) * 2)
+"""Devices that share a meta-batch."""
+
+
 def test_means_over_chunks_have_every_entry_once():
     numbers = np.arange(12.0)
     mean, squares, number = mean_over_chunks(lambda some: (some.mean(), (some**2).mean(), len(some)), numbers, 4)
@@ -64,10 +68,9 @@ def test_groups_have_every_entry_once_in_order_and_divide_their_number(size, gro
 
 def test_groups_are_of_each_device_and_there_are_none_where_devices_have_different_shares():
     """As it is traced for four devices."""
-    mesh = AbstractMesh((1, 4), ("seeds", "meta_batch"), axis_types=(AxisType.Auto,) * 2)
 
     def loops(number):
-        with jax.sharding.use_abstract_mesh(mesh):
+        with jax.sharding.use_abstract_mesh(FOUR):
             jaxpr = jax.make_jaxpr(lambda numbers: map_in_groups(lambda one: 2 * one, numbers, 1))(jnp.arange(number))
         return [equation.params["length"] for equation in jaxpr.eqns if equation.primitive.name == "scan"]
 
@@ -76,9 +79,8 @@ def test_groups_are_of_each_device_and_there_are_none_where_devices_have_differe
 
 
 def test_chunks_are_of_all_devices():
-    mesh = AbstractMesh((1, 4), ("seeds", "meta_batch"), axis_types=(AxisType.Auto,) * 2)
     with (
-        jax.sharding.use_abstract_mesh(mesh),
+        jax.sharding.use_abstract_mesh(FOUR),
         pytest.raises(ValueError, match="must be a multiple of the 4 devices that share a meta-batch, but is 6"),
     ):
         jax.eval_shape(lambda numbers: mean_over_chunks(jnp.sum, numbers, 6), jnp.arange(12.0))

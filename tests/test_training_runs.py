@@ -67,9 +67,11 @@ def test_a_part_goes_on_from_its_checkpoint(figure, killed_at, reported, tmp_pat
     assert {file.name for file in resumed.iterdir()} == {file.name for file in whole.iterdir()}
 
 
-def test_training_goes_on_from_its_checkpoint(tmp_path):
-    """Killed after the first of two records; keys, optimisers and all are as they were, to the last bit."""
-    settings = settings_of("fig5a", "smoke", {"seeds": 1, **SMALL})
+@pytest.mark.parametrize("at_once", [1, sampled.AT_ONCE])
+def test_training_goes_on_from_its_checkpoint(at_once, tmp_path, monkeypatch):
+    """Killed at the first of two records, or before it; keys, optimisers and all are as they were, to the last bit."""
+    settings, reports, logged = settings_of("fig5a", "smoke", {"seeds": 1, **SMALL}), [], []
+    monkeypatch.setattr("experiments.sampled.AT_ONCE", at_once)
 
     def kill(done, note):
         if done:
@@ -84,16 +86,30 @@ def test_training_goes_on_from_its_checkpoint(tmp_path):
         with pytest.raises(Killed):
             training.train(settings, pool, killed)
         (folder,) = tmp_path.glob("checkpoint-*")
-        reports = []
-        again, seen_again, _ = training.train(
-            settings, pool, Progress(lambda done, note: reports.append(done), tmp_path)
-        )
+        again = Progress(lambda done, note: reports.append(done), tmp_path)
+        again.log = lambda rows: logged.append([row["iteration"] for row in rows])
+        resumed, seen_again, _ = training.train(settings, pool, again)
     assert folder.exists()
-    assert reports == [2, 2]
-    for one, other in zip(jax.tree.leaves((whole, seen)), jax.tree.leaves((again, seen_again)), strict=True):
+    assert reports == ([1, 1, 1, 1] if at_once == 1 else [2, 2])
+    assert logged == ([[], [2], [4]] if at_once == 1 else [[2], [4]])
+    for one, other in zip(jax.tree.leaves((whole, seen)), jax.tree.leaves((resumed, seen_again)), strict=True):
         if jnp.issubdtype(one.dtype, jax.dtypes.prng_key):
             one, other = jax.random.key_data(one), jax.random.key_data(other)  # noqa: PLW2901
         np.testing.assert_array_equal(one, other)
+
+
+def test_records_are_means_over_pieces_of_work(monkeypatch):
+    """Of as many iterations as divide those between records, and a million steps of the game at most."""
+    settings = settings_of("fig5a", "smoke", {"seeds": 1, "every": 4, **SMALL})
+    assert [settings.iterations_at_once(1), dataclasses.replace(settings, steps=10**6).iterations_at_once(1)] == [4, 1]
+    monkeypatch.setattr("experiments.sampled.AT_ONCE", 3 * settings.steps_per_iteration(1))
+    assert settings.iterations_at_once(1) == 2
+    with jax.enable_x64(False):
+        pool = settings.pool((CoalaPG(),))
+        _, seen, _ = training.train(settings, pool, Progress())
+        _, each, _ = training.train(dataclasses.replace(settings, every=1), pool, Progress())
+    for one, other in zip(jax.tree.leaves(seen), jax.tree.leaves(each), strict=True):
+        np.testing.assert_allclose(one, other.mean(axis=1, keepdims=True), rtol=1e-5, atol=1e-7)
 
 
 def test_a_seed_that_goes_wrong_is_flagged_and_does_not_touch_the_others(tmp_path, monkeypatch):

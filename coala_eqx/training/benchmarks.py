@@ -37,10 +37,12 @@ def print_benchmarks(console: Console) -> None:
     console.print(f"E. Steps of the game per second, float32, Hawk of width {_WIDTH}; {sizes}", soft_wrap=True)
     _print(console, ("meta-batch", "random actions", "training", "relative"), _paces())
     console.print(
-        "F. The update of the paper's iterated dilemma (4 epochs), meta-batch 16, beside bare products of its matrices",
+        "F. The update of the paper's iterated dilemma (4 epochs), meta-batch 16, beside bare products of its "
+        "matrices, and beside an update without them: what is left is element by element",
         soft_wrap=True,
     )
-    _print(console, ("gradients of", "update", "products", "GFLOP/s of products", "share"), _shares())
+    columns = ("gradients of", "update", "products", "all but products", "GFLOP/s of products", "share of products")
+    _print(console, columns, _shares())
     console.print(
         "G. One iteration, meta-batch 4, by its lengths and the activations that are kept: time and memory of each "
         "step, relative",
@@ -110,8 +112,7 @@ def _paces() -> Iterator[tuple[str, ...]]:
 def _shares() -> Iterator[tuple[str, ...]]:
     pool = make_pool(16, **_LONG)
     assert isinstance(pool.update, PPO)
-    state = make_state(pool)
-    agent, optimiser = members((state.agents, state.optimiser), 0)
+    agent = members(make_state(pool).agents, 0)
     trajectories = pool.meta_batch * pool.batch
     shape = trajectories, pool.episodes, pool.steps
     ones = jnp.ones(shape)
@@ -119,15 +120,53 @@ def _shares() -> Iterator[tuple[str, ...]]:
     weights = matrices(agent)
     for chunk in dict.fromkeys((pool.update.chunk, None)):
         update = dataclasses.replace(pool.update, chunk=chunk)
-        compiled = eqx.filter_jit(lambda batch, key, update=update: update(agent, optimiser, batch, key))
-        key = jax.random.key(1)
-        taken = shortest_seconds(lambda f=compiled, k=key: eqx.filter(f(batch, k), eqx.is_array), repeats=3)
+        taken, left = (_update_seconds(update, one, batch) for one in (agent, without_products(agent)))
         rows = (chunk or trajectories // update.minibatches) * pool.episodes * pool.steps
         repeats = update.epochs * trajectories * pool.episodes * pool.steps // rows
         seconds = sum(_product_seconds(weight, rows) for weight in weights) * repeats
         operations = sum(6 * weight.size for weight in weights) * rows * repeats
         what = f"{rows // (pool.episodes * pool.steps)} trajectories"
-        yield what, f"{taken:.2f} s", f"{seconds:.2f} s", f"{operations / seconds / 1e9:.0f}", f"{seconds / taken:.2f}"
+        times = (f"{value:.2f} s" for value in (taken, seconds, left))
+        yield what, *times, f"{operations / seconds / 1e9:.0f}", f"{seconds / taken:.2f}"
+
+
+def _update_seconds(update: PPO, agent: AbstractPolicy, batch: Batch) -> float:
+    state = update.optimiser.init(eqx.filter(agent, eqx.is_inexact_array))
+    compiled = eqx.filter_jit(lambda batch, key: eqx.filter(update(agent, state, batch, key), eqx.is_array))
+    return shortest_seconds(lambda: compiled(batch, jax.random.key(1)), repeats=3)
+
+
+class _Copies(eqx.Module):
+    """In place of a matrix: each output is an input, scaled."""
+
+    scale: Float[Array, " outputs"]
+
+    @property
+    def T(self) -> "_Copies":  # noqa: N802 (as arrays have it)
+        return self
+
+    @property
+    def dtype(self) -> Any:
+        return self.scale.dtype
+
+    def __rmatmul__(self, features: Float[Array, "*steps inputs"]) -> Float[Array, "*steps outputs"]:
+        return self(features)
+
+    def __call__(self, features: Float[Array, "*steps inputs"]) -> Float[Array, "*steps outputs"]:
+        """As a layer without bias."""
+        times = -(-self.scale.size // features.shape[-1])
+        return self.scale * jnp.concatenate([features] * times, axis=-1)[..., : self.scale.size]
+
+
+def without_products(policy: AbstractPolicy) -> AbstractPolicy:
+    """One that does all that it does element by element, and none of the products of `matrices`."""
+
+    def replaced(node: Any) -> Any:
+        if isinstance(node, eqx.nn.Linear):
+            return eqx.tree_at(lambda layer: layer.weight, node, _Copies(node.weight[:, 0]))
+        return _Copies(node.bias.reshape(-1)) if isinstance(node, BlockDiagonal) else node
+
+    return jax.tree.map(replaced, policy, is_leaf=lambda node: isinstance(node, eqx.nn.Linear | BlockDiagonal))
 
 
 def matrices(policy: AbstractPolicy) -> list[Float[Array, "outputs inputs"]]:
