@@ -79,10 +79,11 @@ COIN_GAMES = [
     ce.games.CoinGame(coins="both", stay=True, new_coins="any"),
     ce.games.CoinGame(size=2, coins="both"),
     ce.games.CoinGame(size=4, stay=True, reward=0.5, loss=1.5),
+    ce.games.CoinGame(coins="both"),
 ]
 
 
-@pytest.mark.parametrize("game", COIN_GAMES, ids=["one coin", "both, anywhere", "small", "large"])
+@pytest.mark.parametrize("game", COIN_GAMES, ids=["one coin", "both, anywhere", "small", "large", "both"])
 def test_the_coin_game_is_what_the_rules_tell(game):
     seen, (before, after, _, actions, rewards, observations) = random_play(game, 1, 3000)
 
@@ -102,6 +103,24 @@ def test_the_coin_game_is_what_the_rules_tell(game):
             assert not set(there) & set(slow.places)
     assert (rewards < 0).any()
     assert (rewards > 0).any()
+
+
+@pytest.mark.parametrize("game", COIN_GAMES, ids=str)
+@pytest.mark.parametrize("cells", [(0, 3), (2, 2)])
+def test_new_coins_come_to_all_free_cells_alike(game, cells):
+    """And are of both colours, where there is one."""
+    keys = jax.random.split(jax.random.key(0), 40000)
+    none = jnp.full(2, game.num_cells)
+    draw = jax.jit(jax.vmap(lambda key: game._replaced(jnp.array(cells), none, game.draw(None, key))))
+    coins = np.asarray(draw(keys))
+    free = np.setdiff1d(np.arange(game.num_cells), [] if game.new_coins == "any" else cells)
+    if game.coins == "one":
+        possible = [(cell, game.num_cells) for cell in free] + [(game.num_cells, cell) for cell in free]
+    else:
+        possible = [(a, b) for a in free for b in free if game.new_coins == "any" or a != b]
+    counts = [(coins == pair).all(axis=1).sum() for pair in possible]
+    assert sum(counts) == len(keys)
+    assert_frequent(np.array(counts), np.full(len(possible), 1 / len(possible)))
 
 
 clean_ups = st.fixed_dictionaries({
@@ -335,6 +354,8 @@ def test_settings_that_make_no_clean_up(settings, message):
 def test_settings_that_make_no_coin_game():
     with pytest.raises(ValueError, match="`size` must be at least 2"):
         ce.games.CoinGame(size=1)
+    with pytest.raises(ValueError, match="`size` must be smaller, or `new_coins` 'any', .* but is 18"):
+        ce.games.CoinGame(size=18)
     with pytest.raises(ValueError, match="`coins` must be 'one' or 'both', but is 'many'"):
         ce.games.CoinGame(coins="many")
 

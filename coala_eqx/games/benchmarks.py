@@ -69,7 +69,7 @@ def random_pace(game: AbstractGame, games: int, *, length: int = 100) -> float:
         return jax.lax.scan(step, states, jax.random.split(key_steps, length))[1].sum()
 
     key = jax.random.key(0)
-    return games * length / shortest_seconds(lambda: play(key), repeats=5)
+    return games * length / shortest_seconds(lambda: play(key), repeats=30)
 
 
 def _jaxmarl() -> AbstractGame | None:

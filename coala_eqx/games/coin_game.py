@@ -16,6 +16,9 @@ MOVES = {"right": (0, 1), "left": (0, -1), "up": (-1, 0), "down": (1, 0), "stay"
 """All actions, in the order of their numbers, with the rows and columns they move by."""
 
 
+_MOST_PLACES = 2**24
+"""With which all places of a new coin are as likely, to a hundredth."""
+
 _MOST = 1000
 """Ways in which chance can decide a step, of which a table is made."""
 
@@ -72,6 +75,11 @@ class CoinGame(AbstractDrawnGame):
     def __check_init__(self):
         if self.size < 2:
             raise ValueError(f"`size` must be at least 2, so that two players and a coin fit, but is {self.size}.")
+        if self._places > _MOST_PLACES:
+            raise ValueError(
+                f"`size` must be smaller, or `new_coins` 'any', as 32 bits draw a new coin's place among "
+                f"{self._places}, but is {self.size}."
+            )
         for name in ("reward", "loss"):
             if concrete(value := getattr(self, name)) and not math.isfinite(value):
                 raise ValueError(f"`{name}` must be a finite number, but is {value}.")
@@ -108,10 +116,11 @@ class CoinGame(AbstractDrawnGame):
         return state, self.observe(state)
 
     def draw(self, state: CoinGameState | None, key: Key[Array, ""]) -> CoinGameChance:
-        numbers = 1 if self.coins == "one" else 2
-        uniform = jax.random.uniform(key, (numbers + 1,))
-        places = jnp.minimum((uniform[:-1] * self._places).astype(int), self._places - 1)
-        return CoinGameChance(places, (uniform[-1] < 0.5).astype(int))
+        numbers = jax.random.bits(key, (1 if self.coins == "one" else 2,))
+        # the remainders of 2³² numbers: none of them is likelier than another by more than one in 2³² / divisor
+        colour, first = jnp.divmod(numbers[0] % (2 * self._places), self._places)
+        places = numbers.at[0].set(first) % self._places
+        return CoinGameChance(places.astype(int), colour.astype(int))
 
     def probability(self, state: CoinGameState, chance: CoinGameChance) -> Float[Array, ""]:
         return jnp.asarray(0.5 * float(self._places) ** -len(chance.places))
@@ -129,13 +138,19 @@ class CoinGame(AbstractDrawnGame):
         self, cells: Int[Array, "players"], coins: Int[Array, "players"], chance: CoinGameChance
     ) -> Int[Array, "players"]:
         """The coins, with new ones for those that are missing."""
-        numbers = jnp.arange(self.num_cells)
 
         def place(number: Int[Array, ""], other: Int[Array, ""]) -> Int[Array, ""]:
             if self.new_coins == "any":
                 return number
-            allowed = (numbers != cells[0]) & (numbers != cells[1]) & (numbers != other)
-            return jnp.argmax(jnp.cumsum(allowed) > number % allowed.sum())
+            taken = jnp.stack([*cells, other])
+            least, most = taken.min(), taken.max()
+            in_turn = least, taken.sum() - least - most, most
+            # whether there is something else in a cell that is not counted yet
+            counts = True, in_turn[1] > least, (most > in_turn[1]) & (most < self.num_cells)
+            cell = number % (self.num_cells - sum(counts))
+            for where, count in zip(in_turn, counts, strict=True):
+                cell += count & (cell >= where)
+            return cell
 
         missing = coins == self.num_cells
         if self.coins == "one":
@@ -146,8 +161,9 @@ class CoinGame(AbstractDrawnGame):
         return jnp.stack([first, second])
 
     def observe(self, state: CoinGameState) -> Bool[Array, "players features"]:
-        cells, coins = (jax.nn.one_hot(where, self.num_cells, dtype=bool) for where in (state.cells, state.coins))
-        return jnp.stack([jnp.concatenate([cells[me], cells[1 - me], coins[me], coins[1 - me]]) for me in range(2)])
+        own_first = jnp.stack([state.cells, state.coins])
+        where = jnp.stack([own_first, own_first[:, ::-1]]).reshape(2, 4)
+        return (where[..., None] == jnp.arange(self.num_cells)).reshape(2, -1)
 
     def seen(self, observations: Bool[Array, "*steps features"]) -> CoinGameState:
         """The states that player 0 sees."""
