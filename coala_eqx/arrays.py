@@ -1,6 +1,7 @@
 """Arrays and numbers at the border to the user: read with clear errors, held as static fields, put into words."""
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -62,10 +63,35 @@ def numbers(name: str, value: Any) -> Any:
     return array
 
 
+def is_number(value: Any) -> bool:
+    """Whether the value, which is not traced, is one number."""
+    return np.ndim(value) == 0 and bool(np.issubdtype(np.asarray(value).dtype, np.number))
+
+
 def check_share(name: str, value: Any) -> None:
     """**Raises** `ValueError` unless the value lies between 0 and 1; skipped where it is traced."""
-    if concrete(value) and not 0 <= value <= 1:
-        raise ValueError(f"`{name}` must lie between 0 and 1, but is {value}.")
+    if concrete(value) and not (is_number(value) and 0 <= value <= 1):
+        raise ValueError(f"`{name}` must lie between 0 and 1, but is {value!r}.")
+
+
+def check_whole(name: str, value: Any, least: int) -> None:
+    """**Raises** `ValueError` unless the value is a whole number, and at least that."""
+    if not isinstance(value, int | np.integer) or isinstance(value, bool):
+        raise ValueError(f"`{name}` must be a whole number, but is {value!r}.")
+    if value < least:
+        raise ValueError(f"`{name}` must be at least {least}, but is {value}.")
+
+
+def check_finite(name: str, value: Any) -> None:
+    """**Raises** `ValueError` unless the value is a finite number; skipped where it is traced."""
+    if concrete(value) and not (is_number(value) and math.isfinite(value)):
+        raise ValueError(f"`{name}` must be a finite number, but is {value!r}.")
+
+
+def check_choice(name: str, value: Any, known: Sequence[Any]) -> None:
+    """**Raises** `ValueError` unless the value is one of those that are known, and of their type."""
+    if not any(value == one and type(value) is type(one) for one in known):
+        raise ValueError(f"`{name}` must be {' or '.join(map(repr, known))}, but is {value!r}.")
 
 
 def in_words(count: int) -> str:

@@ -26,6 +26,7 @@ _FRAMES_OF_A_STRIP = 8
 _GROUND, _ORCHARD, _RIVER = "#F3F0E8", "#DCEBD3", "#D3E4F0"
 _DIRT, _APPLE, _ZAP, _TEXT = "#7A5B36", "#C62828", "#F5B700", "#202020"
 _PLAYERS = ("#0072B2", "#D55E00")
+_WHO = ("agent", "co-player")
 _FROZEN = "#9A9A9A"
 _CLEAN_UP = (
     (_ORCHARD, "orchard"),
@@ -65,6 +66,18 @@ class Recording:
                 rewards=self.rewards,
             )
 
+    def check(self) -> None:
+        """**Raises** `ValueError` unless it is a meta-episode of its game: by its axes, and its actions."""
+        episodes, steps, *_ = (*self.observations.shape, 0, 0)
+        features, actions = self.game.num_observations[0], self.game.num_actions[0]
+        expected = ((episodes, steps, features), (episodes, steps, 2), (episodes, steps, 2))
+        found = tuple(part.shape for part in (self.observations, self.actions, self.rewards))
+        if found != expected or 0 in expected[0]:
+            raise ValueError(f"observations, actions and rewards have the shapes {found}, but should have {expected}")
+        if not np.isin(self.actions, np.arange(actions)).all():
+            found = f"from {self.actions.min()} to {self.actions.max()}"
+            raise ValueError(f"actions must be whole numbers from 0 to {actions - 1}, but go {found}")
+
     @classmethod
     def load(cls, file: Path) -> "Recording":
         """Read one.
@@ -76,7 +89,9 @@ class Recording:
                 about = json.loads(str(held["about"]))
                 arguments = {name: tuple(v) if isinstance(v, list) else v for name, v in about["arguments"].items()}
                 game = GAMES[about["game"]](**arguments)
-                return cls(game, held["observations"], held["actions"], held["rewards"])
+                recording = cls(game, held["observations"], held["actions"], held["rewards"])
+            recording.check()
+            return recording
         except (OSError, EOFError, KeyError, TypeError, ValueError, zipfile.BadZipFile, zlib.error) as error:
             raise ValueError(f"{file} holds no meta-episode that can be shown: {error}") from error
 
@@ -88,6 +103,8 @@ def show(folder: Path, out: Path | None = None) -> list[Path]:
 
     **Raises** `ValueError` if there are none, `ImportError` without matplotlib.
     """
+    if not folder.is_dir():
+        raise ValueError(f"{folder} is no folder: name the one of a run.")
     recordings = sorted(folder.glob(PATTERN))
     if not recordings:
         raise ValueError(
@@ -152,7 +169,8 @@ def _scene(game: AbstractDrawnGame, observation: np.ndarray, actions: np.ndarray
 
 
 def _frames(recording: Recording, episode: int) -> Iterator[Any]:
-    earned = recording.rewards[episode].cumsum(axis=0)
+    rewards = recording.rewards[episode]
+    earned = rewards.cumsum(axis=0) - rewards  # before the step, as what is seen
     for step, actions in enumerate(recording.actions[episode]):
         scene = _scene(recording.game, recording.observations[episode, step], actions)
         yield _paint(scene, f"inner episode {episode + 1}, step {step + 1}", earned[step])
@@ -165,8 +183,8 @@ def _paint(scene: _Scene, title: str, earned: np.ndarray) -> Any:
     image = Image.new("RGB", (width, scene.rows * _CELL + _HEADER + _MARGIN), "white")
     pen, font = ImageDraw.Draw(image), ImageFont.load_default(size=12)
     pen.text((_MARGIN, 2), title, _TEXT, font=font)
-    pen.text((_MARGIN, 17), f"agent {earned[0]:g}", _PLAYERS[0], font=font)
-    pen.text((_MARGIN + 80, 17), f"co-player {earned[1]:g}", _PLAYERS[1], font=font)
+    for player, (who, color) in enumerate(zip(_WHO, _PLAYERS, strict=True)):
+        pen.text((_MARGIN + 80 * player, 17), f"{who} {earned[player]:g}", color, font=font)
 
     def corner(cell: int) -> tuple[int, int]:
         row, column = divmod(cell, scene.columns)
@@ -228,17 +246,26 @@ def _draw_measures(recording: Recording, picture: Path) -> None:
         jnp.asarray(recording.observations, bool), jnp.asarray(recording.actions, int)
     )
     columns = {
-        f"reward, {who}": recording.rewards[..., me].sum(axis=1) for me, who in enumerate(("agent", "co-player"))
+        (f"reward per step, {who}", color): recording.rewards[..., me].mean(axis=1)
+        for me, (who, color) in enumerate(zip(_WHO, _PLAYERS, strict=True))
     }
-    columns |= {name.replace("_", " "): np.asarray(values) for name, values in measured.items()}
+    columns |= {_label(name, measured): np.asarray(values) for name, values in measured.items()}
     figure = Figure(figsize=(8, 1.6 * -(-len(columns) // 3)), layout="constrained")
     panels = figure.subplots(-(-len(columns) // 3), 3, squeeze=False).ravel()
-    for panel, (name, values) in zip(panels, columns.items(), strict=False):
-        panel.plot(np.arange(1, len(values) + 1), values, color=_PLAYERS["other" in name or "co-player" in name])
-        panel.set_title(name, fontsize=8)
+    for panel, ((label, color), values) in zip(panels, columns.items(), strict=False):
+        panel.plot(np.arange(1, len(values) + 1), values, color=color)
+        panel.set_title(label, fontsize=8)
         panel.tick_params(labelsize=7)
         panel.set_xlabel("inner episode", fontsize=7)
         panel.xaxis.get_major_locator().set_params(integer=True)
     for panel in panels[len(columns) :]:
         panel.remove()
     figure.savefig(picture, dpi=150)
+
+
+def _label(name: str, measured: dict[str, Any]) -> tuple[str, str]:
+    """What a measure is called, and its colour: the agent's, the co-player's (`other_…`), or that of neither."""
+    words = name.removeprefix("other_").replace("_", " ")
+    if name.startswith("other_"):
+        return f"{words}, {_WHO[1]}", _PLAYERS[1]
+    return (f"{words}, {_WHO[0]}", _PLAYERS[0]) if f"other_{name}" in measured else (words, _TEXT)

@@ -36,7 +36,7 @@ from experiments.progress import Progress
 from experiments.records import DILEMMA, Part, Record
 
 AT_ONCE = 1_000_000
-"""Steps of the game in a piece of work, about, unless an iteration has more."""
+"""Steps of the game in a piece of work, at most, unless an iteration has more."""
 
 NETWORKS: dict[str, Callable[..., AbstractPolicy]] = {"hawk": Hawk, "gru": GRU, "mlp": MLP}
 """By name."""

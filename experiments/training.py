@@ -145,7 +145,7 @@ def _train(settings: Settings, pool: Pool, mesh: Mesh, progress: Progress) -> tu
 
         def one(carry: tuple[Any, PoolInfo], _: None) -> tuple[tuple[Any, PoolInfo], None]:
             arrays, info = programs.iterate(carry[0])
-            return (arrays, jax.tree.map(jnp.add, carry[1], info)), None
+            return (arrays, jax.tree.map(lambda one, more: one + more.astype(one.dtype), carry[1], info)), None
 
         return jax.lax.scan(one, (arrays, sums), length=piece)[0]
 
@@ -158,32 +158,37 @@ def _train(settings: Settings, pool: Pool, mesh: Mesh, progress: Progress) -> tu
     )
     checkpoint = progress.checkpoint()
     done, (arrays, sums, seen) = checkpoint.load((programs.arrays, nothing, seen))
+    if done % piece:
+        raise ValueError(
+            f"Another version of this program stopped after {done} iterations, but this one works in pieces of "
+            f"{piece}: move the checkpoints of this part away, to start it again."
+        )
     arrays, sums, nothing = (place(tree, mesh) for tree in (arrays, sums, nothing))
     progress.log(rows(seen[0], settings.every, range(done // settings.every)))
     progress(done)
+    note = ""
     while done < settings.iterations:
         began = time.perf_counter()
         arrays, sums = jax.block_until_ready(some(arrays, sums))
         pace = piece * settings.steps_per_iteration(agents) / (time.perf_counter() - began)
         done += piece
-        record, more = divmod(done, settings.every)
-        info = _mean(sums, more or settings.every)
-        if not more:
-            news = info, jax.tree.map(on_host, watch(arrays))
+        if not done % settings.every:
+            record = done // settings.every - 1
+            news = jax.tree.map(lambda leaf: on_host(leaf) / np.float32(settings.every), sums), watch(arrays)
             for path, leaf in zip(jax.tree.leaves(seen), jax.tree.leaves(news), strict=True):
-                path[:, record - 1] = leaf
-            progress.log(rows(seen[0], settings.every, [record - 1]))
-            sums = nothing
+                path[:, record] = on_host(leaf)
+            progress.log(rows(seen[0], settings.every, [record]))
+            note, sums = _rewards(pool, news[0]), nothing
         checkpoint.save(done, (arrays, sums, seen), always=done == settings.iterations)
-        rewards = [f"reward {np.nanmean(info.own):.2f}"] if pool.num_naive else []
-        rewards += [f"{np.nanmean(info.together):.2f} together"] if pool.num_meta else []
-        progress(piece, f"{', '.join(rewards)}, {pace:.2g} steps per second")
+        progress(piece, f"{note}{pace:.2g} steps per second")
     progress.keep(jax.tree.map(on_host, arrays.agents))
     return eqx.combine(arrays, programs.static), *seen
 
 
-def _mean(sums: PoolInfo, number: int) -> PoolInfo:
-    return jax.tree.map(lambda leaf: on_host(leaf) / np.float32(number), sums)
+def _rewards(pool: Pool, info: PoolInfo) -> str:
+    """In words, with a comma after each."""
+    against = f"reward {np.nanmean(info.own):.2f}, " if pool.num_naive else ""
+    return against + (f"{np.nanmean(info.together):.2f} together, " if pool.num_meta else "")
 
 
 def rows(seen: PoolInfo, every: int, numbers: Iterable[int]) -> list[Record]:

@@ -17,10 +17,17 @@ QUICK = "--set", "network=gru", "--set", "naive_network=gru"
 ONE_AGENT = "fig5a", "--set", "estimators=('CoalaPG',)"
 
 
-def start(folder, *arguments, figure=ONE_AGENT, **environment):
+BY_ITERATIONS = (
+    "-c",
+    ("import sys; from experiments import __main__, sampled; sampled.AT_ONCE = 1; sys.exit(__main__.main())"),
+)
+"""In place of `-m experiments`: pieces of work are single iterations."""
+
+
+def start(folder, *arguments, figure=ONE_AGENT, command=("-m", "experiments"), **environment):
     """Training of small size."""
     return subprocess.Popen(
-        [sys.executable, "-m", "experiments", *figure, "--preset", "smoke", "--run-dir", str(folder), *arguments],
+        [sys.executable, *command, *figure, "--preset", "smoke", "--run-dir", str(folder), *arguments],
         cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
         env=os.environ | {"JAX_DISABLE_MOST_OPTIMIZATIONS": "1"} | environment,  # most of the time is for compilation
     )  # fmt: skip

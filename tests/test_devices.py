@@ -12,7 +12,7 @@ import polars as pl
 import pytest
 
 from coala_eqx.training.scaling import free_port
-from tests.runs import QUICK, ROOT, finish, start, states, wait_until
+from tests.runs import BY_ITERATIONS, QUICK, ROOT, finish, start, states, wait_until
 
 ARGUMENTS = "--seeds", "2", "--set", "iterations=20", "--set", "naive_network=gru"
 
@@ -21,7 +21,10 @@ def start_two(folder, *arguments):
     """Both processes; they meet on a port that is free."""
     port = free_port()
     of = "--coordinator", f"localhost:{port}", "--processes", "2"
-    return [start(folder, *ARGUMENTS, *arguments, *of, "--process", str(number)) for number in range(2)]
+    return [
+        start(folder, *ARGUMENTS, *arguments, *of, "--process", str(number), command=BY_ITERATIONS)
+        for number in range(2)
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -87,7 +90,7 @@ def test_each_core_of_a_cpu_is_a_device(alone, tmp_path):
 def test_killed_on_two_devices_it_ends_with_the_same_bits(tmp_path):
     def start_on_two(folder):
         arguments = "--devices", "2", "--checkpoint-seconds", "0", *ARGUMENTS, *QUICK
-        return start(folder, *arguments, JAX_NUM_CPU_DEVICES="2")
+        return start(folder, *arguments, command=BY_ITERATIONS, JAX_NUM_CPU_DEVICES="2")
 
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     finish(start_on_two(whole))

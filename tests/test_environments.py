@@ -131,7 +131,52 @@ class Growing(Named):
         return self.observe(jnp.zeros((3, 3))), state, {"left": 0.0, "right": 0.0}, {}, {}
 
 
+class Broken(Named):
+    def reset(self, key):
+        return {}["nothing"]
+
+
+class Two(Named):
+    def step_env(self, key, state, actions):
+        return self.observe(state), state
+
+
+class Unpaid(Named):
+    def step_env(self, key, state, actions):
+        return self.observe(state), state, {"left": None, "right": None}, {}, {}
+
+
+class Counting(Named):
+    def reset(self, key):
+        return self.observe(jnp.zeros((2, 2))), jnp.zeros(2)
+
+    def step_env(self, key, state, actions):
+        return self.observe(jnp.zeros((2, 2))), jnp.zeros(3), {"left": 0.0, "right": 0.0}, {}, {}
+
+
+class Blind(Named):
+    def observe(self, state):
+        return {"left": state[:0], "right": state[:0]}
+
+
+class Idle(Named):
+    def action_space(self, agent):
+        return SimpleNamespace(n=0)
+
+
+class Raising(Named):
+    def action_space(self, agent):
+        raise RuntimeError("no space")
+
+
 @pytest.mark.parametrize(("environment", "message"), [
+    (Broken, "Broken: `reset` must take a key, and give observations and a state: KeyError"),
+    (Two, "Two: a step must take a key, a state and actions, and give observations, a state, and rewards of"),
+    (Unpaid, "Unpaid: a step must take a key, a state and actions, and give"),
+    (Counting, r"Counting: a step must give a state of the same arrays as it took, but took float\d\d\[2\] and gave"),
+    (Blind, r"Blind: observations must hold a number or more, but their lengths are \[0, 0\]"),
+    (Idle, "must have actions that are numbers, from 0 on"),
+    (Raising, "must have actions that are numbers, from 0 on"),
     (Nobody, "must say who plays: `agents`, `num_agents` or `num_players`"),
     (Single, "a step must take a key, a state and actions, and give observations, a state, and rewards"),
     (Growing, r"players see \(2, 5\) numbers at first, but \(2, 10\) after a step"),

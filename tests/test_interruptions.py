@@ -35,7 +35,7 @@ def start(request, tmp_path_factory):
             "JAX_COMPILATION_CACHE_DIR": str(tmp_path_factory.mktemp("compiled")),
             "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
         }
-    return functools.partial(runs.start, **environment)
+    return functools.partial(runs.start, command=runs.BY_ITERATIONS, **environment)
 
 
 @pytest.fixture(scope="module")

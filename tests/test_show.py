@@ -1,5 +1,7 @@
 """Meta-episodes that are kept, and how they are shown."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -8,8 +10,23 @@ from PIL import Image
 
 import coala_eqx as ce
 from coala_eqx.cli import main
-from coala_eqx.games.clean_up_lite import _targets
-from coala_eqx.show import Recording
+from coala_eqx.games.clean_up_lite import CleanUpState, _targets
+from coala_eqx.games.coin_game import CoinGameState
+from coala_eqx.show import (
+    _APPLE,
+    _CELL,
+    _DIRT,
+    _FROZEN,
+    _GROUND,
+    _HEADER,
+    _MARGIN,
+    _ORCHARD,
+    _PLAYERS,
+    _RIVER,
+    _ZAP,
+    Recording,
+    _frames,
+)
 from experiments import training
 from experiments.__main__ import settings_of
 from tests.test_grid_games import CLEAN_UPS, COIN_GAMES, random_play
@@ -40,8 +57,56 @@ def test_recordings_are_shown(game, tmp_path, capsys):
         assert 3 <= animation.n_frames <= 3 * 6  # equal ones may be one
     with Image.open(tmp_path / "out" / names[1]) as strip, Image.open(tmp_path / "out" / names[2]) as measures:
         assert strip.width == 6 * animation.width
-        assert len(strip.getcolors(1 << 20)) > 5
-        assert measures.width > 0
+        assert measures.getextrema() != ((255, 255),) * 4
+
+
+def colours(game, observation, actions):
+    """Those of the board's frame, by where they are: `[rows, columns]` of sets."""
+    actions = np.array([[actions]])
+    (frame,) = _frames(Recording(game, observation[None, None], actions, np.zeros((1, 1, 2))), 0)
+    pixels = np.asarray(frame)[_HEADER:, _MARGIN:]
+    rows, columns = (game.rows, game.columns) if isinstance(game, ce.games.CleanUpLite) else (game.size,) * 2
+    return [
+        [
+            {
+                "#{:02X}{:02X}{:02X}".format(*pixel)
+                for pixel in pixels[_CELL * row :, _CELL * column :][:_CELL, :_CELL].reshape(-1, 3)
+            }
+            for column in range(columns)
+        ]
+        for row in range(rows)
+    ]
+
+
+def test_a_frame_of_clean_up_has_everything_where_it_is():
+    """An apple at the upper left, dirt at the lower right; the agent zaps from the middle, the other one is frozen."""
+    game = ce.games.CleanUpLite(rows=2, columns=3, initial_dirt=1, zap_distance=1)
+    state = CleanUpState(
+        cells=jnp.array([1, 3]), apples=jnp.array([True, False]), dirt=jnp.array([False, True]),
+        frozen=jnp.array([0, 2]),
+    )  # fmt: skip
+    board = colours(game, np.asarray(game.observe(state)[0]), [game.actions.index("zap")] * 2)
+    agent, other = _PLAYERS
+    expected = [
+        [{_ORCHARD, _APPLE}, {_GROUND, agent, _ZAP}, {_RIVER}],
+        [{_ORCHARD, other, _FROZEN}, {_GROUND}, {_RIVER, _DIRT}],
+    ]
+    everything = {_GROUND, _ORCHARD, _RIVER, _APPLE, _DIRT, _ZAP, _FROZEN, agent, other}
+    assert [[cell & everything for cell in row] for row in board] == expected
+    board = colours(game, np.asarray(game.observe(state)[0]), [0, game.actions.index("zap")])
+    assert not any(_ZAP in cell for row in board for cell in row), "who is frozen does not zap"
+
+
+def test_a_frame_of_the_coin_game_has_everything_where_it_is():
+    game = COIN_GAMES[1]
+    board = colours(game, np.asarray(game.observe(CoinGameState(jnp.array([0, 4]), jnp.array([8, 0])))[0]), [0, 0])
+    agent, other = _PLAYERS
+    found = {
+        (row, column): cell & {agent, other} for row, cells in enumerate(board) for column, cell in enumerate(cells)
+    }
+    assert {where: there for where, there in found.items() if there} == {
+        (0, 0): {agent, other}, (1, 1): {other}, (2, 2): {agent},
+    }  # fmt: skip
 
 
 def test_what_cannot_be_shown_is_named(tmp_path, capsys):
@@ -53,7 +118,19 @@ def test_what_cannot_be_shown_is_named(tmp_path, capsys):
         file.write_bytes(content)
         assert main(["show", str(tmp_path)]) == 2
         assert "meta-episode-x.npz holds no meta-episode that can be shown" in capsys.readouterr().err
-    recording_of(COIN_GAMES[0]).save(file)
+    recording = recording_of(COIN_GAMES[0])
+    for changes, message in (
+        ({"actions": recording.actions + 100}, "actions must be whole numbers from 0 to 3, but go from 100 to 103"),
+        ({"rewards": recording.rewards[:1]}, "have the shapes ((4, 6, 36), (4, 6, 2), (1, 6, 2)), but should have"),
+        ({"observations": recording.observations[..., 1:]}, "have the shapes ((4, 6, 35)"),
+        ({name: getattr(recording, name)[:, :0] for name in ("observations", "actions", "rewards")}, "((4, 0, 36)"),
+    ):
+        dataclasses.replace(recording, **changes).save(file)
+        assert main(["show", str(tmp_path)]) == 2
+        assert message in capsys.readouterr().err
+    assert main(["show", str(tmp_path / "nowhere")]) == 2
+    assert "nowhere is no folder" in capsys.readouterr().err
+    recording.save(file)
     (tmp_path / "file").write_text("")
     assert main(["show", str(tmp_path), "--out", str(tmp_path / "file" / "out")]) == 2
     assert "Not a directory" in capsys.readouterr().err

@@ -21,6 +21,9 @@ from coala_eqx.timing import shortest_seconds
 GAMES = 1024
 """At a time."""
 
+_NEVER = 10**6
+"""Steps, as many as nobody takes."""
+
 _OURS: dict[str, Callable[[], AbstractGame]] = {
     "CleanUpLite": CleanUpLite,
     "CoinGame": CoinGame,
@@ -73,9 +76,9 @@ def random_pace(game: AbstractGame, games: int, *, length: int = 100) -> float:
 
 
 def _jaxmarl() -> AbstractGame | None:
-    """Its coin game, which does not begin anew by itself here, if it is installed."""
+    """Its coin game, if it is installed; in each step it draws where it would begin anew, whether it does or not."""
     try:
         jaxmarl = importlib.import_module("jaxmarl")
     except ImportError:
         return None
-    return FromEnvironment(jaxmarl.make("coin_game"))
+    return FromEnvironment(jaxmarl.make("coin_game", num_inner_steps=_NEVER))

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Key
 
-from coala_eqx.arrays import check_share, concrete
+from coala_eqx.arrays import check_choice, check_share, check_whole, concrete, is_number
 from coala_eqx.games.drawn import AbstractDrawnGame
 
 MOVES = {"right": (0, 1), "left": (0, -1), "up": (-1, 0), "down": (1, 0), "zap": (0, 0), "nothing": (0, 0)}
@@ -49,7 +49,7 @@ class CleanUpChance(eqx.Module):
 
 
 def _pair(cells: Any) -> Any:
-    return None if cells is None else tuple(cells)
+    return None if cells is None else tuple(np.ravel(np.asarray(cells, object)).tolist())
 
 
 class CleanUpLite(AbstractDrawnGame):
@@ -103,30 +103,33 @@ class CleanUpLite(AbstractDrawnGame):
         self._check_map()
         for name in ("dirt_probability", "zap_probability"):
             check_share(name, getattr(self, name))
-        if concrete(self.dirt_capacity) and not self.dirt_capacity > 0:
-            raise ValueError(f"`dirt_capacity` must be positive, but is {self.dirt_capacity}.")
+        capacity = self.dirt_capacity
+        if concrete(capacity) and not (is_number(capacity) and capacity > 0):
+            raise ValueError(f"`dirt_capacity` must be positive, but is {capacity!r}.")
         for name in ("zap_distance", "freeze_steps"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"`{name}` must be at least 0, but is {getattr(self, name)}.")
-        for name, known in (("metric", ("manhattan", "chebyshev")), ("collisions", ("share", "block"))):
-            if getattr(self, name) not in known:
-                raise ValueError(f"`{name}` must be {known[0]!r} or {known[1]!r}, but is {getattr(self, name)!r}.")
+            check_whole(name, getattr(self, name), 0)
+        check_choice("metric", self.metric, ("manhattan", "chebyshev"))
+        check_choice("collisions", self.collisions, ("share", "block"))
+        check_choice("zap_step_counts", self.zap_step_counts, (False, True))
         if not self.actions or len(set(self.actions)) < len(self.actions) or not set(self.actions) <= set(MOVES):
             raise ValueError(f"`actions` must be different ones of {', '.join(MOVES)}, but are {self.actions}.")
 
     def _check_map(self) -> None:
+        for name in ("rows", "columns", "initial_dirt"):
+            check_whole(name, getattr(self, name), 0)
         if self.rows < 1 or self.columns < 2:
             raise ValueError(
                 f"The map needs a row, and two columns for the river and the orchard, but has rows = {self.rows} and "
                 f"columns = {self.columns}."
             )
-        if not 0 <= self.initial_dirt <= self.rows:
+        if self.initial_dirt > self.rows:
             raise ValueError(
                 f"`initial_dirt` must lie between 0 and rows = {self.rows}, as the river has so many cells, but is "
                 f"{self.initial_dirt}."
             )
         if self.start is not None:
-            if len(self.start) != 2 or not all(cell in range(self.num_cells) for cell in self.start):
+            whole = all(isinstance(cell, int) and cell in range(self.num_cells) for cell in self.start)
+            if len(self.start) != 2 or not whole:
                 last = self.num_cells - 1
                 raise ValueError(f"`start` must be two cells, numbered from 0 to {last}, but is {self.start}.")
             if self.collisions == "block" and self.start[0] == self.start[1]:

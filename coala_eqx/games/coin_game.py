@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Key
 
-from coala_eqx.arrays import concrete
+from coala_eqx.arrays import check_choice, check_finite, check_whole
 from coala_eqx.games.drawn import AbstractDrawnGame
 
 MOVES = {"right": (0, 1), "left": (0, -1), "up": (-1, 0), "down": (1, 0), "stay": (0, 0)}
@@ -17,7 +17,7 @@ MOVES = {"right": (0, 1), "left": (0, -1), "up": (-1, 0), "down": (1, 0), "stay"
 
 
 _MOST_PLACES = 2**24
-"""With which all places of a new coin are as likely, to a hundredth."""
+"""Numbers by which a new coin's place is drawn."""
 
 _MOST = 1000
 """Ways in which chance can decide a step, of which a table is made."""
@@ -73,19 +73,14 @@ class CoinGame(AbstractDrawnGame):
     loss: float = 2.0
 
     def __check_init__(self):
+        check_whole("size", self.size, 0)
         if self.size < 2:
             raise ValueError(f"`size` must be at least 2, so that two players and a coin fit, but is {self.size}.")
-        if self._places > _MOST_PLACES:
-            raise ValueError(
-                f"`size` must be smaller, or `new_coins` 'any', as 32 bits draw a new coin's place among "
-                f"{self._places}, but is {self.size}."
-            )
-        for name in ("reward", "loss"):
-            if concrete(value := getattr(self, name)) and not math.isfinite(value):
-                raise ValueError(f"`{name}` must be a finite number, but is {value}.")
-        for name, known in (("coins", ("one", "both")), ("new_coins", ("free", "any"))):
-            if getattr(self, name) not in known:
-                raise ValueError(f"`{name}` must be {known[0]!r} or {known[1]!r}, but is {getattr(self, name)!r}.")
+        check_finite("reward", self.reward)
+        check_finite("loss", self.loss)
+        check_choice("coins", self.coins, ("one", "both"))
+        check_choice("stay", self.stay, (False, True))
+        check_choice("new_coins", self.new_coins, ("free", "any"))
 
     @property
     def num_cells(self) -> int:
@@ -106,8 +101,12 @@ class CoinGame(AbstractDrawnGame):
 
     @property
     def _places(self) -> int:
-        """Over how many numbers a new coin's is drawn, so that they are shared out evenly whatever cells are free."""
-        return self.num_cells if self.new_coins == "any" else math.lcm(*range(self.num_cells - 3, self.num_cells))
+        """Over how many numbers a new coin's is drawn, so that they are shared out evenly whatever cells are free; on
+        maps of 18 × 18 cells and more up to 2e-5.
+        """
+        if self.new_coins == "any":
+            return self.num_cells
+        return min(math.lcm(*range(self.num_cells - 3, self.num_cells)), _MOST_PLACES)
 
     def reset(self, key: Key[Array, ""]) -> tuple[CoinGameState, Bool[Array, "players features"]]:
         key_cells, key_coins = jax.random.split(key)
@@ -116,11 +115,8 @@ class CoinGame(AbstractDrawnGame):
         return state, self.observe(state)
 
     def draw(self, state: CoinGameState | None, key: Key[Array, ""]) -> CoinGameChance:
-        numbers = jax.random.bits(key, (1 if self.coins == "one" else 2,))
-        # the remainders of 2³² numbers: none of them is likelier than another by more than one in 2³² / divisor
-        colour, first = jnp.divmod(numbers[0] % (2 * self._places), self._places)
-        places = numbers.at[0].set(first) % self._places
-        return CoinGameChance(places.astype(int), colour.astype(int))
+        bits = jax.random.bits(key, (1 if self.coins == "one" else 2,), jnp.uint32)
+        return CoinGameChance(((bits >> 1) % self._places).astype(int), (bits[0] & 1).astype(int))
 
     def probability(self, state: CoinGameState, chance: CoinGameChance) -> Float[Array, ""]:
         return jnp.asarray(0.5 * float(self._places) ** -len(chance.places))

@@ -1,6 +1,7 @@
 """Environments of other libraries as games."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 import equinox as eqx
@@ -11,18 +12,23 @@ from jaxtyping import Array, Float, Int, Key
 from coala_eqx.games.base import AbstractGame
 
 
+class _Unfit(ValueError):
+    """What an environment lacks, told apart from its own errors."""
+
+
 class FromEnvironment(AbstractGame):
     """An environment of JaxMARL, or one like Gymnax's for several players, as a game.
 
     - JaxMARL: `reset(key)` gives observations and state, and `step_env(key, state, actions)` observations, state and
-      rewards; it does not reset by itself.
+      rewards. Its `step`, which starts anew where an environment is done, is not used; but some `step_env` do so, too.
     - As Gymnax: `reset(key, params)` and `step_env(key, state, actions, params)`, or `step` without a `step_env`.
 
     Observations, actions and rewards are by the names of `environment.agents`, or sequences with one entry for each
     player. A player's observation is an array or a tree of them, which is flattened to a vector.
 
     When an environment says that it is done is not looked at: a `ShapingProblem` has inner episodes of a length of its
-    own, and the environment should not end, or start anew, within one.
+    own, and the environment should not end, or start anew, within one. (JaxMARL's coin game does after
+    `num_inner_steps`, with a reward of 0 in that step.)
 
     **Arguments:**
 
@@ -56,11 +62,15 @@ class FromEnvironment(AbstractGame):
 
         try:
             vectors, state = jax.eval_shape(see, jax.random.key(0))
-        except (TypeError, AttributeError) as error:
-            raise ValueError(f"{name}: `reset` must take a key, and give observations and a state: {error}") from error
+        except _Unfit:
+            raise
+        except Exception as error:  # of any kind, as it is somebody else's
+            raise _Unfit(f"{name}: `reset` must take a key, and give observations and a state: {error!r}") from error
         self.named, lengths = named[0], [len(vector) for vector in vectors]
+        if 0 in lengths:
+            raise _Unfit(f"{name}: observations must hold a number or more, but their lengths are {lengths}.")
         if len(set(lengths)) > 1:
-            raise ValueError(
+            raise _Unfit(
                 f"{name}: all players must see vectors of one length, but theirs are {lengths}. Pad the shorter ones."
             )
         self.num_observations = tuple(lengths)
@@ -70,14 +80,20 @@ class FromEnvironment(AbstractGame):
         """**Raises** `ValueError` unless a step gives what is seen, of the same sizes, the next state, and rewards."""
         name, actions = type(self.environment).__name__, jnp.zeros(len(self.players), int)
         try:
-            _, seen, _ = jax.eval_shape(lambda state, key: self.step(state, actions, key), state, jax.random.key(0))
-        except (TypeError, AttributeError) as error:
-            raise ValueError(
+            after, seen, _ = jax.eval_shape(lambda state, key: self.step(state, actions, key), state, jax.random.key(0))
+        except _Unfit:
+            raise
+        except Exception as error:  # of any kind, as it is somebody else's
+            raise _Unfit(
                 f"{name}: a step must take a key, a state and actions, and give observations, a state, and rewards of "
-                f"each player: {error}"
+                f"each player: {error!r}"
             ) from error
+        if (now := _shapes(after)) != (before := _shapes(state)):
+            raise _Unfit(
+                f"{name}: a step must give a state of the same arrays as it took, but took {before} and gave {now}."
+            )
         if seen.shape != (expected := (len(self.players), self.num_observations[0])):
-            raise ValueError(f"{name}: players see {expected} numbers at first, but {seen.shape} after a step.")
+            raise _Unfit(f"{name}: players see {expected} numbers at first, but {seen.shape} after a step.")
 
     @property
     def num_players(self) -> int:
@@ -107,7 +123,7 @@ class FromEnvironment(AbstractGame):
             return [values[player] for player in self.players]
         if not isinstance(values, Mapping) and len(values) == len(self.players):
             return list(values)
-        raise ValueError(
+        raise _Unfit(
             f"{type(self.environment).__name__}: there must be one observation, and one reward, for each of the players"
             f" {', '.join(map(str, self.players))}, but there are {list(values)!r}."
         )
@@ -118,35 +134,42 @@ class FromEnvironment(AbstractGame):
     def _number_of_actions(self, player: Any) -> int:
         environment = self.environment
         for where in (player, *self._params()):
-            try:
-                return int(environment.action_space(where).n)
-            except (AttributeError, KeyError, TypeError):
-                continue
+            with suppress(Exception):  # of any kind, as it is somebody else's
+                return self._at_least_one_action(environment.action_space(where).n)
         try:
-            return int(environment.num_actions)
-        except (AttributeError, TypeError) as error:
-            raise ValueError(
-                f"{type(environment).__name__} must have actions that are numbers: an `action_space` with `n`, or "
-                "`num_actions`."
+            return self._at_least_one_action(environment.num_actions)
+        except Exception as error:
+            raise _Unfit(
+                f"{type(environment).__name__} must have actions that are numbers, from 0 on: an `action_space` with a "
+                "positive `n`, or `num_actions`."
             ) from error
+
+    def _at_least_one_action(self, number: Any) -> int:
+        if int(number) < 1:
+            raise ValueError(number)
+        return int(number)
 
 
 def _players(environment: Any) -> tuple[Any, ...]:
     agents = getattr(environment, "agents", None)
     number = getattr(environment, "num_agents", getattr(environment, "num_players", None))
     if agents is None and number is None:
-        raise ValueError(f"{type(environment).__name__} must say who plays: `agents`, `num_agents` or `num_players`.")
+        raise _Unfit(f"{type(environment).__name__} must say who plays: `agents`, `num_agents` or `num_players`.")
     players = tuple(agents) if agents is not None else tuple(range(number or 0))
     if len(players) < 2:
-        raise ValueError(f"{type(environment).__name__} must have two players or more, but has {len(players)}.")
+        raise _Unfit(f"{type(environment).__name__} must have two players or more, but has {len(players)}.")
     return players
+
+
+def _shapes(state: Any) -> Any:
+    return jax.tree.map(lambda leaf: f"{leaf.dtype}{list(leaf.shape)}", state)
 
 
 def _as_vector(observation: Any) -> Float[Array, " features"]:
     leaves = jax.tree.leaves(observation)
     for leaf in leaves:
         if not hasattr(leaf, "dtype") or not (jnp.issubdtype(leaf.dtype, jnp.number) or leaf.dtype == bool):
-            raise ValueError(f"An observation must be an array of numbers, or a tree of them, but has {leaf!r}.")
+            raise _Unfit(f"An observation must be an array of numbers, or a tree of them, but has {leaf!r}.")
     if not leaves:
-        raise ValueError("An observation must be an array of numbers, or a tree of them, but is empty.")
+        raise _Unfit("An observation must be an array of numbers, or a tree of them, but is empty.")
     return jnp.concatenate([jnp.ravel(leaf).astype(jnp.result_type(float)) for leaf in leaves])

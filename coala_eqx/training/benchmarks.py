@@ -150,21 +150,29 @@ class _Copies(eqx.Module):
         return self.scale.dtype
 
     def __rmatmul__(self, features: Float[Array, "*steps inputs"]) -> Float[Array, "*steps outputs"]:
-        return self(features)
-
-    def __call__(self, features: Float[Array, "*steps inputs"]) -> Float[Array, "*steps outputs"]:
-        """As a layer without bias."""
         times = -(-self.scale.size // features.shape[-1])
         return self.scale * jnp.concatenate([features] * times, axis=-1)[..., : self.scale.size]
 
 
+class _CopyingLayer(eqx.Module):
+    """In place of a layer by heads."""
+
+    weight: _Copies
+    bias: Float[Array, " outputs"]
+
+    def __call__(self, features: Float[Array, "*steps inputs"]) -> Float[Array, "*steps outputs"]:
+        return features @ self.weight + self.bias
+
+
 def without_products(policy: AbstractPolicy) -> AbstractPolicy:
-    """One that does all that it does element by element, and none of the products of `matrices`."""
+    """One that does all that it does element by element, with a scaling in place of each product of `matrices`."""
 
     def replaced(node: Any) -> Any:
         if isinstance(node, eqx.nn.Linear):
             return eqx.tree_at(lambda layer: layer.weight, node, _Copies(node.weight[:, 0]))
-        return _Copies(node.bias.reshape(-1)) if isinstance(node, BlockDiagonal) else node
+        if isinstance(node, BlockDiagonal):
+            return _CopyingLayer(_Copies(node.weight[..., 0].reshape(-1)), node.bias.reshape(-1))
+        return node
 
     return jax.tree.map(replaced, policy, is_leaf=lambda node: isinstance(node, eqx.nn.Linear | BlockDiagonal))
 
