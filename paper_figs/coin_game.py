@@ -14,8 +14,8 @@ def draw(records: Path, picture: Path) -> None:
     """Means and standard deviations over seeds."""
     table = read(records)
     kinds = (("training", "iteration"), ("episodes", "inner episode"))
-    measures = (("reward", "agent's reward\nper step"), ("own_share", "own ones of coins\nthe agent takes"),
-                ("naive_own_share", "own ones of coins\nthe learner takes"))  # fmt: skip
+    measures = (("reward", "agent's reward\nper step"), ("own_share", "share of own colour,\nagent's coins"),
+                ("naive_own_share", "share of own colour,\nlearner's coins"))  # fmt: skip
     figure = draw_measures(
         [(table.filter(pl.col("panel") == kind), x, column, label) for kind, x in kinds for column, label in measures]
     )

@@ -3,6 +3,7 @@
 from coala_eqx.games.base import AbstractEnumerableGame as AbstractEnumerableGame
 from coala_eqx.games.base import AbstractGame as AbstractGame
 from coala_eqx.games.clean_up_lite import CleanUpLite as CleanUpLite
+from coala_eqx.games.clean_up_lite import small_clean_up as small_clean_up
 from coala_eqx.games.coin_game import CoinGame as CoinGame
 from coala_eqx.games.drawn import AbstractDrawnGame as AbstractDrawnGame
 from coala_eqx.games.environments import FromEnvironment as FromEnvironment

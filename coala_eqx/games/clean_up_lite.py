@@ -11,6 +11,7 @@ from jaxtyping import Array, Bool, Float, Int, Key
 
 from coala_eqx.arrays import check_choice, check_share, check_whole, concrete, is_number
 from coala_eqx.games.drawn import AbstractDrawnGame
+from coala_eqx.games.tabular import TabularGame
 
 MOVES = {"right": (0, 1), "left": (0, -1), "up": (-1, 0), "down": (1, 0), "zap": (0, 0), "nothing": (0, 0)}
 """All actions, in the order of their numbers, with the rows and columns they move by."""
@@ -287,6 +288,18 @@ class CleanUpLite(AbstractDrawnGame):
         all_of_them = itertools.product(some, some, (False, True), (False, True), range(2))
         dirt, apple, *hits, eater = (jnp.asarray(column) for column in zip(*all_of_them, strict=True))
         return CleanUpChance(dirt, apple, jnp.stack(hits, axis=1), eater)
+
+
+def small_clean_up() -> TabularGame:
+    """One so small that all that can happen is enumerated, by the same rules: a cell of the river and one of the
+    orchard, with a player each at first, a patch of dirt that stays until it is removed, and two actions: left, and
+    zap, which always works and freezes for one step.
+    """
+    small = CleanUpLite(
+        rows=1, columns=2, actions=("left", "zap"), dirt_probability=0.0, dirt_capacity=1.0, initial_dirt=1,
+        zap_probability=1.0, freeze_steps=1, start=(1, 0),
+    )  # fmt: skip
+    return small.table()
 
 
 def _with(column: Bool[Array, "rows"], row: Int[Array, ""]) -> Bool[Array, "rows"]:
