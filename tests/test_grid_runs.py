@@ -11,7 +11,7 @@ import pytest
 
 import coala_eqx as ce
 from coala_eqx.games.clean_up_lite import CleanUpState
-from experiments import noise, noise_clean_up
+from experiments import coin_game, fig6, fig7, fig13, fig14, noise, noise_clean_up
 from experiments.__main__ import run, settings_of
 from experiments.agents import load_agents
 from experiments.scripted import ACTIONS, SCRIPTS, Scripted
@@ -246,6 +246,40 @@ def test_noise_is_judged_two_errors_away():
     )
     assert measured == pytest.approx([(3 - 2 * 0.4) / 4, (2 + 2 * 0.4) / 4, (4 + 2 * 1) / 400])
     assert claims_of(noise, ("CoalaPG", both, 0.98, same)) == [None, None, None]
+
+
+VALUES = {
+    "CoalaPG": {"reward": 0.50, "naive": 0.30, "together": 0.40, "cleaning_discrepancy": 0.10, "zaps": 0.05,
+                "pollution": 1.0, "apples": 2.0, "naive_own_share": 0.70},
+    "MFOS": {"reward": 0.20, "naive": 0.10, "together": 0.10, "cleaning_discrepancy": 0.30, "zaps": 0.20,
+             "pollution": 2.5, "apples": 0.5, "naive_own_share": 0.40},
+    "BatchUnaware": {"reward": 0.30, "naive": 0.15, "together": 0.20, "cleaning_discrepancy": 0.25, "zaps": 0.10,
+                     "pollution": 3.0, "apples": 1.2, "naive_own_share": 0.60},
+    "LolaDice": {"reward": 0.10, "naive": 0.05, "together": 0.15, "cleaning_discrepancy": 0.15, "zaps": 0.15,
+                 "pollution": 2.0, "apples": 0.1, "naive_own_share": 0.30},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("figure", "expected"), [
+    (fig6, [0.30, 0.20, 0.40, 0.20, 0.15, 0.15, 0.05]),
+    (fig13, [0.15, 1.5, 0.8]),
+    (fig7, [0.30, 0.20, 0.20, 0.15, 0.15, 0.05]),
+    (fig14, [1.5, 0.8]),
+    (coin_game, [0.20, 0.10]),
+])  # fmt: skip
+def test_figures_on_grids_are_judged_by_means_at_the_end(figure, expected):
+    """COALA-PG less the others or the best of them, or the other way round; earlier and spoilt seeds do not count."""
+    records = [
+        {"panel": panel, "part": name, "seed": seed, "estimator": name, "iteration": iteration, "finite": finite}
+        | {column: value + shift for column, value in values.items()}
+        | {f"{column}_together": value + shift for column, value in values.items()}
+        for name, values in VALUES.items()
+        for seed, shift, finite in ((0, 0.01, 1.0), (1, -0.01, 1.0), (2, 5.0, 0.5))
+        for panel, iterations in (("training", (10, 20)), ("episodes", (1, 2)))
+        for iteration, shift in zip(iterations, ((9.0, shift) if panel == "training" else (shift, shift)), strict=True)
+    ]
+    measured = [claim["measured"] for claim in figure.claims(records)]
+    assert measured == pytest.approx(expected)
 
 
 def assert_judged_and_drawn(folder, figure, claims, measured=float):
