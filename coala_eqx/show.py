@@ -249,7 +249,8 @@ def _draw_measures(recording: Recording, picture: Path) -> None:
         (f"reward per step, {who}", color): recording.rewards[..., me].mean(axis=1)
         for me, (who, color) in enumerate(zip(_WHO, _PLAYERS, strict=True))
     }
-    columns |= {_label(name, measured): np.asarray(values) for name, values in measured.items()}
+    in_pairs = sorted(measured, key=lambda name: (name.removeprefix("other_"), name.startswith("other_")))
+    columns |= {_label(name, measured): np.asarray(measured[name]) for name in in_pairs}
     figure = Figure(figsize=(8, 1.6 * -(-len(columns) // 3)), layout="constrained")
     panels = figure.subplots(-(-len(columns) // 3), 3, squeeze=False).ravel()
     for panel, ((label, color), values) in zip(panels, columns.items(), strict=False):
