@@ -2,7 +2,7 @@
 
 import dataclasses
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import equinox as eqx
@@ -70,10 +70,12 @@ def _on_host_as_it_was(leaf: Array) -> Array:
 
 @dataclasses.dataclass(frozen=True)
 class _Programs:
-    """Of all seeds at once."""
+    """Of all seeds at once; each is traced once, wherever it is called."""
 
-    iterate: Callable[[Any], tuple[Any, PoolInfo]]
-    watch: Callable[[Any], Any]
+    iterate: Any
+    """Arrays → those after an iteration, and a `PoolInfo`; compiled."""
+    watch: Any
+    """Arrays → what is measured for a record; compiled."""
     arrays: Any
     """To begin with."""
     static: Any
@@ -90,7 +92,9 @@ def _programs(settings: Settings, pool: Pool) -> _Programs:
     def watch_one_seed(arrays: Any) -> Any:
         return settings.watch(pool, eqx.combine(arrays, static))
 
-    iterate, watch = (jax.vmap(one, spmd_axis_name=SEEDS) for one in (of_one_seed, watch_one_seed))
+    iterate, watch = (
+        jax.jit(jax.vmap(one, spmd_axis_name=SEEDS), inline=True) for one in (of_one_seed, watch_one_seed)
+    )
     return _Programs(iterate, watch, arrays, static)
 
 
@@ -123,9 +127,9 @@ def plan(settings: Settings, pool: Pool) -> Plan:
     return Plan(steps=steps, seconds=seconds, memory=memory / 1e9, devices=mesh.size)
 
 
-def _cost(program: Callable[[Any], Any], arrays: Any) -> tuple[float, float]:
+def _cost(program: Any, arrays: Any) -> tuple[float, float]:
     """Seconds, and bytes of one device."""
-    compiled = jax.jit(program).lower(arrays).compile()
+    compiled = program.lower(arrays).compile()
     jax.block_until_ready(compiled(arrays))
     began = time.perf_counter()
     jax.block_until_ready(compiled(arrays))
@@ -149,12 +153,11 @@ def _train(settings: Settings, pool: Pool, mesh: Mesh, progress: Progress) -> tu
 
         return jax.lax.scan(one, (arrays, sums), length=piece)[0]
 
-    watch = jax.jit(programs.watch)
     infos = jax.eval_shape(programs.iterate, programs.arrays)[1]
     nothing = jax.tree.map(lambda leaf: np.zeros(leaf.shape, np.float32), infos)
     seen = jax.tree.map(
         lambda leaf: np.full((leaf.shape[0], records, *leaf.shape[1:]), np.nan, leaf.dtype),
-        (nothing, jax.eval_shape(watch, programs.arrays)),
+        (nothing, jax.eval_shape(programs.watch, programs.arrays)),
     )
     checkpoint = progress.checkpoint()
     done, (arrays, sums, seen) = checkpoint.load((programs.arrays, nothing, seen))
@@ -174,7 +177,7 @@ def _train(settings: Settings, pool: Pool, mesh: Mesh, progress: Progress) -> tu
         done += piece
         if not done % settings.every:
             record = done // settings.every - 1
-            news = jax.tree.map(lambda leaf: on_host(leaf) / np.float32(settings.every), sums), watch(arrays)
+            news = jax.tree.map(lambda leaf: on_host(leaf) / np.float32(settings.every), sums), programs.watch(arrays)
             for path, leaf in zip(jax.tree.leaves(seen), jax.tree.leaves(news), strict=True):
                 path[:, record] = on_host(leaf)
             progress.log(rows(seen[0], settings.every, [record]))

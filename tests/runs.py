@@ -19,7 +19,7 @@ ONE_AGENT = "fig5a", "--set", "estimators=('CoalaPG',)"
 
 BY_ITERATIONS = (
     "-c",
-    ("import sys; from experiments import __main__, sampled; sampled.AT_ONCE = 1; sys.exit(__main__.main())"),
+    "import sys; from experiments import __main__, sampled; sampled.AT_ONCE = 1; sys.exit(__main__.main())",
 )
 """In place of `-m experiments`: pieces of work are single iterations."""
 

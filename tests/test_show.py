@@ -57,6 +57,7 @@ def test_recordings_are_shown(game, tmp_path, capsys):
         assert 3 <= animation.n_frames <= 3 * 6  # equal ones may be one
     with Image.open(tmp_path / "out" / names[1]) as strip, Image.open(tmp_path / "out" / names[2]) as measures:
         assert strip.width == 6 * animation.width
+        assert len(strip.getcolors(1 << 20)) > 5
         assert measures.getextrema() != ((255, 255),) * 4
 
 

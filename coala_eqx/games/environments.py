@@ -133,21 +133,15 @@ class FromEnvironment(AbstractGame):
 
     def _number_of_actions(self, player: Any) -> int:
         environment = self.environment
-        for where in (player, *self._params()):
+        sources = [lambda where=where: environment.action_space(where).n for where in (player, *self._params())]
+        for source in (*sources, lambda: environment.num_actions):
             with suppress(Exception):  # of any kind, as it is somebody else's
-                return self._at_least_one_action(environment.action_space(where).n)
-        try:
-            return self._at_least_one_action(environment.num_actions)
-        except Exception as error:
-            raise _Unfit(
-                f"{type(environment).__name__} must have actions that are numbers, from 0 on: an `action_space` with a "
-                "positive `n`, or `num_actions`."
-            ) from error
-
-    def _at_least_one_action(self, number: Any) -> int:
-        if int(number) < 1:
-            raise ValueError(number)
-        return int(number)
+                if (number := int(source())) > 0:
+                    return number
+        raise _Unfit(
+            f"{type(environment).__name__} must have actions that are numbers, from 0 on: an `action_space` with a "
+            "positive `n`, or `num_actions`."
+        )
 
 
 def _players(environment: Any) -> tuple[Any, ...]:
