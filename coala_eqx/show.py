@@ -99,6 +99,8 @@ class Recording:
 def show(folder: Path, out: Path | None = None) -> list[Path]:
     """Draw all recordings of a run's folder: for each an animation, a film strip and its measures.
 
+    Strips and measures say whose it is: the part of the run (the estimator), and whom it meets.
+
     **Returns** the files, in `out`, or else in the folder itself.
 
     **Raises** `ValueError` if there are none, `ImportError` without matplotlib.
@@ -115,12 +117,13 @@ def show(folder: Path, out: Path | None = None) -> list[Path]:
     written = []
     for file in recordings:
         recording, stem = Recording.load(file), (out or folder) / file.stem
+        title = file.stem.removeprefix(PATTERN.removesuffix("*.npz"))
         stem.parent.mkdir(parents=True, exist_ok=True)
         shown = _telling(len(recording.rewards))
         frames = [frame for episode in shown for frame in _frames(recording, episode)]
         frames[0].save(stem.with_suffix(".gif"), save_all=True, append_images=frames[1:], duration=250, loop=0)
-        _strip(recording, shown).save(stem.with_suffix(".png"))
-        _draw_measures(recording, stem.with_name(f"{stem.name}-measures.png"))
+        _strip(recording, shown, title).save(stem.with_suffix(".png"))
+        _draw_measures(recording, stem.with_name(f"{stem.name}-measures.png"), title)
         written += [stem.with_suffix(".gif"), stem.with_suffix(".png"), stem.with_name(f"{stem.name}-measures.png")]
     return written
 
@@ -216,8 +219,8 @@ def _paint(scene: _Scene, title: str, earned: np.ndarray) -> Any:
     return image
 
 
-def _strip(recording: Recording, episodes: Sequence[int]) -> Any:
-    """A row for each inner episode: steps at equal distances; below, what the colours stand for."""
+def _strip(recording: Recording, episodes: Sequence[int], title: str) -> Any:
+    """A row for each inner episode: steps at equal distances; below, whose it is, and what the colours stand for."""
     from PIL import Image, ImageDraw, ImageFont  # noqa: PLC0415
 
     rows = []
@@ -230,7 +233,9 @@ def _strip(recording: Recording, episodes: Sequence[int]) -> Any:
     for y, row in enumerate(rows):
         for x, frame in enumerate(row):
             image.paste(frame, (x * width, y * height))
-    pen, font, x = ImageDraw.Draw(image), ImageFont.load_default(size=12), _MARGIN
+    pen, font = ImageDraw.Draw(image), ImageFont.load_default(size=12)
+    pen.text((_MARGIN, height * len(rows) + 4), title, _TEXT, font=font)
+    x = _MARGIN + 24 + int(pen.textlength(title, font=font))
     for colour, what in _scene(recording.game, recording.observations[0, 0], recording.actions[0, 0]).legend:
         pen.rectangle((x, height * len(rows) + 5, x + 12, height * len(rows) + 17), fill=colour)
         pen.text((x + 18, height * len(rows) + 4), what, _TEXT, font=font)
@@ -238,7 +243,7 @@ def _strip(recording: Recording, episodes: Sequence[int]) -> Any:
     return image
 
 
-def _draw_measures(recording: Recording, picture: Path) -> None:
+def _draw_measures(recording: Recording, picture: Path, title: str) -> None:
     """Rewards of both players and what the game measures, by inner episode."""
     from matplotlib.figure import Figure  # noqa: PLC0415
 
@@ -251,7 +256,8 @@ def _draw_measures(recording: Recording, picture: Path) -> None:
     }
     in_pairs = sorted(measured, key=lambda name: (name.removeprefix("other_"), name.startswith("other_")))
     columns |= {_label(name, measured): np.asarray(measured[name]) for name in in_pairs}
-    figure = Figure(figsize=(8, 1.6 * -(-len(columns) // 3)), layout="constrained")
+    figure = Figure(figsize=(8, 0.2 + 1.6 * -(-len(columns) // 3)), layout="constrained")
+    figure.suptitle(title, fontsize=9)
     panels = figure.subplots(-(-len(columns) // 3), 3, squeeze=False).ravel()
     for panel, ((label, color), values) in zip(panels, columns.items(), strict=False):
         panel.plot(np.arange(1, len(values) + 1), values, color=color)

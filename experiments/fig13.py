@@ -21,7 +21,7 @@ def claims(records: Sequence[Record]) -> list[dict[str, Any]]:
     def within(name: str, column: str) -> float:
         return mean(table.filter(pl.col("estimator") == name)[column])
 
-    others = ("MFOS", "BatchUnaware")
+    others = ("MFOS", "BatchUnaware", "LolaDice")
     return [
         claim("Naive learners earn more against COALA-PG: by how much per step",
               within("CoalaPG", "naive") - largest_of(within(name, "naive") for name in others), "≥", 0.005),

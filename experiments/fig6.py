@@ -91,7 +91,7 @@ def claims(records: Sequence[Record]) -> list[dict[str, Any]]:
         *(
             claim(f"Over a meta-episode {what} is lower than {name}'s: difference",
                   within(name, column) - within("CoalaPG", column), "≥", least)
-            for name in ("MFOS", "BatchUnaware")
+            for name in others
             for what, column, least in lower
         ),
     ]  # fmt: skip

@@ -1,6 +1,7 @@
 """Figure 7: meta agents in CleanUp-lite, in mixed pools, against each other over training.
 
-LOLA-DiCE is not defined against meta agents, who do not learn, and is left out.
+LOLA-DiCE is not defined against meta agents, who do not learn, and is left out. Beside the pools there is an agent by
+COALA-PG that only shapes naive learners, with the same settings.
 """
 
 import dataclasses
@@ -10,13 +11,16 @@ from typing import Any
 from coala_eqx.training import Pool
 from experiments import clean_up, fig5c, sampled
 from experiments.analytic import check_at_least
-from experiments.records import Record, claim, final, mean, table_of
+from experiments.records import Record, claim, final, mean, smallest_of, table_of
 
 SINGLE = True
 """Training is done in single precision."""
 
 POOLS = ("CoalaPG", "MFOS", "BatchUnaware")
 """By the estimator of all agents."""
+
+SHAPING = "CoalaPG against learners"
+"""What the agent that only shapes learners is called."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,7 +56,8 @@ class Settings(clean_up.Settings):
     def trainings(self) -> dict[str, tuple[sampled.Settings, Pool]]:
         baseline = dataclasses.replace(self, rate=self.baseline_rate)
         settings = {name: self if name == "CoalaPG" else baseline for name in POOLS}
-        return {name: (one, one.pool((sampled.ESTIMATORS[name],) * self.agents)) for name, one in settings.items()}
+        pools = {name: (one, one.pool((sampled.ESTIMATORS[name],) * self.agents)) for name, one in settings.items()}
+        return pools | {SHAPING: dataclasses.replace(self, p_naive=1.0).alone(sampled.ESTIMATORS["CoalaPG"])}
 
 
 PRESETS = {
@@ -75,7 +80,7 @@ PRESETS = {
 
 
 parts = fig5c.parts
-"""One for each pool: rewards, and what the game measures, of all agents over training."""
+"""One for each pool, and the agent alone: rewards, and what the game measures, of all agents over training."""
 
 
 def claims(records: Sequence[Record]) -> list[dict[str, Any]]:
@@ -84,6 +89,9 @@ def claims(records: Sequence[Record]) -> list[dict[str, Any]]:
 
     def last(name: str, column: str) -> float:
         return mean(final(table, estimator=name)[column])
+
+    zaps = last("CoalaPG", "zaps_together")
+    first = mean(final(table, int(smallest_of(table["iteration"])), estimator="CoalaPG")["zaps_together"])
 
     lower = (
         ("They share out the cleaning more evenly", "cleaning_discrepancy", 0.02),
@@ -101,4 +109,7 @@ def claims(records: Sequence[Record]) -> list[dict[str, Any]]:
             for what, column, least in lower
             for name in POOLS[1:]
         ),
+        claim("Agents by COALA-PG zap less than at first: difference", first - zaps, "≥", 0.005),
+        claim("They zap less than one by COALA-PG that only shapes learners: difference",
+              last(SHAPING, "zaps") - zaps, "≥", 0.005),
     ]  # fmt: skip

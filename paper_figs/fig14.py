@@ -2,6 +2,9 @@
 
 from pathlib import Path
 
+import polars as pl
+
+from experiments.fig7 import SHAPING
 from paper_figs.curves import read
 from paper_figs.measures import draw_measures
 from paper_figs.style import styled
@@ -14,7 +17,7 @@ def draw(records: Path, picture: Path) -> None:
     The preset `cpu` has a map of 2 × 2 cells, and λ = 0.98, with which all estimators go much the same way where that
     was measured (`docs/small_size.md`): it shows that the path works, not the paper's order.
     """
-    table = read(records)
+    table = read(records).filter(pl.col("estimator") != SHAPING)
     figure = draw_measures(
         [
             (table, "iteration", "pollution_together", "patches of dirt"),

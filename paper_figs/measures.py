@@ -31,6 +31,6 @@ def draw_measures(
         panel.set_ylabel(label)
     for panel in panels[len(measures) :]:
         panel.remove()
-    handles, labels = panels[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside upper center", ncols=len(labels), frameon=False)
+    curves = {line.get_label(): line for panel in figure.axes for line in panel.get_lines()}
+    figure.legend(handles=[*curves.values()], loc="outside upper center", ncols=len(curves), frameon=False)
     return figure

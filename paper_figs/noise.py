@@ -15,6 +15,8 @@ from paper_figs.style import COLUMN, look, styled
 LINES = dict(zip(BASELINES, ("--", "-"), strict=True))
 SAME: dict[str, Any] = {"ls": ":", "lw": 1.0, "marker": "x", "ms": 4}
 """How cosines with COALA-PG's gradient of the same λ are drawn."""
+LIMIT: dict[str, Any] = {"marker": "^", "mfc": "none", "ls": "none", "ms": 4}
+"""How it is drawn that a gradient is not seen, and how many meta-episodes it needs at least."""
 
 
 @styled
@@ -44,7 +46,7 @@ def draw(records: Path, picture: Path) -> None:
                 _points(angles, both, "cosine_coala", color=color, **SAME)
             least = 1 / (pl.col("signal") + 2 * pl.col("signal_error"))
             unseen = both.filter(pl.col("critical").is_null()).select("iteration", least.alias("least"))
-            noise.plot(*unseen, marker="^", mfc="none", ls="none", ms=4, color=color)
+            noise.plot(*unseen, color=color, **LIMIT)
         if table.filter(pl.col("lambda") == value, pl.col("baseline") == list(BASELINES)[-1])["cosine"].is_null().all():
             angles.text(0.5, 0.55, "the true gradient is not seen", transform=angles.transAxes, ha="center")
         noise.set_yscale("log")
@@ -58,6 +60,7 @@ def draw(records: Path, picture: Path) -> None:
     entries += [Line2D([], [], color="gray", ls=line, label=f"less {baseline}") for baseline, line in LINES.items()]
     entries += [Line2D([], [], color="gray", marker=".", ls="-", label="cosine with the true gradient")]
     entries += [Line2D([], [], color="gray", label="with COALA-PG's of the same λ", **SAME)]
+    entries += [Line2D([], [], color="gray", label="at least so many", **LIMIT)]
     figure.legend(handles=entries, loc="outside upper center", ncols=3, frameon=False)
     figure.savefig(picture)
 

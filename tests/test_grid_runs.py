@@ -1,6 +1,7 @@
 """Figures of games on grids, from end to end: killed and resumed, and on several devices."""
 
 import json
+import shutil
 
 import equinox as eqx
 import jax
@@ -48,7 +49,7 @@ def test_figure_7_goes_on_from_its_checkpoint(whole, tmp_path, monkeypatch):
     reports.clear()
     monkeypatch.setattr("experiments.progress.Progress.__call__", lambda progress, done, note="": reports.append(done))
     run("fig7", tmp_path, settings)
-    assert reports == [2, 2, 0, 2, 2]  # each part says first how much of it is done: of the second pool half
+    assert reports == [2, 2, 0, 2, 2, 0, 2, 2]  # each part says first how much of it is done: of the second pool half
     for name in ("records.parquet", "fig7.json", *(file.name for file in whole.glob("*.npz"))):
         assert (tmp_path / name).read_bytes() == (whole / name).read_bytes(), name
 
@@ -61,10 +62,37 @@ def test_figure_7_on_eight_devices(whole, tmp_path):
 
 def test_figure_7_is_judged_and_drawn(whole):
     records = pl.read_parquet(whole / "records.parquet")
-    assert len(records) == 3 * 2 * 2 * 2  # pools, records, seeds, agents
+    assert len(records) == 3 * 2 * 2 * 2 + 2 * 2  # pools, records, seeds, agents; and one agent alone
+    records = records.filter(pl.col("estimator") != fig7.SHAPING)
     assert (records["zaps_together"].is_between(0, 1) & records["cleaning_discrepancy_together"].is_between(0, 1)).all()
     assert records["pollution_together"].is_between(0, 5).all()
-    assert_judged_and_drawn(whole, "fig7", 6)
+    assert_judged_and_drawn(whole, "fig7", 8)
+
+
+def test_figure_14_shows_more_of_figure_7(whole, tmp_path, monkeypatch):
+    shutil.copytree(whole, tmp_path / "fig7")
+    monkeypatch.delattr("experiments.training.train")
+    run("fig14", tmp_path / "fig14", settings_of("fig14", "smoke", {"devices": 1, **SMALL, **EVEN}))
+    assert_judged_and_drawn(tmp_path / "fig14", "fig14", 2)
+
+
+def test_figures_6_and_13_are_judged_and_drawn(tmp_path, monkeypatch):
+    """The second one shows more of the first one's records. Its measures are of all inner episodes."""
+    few = {"seeds": 1, "devices": 1, **MEMORYLESS}
+    run("fig6", tmp_path / "fig6", settings_of("fig6", "smoke", few))
+    records = pl.read_parquet(tmp_path / "fig6" / "records.parquet")
+    training, episodes = (records.filter(pl.col("panel") == panel) for panel in ("training", "episodes"))
+    assert len(training) == 4 * 2
+    assert len(episodes) == 4 * 3
+    assert episodes.select(pl.col("zaps", "cleaning_discrepancy").is_between(0, 1).all()).row(0) == (True, True)
+    for column in ("reward", "naive", "zaps", "pollution", "apples"):
+        whole = training.filter(pl.col("iteration") == 4).sort("estimator")[column]
+        means = episodes.group_by("estimator").agg(pl.mean(column)).sort("estimator")[column]
+        np.testing.assert_allclose(means, whole, rtol=1e-5, atol=1e-6)
+    assert_judged_and_drawn(tmp_path / "fig6", "fig6", 9)
+    monkeypatch.delattr("experiments.training.train")
+    run("fig13", tmp_path / "fig13", settings_of("fig13", "smoke", few))
+    assert_judged_and_drawn(tmp_path / "fig13", "fig13", 3)
 
 
 def test_agents_of_figure_7_are_read_back(whole):
@@ -257,13 +285,15 @@ VALUES = {
                      "pollution": 3.0, "apples": 1.2, "naive_own_share": 0.60},
     "LolaDice": {"reward": 0.10, "naive": 0.05, "together": 0.15, "cleaning_discrepancy": 0.15, "zaps": 0.15,
                  "pollution": 2.0, "apples": 0.1, "naive_own_share": 0.30},
+    fig7.SHAPING: {"reward": 0.45, "naive": 0.20, "together": 0.00, "cleaning_discrepancy": 0.20, "zaps": 0.30,
+                   "pollution": 1.5, "apples": 1.5, "naive_own_share": 0.50},
 }  # fmt: skip
 
 
 @pytest.mark.parametrize(("figure", "expected"), [
-    (fig6, [0.30, 0.20, 0.40, 0.20, 0.15, 0.15, 0.05]),
-    (fig13, [0.15, 1.5, 0.8]),
-    (fig7, [0.30, 0.20, 0.20, 0.15, 0.15, 0.05]),
+    (fig6, [0.30, 0.20, 0.40, 0.20, 0.15, 0.15, 0.05, 0.05, 0.10]),
+    (fig13, [0.15, 1.0, 0.8]),
+    (fig7, [0.30, 0.20, 0.20, 0.15, 0.15, 0.05, 9.0, 0.25]),
     (fig14, [1.5, 0.8]),
     (coin_game, [0.20, 0.10]),
 ])  # fmt: skip
