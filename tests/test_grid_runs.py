@@ -305,7 +305,7 @@ def test_figures_on_grids_are_judged_by_means_at_the_end(figure, expected):
         | {f"{column}_together": value + shift for column, value in values.items()}
         for name, values in VALUES.items()
         for seed, shift, finite in ((0, 0.01, 1.0), (1, -0.01, 1.0), (2, 5.0, 0.5))
-        for panel, iterations in (("training", (10, 20)), ("episodes", (1, 2)))
+        for panel, iterations in (("training", (10, 20)), ("episodes", (1, 2)))[: 1 if figure in {fig7, fig14} else 2]
         for iteration, shift in zip(iterations, ((9.0, shift) if panel == "training" else (shift, shift)), strict=True)
     ]
     measured = [claim["measured"] for claim in figure.claims(records)]
