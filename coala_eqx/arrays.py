@@ -1,7 +1,7 @@
 """Arrays and numbers at the border to the user: read with clear errors, held as static fields, put into words."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import Any
 
 import jax
@@ -88,10 +88,12 @@ def check_finite(name: str, value: Any) -> None:
         raise ValueError(f"`{name}` must be a finite number, but is {value!r}.")
 
 
-def check_choice(name: str, value: Any, known: Sequence[Any]) -> None:
+def check_choice(name: str, value: Any, known: Iterable[Any]) -> None:
     """**Raises** `ValueError` unless the value is one of those that are known, and of their type."""
+    known = [*known]
     if not any(value == one and type(value) is type(one) for one in known):
-        raise ValueError(f"`{name}` must be {' or '.join(map(repr, known))}, but is {value!r}.")
+        *others, last = map(repr, known)
+        raise ValueError(f"`{name}` must be {', '.join(others)} or {last}, but is {value!r}.")
 
 
 def in_words(count: int) -> str:

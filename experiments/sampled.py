@@ -17,6 +17,7 @@ from jax.sharding import Mesh
 from jaxtyping import Array, Key
 
 import coala_eqx as ce
+from coala_eqx.arrays import check_choice
 from coala_eqx.estimators import (
     MFOS,
     AbstractEstimator,
@@ -254,8 +255,7 @@ class Settings:
             ("naive_optimiser", OPTIMISERS),
             ("naive_advantages", NAIVE_ADVANTAGES),
         ):
-            if getattr(self, name) not in known:
-                raise ValueError(f"`{name}` must be one of {', '.join(known)}, but is {getattr(self, name)!r}.")
+            check_choice(name, getattr(self, name), known)
         if self.width % HEADS and "hawk" in {self.network, self.naive_network}:
             raise ValueError(
                 f"`width` must be a multiple of {HEADS} with `hawk`, whose gates have as many heads, but is "

@@ -227,7 +227,7 @@ def test_an_mlp_remembers_nothing(getkey):
     [
         ({"heads": 3}, "`heads` must divide the width of the recurrence, 8, but is 3"),
         ({"blocks": 0}, "`blocks` must be at least 1, but is 0"),
-        ({"scan": "fast"}, "`scan` must be one of auto, sequential, associative, but is 'fast'"),
+        ({"scan": "fast"}, "`scan` must be 'auto', 'sequential' or 'associative', but is 'fast'"),
         ({"rematerialise": 0}, "`rematerialise` must be at least 1, but is 0"),
     ],
 )

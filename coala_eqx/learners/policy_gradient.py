@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float
 
+from coala_eqx.arrays import check_choice
 from coala_eqx.learners.base import AbstractGradientLearner, Experience, LearnerState
 from coala_eqx.policies import AbstractPolicy, replay_actions
 
@@ -52,8 +53,7 @@ class PolicyGradient(AbstractGradientLearner):
     def __check_init__(self):
         if isinstance(self.discount, int | float) and not 0 <= self.discount <= 1:
             raise ValueError(f"`discount` must lie in [0, 1], but is {self.discount}.")
-        if self.baseline not in (None, "batch_mean", "critic"):
-            raise ValueError(f'`baseline` must be None, "batch_mean" or "critic", but is {self.baseline!r}.')
+        check_choice("baseline", self.baseline, (None, "batch_mean", "critic"))
 
     def init(self, policy: AbstractPolicy) -> LearnerState:
         return self.optimiser.init(eqx.filter(policy, eqx.is_inexact_array))

@@ -5,6 +5,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Int, Key, Shaped
 
+from coala_eqx.arrays import check_choice
 from coala_eqx.policies.base import AbstractPolicy, Memory, PolicyOutput
 from coala_eqx.policies.hawk_block import BlockMemory, HawkBlock, RMSNorm, linear
 from coala_eqx.policies.network import ReadOut, apply, check_sizes, encode
@@ -81,8 +82,7 @@ class Hawk(AbstractPolicy):
         check_sizes(rematerialise=rematerialise, forget_after=forget_after)
         if recurrent % heads:
             raise ValueError(f"`heads` must divide the width of the recurrence, {recurrent}, but is {heads}.")
-        if scan not in SCANS:
-            raise ValueError(f"`scan` must be one of {', '.join(SCANS)}, but is {scan!r}.")
+        check_choice("scan", scan, SCANS)
         key_embedding, key_policy, key_value, *keys = jax.random.split(key, 3 + blocks)
         self.embedding = linear(observations, width, key_embedding)
         self.blocks = tuple(HawkBlock(width, recurrent, heads, expanded, kernel, blocks, key=key) for key in keys)
