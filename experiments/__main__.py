@@ -21,7 +21,7 @@ from experiments.display import Display
 from experiments.origin import origin
 from experiments.processes import agree, first_then_others, is_first, join, use_all_cores
 from experiments.progress import INTERVAL, Progress, Stopped, file_name, listening, remove_checkpoints
-from experiments.records import DILEMMA, Part, RunDirectory, flagged, locked
+from experiments.records import DILEMMA, Part, Record, RunDirectory, flagged, locked
 from experiments.trackers import TensorBoard, Tracker, WeightsAndBiases, check_for_wandb, run_name
 
 ANALYTIC = ("fig3a", "fig3b", "fig3c", "fig4a", "fig4b", "fig4c", "fig8", "fig9", "fig10")
@@ -346,9 +346,7 @@ def _run(
         directory.end(time.perf_counter() - start)
     if seeds := flagged(records):
         console.print(f"Not finite, and left out of claims and figure: seeds {', '.join(map(str, seeds))}.")
-    claims = experiment.claims(records)
-    if (game := getattr(settings, "payoffs", DILEMMA)) != DILEMMA:
-        claims = [entry | {"claim": f"{entry['claim']} (of the prisoner's dilemma; here {game})"} for entry in claims]
+    claims = judged(figure, records, getattr(settings, "payoffs", DILEMMA))
     directory.save_claims(claims)
     drawing = importlib.import_module(f"paper_figs.{FIGURES[figure]}")
     drawing.draw(path / "records.parquet", path / f"{figure}.png")
@@ -356,6 +354,14 @@ def _run(
         drawing.write_table(path / "records.parquet", path / f"{figure}.md")
     console.print(_table(claims))
     console.print("Written:", *sorted(str(file) for file in path.glob("[!.]*")), sep="\n  ")
+
+
+def judged(figure: str, records: Sequence[Record], game: str) -> list[dict[str, Any]]:
+    """The figure's claims, by what was measured; of other games they say so."""
+    claims = _experiment(figure).claims(records)
+    if game == DILEMMA:
+        return claims
+    return [entry | {"claim": f"{entry['claim']} (of the prisoner's dilemma; here {game})"} for entry in claims]
 
 
 def _experiment(figure: str) -> ModuleType:

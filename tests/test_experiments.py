@@ -16,13 +16,13 @@ from PIL import Image
 import coala_eqx as ce
 from coala_eqx.policies import BinaryMemoryOne
 from experiments import analytic, fig5a, meta_training
-from experiments.__main__ import ANALYTIC, BEYOND, FIGURES, GROUPS, all_settings, main, run, settings_of
+from experiments.__main__ import ANALYTIC, BEYOND, FIGURES, GROUPS, all_settings, judged, main, run, settings_of
 from experiments.bias_variance import CRITICS, ESTIMATORS, Settings, measure
 from experiments.fig8 import fit
 from experiments.fig9 import _lag
 from experiments.fig10 import _steps
 from experiments.progress import Progress
-from experiments.records import RunDirectory, claim, final, flagged, kept, table_of
+from experiments.records import DILEMMA, RunDirectory, claim, final, flagged, kept, table_of
 from paper_figs import reference
 
 SETTINGS = Settings(batches=(1, 2), episodes=(1,), steps=(1,), memory_one_steps=(1,))
@@ -420,6 +420,20 @@ def test_a_folder_without_a_run_is_no_reference(tmp_path, capsys):
 
 def test_the_page_of_figures_is_that_of_the_references():
     assert reference.PAGE.read_text() == reference.page()
+
+
+REFERENCES = sorted(folder.parent for folder in reference.REFERENCE.glob("*/records.parquet"))
+
+
+@pytest.mark.parametrize("folder", REFERENCES, ids=lambda folder: folder.name)
+def test_references_are_judged_as_their_records_are_today(folder):
+    made = json.loads((folder / "settings.json").read_text())
+    figure, game = made["figure"], made["settings"].get("payoffs", DILEMMA)
+    held = json.loads((folder / f"{figure}.json").read_text())
+    today = judged(figure, pl.read_parquet(folder / "records.parquet").to_dicts(), game)
+    assert [{**entry, "measured": None} for entry in today] == [{**entry, "measured": None} for entry in held]
+    now, then = ([np.nan if entry["measured"] is None else entry["measured"] for entry in of] for of in (today, held))
+    np.testing.assert_allclose(now, then, rtol=1e-4, atol=1e-6)  # records are kept in single precision
 
 
 @pytest.mark.parametrize(("figure", "payoffs"), [("fig3b", "chicken"), ("fig9", "battle-of-the-sexes")])
