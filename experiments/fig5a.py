@@ -50,7 +50,7 @@ class Settings(sampled.MatrixSettings):
     def contents(self) -> dict[str, Any]:
         """Of the files that settings may name, those of estimators by their checksums."""
         files = (Path(source.rpartition(":")[0]) for source in self.estimators)
-        sums = {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in files if file.suffix == ".py"}
+        sums = {str(file): hashlib.sha256(file.read_bytes()).hexdigest() for file in files if file.suffix == ".py"}
         return super().contents() | ({"estimator_files": sums} if sums else {})
 
     def trainings(self) -> dict[str, tuple[sampled.Settings, Pool]]:

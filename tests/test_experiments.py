@@ -164,14 +164,22 @@ def test_a_payoffs_file_that_changed_makes_another_run(tmp_path, capsys):
 
 
 def test_an_estimator_whose_file_changed_makes_another_run(tmp_path):
-    file = tmp_path / "mine.py"
-    file.write_text("import coala_eqx as ce\n\nMine = ce.estimators.CoalaPG\n")
-    settings = settings_of("fig5a", "smoke", {"estimators": (f"{file}:Mine",)})
-    RunDirectory(tmp_path / "run", "fig5a", settings)
-    RunDirectory(tmp_path / "run", "fig5a", settings)
-    file.write_text(file.read_text() + "# another\n")
-    with pytest.raises(ValueError, match="its estimator_files is {'mine.py': "):
+    """Either of two, whose files have the same name."""
+    files = [tmp_path / folder / "mine.py" for folder in ("one", "another")]
+    names = ["CoalaPG", "MFOS"]
+    for file, name in zip(files, names, strict=True):
+        file.parent.mkdir()
+        file.write_text(f"import coala_eqx as ce\n\n{name} = ce.estimators.{name}\n")
+    estimators = tuple(f"{file}:{name}" for file, name in zip(files, names, strict=True))
+    settings = settings_of("fig5a", "smoke", {"estimators": estimators})
+    for _ in range(2):
         RunDirectory(tmp_path / "run", "fig5a", settings)
+    for file in files:
+        before = file.read_text()
+        file.write_text(before + "# another\n")
+        with pytest.raises(ValueError, match="its estimator_files is {'.*/mine.py': "):
+            RunDirectory(tmp_path / "run", "fig5a", settings)
+        file.write_text(before)
 
 
 def test_on_what_a_run_is_done_may_change_and_settings_may_be_newer_than_it(tmp_path):
