@@ -31,9 +31,6 @@ ESTIMATORS = ("CoalaPG", "MFOS", "BatchUnaware")
 BASELINES = {"critic": False, "critic and other meta-episodes": True}
 """What advantages are taken less of: `leave_one_out` of the pool, by name."""
 
-Noise = dict[str, GradientNoise]
-"""By baseline: of COALA-PG with λ = 1, whose gradient is the true one, and then for each λ of `ESTIMATORS`."""
-
 
 @dataclasses.dataclass(frozen=True)
 class Measured(sampled.Settings):
@@ -65,18 +62,21 @@ class Measured(sampled.Settings):
     def trainings(self) -> dict[str, tuple[sampled.Settings, Pool]]:
         return {"CoalaPG": self.alone(sampled.ESTIMATORS["CoalaPG"])}
 
-    def watch(self, pool: Pool, state: PoolState) -> Noise:
-        """Of the pool's agent, on the same meta-episodes for all."""
+    def watch(self, pool: Pool, state: PoolState) -> GradientNoise:
+        """Of the pool's agent, on the same meta-episodes for all. By each baseline first of COALA-PG with λ = 1, whose
+        gradient is the true one, and then for each λ of `ESTIMATORS`.
+        """
         named = [("CoalaPG", 1.0), *((name, value) for value in self.lambdas for name in ESTIMATORS)]
         by_lambda = {value: dataclasses.replace(self, gae_lambda=value) for _, value in named}
         pools = [by_lambda[value].alone(sampled.ESTIMATORS[name])[1] for name, value in named]
         estimators = [one for of in pools for one in of.estimators if isinstance(one, AbstractScoreFunctionEstimator)]
-        return {
-            baseline: gradient_noise(
-                dataclasses.replace(pool, leave_one_out=leave_one_out, centre=False), state, estimators, self.measured
-            )
-            for baseline, leave_one_out in BASELINES.items()
-        }
+        return gradient_noise(
+            dataclasses.replace(pool, centre=False),
+            state,
+            estimators * len(BASELINES),
+            self.measured,
+            leave_one_out=[leave_one_out for leave_one_out in BASELINES.values() for _ in estimators],
+        )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -107,9 +107,11 @@ def run(
     """
     del name
     _, seen, noise = training.train(settings, pool, progress)
+    of_a_baseline = 1 + len(lambdas) * len(ESTIMATORS)
     measured = [
-        (gae_lambda, estimator, first + number, first)
-        for first, gae_lambda in zip(itertools.count(1, len(ESTIMATORS)), lambdas)
+        (baseline, gae_lambda, estimator, true, first + number, first)
+        for true, baseline in zip(itertools.count(0, of_a_baseline), BASELINES)
+        for first, gae_lambda in zip(itertools.count(true + 1, len(ESTIMATORS)), lambdas)
         for number, estimator in enumerate(ESTIMATORS)
     ]
     return [
@@ -121,16 +123,15 @@ def run(
             "estimator": estimator,
             "iteration": (record + 1) * settings.every,
             "square": float(products[seed, record, here, here]),
-            "true": float(products[seed, record, 0, 0]),
-            "with_true": float(products[seed, record, 0, here]),
+            "true": float(products[seed, record, true, true]),
+            "with_true": float(products[seed, record, true, here]),
             "with_coala": float(products[seed, record, coala, here]),
             "variance": float(variances[seed, record, here]),
             "reward": float(seen.own[seed, record, 0].mean()),
             "finite": float(seen.finite[seed, record, 0]),
         }
-        for baseline, of in noise.items()
-        for left_out, (products, variances) in enumerate(_replicates(of))
-        for gae_lambda, estimator, here, coala in measured
+        for left_out, (products, variances) in enumerate(_replicates(noise))
+        for baseline, gae_lambda, estimator, true, here, coala in measured
         for seed in range(settings.seeds)
         for record in range(settings.iterations // settings.every)
     ]

@@ -477,6 +477,16 @@ def test_noise_and_directions_of_gradients_are_those_of_training_steps(leave_one
     np.testing.assert_allclose(noise.variances, 4 * gradients.var(axis=0, ddof=1).sum(axis=-1), rtol=1e-9)
     np.testing.assert_allclose(noise.without(3).variances, 4 * np.delete(gradients, 3, 0).var(0, ddof=1).sum(-1))
 
+    @eqx.filter_jit
+    def by_both(pool, state):
+        return gradient_noise(pool, state, (CoalaPG(),) * 2, 5, index=1, leave_one_out=(leave_one_out, True))
+
+    first, second = by_both(pool, state).variances
+    np.testing.assert_allclose(first, noise.variances[0], rtol=1e-9)
+    assert (second == pytest.approx(first)) == leave_one_out
+    with pytest.raises(ValueError, match="`leave_one_out` must say of each of the 3 estimators, but says of 1"):
+        gradient_noise(pool, state, estimators, 5, leave_one_out=(True,))
+
 
 def test_advantages_are_taken_less_those_of_the_other_meta_episodes(getkey):
     """Of opponents of the same kind, at the same step; one by one."""

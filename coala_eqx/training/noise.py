@@ -12,8 +12,8 @@ from jaxtyping import Array, Float
 
 from coala_eqx.estimators import AbstractEstimator, AbstractScoreFunctionEstimator
 from coala_eqx.policies import AbstractPolicy
-from coala_eqx.shaping import MetaEpisode, score_function
-from coala_eqx.training.batch import in_a_row
+from coala_eqx.shaping import score_function
+from coala_eqx.training.batch import Batch
 from coala_eqx.training.mesh import spread
 from coala_eqx.training.pieces import mean_over_chunks
 from coala_eqx.training.pool import Pool, PoolState, members
@@ -92,6 +92,7 @@ def gradient_noise(
     measured: int,
     *,
     index: int = 0,
+    leave_one_out: Sequence[bool] | None = None,
 ) -> GradientNoise:
     """Of gradients that an agent of a pool would follow against naive learners, had it these estimators.
 
@@ -103,10 +104,12 @@ def gradient_noise(
 
     - `measured`: how many meta-batches are played, the same for all estimators.
     - `index`: which agent.
+    - `leave_one_out`: of each estimator, in place of the pool's: baselines are compared on the same meta-episodes.
 
-    **Raises** `ValueError` if `measured` is below 2, there is no such agent, or there are no estimators, or some that
-    give no advantages, that do not discount as the pool, or (`Inapplicable`) need what the game or learner has not;
-    and if the update's minibatches or chunks do not divide the trajectories.
+    **Raises** `ValueError` if `measured` is below 2, there is no such agent, `leave_one_out` does not fit the pool or
+    is not of as many as there are estimators, or there are no estimators, or some that give no advantages, that do
+    not discount as the pool, or (`Inapplicable`) need what the game or learner has not; and if the update's
+    minibatches or chunks do not divide the trajectories.
 
     Fit for `jit`, and for `vmap` over seeds. The random numbers are none of those that training uses.
     """
@@ -122,24 +125,31 @@ def gradient_noise(
         )
     if not 0 <= index < len(pool.estimators):
         raise ValueError(f"`index` must be one of {len(pool.estimators)} agents, from 0 on, but is {index}.")
+    if leave_one_out is None:
+        leave_one_out = [pool.leave_one_out] * len(estimators)
+    if len(leave_one_out) != len(estimators):
+        raise ValueError(
+            f"`leave_one_out` must say of each of the {len(estimators)} estimators, but says of {len(leave_one_out)}."
+        )
     agent = members(state.agents, index)
     pool = dataclasses.replace(pool, p_naive=1.0, naive_weight=1.0, estimators=tuple(estimators))
     pool.check_problem(state)
+    pools = [dataclasses.replace(pool, leave_one_out=baseline) for baseline in leave_one_out]
 
     def one(key: Array) -> Float[Array, "estimators parameters"]:
         episodes, _ = pool.meet(state, agent, jnp.zeros((), int), key)
-        return _gradients(pool, by_advantages, agent, episodes)
+        batches = [of.batch_by(estimator, episodes) for of, estimator in zip(pools, by_advantages, strict=True)]
+        return _gradients(pool, agent, batches)
 
     gradients = jax.lax.map(one, jax.random.split(state.spare_key(3), measured))
     inner = jnp.einsum("iep,jfp->ijef", gradients, gradients, precision="highest")
     return GradientNoise(inner, pool.meta_batch)
 
 
-def _gradients(
-    pool: Pool, estimators: Sequence[AbstractScoreFunctionEstimator], agent: AbstractPolicy, episodes: MetaEpisode
-) -> Float[Array, "estimators parameters"]:
-    advantages = jnp.stack([pool.batch_by(one, episodes).advantages for one in estimators], axis=1)
-    observations, actions = in_a_row(episodes.observations), in_a_row(episodes.actions)
+def _gradients(pool: Pool, agent: AbstractPolicy, batches: Sequence[Batch]) -> Float[Array, "estimators parameters"]:
+    """Of batches of the same trajectories."""
+    advantages = jnp.stack([batch.advantages for batch in batches], axis=1)
+    observations, actions = batches[0].observations, batches[0].actions
 
     def some(chunk: tuple[Array, Array, Array]) -> Float[Array, "estimators parameters"]:
         observations, actions, advantages = chunk
