@@ -20,7 +20,7 @@ from experiments import training
 from experiments.display import Display
 from experiments.origin import origin
 from experiments.processes import agree, first_then_others, is_first, join, use_all_cores
-from experiments.progress import INTERVAL, Progress, Stopped, file_name, listening, remove_checkpoints
+from experiments.progress import INTERVAL, Progress, Stopped, check_names, file_name, listening, remove_checkpoints
 from experiments.records import DILEMMA, Part, Record, RunDirectory, flagged, locked
 from experiments.trackers import TensorBoard, Tracker, WeightsAndBiases, check_for_wandb, run_name
 
@@ -194,7 +194,7 @@ def _changes(options: argparse.Namespace) -> dict[str, Any]:
             raise ValueError(f"--set needs NAME=VALUE, such as p_naive=0.5, but is {text!r}.")
         try:
             changes[name] = ast.literal_eval(value)
-        except (SyntaxError, ValueError):
+        except (SyntaxError, TypeError, ValueError):
             changes[name] = value
     return changes
 
@@ -268,8 +268,10 @@ def run(
     - `interval`: seconds between checkpoints.
     - `wandb`: a project of Weights & Biases, if training is to be shown there.
 
-    **Raises** `Stopped` on SIGTERM and SIGINT, with everything kept.
+    **Raises** `Stopped` on SIGTERM and SIGINT, with everything kept, `ValueError` for parts whose files would have one
+    name.
     """
+    check_names([part.name for part in _experiment(figure).parts(settings)])
     single = getattr(_experiment(figure), "SINGLE", False)
     with jax.enable_x64(not single), ExitStack() as stack:
 

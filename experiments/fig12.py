@@ -50,6 +50,13 @@ class Settings(fig5c.Settings):
         check_at_least(self, 2, "measured")
         if self.measured % 2:
             raise ValueError(f"`measured` must be even, as halves of it are compared, but is {self.measured}.")
+        if at_a_time(self.measured, self.meta_batch) < 2:
+            raise ValueError(
+                "`measured`/2 must have a divisor from 2 to `meta_batch`, as meta-episodes are compared with others "
+                f"that are played beside them, but is {self.measured // 2}, and `meta_batch` is {self.meta_batch}."
+            )
+        if self.discount != 1:
+            raise ValueError(f"`discount` must be 1, with which the parts are measured, but is {self.discount}.")
 
     def trainings(self) -> dict[str, tuple[sampled.Settings, Pool]]:
         pool = self.pool((CoalaPG(),) * self.agents)
@@ -92,6 +99,12 @@ def split(
     return current, estimator.coefficients(rewards) - current
 
 
+def at_a_time(measured: int, meta_batch: int) -> int:
+    """How many meta-episodes are played at a time: they divide half of those that are measured."""
+    half = measured // 2
+    return next(size for size in range(min(half, meta_batch), 0, -1) if half % size == 0)
+
+
 def magnitudes(pool: Pool, state: PoolState, measured: int) -> dict[str, tuple[Float[Array, ""], Float[Array, ""]]]:
     """‖E[ĝ]²‖ of the current and of the future part, for each estimator, of the first agent against naive learners.
 
@@ -99,8 +112,8 @@ def magnitudes(pool: Pool, state: PoolState, measured: int) -> dict[str, tuple[F
     ‖E[ĝ]‖², and may be negative.
     """
     agent = members(state.agents, 0)
-    chunk = next(size for size in range(min(measured // 2, pool.meta_batch), 0, -1) if measured // 2 % size == 0)
-    some = dataclasses.replace(pool, meta_batch=chunk, p_naive=1.0, naive_weight=1.0, estimators=(CoalaPG(),))
+    chunk = at_a_time(measured, pool.meta_batch)
+    some = dataclasses.replace(pool, meta_batch=chunk, p_naive=1.0, leave_one_out=False, centre=False)
 
     def gradients(key: Array) -> Any:
         episodes, _ = some.meet(state, agent, jnp.zeros((), int), key)

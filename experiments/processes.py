@@ -1,5 +1,6 @@
 """Several processes that run one experiment together, each with devices of its own."""
 
+import re
 from collections.abc import Callable
 from contextlib import suppress
 from typing import TypeVar
@@ -36,12 +37,24 @@ def join(coordinator: str | None, processes: int | None, process: int | None, de
     if given != (None,) * 3:
         if coordinator is None or processes is None or process is None:
             raise ValueError("--coordinator, --processes and --process must be given together.")
+        if not re.fullmatch(r".+:\d+", coordinator):
+            raise ValueError(f"--coordinator must be HOST:PORT, such as 10.0.0.1:1234, but is {coordinator!r}.")
+        if processes < 1:
+            raise ValueError(f"--processes must be at least 1, but is {processes}.")
         if not 0 <= process < processes:
             raise ValueError(f"--process must lie between 0 and {processes - 1}, but is {process}.")
         if devices and devices % processes:
             raise ValueError(f"--devices must be a multiple of --processes, but is {devices}.")
         jax.config.update("jax_num_cpu_devices", (devices or processes) // processes)
-    jax.distributed.initialize(*given)
+    try:
+        jax.distributed.initialize(*given)
+    except ValueError as error:
+        if given != (None,) * 3:
+            raise
+        raise ValueError(
+            "--cluster finds no manager of a cluster, such as Slurm, that says which processes there are: give "
+            f"--coordinator, --processes and --process. ({error})"
+        ) from error
     jax.devices()  # from now on there are as many as there are
 
 

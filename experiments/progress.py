@@ -79,6 +79,18 @@ def file_name(part: str) -> str:
     return re.sub(r"[^a-z0-9.]+", "-", part.lower()).strip("-")
 
 
+def check_names(parts: Sequence[str]) -> None:
+    """**Raises** `ValueError` unless each part has files of its own."""
+    by_file: dict[str, str] = {}
+    for part in parts:
+        name = file_name(part)
+        if not name:
+            raise ValueError(f"A part's name must have a letter of a to z or a digit, for its files, but is {part!r}.")
+        if name in by_file:
+            raise ValueError(f"{by_file[name]!r} and {part!r} would have the same files, {name!r}: rename one of them.")
+        by_file[name] = part
+
+
 def _checkpoint(part: str, number: int | str) -> str:
     """The folder's name, by the number of the piece of work."""
     return f"checkpoint-{file_name(part)}-{number}"
@@ -124,11 +136,11 @@ class Progress:
         self._checkpoints: list[Checkpoint] = []
 
     def __call__(self, done: int, note: str = "") -> None:
-        """So much more is done. **Raises** `Stopped` if that was asked for, with everything kept."""
+        """So much more is done. **Raises** `Stopped` if that was asked for when there was a checkpoint; a part without
+        any, of which nothing is kept before it ends, ends first.
+        """
         if self.advance is not None:
             self.advance(done, note)
-        if not self._checkpoints:
-            self.request.look()
         self.request.obey()
 
     def checkpoint(self) -> "Checkpoint":

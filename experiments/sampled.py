@@ -30,6 +30,7 @@ from coala_eqx.learners import PolicyGradient, clip_by_global_norm
 from coala_eqx.policies import GRU, MLP, AbstractPolicy, Hawk
 from coala_eqx.training import A2C, PPO, Pool, PoolState, chunk_for_cache, group_for_cache, make_mesh
 from coala_eqx.training.mesh import META_BATCH
+from coala_eqx.training.pool import check_symmetric
 from coala_eqx.training.updates import AbstractUpdate
 from experiments.analytic import check_at_least, check_seed, check_share, load_two_by_two
 from experiments.pretraining import learned_in_pairs
@@ -379,6 +380,8 @@ class Settings:
 
     def pool(self, estimators: Sequence[AbstractEstimator]) -> Pool:
         """The pool of agents with these estimators, which discount and average as the settings say."""
+        if self.naive_pretraining:
+            check_symmetric(self.game())
         estimators = [self._discounting(estimator) for estimator in estimators]
         by_advantages = all(isinstance(estimator, AbstractScoreFunctionEstimator) for estimator in estimators)
         if not by_advantages and self.look_aheads >= self.episodes:

@@ -114,10 +114,14 @@ def test_if_all_are_corrupt_it_says_so_and_keeps_them(folder):
 
 
 def test_other_arrays_are_refused(folder):
-    keep(folder, [10])
+    """Also where a later one cannot be read: nothing is moved then."""
+    keep(folder, [10, 20])
+    shutil.rmtree(folder / "20" / "state")
     with pytest.raises(ValueError, match=r"10 holds arrays of other shapes or types, and is kept as it is"):
         Checkpoints(folder).load(state_of(0) | {"a": np.arange(3)})
+    assert {path.name for path in folder.parent.iterdir()} == {folder.name}
     assert (folder / "10").is_dir()
+    assert (folder / "20").is_dir()
 
 
 def test_what_was_half_written_is_removed(folder):

@@ -4,6 +4,7 @@ import dataclasses
 import importlib
 import json
 import resource
+import signal
 from types import SimpleNamespace
 
 import jax
@@ -15,13 +16,13 @@ from PIL import Image
 
 import coala_eqx as ce
 from coala_eqx.policies import BinaryMemoryOne
-from experiments import analytic, fig5a, meta_training
+from experiments import analytic, bias_variance, fig5a, meta_training
 from experiments.__main__ import ANALYTIC, BEYOND, FIGURES, GROUPS, all_settings, judged, main, run, settings_of
 from experiments.bias_variance import CRITICS, ESTIMATORS, Settings, measure
 from experiments.fig8 import fit
 from experiments.fig9 import _lag
 from experiments.fig10 import _steps
-from experiments.progress import Progress
+from experiments.progress import Progress, Stopped
 from experiments.records import DILEMMA, RunDirectory, claim, final, flagged, kept, table_of
 from paper_figs import reference
 
@@ -152,6 +153,36 @@ def test_a_run_directory_that_is_a_file_is_refused(tmp_path, capsys):
     assert "File exists" in capsys.readouterr().err
 
 
+def test_a_part_without_checkpoints_is_kept_before_a_run_stops(tmp_path, monkeypatch):
+    before = Progress.__call__
+
+    def call(progress, done, note=""):
+        signal.raise_signal(signal.SIGTERM)
+        before(progress, done, note)
+
+    monkeypatch.setattr(Progress, "__call__", call)
+    settings = settings_of("bias-variance", "smoke", {})
+    with pytest.raises(Stopped) as stopped:
+        run("bias-variance", tmp_path, settings)
+    assert not stopped.value.lost
+    (part,) = pl.read_parquet(tmp_path / "records.parquet")["part"].unique()
+    assert part == bias_variance.parts(settings)[0].name
+
+
+def test_parts_have_files_of_their_own(tmp_path):
+    for names, message in (
+        (("Mine", "MINE"), "'Mine' and 'MINE' would have the same files, 'mine': rename one of them"),
+        (("Mine", "Ω"), "must have a letter of a to z or a digit, for its files, but is 'Ω'"),
+    ):
+        file = tmp_path / "mine.py"
+        lines = (f"class {name}(ce.estimators.CoalaPG):\n    pass\n" for name in names)
+        file.write_text("\n\n".join(("import coala_eqx as ce", *lines)))
+        settings = settings_of("fig5a", "smoke", {"estimators": tuple(f"{file}:{name}" for name in names)})
+        with pytest.raises(ValueError, match=message):
+            run("fig5a", tmp_path / "run", settings)
+        assert not (tmp_path / "run").exists()
+
+
 def test_a_payoffs_file_that_changed_makes_another_run(tmp_path, capsys):
     file = tmp_path / "game.json"
     payoffs = np.arange(8.0).reshape(2, 2, 2)
@@ -256,6 +287,14 @@ def test_a_full_disk_is_named_and_what_was_there_stays(tmp_path, monkeypatch, ca
         (["fig5a", "--processes", "2"], "must be given together"),
         (["fig3a", "--processes", "2"], "fig3a runs in one process; several can share fig5a"),
         (["fig12", "--set", "measured=3"], "`measured` must be even, as halves of it are compared, but is 3"),
+        (["fig12", "--set", "measured=14"], "`measured`/2 must have a divisor from 2 to `meta_batch`"),
+        (["fig12", "--set", "discount=0.99"], "`discount` must be 1, with which the parts are measured, but is 0.99"),
+        (["fig5c", "--payoffs", "matching-pennies"], "must be symmetric, the same seen from either seat"),
+        (["fig5a", "--payoffs", "chicken", "--set", "batch={[]:1}"], "'batch' must be like 4, but is '{[]:1}'"),
+        (
+            ["fig5a", "--payoffs", "matching-pennies", "--set", "naive_pretraining=2"],
+            "must be symmetric, the same seen",
+        ),
         (["memory", "--set", "memories=(0,)"], "`memories` must lie between 1 and episodes = 3, but are (0,)"),
         (["memory", "--set", "networks=('rnn',)"], "`network` must be 'hawk', 'gru' or 'mlp', but is 'rnn'"),
         (["inner-batch", "--set", "batches=(3,)"], "`batches` must divide meta_batch · batch = 16, and one must be"),

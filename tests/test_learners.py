@@ -122,7 +122,7 @@ def test_static_stays(getkey):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"discount": 1.5}, r"`discount` must lie in \[0, 1\], but is 1.5"),
+        ({"discount": 1.5}, "`discount` must lie between 0 and 1, but is 1.5"),
         ({"baseline": "mean"}, "`baseline` must be None.*but is 'mean'"),
     ],
 )

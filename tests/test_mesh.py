@@ -24,6 +24,8 @@ def test_devices_that_divide_neither_seeds_nor_opponents_are_refused_with_a_numb
     message = r"8 devices do not divide 2 seeds and 6 \+ 2 opponents.* leave 4 for the opponents\. Take 4\."
     with pytest.raises(ValueError, match=message):
         make_mesh(2, (6, 2), [None] * 8)
+    with pytest.raises(ValueError, match="`devices` must name one or more"):
+        make_mesh(2, (6, 2), [])
 
 
 FOUR = AbstractMesh((1, 4), ("seeds", "meta_batch"), axis_types=(AxisType.Auto,) * 2)

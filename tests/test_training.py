@@ -401,6 +401,13 @@ def test_static_naive_agents_forget_as_those_that_learn(getkey):
             "must discount alike, but `discount` is 1.0 and 0.9",
         ),
         ({"td_lambda": 2.0}, "`td_lambda` must lie between 0 and 1, but is 2.0"),
+        ({"reward_scale": np.nan}, "`reward_scale` must be a finite number, but is nan"),
+        ({"naive_weight": (np.inf,)}, "`naive_weight` must be a finite number, but is inf"),
+        (
+            {"game": ce.games.matching_pennies(), "estimators": (CoalaPG(),) * 2, "p_naive": 0.5},
+            "symmetric, the same seen from either seat, but this MatrixGame is not",
+        ),
+        ({"game": ce.games.battle_of_the_sexes(), "dynamic_naive": True}, "this MatrixGame is not. Number the second"),
     ],
 )
 def test_pools_that_do_not_fit_are_named(changes, message):
@@ -444,8 +451,13 @@ def test_minibatches_must_divide_the_trajectories(getkey):
     state = pool.init(make_agent, make_agent, 1, getkey())
     with pytest.raises(ValueError, match=r"meta_batch · batch = 12, but is 5"):
         pool.iterate(state)
-    with pytest.raises(ValueError, match="`epochs` must be at least 1, but is 0"):
-        PPO(ASCENT, epochs=0)
+    for changes, message in (
+        ({"epochs": 0}, "`epochs` must be at least 1, but is 0"),
+        ({"clip": -0.2}, "`clip` must be at least 0, but is -0.2"),
+        ({"clip": np.nan}, "`clip` must be a finite number, but is nan"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            PPO(ASCENT, **changes)
     with pytest.raises(ValueError, match="at least one member, but has 0"):
         pool.init(make_agent, make_agent, 0, getkey())
 
@@ -542,9 +554,10 @@ def test_standard_errors_are_how_far_measurements_scatter():
     ((LolaDice(),), 4, 0, "`estimators` must be such as give advantages, but are LolaDice"),
     ((CoalaPG(discount=0.9),), 4, 0, "must discount alike"),
     ((CoalaPG(),), 4, 0, "`minibatches` must divide the number of trajectories, meta_batch · batch = 12, but is 5"),
+    ((CoalaPG(),), 4, 0, "`chunk` must divide the 12 trajectories of a step, but is 5"),
 ])  # fmt: skip
 def test_noise_needs_meta_episodes_and_estimators(estimators, measured, index, message, getkey):
-    pool = make_pool(update=PPO(ASCENT, minibatches=5))
+    pool = make_pool(update=A2C(ASCENT, chunk=5) if "chunk" in message else PPO(ASCENT, minibatches=5, chunk=3))
     state = pool.init(make_agent, make_agent, 3, getkey())
     with pytest.raises(ValueError, match=message):
         gradient_noise(pool, state, estimators, measured, index=index)

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float
 
-from coala_eqx.arrays import check_choice
+from coala_eqx.arrays import check_choice, check_share
 from coala_eqx.learners.base import AbstractGradientLearner, Experience, LearnerState
 from coala_eqx.policies import AbstractPolicy, replay_actions
 
@@ -51,8 +51,7 @@ class PolicyGradient(AbstractGradientLearner):
     exchangeable: ClassVar[bool] = True
 
     def __check_init__(self):
-        if isinstance(self.discount, int | float) and not 0 <= self.discount <= 1:
-            raise ValueError(f"`discount` must lie in [0, 1], but is {self.discount}.")
+        check_share("discount", self.discount)
         check_choice("baseline", self.baseline, (None, "batch_mean", "critic"))
 
     def init(self, policy: AbstractPolicy) -> LearnerState:

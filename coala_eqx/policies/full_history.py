@@ -190,7 +190,7 @@ def _tree(game: AbstractGame, player: int) -> tuple[Frozen, Frozen]:
 
 def _numbered(possible: np.ndarray) -> np.ndarray:
     numbers = np.cumsum(possible.ravel()).reshape(possible.shape) - 1
-    return np.where(possible, numbers, -1)
+    return np.where(possible, numbers, -1).astype(np.int32)
 
 
 def _size(numbered: Frozen) -> int:

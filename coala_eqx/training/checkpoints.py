@@ -121,14 +121,14 @@ class Checkpoints:
             except Exception as error:  # of any kind, as it depends on what is broken
                 errors[step] = " ".join(str(error).split())[:200] or type(error).__name__
                 continue
-            if errors:
-                self.close()  # it knows of those that are moved now
-                _move_away(self.folder, errors, step)
             if [(leaf.shape, leaf.dtype) for leaf in leaves] != [(one.shape, one.dtype) for one in shapes]:
                 raise ValueError(
                     f"{self.folder / str(step)} holds arrays of other shapes or types, and is kept as it is. Move it "
                     "away to start this part again."
                 )
+            if errors:
+                self.close()  # it knows of those that are moved now
+                _move_away(self.folder, errors, step)
             return step, leaves
         if not steps:
             return 0, None

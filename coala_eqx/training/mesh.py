@@ -24,8 +24,10 @@ def make_mesh(seeds: int, opponents: Sequence[int], devices: Sequence[Any]) -> M
     - `opponents`: how many naive and how many meta opponents an agent meets in each iteration.
     - `devices`: JAX's, of all processes.
 
-    **Raises** `ValueError` if the rest does not divide the opponents.
+    **Raises** `ValueError` if there are none, or the rest does not divide the opponents.
     """
+    if not devices:
+        raise ValueError("`devices` must name one or more, such as jax.devices(), but is empty.")
 
     def fits(number: int) -> bool:
         rest = number // math.gcd(seeds, number)

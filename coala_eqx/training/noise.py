@@ -157,8 +157,8 @@ def _gradients(pool: Pool, agent: AbstractPolicy, batches: Sequence[Batch]) -> F
         by_estimator = jnp.moveaxis(advantages, 1, 0)
         return jax.lax.map(lambda weights: ravel_pytree(pull(weights / weights.size))[0], by_estimator)
 
-    size = pool.update.chunk or pool.update.minibatch(len(actions))
-    return mean_over_chunks(some, spread((observations, actions, advantages)), size)
+    minibatch = pool.update.minibatch(len(actions))  # which checks the chunk
+    return mean_over_chunks(some, spread((observations, actions, advantages)), pool.update.chunk or minibatch)
 
 
 def _squares(products: Float[Array, "*stacked estimators estimators"]) -> Float[Array, "*stacked estimators"]:

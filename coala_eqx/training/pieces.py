@@ -85,9 +85,9 @@ def chunk_for_cache(trajectories: int, numbers: int, *, multiple: int = 1, cores
     - `multiple`: the chunk is one of it: devices that share the meta-batch.
     - `cores`: that share a chunk.
     """
-    fitting = [size for size in range(multiple, trajectories + 1, multiple) if trajectories % size == 0]
-    small = [size for size in fitting if size * numbers <= cores * CACHED]
-    return max(small or fitting[:1] or [trajectories])
+    most = max(multiple, min(trajectories, cores * CACHED // numbers))
+    fitting = [size for size in range(multiple, most + 1, multiple) if trajectories % size == 0]
+    return max(fitting or [trajectories])
 
 
 def group_for_cache(trajectories: int) -> int:

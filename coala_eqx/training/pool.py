@@ -7,12 +7,13 @@ from typing import Any, TypeVar
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Key
 
-from coala_eqx.arrays import check_share
+from coala_eqx.arrays import check_finite, check_share, concrete
 from coala_eqx.estimators import AbstractEstimator, AbstractScoreFunctionEstimator, BatchUnaware
 from coala_eqx.estimators.base import Gradient
-from coala_eqx.games import AbstractDrawnGame, AbstractGame
+from coala_eqx.games import AbstractDrawnGame, AbstractGame, MatrixGame
 from coala_eqx.learners import AbstractLearner, Static
 from coala_eqx.policies import AbstractPolicy
 from coala_eqx.shaping import MetaEpisode, ShapingProblem
@@ -87,7 +88,8 @@ class Pool(eqx.Module):
 
     **Arguments:**
 
-    - `game`: of two players, of equal observations and actions.
+    - `game`: of two players. Agents learn as player 0 and are met as player 1, so that it must be symmetric, the same
+      seen from either seat, unless they only meet naive learners of a population.
     - `learner`: of the naive agents.
     - `estimators`: one for each agent, the very modules that are verified.
     - `update`: A2C or PPO.
@@ -140,6 +142,8 @@ class Pool(eqx.Module):
     def __check_init__(self):
         if self.game.num_players != 2:
             raise ValueError(f"A pool plays games of two players, but the game has {self.game.num_players}.")
+        if not isinstance(self.update, AbstractUpdate):
+            raise ValueError(f"`update` must be one of agents, such as PPO(optimiser), but is {self.update!r}.")
         self._check_estimators()
         check_share("p_naive", self.p_naive)
         if self.meta_batch < 1:
@@ -155,7 +159,11 @@ class Pool(eqx.Module):
             raise ValueError(
                 f"An agent does not play itself: with p_naive = {self.p_naive} below 1 a pool needs two agents or more."
             )
-        if isinstance(self.naive_weight, tuple) and len(self.naive_weight) != len(self.estimators):
+        check_finite("reward_scale", self.reward_scale)
+        weights = self.naive_weight if isinstance(self.naive_weight, tuple) else (self.naive_weight,)
+        for weight in weights:
+            check_finite("naive_weight", weight)
+        if isinstance(self.naive_weight, tuple) and len(weights) != len(self.estimators):
             raise ValueError(
                 f"`naive_weight` must be one number, or one for each of {len(self.estimators)} agents, but is "
                 f"{self.naive_weight}."
@@ -164,6 +172,8 @@ class Pool(eqx.Module):
             raise ValueError(f"`group` must be at least 1, but is {self.group}.")
         self._check_baselines()
         self._check_discounts()
+        if self.num_meta or self.dynamic_naive:
+            check_symmetric(self.game)
         if not self.by_advantages:
             self._check_followed_directly()
 
@@ -384,6 +394,21 @@ class Pool(eqx.Module):
 
 def _without_co_players(episodes: MetaEpisode) -> MetaEpisode:
     return eqx.tree_at(lambda episode: episode.co_player_policies, episodes, ())
+
+
+def check_symmetric(game: AbstractGame) -> None:
+    """**Raises** `ValueError` unless the game is the same for both of its players, as far as can be seen: by numbers of
+    observations and actions, and the payoffs of a `MatrixGame`.
+    """
+    alike = game.num_observations[0] == game.num_observations[1] and game.num_actions[0] == game.num_actions[1]
+    if alike and isinstance(game, MatrixGame) and concrete(game.payoffs):
+        alike = bool(np.array_equal(game.payoffs[1], game.payoffs[0].T))
+    if not alike:
+        raise ValueError(
+            "Agents learn as player 0 and some are met as player 1, so that the game must be symmetric, the same seen "
+            f"from either seat, but this {type(game).__name__} is not. Number the second player's actions so that it "
+            "is, or let agents meet naive learners only (p_naive = 1) of a population that has not learned before."
+        )
 
 
 def members(stacked: Tree, indices: int | Int[Array, "*members"]) -> Tree:

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, ArrayLike, Float, Int, Key
 
+from coala_eqx.arrays import check_finite, check_whole, concrete
 from coala_eqx.estimators.base import Gradient
 from coala_eqx.policies import AbstractPolicy
 from coala_eqx.policies.base import PolicyOutput, log_probs_of
@@ -176,9 +177,11 @@ class PPO(AbstractUpdate):
     chunk: int | None = eqx.field(static=True, default=None)
 
     def __check_init__(self):
-        for name in ("epochs", "minibatches"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"`{name}` must be at least 1, but is {getattr(self, name)}.")
+        check_whole("epochs", self.epochs, 1)
+        check_whole("minibatches", self.minibatches, 1)
+        check_finite("clip", self.clip)
+        if concrete(self.clip) and self.clip < 0:
+            raise ValueError(f"`clip` must be at least 0, but is {self.clip}.")
 
     def __call__(
         self, policy: AbstractPolicy, state: Any, batch: Batch, key: Key[Array, ""]
