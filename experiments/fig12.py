@@ -38,6 +38,12 @@ MEMORIES = {"remembers all": 0, "remembers one inner episode": 1}
 """Of the agents, in inner episodes, by part."""
 
 
+def at_a_time(measured: int, meta_batch: int) -> int:
+    """How many meta-episodes are played at a time: they divide half of those that are measured."""
+    half = measured // 2
+    return next(size for size in range(min(half, meta_batch), 0, -1) if half % size == 0)
+
+
 @dataclasses.dataclass(frozen=True)
 class Settings(fig5c.Settings):
     """Of this figure."""
@@ -97,12 +103,6 @@ def split(
 
     current = jnp.moveaxis(jax.vmap(of)(episodes), 0, 1)
     return current, estimator.coefficients(rewards) - current
-
-
-def at_a_time(measured: int, meta_batch: int) -> int:
-    """How many meta-episodes are played at a time: they divide half of those that are measured."""
-    half = measured // 2
-    return next(size for size in range(min(half, meta_batch), 0, -1) if half % size == 0)
 
 
 def magnitudes(pool: Pool, state: PoolState, measured: int) -> dict[str, tuple[Float[Array, ""], Float[Array, ""]]]:

@@ -204,9 +204,13 @@ class Judged:
 
     def by_left_out(self, column: str, estimator: str, gae_lambda: float, baseline: str) -> pl.Series:
         """One of them, by all meta-batches, and then without each of them."""
-        return self._means.filter(
-            pl.col("estimator") == estimator, pl.col("lambda") == gae_lambda, pl.col("baseline") == baseline
-        )[column]
+        same = (pl.col("lambda") - gae_lambda).abs() < 1e-6  # those of kept records are in single precision
+        return self._means.filter(pl.col("estimator") == estimator, same, pl.col("baseline") == baseline)[column]
+
+    def seen(self, estimator: str, gae_lambda: float, baseline: str) -> bool:
+        """Whether the square of its gradient is more than two standard errors above 0."""
+        square = self.by_left_out("square", estimator, gae_lambda, baseline)
+        return len(square) > 0 and square[0] > 2 * jackknife(square[1:])
 
     @staticmethod
     def within(errors: int, ratio: pl.Series) -> float:

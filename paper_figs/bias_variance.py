@@ -39,7 +39,9 @@ _LEAST_BIAS = 0.1
 
 @styled
 def draw(records: Path, picture: Path) -> None:
-    """Write the figure: one column for each of B, M and T, rows for bias, direction, noise, and which matters."""
+    """A column for each of B, M and T; rows: relative bias, cosine with the true gradient, noise, and from how many
+    meta-episodes on bias exceeds noise.
+    """
     table = pl.read_parquet(records)
     figure = Figure(figsize=(COLUMN, 7.0), layout="constrained")
     axes = figure.subplots(len(_ROWS), len(_AXES), sharex="col", sharey="row")

@@ -25,6 +25,7 @@ def draw(records: Path, picture: Path) -> None:
     bars are standard errors, from the meta-batches that were measured.
     Where λ < 1 there are cosines with COALA-PG's gradient of the same λ, too.
 
+    Cosines are ratios of unbiased estimates, and may leave [−1, 1].
     Points are missing where no signal is seen: where ‖G‖² is less than two standard errors above 0. Triangles say how
     many meta-episodes are needed there at least, from ‖G‖² beside the variance and two standard errors more. Near that
     limit only those points are there that chance made large, and critical meta-batches are too small.

@@ -15,7 +15,9 @@ LOOKS = {
 
 @styled
 def draw(records: Path, picture: Path) -> None:
-    """Means and standard deviations over seeds."""
+    """Means and standard deviations over seeds. Who works cleans while there is no apple, and otherwise eats; who waits
+    only eats, anywhere or (at one cell) in the first row only; who zaps does so whenever the other one is in reach.
+    """
     table, x = read(records), "inner episode"
     figure = draw_measures(
         [

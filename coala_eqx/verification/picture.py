@@ -44,7 +44,10 @@ def draw_certificates(path: Path, certificates: Sequence[Certificate]) -> None:
             continue
         _panel(axis, [c for c in shown if c.problem == problems[panel]], scale, left=panel % columns == 0)
         axis.set_title(problems[panel], fontsize=10, parse_math=False)
-    title = f"In the shaded strip: unbiased (below {TOLERANCE:g}).", "Further right: more biased. Higher: noisier."
+    title = (
+        f"In the shaded strip, where left and right mean nothing: unbiased (below {TOLERANCE:g}).",
+        "Further right: more biased. Higher: noisier.",
+    )
     figure.suptitle((" " if columns > 2 else "\n").join(title), fontsize=9)
     figure.supxlabel("relative bias  ‖E[ĝ] − ∇J‖ / ‖∇J‖,  J what each estimates", fontsize=9)
     figure.supylabel("noise of one sample  √variance / ‖∇J‖", fontsize=9)
