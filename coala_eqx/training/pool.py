@@ -402,7 +402,8 @@ def check_symmetric(game: AbstractGame) -> None:
     """
     alike = game.num_observations[0] == game.num_observations[1] and game.num_actions[0] == game.num_actions[1]
     if alike and isinstance(game, MatrixGame) and concrete(game.payoffs):
-        alike = bool(np.array_equal(game.payoffs[1], game.payoffs[0].T))
+        own, others = np.asarray(game.payoffs)
+        alike = np.array_equal(own.T, others)
     if not alike:
         raise ValueError(
             "Agents learn as player 0 and some are met as player 1, so that the game must be symmetric, the same seen "
