@@ -45,10 +45,11 @@ def draw_certificates(path: Path, certificates: Sequence[Certificate]) -> None:
         _panel(axis, [c for c in shown if c.problem == problems[panel]], scale, left=panel % columns == 0)
         axis.set_title(problems[panel], fontsize=10, parse_math=False)
     title = (
-        f"In the shaded strip, where left and right mean nothing: unbiased (below {TOLERANCE:g}).",
+        f"In the shaded strip: unbiased (below {TOLERANCE:g}).",
+        "Left and right mean nothing there.",
         "Further right: more biased. Higher: noisier.",
     )
-    figure.suptitle((" " if columns > 2 else "\n").join(title), fontsize=9)
+    figure.suptitle((" " if columns > 3 else "\n").join(title), fontsize=9)
     figure.supxlabel("relative bias  ‖E[ĝ] − ∇J‖ / ‖∇J‖,  J what each estimates", fontsize=9)
     figure.supylabel("noise of one sample  √variance / ‖∇J‖", fontsize=9)
     handles = [Line2D([], [], **scale.style(name)) for name in names]
