@@ -271,9 +271,10 @@ def run(
     **Raises** `Stopped` on SIGTERM and SIGINT, with everything kept, `ValueError` for parts whose files would have one
     name.
     """
-    check_names([part.name for part in _experiment(figure).parts(settings)])
     single = getattr(_experiment(figure), "SINGLE", False)
     with jax.enable_x64(not single), ExitStack() as stack:
+        parts = _experiment(figure).parts(settings)
+        check_names([part.name for part in parts])
 
         def begin() -> RunDirectory:
             if is_first():
@@ -292,7 +293,7 @@ def run(
             stack.callback(progress.close)
             return progress
 
-        _run(directory, settings, command, progress_of)
+        _run(directory, settings, parts, command, progress_of)
 
 
 def _records_so_far(
@@ -312,14 +313,13 @@ def _records_so_far(
 def _run(
     directory: RunDirectory,
     settings: Any,
+    parts: Sequence[Part],
     command: Sequence[str],
     progress_of: Callable[[Part, Callable[[int, str], object]], Progress],
 ) -> None:
     figure, path = directory.figure, directory.path
     console = Console(quiet=not is_first())
-    experiment = _experiment(figure)
-    parts = experiment.parts(settings)
-    records = _records_so_far(directory, getattr(experiment, "RECORDS_OF", None), parts, console)
+    records = _records_so_far(directory, getattr(_experiment(figure), "RECORDS_OF", None), parts, console)
     done = {record["part"] for record in records}
     left = [part for part in parts if part.name not in done]
     if is_first():

@@ -15,6 +15,9 @@ from experiments.records import Part, Record, claim, final, kept, mean, table_of
 SINGLE = True
 """Training is done in single precision."""
 
+OTHERS = ("MFOS", "BatchUnaware", "LolaDice")
+"""What COALA-PG is held against."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Settings(clean_up.Settings):
@@ -81,17 +84,16 @@ def claims(records: Sequence[Record]) -> list[dict[str, Any]]:
     def within(name: str, column: str) -> float:
         return mean(kept(episodes).filter(pl.col("estimator") == name)[column])
 
-    others = ("MFOS", "BatchUnaware", "LolaDice")
     lower = (("cleaning discrepancy", "cleaning_discrepancy", 0.02), ("zapping", "zaps", 0.005))
     return [
         *(
             claim(f"COALA-PG earns more per step than {name} by", reward("CoalaPG") - reward(name), "≥", 0.01)
-            for name in others
+            for name in OTHERS
         ),
         *(
             claim(f"Over a meta-episode {what} is lower than {name}'s: difference",
                   within(name, column) - within("CoalaPG", column), "≥", least)
-            for name in others
+            for name in OTHERS
             for what, column, least in lower
         ),
     ]  # fmt: skip
