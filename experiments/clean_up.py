@@ -7,6 +7,7 @@ import dataclasses
 from typing import Any
 
 import coala_eqx as ce
+from coala_eqx.games.clean_up_lite import MOVES
 from experiments import sampled
 
 
@@ -28,6 +29,9 @@ class Settings(sampled.Settings):
 
     columns: int = 4
     """Of the map."""
+
+    actions: tuple[str, ...] = tuple(MOVES)
+    """Those that there are, of `right`, `left`, `up`, `down`, `zap` and `nothing`."""
 
     dirt_probability: float = 0.35
     """Of a new patch, in each step."""
@@ -78,20 +82,33 @@ PATIENT: dict[str, Any] = {
 """A map, and learners, by which one who waits for them to learn to clean earns more in the end (`scripted`)."""
 
 SMALL: dict[str, Any] = {
-    "rows": 2,
+    "rows": 1,
     "columns": 2,
-    "dirt_probability": 0.7,
-    "dirt_capacity": 2.0,
-    "initial_dirt": 2,
-    "batch": 4,
-    "steps": 16,
+    "actions": ("right", "left", "zap"),
+    "dirt_capacity": 1.0,
+    "initial_dirt": 1,
+    "zap_distance": 1,
+    "freeze_steps": 3,
+    "batch": 8,
+    "episodes": 40,
+    "steps": 10,
+    "meta_batch": 32,
+    "iterations": 300,
+    "every": 10,
     "rate": 1e-3,
-    "minibatches": 8,
-    "discount": 0.999,
-    "gae_lambda": 0.98,
-    "td_lambda": 0.98,
+    "minibatches": 4,
+    "value_coefficient": 0.05,
     "entropy_coefficient": 0.01,
-    "naive_rate": 3e-2,
+    "entropy_until": 0.3,
+    "reward_scale": 0.05,
+    "leave_one_out": True,
+    "centre": False,
+    "naive_network": "mlp",
+    "naive_rate": 2e-2,
+    "naive_reward_scale": 0.05,
+    "naive_population": 4,
     "seeds": 3,
 }
-"""Of small runs: the smallest map with river and orchard, where agents learn what pays in a few hundred iterations."""
+"""Of small runs: the smallest map there is, a cell of the river and one of the orchard, and learners that change much in
+a meta-episode. The agents' settings make gradients with λ = 1 less noisy, as `docs/small_size.md` says.
+"""

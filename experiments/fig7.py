@@ -63,17 +63,17 @@ class Settings(clean_up.Settings):
 PRESETS = {
     "smoke": Settings(**sampled.SMOKE_ON_GRIDS, agents=2),
     "cpu": Settings(
-        **clean_up.SMALL,
-        agents=2,
-        episodes=10,
-        meta_batch=32,
-        iterations=600,
-        every=20,
-        update="ppo",
-        optimiser="adam",
-        baseline_rate=1e-3,
-        naive_optimiser="adam",
-        naive_discount=0.99,
+        **clean_up.SMALL
+        | {
+            "agents": 2,
+            "episodes": 20,
+            "update": "ppo",
+            "optimiser": "adam",
+            "baseline_rate": 1e-3,
+            "naive_network": "hawk",
+            "naive_optimiser": "adam",
+            "naive_discount": 0.99,
+        }
     ),
     "paper": Settings(),
 }

@@ -83,6 +83,11 @@ def _action(name: str) -> int:
 class Settings(clean_up.Settings):
     """Those of training do not matter here, but those of learners, map and sizes."""
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.actions != ACTIONS:
+            raise ValueError(f"`actions` must be {ACTIONS}, all of which the scripts know, but is {self.actions}.")
+
     def trainings(self) -> dict[str, tuple[sampled.Settings, Pool]]:
         return {"scripts": self.alone(sampled.ESTIMATORS["CoalaPG"])}
 
