@@ -109,6 +109,6 @@ SMALL: dict[str, Any] = {
     "naive_population": 4,
     "seeds": 3,
 }
-"""Of small runs: the smallest map there is, a cell of the river and one of the orchard, and learners that change much in
-a meta-episode. The agents' settings make gradients with λ = 1 less noisy, as `docs/small_size.md` says.
+"""Of small runs: the smallest map there is, a cell of the river and one of the orchard, and learners that change much
+in a meta-episode. The agents' settings make gradients with λ = 1 less noisy, as `docs/small_size.md` says.
 """

@@ -66,11 +66,12 @@ PRESETS = {
         **clean_up.SMALL
         | {
             "agents": 2,
-            "episodes": 20,
+            "iterations": 240,
+            "entropy_until": 0.4,
+            "dynamic_naive": False,
             "update": "ppo",
             "optimiser": "adam",
             "baseline_rate": 1e-3,
-            "naive_network": "hawk",
             "naive_optimiser": "adam",
             "naive_discount": 0.99,
         }

@@ -13,8 +13,7 @@ from paper_figs.style import styled
 def draw(records: Path, picture: Path) -> None:
     """Means and standard deviations over seeds.
 
-    The preset `cpu` has a map of 2 × 2 cells, and λ = 0.98, with which all estimators go much the same way where that
-    was measured (`docs/small_size.md`): it shows that the path works, not the paper's order.
+    The preset `cpu` has the smallest map there is, a cell of the river and one of the orchard (`docs/small_size.md`).
     """
     table = read(records)
     training, episodes = (table.filter(pl.col("panel") == panel) for panel in ("training", "episodes"))

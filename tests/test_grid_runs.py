@@ -104,6 +104,21 @@ def test_agents_of_figure_7_are_read_back(whole):
     assert any(bool(jnp.any(leaf)) for leaf in jax.tree.leaves(eqx.filter(agents, eqx.is_inexact_array)))
 
 
+def test_actions_are_a_choice_of_all(tmp_path):
+    """Of the smallest map in a run, and of the game of its agents who are read back."""
+    map_ = {"rows": 1, "columns": 2, "initial_dirt": 1, "actions": ["right", "left", "zap"]}
+    settings = settings_of("fig6", "smoke", {"seeds": 1, "devices": 1, **MEMORYLESS, **map_})
+    run("fig6", tmp_path, settings)
+    read, pool, agents = load_agents(tmp_path, "CoalaPG")
+    assert read == settings.trainings()["CoalaPG"][0]
+    assert pool.game == settings.game() == ce.games.CleanUpLite(**map_)
+    assert agents.num_actions == 3
+    with pytest.raises(ValueError, match="`actions` must be different ones of right, left, up, down, zap, nothing"):
+        settings_of("fig6", "smoke", {"actions": ["left", "jump"]})
+    with pytest.raises(ValueError, match=r"all of which the scripts know, but is \('left', 'zap'\)"):
+        settings_of("scripted", "smoke", {"actions": ["left", "zap"]})
+
+
 def test_the_coin_game_is_judged_and_drawn(tmp_path):
     run("coin-game", tmp_path, settings_of("coin-game", "smoke", {"seeds": 1, "devices": 1, **SMALL}))
     records = pl.read_parquet(tmp_path / "records.parquet")
