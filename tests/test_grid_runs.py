@@ -110,7 +110,7 @@ def test_actions_are_a_choice_of_all(tmp_path):
     settings = settings_of("fig6", "smoke", {"seeds": 1, "devices": 1, **MEMORYLESS, **map_})
     run("fig6", tmp_path, settings)
     read, pool, agents = load_agents(tmp_path, "CoalaPG")
-    assert read == settings.trainings()["CoalaPG"][0]
+    assert read.actions == settings.actions == tuple(map_["actions"])
     assert pool.game == settings.game() == ce.games.CleanUpLite(**map_)
     assert agents.num_actions == 3
     with pytest.raises(ValueError, match="`actions` must be different ones of right, left, up, down, zap, nothing"):
@@ -289,9 +289,7 @@ def test_noise_is_judged_two_errors_away():
         ("MFOS", both, 1.0, [(4.0, 1.0, 16.0), (4.0, 0.6, 8.0), (4.0, 1.4, 16.0)]),
         ("MFOS", both, 0.98, [(4.0, 3.0, 18.0), (4.0, 2.6, 18.0), (4.0, 3.4, 18.0)]),
     )
-    assert measured == pytest.approx(
-        [(4 - 2 * 1) / 400, (1 + 2 * 0.4) / 4, (3 - 2 * 0.4) / 4, (2 + 2 * 0.4) / 4]
-    )
+    assert measured == pytest.approx([(4 - 2 * 1) / 400, (1 + 2 * 0.4) / 4, (3 - 2 * 0.4) / 4, (2 + 2 * 0.4) / 4])
     assert claims_of(noise, ("CoalaPG", both, 0.98, same)) == [None, None, None]
 
 
