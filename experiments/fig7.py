@@ -66,8 +66,8 @@ PRESETS = {
         **clean_up.SMALL
         | {
             "agents": 2,
-            "iterations": 240,
-            "entropy_until": 0.4,
+            "iterations": 160,
+            "entropy_until": 0.6,
             "dynamic_naive": False,
             "update": "ppo",
             "optimiser": "adam",
