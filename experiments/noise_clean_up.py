@@ -1,6 +1,6 @@
 """Beyond the paper: the same of CleanUp-lite, where what a learner is taught pays much later than what is done.
 
-How many meta-episodes COALA-PG's gradient needs says how far a small run is from one in which methods can differ.
+How many meta-episodes COALA-PG's gradient needs says how many a run must have in all, for methods to differ.
 """
 
 import dataclasses
