@@ -15,7 +15,6 @@ def draw(records: Path, picture: Path) -> None:
     """Means and standard deviations over seeds and agents.
 
     The preset `cpu` has the smallest map there is, a cell of the river and one of the orchard (`docs/small_size.md`).
-    What is kept is of its former settings: 2 × 2 cells, and λ = 0.98, with which all estimators go much the same way.
     """
     table = read(records).filter(pl.col("estimator") != SHAPING)
     figure = draw_measures(
