@@ -64,8 +64,9 @@ def numbers(name: str, value: Any) -> Any:
 
 
 def is_number(value: Any) -> bool:
-    """Whether the value, which is not traced, is one number."""
-    return np.ndim(value) == 0 and bool(np.issubdtype(np.asarray(value).dtype, np.number))
+    """Whether the value, which is not traced, is one real number."""
+    kind = np.asarray(value).dtype
+    return np.ndim(value) == 0 and np.issubdtype(kind, np.number) and not np.issubdtype(kind, np.complexfloating)
 
 
 def check_share(name: str, value: Any) -> None:
@@ -74,12 +75,12 @@ def check_share(name: str, value: Any) -> None:
         raise ValueError(f"`{name}` must lie between 0 and 1, but is {value!r}.")
 
 
-def check_whole(name: str, value: Any, least: int) -> None:
-    """**Raises** `ValueError` unless the value is a whole number, and at least that."""
+def check_whole(name: str, value: Any, least: int, why: str = "") -> None:
+    """**Raises** `ValueError` unless the value is a whole number, and at least that; it says why."""
     if not isinstance(value, int | np.integer) or isinstance(value, bool):
         raise ValueError(f"`{name}` must be a whole number, but is {value!r}.")
     if value < least:
-        raise ValueError(f"`{name}` must be at least {least}, but is {value}.")
+        raise ValueError(f"`{name}` must be at least {least}, {f'{why}, ' if why else ''}but is {value}.")
 
 
 def check_finite(name: str, value: Any) -> None:

@@ -89,7 +89,9 @@ def _parser() -> argparse.ArgumentParser:
         "inner episode, one in the middle and the last, and what the game measures in all of them.",
     )
     shown.set_defaults(run=_show)
-    shown.add_argument("folder", type=Path, metavar="RUN_DIR", help="of a run of fig6, fig7 or coin-game")
+    shown.add_argument(
+        "folder", type=Path, metavar="RUN_DIR", help="of a run on a grid, such as fig6, fig7 or coin-game"
+    )
     shown.add_argument("--out", type=Path, metavar="DIR", help="where to write (default: RUN_DIR)")
     return parser
 

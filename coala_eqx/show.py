@@ -23,6 +23,8 @@ PATTERN = "meta-episode-*.npz"
 
 _CELL, _MARGIN, _HEADER = 40, 8, 34
 _FRAMES_OF_A_STRIP = 8
+_BROKEN = (AttributeError, EOFError, KeyError, OSError, TypeError, ValueError)
+"""What reading a file can end with that is of another kind, or damaged."""
 _GROUND, _ORCHARD, _RIVER = "#F3F0E8", "#DCEBD3", "#D3E4F0"
 _DIRT, _APPLE, _ZAP, _TEXT = "#7A5B36", "#C62828", "#F5B700", "#202020"
 _PLAYERS = ("#0072B2", "#D55E00")
@@ -45,18 +47,18 @@ class Recording:
 
     game: AbstractDrawnGame
     observations: np.ndarray
-    """`[episodes, steps, features]`, what player 0 saw before each step."""
+    """`[episodes, steps, features]`, what player 0 saw before each step, 0 or 1."""
 
     actions: np.ndarray
-    """`[episodes, steps, players]`."""
+    """`[episodes, steps, players]`, whole numbers."""
 
     rewards: np.ndarray
-    """`[episodes, steps, players]`."""
+    """`[episodes, steps, players]`, finite."""
 
     def save(self, file: Path) -> None:
         """Write it, the same bytes each time."""
         fields = {field.name: getattr(self.game, field.name) for field in dataclasses.fields(self.game)}
-        about = json.dumps({"game": type(self.game).__name__, "arguments": fields})
+        about = json.dumps({"game": type(self.game).__name__, "arguments": fields}, default=lambda value: value.item())
         with file.open("wb") as stream:
             np.savez_compressed(
                 stream,
@@ -67,13 +69,19 @@ class Recording:
             )
 
     def check(self) -> None:
-        """**Raises** `ValueError` unless it is a meta-episode of its game: by its axes, and its actions."""
+        """**Raises** `ValueError` unless it is a meta-episode of its game: by its axes, and what its arrays hold."""
         episodes, steps, *_ = (*self.observations.shape, 0, 0)
         features, actions = self.game.num_observations[0], self.game.num_actions[0]
         expected = ((episodes, steps, features), (episodes, steps, 2), (episodes, steps, 2))
         found = tuple(part.shape for part in (self.observations, self.actions, self.rewards))
         if found != expected or 0 in expected[0]:
             raise ValueError(f"observations, actions and rewards have the shapes {found}, but should have {expected}")
+        if not np.isin(self.observations, (0, 1)).all():
+            raise ValueError("observations must be 0 or 1")
+        if self.rewards.dtype.kind not in "iuf" or not np.isfinite(self.rewards).all():
+            raise ValueError("rewards must be finite numbers")
+        if self.actions.dtype.kind not in "iu":
+            raise ValueError(f"actions must be whole numbers, but are of the type {self.actions.dtype}")
         if not np.isin(self.actions, np.arange(actions)).all():
             found = f"from {self.actions.min()} to {self.actions.max()}"
             raise ValueError(f"actions must be whole numbers from 0 to {actions - 1}, but go {found}")
@@ -92,14 +100,16 @@ class Recording:
                 recording = cls(game, held["observations"], held["actions"], held["rewards"])
             recording.check()
             return recording
-        except (OSError, EOFError, KeyError, TypeError, ValueError, zipfile.BadZipFile, zlib.error) as error:
+        except (*_BROKEN, zipfile.BadZipFile, zlib.error) as error:
             raise ValueError(f"{file} holds no meta-episode that can be shown: {error}") from error
 
 
 def show(folder: Path, out: Path | None = None) -> list[Path]:
-    """Draw all recordings of a run's folder: for each an animation, a film strip and its measures.
+    """Draw all recordings of a run's folder: for each an animation and a film strip of the first, the middle and the
+    last inner episode, and the measures of all.
 
-    Strips and measures say whose it is: the part of the run (the estimator), and whom it meets.
+    A frame has what is there before a step, who zaps in it, and rewards up to its end. Strips and measures say whose
+    it is: the part of the run (the estimator), and whom it meets.
 
     **Returns** the files, in `out`, or else in the folder itself.
 
@@ -110,7 +120,8 @@ def show(folder: Path, out: Path | None = None) -> list[Path]:
     recordings = sorted(folder.glob(PATTERN))
     if not recordings:
         raise ValueError(
-            f"{folder} holds no meta-episodes. Runs of fig6, fig7 and coin-game keep some, whose games can be seen."
+            f"{folder} holds no meta-episodes. Runs on grids, such as fig6, fig7 and coin-game, keep some, whose games "
+            "can be seen."
         )
     if importlib.util.find_spec("matplotlib") is None:  # which brings Pillow
         raise ImportError("Showing needs matplotlib: pip install 'coala_eqx[figures]'.")
@@ -172,8 +183,7 @@ def _scene(game: AbstractDrawnGame, observation: np.ndarray, actions: np.ndarray
 
 
 def _frames(recording: Recording, episode: int) -> Iterator[Any]:
-    rewards = recording.rewards[episode]
-    earned = rewards.cumsum(axis=0) - rewards  # before the step, as what is seen
+    earned = recording.rewards[episode].cumsum(axis=0)
     for step, actions in enumerate(recording.actions[episode]):
         scene = _scene(recording.game, recording.observations[episode, step], actions)
         yield _paint(scene, f"inner episode {episode + 1}, step {step + 1}", earned[step])

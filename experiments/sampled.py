@@ -271,6 +271,11 @@ class Settings:
                 "`naive_pretraining` is of a naive population, but with `dynamic_naive` learners start from what the "
                 f"agents are: it must be 0 then, but is {self.naive_pretraining}."
             )
+        if self.dynamic_naive and self.naive_network != self.network:
+            raise ValueError(
+                f"`naive_network` must be `{self.network}` with `dynamic_naive`, as learners start from what the "
+                f"agents are, but is `{self.naive_network}`."
+            )
         if self.iterations % self.every:
             raise ValueError(
                 f"`iterations` must be a multiple of `every`, but {self.iterations} is none of {self.every}."
@@ -382,6 +387,11 @@ class Settings:
         """The pool of agents with these estimators, which discount and average as the settings say."""
         if self.naive_pretraining:
             check_symmetric(self.game())
+        if len(estimators) > 1 and self.p_naive == 1:
+            raise ValueError(
+                f"`p_naive` must be below 1, so that the {len(estimators)} agents of a pool meet each other, but is "
+                f"{self.p_naive}."
+            )
         estimators = [self._discounting(estimator) for estimator in estimators]
         by_advantages = all(isinstance(estimator, AbstractScoreFunctionEstimator) for estimator in estimators)
         if not by_advantages and self.look_aheads >= self.episodes:

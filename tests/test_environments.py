@@ -1,5 +1,6 @@
 """Environments of other libraries as games."""
 
+import dataclasses
 from types import SimpleNamespace
 
 import jax
@@ -169,7 +170,44 @@ class Raising(Named):
         raise RuntimeError("no space")
 
 
+class Half(Named):
+    def action_space(self, agent):
+        return SimpleNamespace(n=2.5)
+
+
+class Twins(Named):
+    agents = ("left", "left")
+
+
+class Spelled(WithParams):
+    num_agents = "2"
+
+
+class Complex(Named):
+    def observe(self, state):
+        return {"left": state + 1j, "right": state + 1j}
+
+
+class Repacking(Named):
+    def reset(self, key):
+        return self.observe(jnp.zeros((2, 2))), [jnp.zeros(2)]
+
+    def step_env(self, key, state, actions):
+        return self.observe(jnp.zeros((2, 2))), (state[0],), {"left": 0.0, "right": 0.0}, {}, {}
+
+
+@dataclasses.dataclass
+class Unhashable(Named):
+    pass
+
+
 @pytest.mark.parametrize(("environment", "message"), [
+    (Half, "an `action_space` with a positive whole `n`, or `num_actions`"),
+    (Twins, r"Twins must have players of different names, but has \('left', 'left'\)"),
+    (Spelled, "Spelled must have a whole number of players, but has '2'"),
+    (Complex, "must be an array of real numbers, or a tree of them"),
+    (Repacking, r"took PyTreeDef\(\[\*\]\) and gave PyTreeDef\(\(\*,\)\)"),
+    (Unhashable, "Unhashable must be hashable, as it is a static part of compiled programs, but: unhashable type"),
     (Broken, "Broken: `reset` must take a key, and give observations and a state: KeyError"),
     (Two, "Two: a step must take a key, a state and actions, and give observations, a state, and rewards of"),
     (Unpaid, "Unpaid: a step must take a key, a state and actions, and give"),
@@ -180,7 +218,7 @@ class Raising(Named):
     (Nobody, "must say who plays: `agents`, `num_agents` or `num_players`"),
     (Single, "a step must take a key, a state and actions, and give observations, a state, and rewards"),
     (Growing, r"players see \(2, 5\) numbers at first, but \(2, 10\) after a step"),
-    (Strings, "must be an array of numbers, or a tree of them, but has 'hello'"),
+    (Strings, "must be an array of real numbers, or a tree of them, but has 'hello'"),
     (Keyless, "`reset` must take a key, and give observations and a state"),
     (Uneven, r"theirs are \[4, 2\]. Pad the shorter"),
     (Missing, "one observation, and one reward, for each of the players left, right, but there are \\['left'\\]"),
@@ -196,8 +234,23 @@ def test_environments_that_make_no_game(environment, message):
 @pytest.mark.parametrize(("name", "settings"), [("coin_game", {"num_inner_steps": 1000}), ("storm_2p", {})])
 def test_environments_of_jaxmarl(name, settings):
     jaxmarl = pytest.importorskip("jaxmarl")
-    game = ce.games.FromEnvironment(jaxmarl.make(name, **settings))
-    assert game.num_players == 2
+    environment = jaxmarl.make(name, **settings)
+    game = ce.games.FromEnvironment(environment)
+    reset, step, theirs = jax.jit(game.reset), jax.jit(game.step), jax.jit(environment.step_env)
+    observations, its_state = environment.reset(jax.random.key(0))
+    state, seen = reset(jax.random.key(0))
+    earned, players = 0.0, environment.agents
+    for number in range(100):
+        expected = [np.concatenate([*map(np.ravel, jax.tree.leaves(observations[player]))]) for player in players]
+        np.testing.assert_array_equal(seen, expected)
+        key = jax.random.key(1 + number)
+        actions = jax.random.randint(key, (2,), 0, jnp.array(game.num_actions))
+        given = dict(zip(players, actions, strict=True)) if isinstance(observations, dict) else tuple(actions)
+        observations, its_state, rewards, *_ = theirs(key, its_state, given)
+        state, seen, ours = step(state, actions, key)
+        np.testing.assert_array_equal(ours, [rewards[player] for player in players])
+        earned += float(np.abs(ours[0] - ours[1]))
+    assert earned > 0 or name != "coin_game", "players who were swapped would be seen"
     episode = play(game)
     assert np.isfinite(episode.rewards).all()
     assert episode.observations.shape == (2, 2, 4, game.num_observations[0])

@@ -309,6 +309,8 @@ def test_a_full_disk_is_named_and_what_was_there_stays(tmp_path, monkeypatch, ca
         (["fig5a", "--set", "norm=nan"], "'norm' must be like 1.0, but is 'nan'"),
         (["fig5a", "--payoffs", "public-goods"], "two players with two actions each; public-goods is none"),
         (["fig5c", "--set", "p_naive=0.6"], "must be a whole number of opponents, but is 0.6 · 4"),
+        (["fig7", "--set", "p_naive=1"], "`p_naive` must be below 1, so that the 2 agents of a pool meet each other"),
+        (["fig7", "--set", "naive_network=mlp"], "`naive_network` must be `hawk` with `dynamic_naive`, as learners"),
         (["fig7", "--set", "naive_pretraining=9"], "with `dynamic_naive` learners start from what the agents are"),
         (["fig5a", "--set", "rate=1e999"], "`rate` must be finite, but is inf"),
         (

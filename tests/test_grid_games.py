@@ -15,6 +15,7 @@ import scipy.stats
 from hypothesis import strategies as st
 
 import coala_eqx as ce
+from coala_eqx.arrays import check_finite, check_share
 from tests.runs import ROOT
 from tests.slow_games import SlowCleanUp, SlowCoinGame
 
@@ -337,8 +338,8 @@ def test_measures_of_the_coin_game():
 
 
 @pytest.mark.parametrize(("settings", "message"), [
-    ({"columns": 1}, "needs a row, and two columns"),
-    ({"rows": 0}, "has rows = 0"),
+    ({"columns": 1}, "`columns` must be at least 2, for the river and the orchard, but is 1"),
+    ({"rows": -1}, "`rows` must be at least 1, but is -1"),
     ({"rows": 2}, "`initial_dirt` must lie between 0 and rows = 2"),
     ({"dirt_probability": 1.2}, "`dirt_probability` must lie between 0 and 1, but is 1.2"),
     ({"zap_probability": float("nan")}, "`zap_probability` must lie between 0 and 1, but is nan"),
@@ -346,6 +347,8 @@ def test_measures_of_the_coin_game():
     ({"freeze_steps": -1}, "`freeze_steps` must be at least 0, but is -1"),
     ({"metric": "euclid"}, "`metric` must be 'manhattan' or 'chebyshev', but is 'euclid'"),
     ({"actions": ("zap", "zap")}, "`actions` must be different ones of right, left"),
+    ({"actions": 5}, "but are (5,)"),
+    ({"actions": (["zap"],)}, "but are (['zap'],)"),
     ({"start": (0, 20)}, "`start` must be two cells, numbered from 0 to 19, but is (0, 20)"),
     ({"start": (3, 3), "collisions": "block"}, "must be two different cells"),
 ])  # fmt: skip
@@ -355,8 +358,11 @@ def test_settings_that_make_no_clean_up(settings, message):
 
 
 def test_settings_that_make_no_coin_game():
-    with pytest.raises(ValueError, match="`size` must be at least 2"):
-        ce.games.CoinGame(size=1)
+    with pytest.raises(ValueError, match="`size` must be at least 2, so that two players and a coin fit, but is -3"):
+        ce.games.CoinGame(size=-3)
+    for check, message in ((check_finite, "a finite number, but is 1j"), (check_share, "between 0 and 1, but is 1j")):
+        with pytest.raises(ValueError, match=message):
+            check("reward", 1j)
     with pytest.raises(ValueError, match="`coins` must be 'one' or 'both', but is 'many'"):
         ce.games.CoinGame(coins="many")
 

@@ -1,7 +1,9 @@
 """Meta-episodes that are kept, and how they are shown."""
 
 import dataclasses
+import json
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -49,6 +51,10 @@ def test_recordings_are_shown(game, tmp_path, capsys):
     found.save(file)
     assert file.read_bytes() == first
     assert found.game == game
+    if isinstance(game, ce.games.CleanUpLite):
+        an_array = eqx.tree_at(lambda game: game.dirt_probability, game, jnp.float32(game.dirt_probability))
+        dataclasses.replace(recording, game=an_array).save(tmp_path / "array.npz")
+        assert Recording.load(tmp_path / "array.npz").game.dirt_probability == np.float32(game.dirt_probability)
     np.testing.assert_array_equal(found.rewards, recording.rewards)
     assert main(["show", str(tmp_path), "--out", str(tmp_path / "out")]) == 0
     names = [f"meta-episode-coalapg-naive{ending}" for ending in (".gif", ".png", "-measures.png")]
@@ -77,6 +83,14 @@ def colours(game, observation, actions):
         ]
         for row in range(rows)
     ]
+
+
+def test_a_frame_counts_rewards_up_to_the_end_of_its_step(monkeypatch):
+    recording = dataclasses.replace(recording_of(COIN_GAMES[0], 1, 3), rewards=np.array([[[1, 0], [0, -2], [1, 1]]]))
+    earned = []
+    monkeypatch.setattr("coala_eqx.show._paint", lambda scene, title, so_far: earned.append(so_far.tolist()))
+    assert len(list(_frames(recording, 0))) == 3
+    assert earned == [[1, 0], [1, -2], [2, -1]]
 
 
 def test_a_frame_of_clean_up_has_everything_where_it_is():
@@ -112,7 +126,9 @@ def test_a_frame_of_the_coin_game_has_everything_where_it_is():
 
 def test_what_cannot_be_shown_is_named(tmp_path, capsys):
     assert main(["show", str(tmp_path)]) == 2
-    assert "holds no meta-episodes. Runs of fig6, fig7 and coin-game keep some" in capsys.readouterr().err
+    assert (
+        "holds no meta-episodes. Runs on grids, such as fig6, fig7 and coin-game, keep some" in capsys.readouterr().err
+    )
     file = tmp_path / "meta-episode-x.npz"
     recording_of(COIN_GAMES[0]).save(file)
     for content in (b"nothing", file.read_bytes()[:-50], file.read_bytes()[:100]):
@@ -122,6 +138,10 @@ def test_what_cannot_be_shown_is_named(tmp_path, capsys):
     recording = recording_of(COIN_GAMES[0])
     for changes, message in (
         ({"actions": recording.actions + 100}, "actions must be whole numbers from 0 to 3, but go from 100 to 103"),
+        ({"actions": recording.actions.astype(float)}, "actions must be whole numbers, but are of the type float64"),
+        ({"rewards": np.full(recording.rewards.shape, "2")}, "rewards must be finite numbers"),
+        ({"rewards": recording.rewards + np.nan}, "rewards must be finite numbers"),
+        ({"observations": recording.observations + 1}, "observations must be 0 or 1"),
         ({"rewards": recording.rewards[:1]}, "have the shapes ((4, 6, 36), (4, 6, 2), (1, 6, 2)), but should have"),
         ({"observations": recording.observations[..., 1:]}, "have the shapes ((4, 6, 35)"),
         ({name: getattr(recording, name)[:, :0] for name in ("observations", "actions", "rewards")}, "((4, 0, 36)"),
@@ -129,6 +149,10 @@ def test_what_cannot_be_shown_is_named(tmp_path, capsys):
         dataclasses.replace(recording, **changes).save(file)
         assert main(["show", str(tmp_path)]) == 2
         assert message in capsys.readouterr().err
+    with np.load(file) as held:
+        np.savez(file, **dict(held) | {"about": json.dumps({"game": "CoinGame", "arguments": [3]})})
+    assert main(["show", str(tmp_path)]) == 2
+    assert "holds no meta-episode that can be shown" in capsys.readouterr().err
     assert main(["show", str(tmp_path / "nowhere")]) == 2
     assert "nowhere is no folder" in capsys.readouterr().err
     recording.save(file)

@@ -1,6 +1,7 @@
 """CleanUp-lite: a river that must be cleaned so that apples grow, which whoever is there may eat."""
 
 import itertools
+from collections.abc import Iterable
 from typing import Any
 
 import equinox as eqx
@@ -50,7 +51,14 @@ class CleanUpChance(eqx.Module):
 
 
 def _pair(cells: Any) -> Any:
-    return None if cells is None else tuple(np.ravel(np.asarray(cells, object)).tolist())
+    if cells is None:
+        return None
+    entries = np.ravel(np.asarray(cells, object)).tolist()
+    return tuple(int(cell) if isinstance(cell, np.integer) else cell for cell in entries)
+
+
+def _names(actions: Any) -> tuple[Any, ...]:
+    return tuple(actions) if isinstance(actions, Iterable) else (actions,)
 
 
 class CleanUpLite(AbstractDrawnGame):
@@ -60,8 +68,9 @@ class CleanUpLite(AbstractDrawnGame):
     more dirt there is; (3) players at an apple eat it and earn 1, (4) players at dirt remove it, (5) players who zap
     may freeze the other one, (6) players move. Who is frozen does none of this.
 
-    Players see everything: their own cell, the other's, what is on every cell (apple, dirt, or neither), all one-hot,
-    and whether they and the other are frozen.
+    Players see everything: `[5 · cells + 2]` booleans, with cells row by row. The first `cells` are one-hot for their
+    own cell, as many for the other's; then there are three for each cell, apple, dirt, or neither; at last whether they
+    are frozen, and the other one.
 
     **Arguments:**
 
@@ -88,7 +97,7 @@ class CleanUpLite(AbstractDrawnGame):
 
     rows: int = eqx.field(static=True, default=5)
     columns: int = eqx.field(static=True, default=4)
-    actions: tuple[str, ...] = eqx.field(static=True, default=tuple(MOVES), converter=tuple)
+    actions: tuple[str, ...] = eqx.field(static=True, default=tuple(MOVES), converter=_names)
     dirt_probability: float = 0.35
     dirt_capacity: float = 3.0
     initial_dirt: int = eqx.field(static=True, default=3)
@@ -112,17 +121,14 @@ class CleanUpLite(AbstractDrawnGame):
         check_choice("metric", self.metric, ("manhattan", "chebyshev"))
         check_choice("collisions", self.collisions, ("share", "block"))
         check_choice("zap_step_counts", self.zap_step_counts, (False, True))
-        if not self.actions or len(set(self.actions)) < len(self.actions) or not set(self.actions) <= set(MOVES):
+        known = all(action in [*MOVES] for action in self.actions)
+        if not self.actions or not known or len(set(self.actions)) < len(self.actions):
             raise ValueError(f"`actions` must be different ones of {', '.join(MOVES)}, but are {self.actions}.")
 
     def _check_map(self) -> None:
-        for name in ("rows", "columns", "initial_dirt"):
-            check_whole(name, getattr(self, name), 0)
-        if self.rows < 1 or self.columns < 2:
-            raise ValueError(
-                f"The map needs a row, and two columns for the river and the orchard, but has rows = {self.rows} and "
-                f"columns = {self.columns}."
-            )
+        check_whole("rows", self.rows, 1)
+        check_whole("columns", self.columns, 2, "for the river and the orchard")
+        check_whole("initial_dirt", self.initial_dirt, 0)
         if self.initial_dirt > self.rows:
             raise ValueError(
                 f"`initial_dirt` must lie between 0 and rows = {self.rows}, as the river has so many cells, but is "

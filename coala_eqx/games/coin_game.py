@@ -73,9 +73,7 @@ class CoinGame(AbstractDrawnGame):
     loss: float = 2.0
 
     def __check_init__(self):
-        check_whole("size", self.size, 0)
-        if self.size < 2:
-            raise ValueError(f"`size` must be at least 2, so that two players and a coin fit, but is {self.size}.")
+        check_whole("size", self.size, 2, "so that two players and a coin fit")
         check_finite("reward", self.reward)
         check_finite("loss", self.loss)
         check_choice("coins", self.coins, ("one", "both"))

@@ -155,7 +155,7 @@ def _check_size(size: int) -> None:
     if size > LIMIT:
         raise ValueError(
             f"The game has more than {LIMIT} states that can be reached, too many for a table. Make it smaller: fewer "
-            "cells or actions, a fixed start, probabilities of 0 or 1."
+            "cells or actions or, of a game that has them, a fixed start and probabilities of 0 or 1."
         )
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
 from coala_eqx.games.base import AbstractGame
@@ -32,11 +33,11 @@ class FromEnvironment(AbstractGame):
 
     **Arguments:**
 
-    - `environment`: any that is traceable by JAX.
-    - `params`: handed to it, as by Gymnax's convention; its `default_params` if it has some.
+    - `environment`: any that is traceable by JAX, and hashable, as it is a static part of compiled programs.
+    - `params`: a tree of arrays that is handed to it, as by Gymnax's convention; its `default_params` if it has some.
 
-    **Raises** `ValueError` that says what is missing: players, numbers of actions, observations that are arrays of
-    numbers, and alike for all players.
+    **Raises** `ValueError` that says what is missing: a hash, players, numbers of actions, observations that are arrays
+    of real numbers, and alike for all players.
     """
 
     environment: Any = eqx.field(static=True)
@@ -49,6 +50,7 @@ class FromEnvironment(AbstractGame):
     num_observations: tuple[int, ...] = eqx.field(static=True)
 
     def __init__(self, environment: Any, params: Any = None):
+        _check_hash(environment)
         self.environment = environment
         self.params = getattr(environment, "default_params", None) if params is None else params
         self.players = _players(environment)
@@ -89,6 +91,8 @@ class FromEnvironment(AbstractGame):
                 f"each player: {error!r}"
             ) from error
         if (now := _shapes(after)) != (before := _shapes(state)):
+            if jax.tree.leaves(now) == jax.tree.leaves(before):  # in other containers
+                before, now = jax.tree.structure(state), jax.tree.structure(after)
             raise _Unfit(
                 f"{name}: a step must give a state of the same arrays as it took, but took {before} and gave {now}."
             )
@@ -136,11 +140,11 @@ class FromEnvironment(AbstractGame):
         sources = [lambda where=where: environment.action_space(where).n for where in (player, *self._params())]
         for source in (*sources, lambda: environment.num_actions):
             with suppress(Exception):  # of any kind, as it is somebody else's
-                if (number := int(source())) > 0:
+                if (number := int(given := source())) > 0 and number == given:
                     return number
         raise _Unfit(
             f"{type(environment).__name__} must have actions that are numbers, from 0 on: an `action_space` with a "
-            "positive `n`, or `num_actions`."
+            "positive whole `n`, or `num_actions`."
         )
 
 
@@ -149,10 +153,26 @@ def _players(environment: Any) -> tuple[Any, ...]:
     number = getattr(environment, "num_agents", getattr(environment, "num_players", None))
     if agents is None and number is None:
         raise _Unfit(f"{type(environment).__name__} must say who plays: `agents`, `num_agents` or `num_players`.")
-    players = tuple(agents) if agents is not None else tuple(range(number or 0))
+    if agents is None:
+        if not isinstance(number, int | np.integer):
+            raise _Unfit(f"{type(environment).__name__} must have a whole number of players, but has {number!r}.")
+        agents = range(int(number))
+    players = tuple(agents)
     if len(players) < 2:
         raise _Unfit(f"{type(environment).__name__} must have two players or more, but has {len(players)}.")
+    if len(set(players)) < len(players):
+        raise _Unfit(f"{type(environment).__name__} must have players of different names, but has {players}.")
     return players
+
+
+def _check_hash(environment: Any) -> None:
+    try:
+        hash(environment)
+    except TypeError as error:
+        raise _Unfit(
+            f"{type(environment).__name__} must be hashable, as it is a static part of compiled programs, but: "
+            f"{error}. A dataclass is with `eq=False`."
+        ) from error
 
 
 def _shapes(state: Any) -> Any:
@@ -162,8 +182,9 @@ def _shapes(state: Any) -> Any:
 def _as_vector(observation: Any) -> Float[Array, " features"]:
     leaves = jax.tree.leaves(observation)
     for leaf in leaves:
-        if not hasattr(leaf, "dtype") or not (jnp.issubdtype(leaf.dtype, jnp.number) or leaf.dtype == bool):
-            raise _Unfit(f"An observation must be an array of numbers, or a tree of them, but has {leaf!r}.")
+        kinds = (jnp.bool_, jnp.integer, jnp.floating)
+        if not hasattr(leaf, "dtype") or not any(jnp.issubdtype(leaf.dtype, kind) for kind in kinds):
+            raise _Unfit(f"An observation must be an array of real numbers, or a tree of them, but has {leaf!r}.")
     if not leaves:
-        raise _Unfit("An observation must be an array of numbers, or a tree of them, but is empty.")
+        raise _Unfit("An observation must be an array of real numbers, or a tree of them, but is empty.")
     return jnp.concatenate([jnp.ravel(leaf).astype(jnp.result_type(float)) for leaf in leaves])

@@ -88,7 +88,8 @@ def less_the_others(
     """Less their mean at the same time in all other meta-episodes, if there are any: a baseline that does not depend
     on what was done in this one, and so leaves the estimate unbiased (`docs/proofs.md`, normalisation).
 
-    Without it the future part of COALA-PG, which B scores multiply, drowns in noise until a critic has learned.
+    It takes most of the noise of COALA-PG's future part, which B scores multiply, where a critic tells little of
+    what learners will do: on a larger map of CleanUp-lite, and not in the dilemma (`docs/small_size.md`).
     """
     number, means = len(coefficients), coefficients.mean(axis=1, keepdims=True)
     return coefficients - (means.sum(axis=0) - means) / max(1, number - 1)
