@@ -21,15 +21,19 @@ GAMES: dict[str, type[Any]] = {"CleanUpLite": CleanUpLite, "CoinGame": CoinGame}
 PATTERN = "meta-episode-*.npz"
 """Names of files of recordings in a folder."""
 
-_CELL, _MARGIN, _HEADER = 40, 8, 34
+_CELL, _MARGIN, _HEADER, _LINE = 60, 8, 34, 18
 _FRAMES_OF_A_STRIP = 8
-_BROKEN = (AttributeError, EOFError, KeyError, OSError, TypeError, ValueError)
+_BROKEN = (AttributeError, EOFError, KeyError, OSError, TypeError, ValueError, zipfile.BadZipFile, zlib.error)
 """What reading a file can end with that is of another kind, or damaged."""
+_AGAINST = {"naive": "against a naive learner", "meta": "against another agent"}
+"""By the last part of a recording's name."""
 _GROUND, _ORCHARD, _RIVER = "#F3F0E8", "#DCEBD3", "#D3E4F0"
 _DIRT, _APPLE, _ZAP, _TEXT = "#7A5B36", "#C62828", "#F5B700", "#202020"
 _PLAYERS = ("#0072B2", "#D55E00")
 _WHO = ("agent", "co-player")
 _FROZEN = "#9A9A9A"
+_MEAN = "mean_"
+"""How names of means begin in a file."""
 _CLEAN_UP = (
     (_ORCHARD, "orchard"),
     (_APPLE, "apple"),
@@ -43,7 +47,7 @@ _COINS = ((_PLAYERS[0], "agent (disc), its coin (square)"), (_PLAYERS[1], "co-pl
 
 @dataclasses.dataclass(frozen=True)
 class Recording:
-    """One trajectory of a meta-episode of two players."""
+    """One trajectory of a meta-episode of two players, and what was measured in many."""
 
     game: AbstractDrawnGame
     observations: np.ndarray
@@ -55,18 +59,26 @@ class Recording:
     rewards: np.ndarray
     """`[episodes, steps, players]`, finite."""
 
+    means: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
+    """What is `measured`, but means over more trajectories, of which this is one; nothing if only this one is known."""
+
+    averaged: int = 1
+    """How many trajectories the means are over."""
+
     def save(self, file: Path) -> None:
         """Write it, the same bytes each time."""
         fields = {field.name: getattr(self.game, field.name) for field in dataclasses.fields(self.game)}
         about = json.dumps({"game": type(self.game).__name__, "arguments": fields}, default=lambda value: value.item())
+        arrays: dict[str, Any] = {
+            "about": np.array(about),
+            "observations": self.observations,
+            "actions": self.actions,
+            "rewards": self.rewards,
+            "averaged": np.array(self.averaged),
+            **{_MEAN + name: values for name, values in self.means.items()},
+        }
         with file.open("wb") as stream:
-            np.savez_compressed(
-                stream,
-                about=np.array(about),
-                observations=self.observations,
-                actions=self.actions,
-                rewards=self.rewards,
-            )
+            np.savez_compressed(stream, **arrays)
 
     def check(self) -> None:
         """**Raises** `ValueError` unless it is a meta-episode of its game: by its axes, and what its arrays hold."""
@@ -85,6 +97,21 @@ class Recording:
         if not np.isin(self.actions, np.arange(actions)).all():
             found = f"from {self.actions.min()} to {self.actions.max()}"
             raise ValueError(f"actions must be whole numbers from 0 to {actions - 1}, but go {found}")
+        names = self.measured()
+        if self.means and set(self.means) != set(names):
+            raise ValueError(f"there are means of {', '.join(self.means)}, but should be of {', '.join(names)}")
+        for name, values in self.means.items():
+            if values.shape != (episodes,) or values.dtype.kind not in "iuf" or not np.isfinite(values).all():
+                raise ValueError(f"means of {name} must be a finite number for each of {episodes} inner episodes")
+
+    def measured(self) -> dict[str, np.ndarray]:
+        """By name, of each inner episode, `[episodes]`: `reward` and `other_reward`, of player 0 and of the other, per
+        step, and what the game measures.
+        """
+        measure = jax.vmap(self.game.measures)
+        by_game = measure(jnp.asarray(self.observations, bool), jnp.asarray(self.actions, int))
+        mine, others = self.rewards.mean(axis=1).T
+        return {"reward": mine, "other_reward": others, **jax.device_get(by_game)}
 
     @classmethod
     def load(cls, file: Path) -> "Recording":
@@ -97,19 +124,22 @@ class Recording:
                 about = json.loads(str(held["about"]))
                 arguments = {name: tuple(v) if isinstance(v, list) else v for name, v in about["arguments"].items()}
                 game = GAMES[about["game"]](**arguments)
-                recording = cls(game, held["observations"], held["actions"], held["rewards"])
+                means = {name.removeprefix(_MEAN): held[name] for name in held.files if name.startswith(_MEAN)}
+                averaged = int(held["averaged"]) if means else 1
+                recording = cls(game, held["observations"], held["actions"], held["rewards"], means, averaged)
             recording.check()
             return recording
-        except (*_BROKEN, zipfile.BadZipFile, zlib.error) as error:
+        except _BROKEN as error:
             raise ValueError(f"{file} holds no meta-episode that can be shown: {error}") from error
 
 
 def show(folder: Path, out: Path | None = None) -> list[Path]:
     """Draw all recordings of a run's folder: for each an animation and a film strip of the first, the middle and the
-    last inner episode, and the measures of all.
+    last inner episode of one trajectory, and the measures of all inner episodes, means over many trajectories if the
+    recording has them.
 
-    A frame has what is there before a step, who zaps in it, and rewards up to its end. Strips and measures say whose
-    it is: the part of the run (the estimator), and whom it meets.
+    A frame has what is there before a step, who zaps in it, and rewards up to its end. All say whose it is: the part of
+    the run (the estimator), and whom it meets.
 
     **Returns** the files, in `out`, or else in the folder itself.
 
@@ -128,10 +158,11 @@ def show(folder: Path, out: Path | None = None) -> list[Path]:
     written = []
     for file in recordings:
         recording, stem = Recording.load(file), (out or folder) / file.stem
-        title = file.stem.removeprefix(PATTERN.removesuffix("*.npz"))
+        part, _, against = file.stem.removeprefix(PATTERN.removesuffix("*.npz")).rpartition("-")
+        title = f"{part} {_AGAINST.get(against, against)}".strip()
         stem.parent.mkdir(parents=True, exist_ok=True)
         shown = _telling(len(recording.rewards))
-        frames = [frame for episode in shown for frame in _frames(recording, episode)]
+        frames = [_captioned(frame, recording, title) for episode in shown for frame in _frames(recording, episode)]
         frames[0].save(stem.with_suffix(".gif"), save_all=True, append_images=frames[1:], duration=250, loop=0)
         _strip(recording, shown, title).save(stem.with_suffix(".png"))
         _draw_measures(recording, stem.with_name(f"{stem.name}-measures.png"), title)
@@ -158,8 +189,6 @@ class _Scene:
     """(cell, frozen, zapping)."""
     in_reach: bool
     """Whether zaps reach the other one."""
-    legend: tuple[tuple[str, str], ...]
-    """(colour, what it stands for)."""
 
 
 def _scene(game: AbstractDrawnGame, observation: np.ndarray, actions: np.ndarray) -> _Scene:
@@ -173,13 +202,13 @@ def _scene(game: AbstractDrawnGame, observation: np.ndarray, actions: np.ndarray
         ]
         ground = {0: _ORCHARD, game.columns - 1: _RIVER}
         in_reach = bool(game.in_reach[state.cells[0], state.cells[1]])
-        return _Scene(game.rows, game.columns, ground, apples + dirt, players, in_reach, _CLEAN_UP)
+        return _Scene(game.rows, game.columns, ground, apples + dirt, players, in_reach)
     assert isinstance(game, CoinGame)
     seen = jax.tree.map(np.asarray, game.seen(jnp.asarray(observation, bool)))
     there = [(int(cell), "square", colour) for cell, colour in zip(seen.coins, _PLAYERS, strict=True)]
     coins = [thing for thing in there if thing[0] < game.num_cells]
     players = [(int(cell), False, False) for cell in seen.cells]
-    return _Scene(game.size, game.size, {}, coins, players, False, _COINS)
+    return _Scene(game.size, game.size, {}, coins, players, False)
 
 
 def _frames(recording: Recording, episode: int) -> Iterator[Any]:
@@ -210,28 +239,28 @@ def _paint(scene: _Scene, title: str, earned: np.ndarray) -> Any:
     for cell, shape, colour in scene.things:
         x, y = corner(cell)
         if shape == "disc":
-            pen.ellipse((x + 3, y + 3, x + 15, y + 15), fill=colour)
+            pen.ellipse((x + 5, y + 5, x + 23, y + 23), fill=colour)
         else:
-            pen.rectangle((x + 3, y + 3, x + 17, y + 17), fill=colour)
+            pen.rectangle((x + 5, y + 5, x + 25, y + 25), fill=colour)
     places = []
     for player, (cell, frozen, _) in enumerate(scene.players):
         x, y = corner(cell)
-        left, top = x + 4 + 14 * player, y + 18
-        places.append((left + 9, top + 9))
+        left, top = x + 6 + 21 * player, y + 28
+        places.append((left + 13, top + 13))
         fill = _FROZEN if frozen else _PLAYERS[player]
-        pen.ellipse((left, top, left + 18, top + 18), fill=fill, outline=_PLAYERS[player], width=3)
+        pen.ellipse((left, top, left + 26, top + 26), fill=fill, outline=_PLAYERS[player], width=4)
     for player, (_, _, zapping) in enumerate(scene.players):
         if zapping:
             (x, y), (to_x, to_y) = places[player], places[1 - player]
             if scene.in_reach:
-                pen.line((x, y, to_x, to_y), fill=_ZAP, width=3)
-            pen.ellipse((x - 5, y - 5, x + 5, y + 5), fill=_ZAP)
+                pen.line((x, y, to_x, to_y), fill=_ZAP, width=4)
+            pen.ellipse((x - 7, y - 7, x + 7, y + 7), fill=_ZAP)
     return image
 
 
 def _strip(recording: Recording, episodes: Sequence[int], title: str) -> Any:
-    """A row for each inner episode: steps at equal distances; below, whose it is, and what the colours stand for."""
-    from PIL import Image, ImageDraw, ImageFont  # noqa: PLC0415
+    """A row for each inner episode: steps at equal distances."""
+    from PIL import Image  # noqa: PLC0415
 
     rows = []
     for episode in episodes:
@@ -239,50 +268,68 @@ def _strip(recording: Recording, episodes: Sequence[int], title: str) -> Any:
         chosen = np.linspace(0, len(frames) - 1, min(_FRAMES_OF_A_STRIP, len(frames))).round().astype(int)
         rows.append([frames[index] for index in chosen])
     width, height = rows[0][0].size
-    image = Image.new("RGB", (width * len(rows[0]), height * len(rows) + 24), "white")
+    image = Image.new("RGB", (width * len(rows[0]), height * len(rows)), "white")
     for y, row in enumerate(rows):
         for x, frame in enumerate(row):
             image.paste(frame, (x * width, y * height))
-    pen, font = ImageDraw.Draw(image), ImageFont.load_default(size=12)
-    pen.text((_MARGIN, height * len(rows) + 4), title, _TEXT, font=font)
-    x = _MARGIN + 24 + int(pen.textlength(title, font=font))
-    for colour, what in _scene(recording.game, recording.observations[0, 0], recording.actions[0, 0]).legend:
-        pen.rectangle((x, height * len(rows) + 5, x + 12, height * len(rows) + 17), fill=colour)
-        pen.text((x + 18, height * len(rows) + 4), what, _TEXT, font=font)
-        x += 40 + int(pen.textlength(what, font=font))
-    return image
+    return _captioned(image, recording, title)
+
+
+def _captioned(image: Any, recording: Recording, title: str) -> Any:
+    """With whose it is above, and what the colours stand for below, in as many lines as it takes."""
+    from PIL import Image, ImageDraw, ImageFont  # noqa: PLC0415
+
+    font, entries = ImageFont.load_default(size=12), _CLEAN_UP if isinstance(recording.game, CleanUpLite) else _COINS
+    places, x, y = [], _MARGIN, _LINE + image.height
+    for _, what in entries:
+        wide = 18 + int(font.getlength(what))
+        if x > _MARGIN and x + wide > image.width - _MARGIN:
+            x, y = _MARGIN, y + _LINE
+        places.append((x, y))
+        x += wide + 16
+    page = Image.new("RGB", (image.width, y + _LINE + 4), "white")
+    page.paste(image, (0, _LINE))
+    pen = ImageDraw.Draw(page)
+    pen.text((_MARGIN, 3), title, _TEXT, font=font)
+    for (x, y), (colour, what) in zip(places, entries, strict=True):
+        pen.rectangle((x, y + 2, x + 12, y + 14), fill=colour)
+        pen.text((x + 18, y + 1), what, _TEXT, font=font)
+    return page
 
 
 def _draw_measures(recording: Recording, picture: Path, title: str) -> None:
-    """Rewards of both players and what the game measures, by inner episode."""
+    """By inner episode; the trajectory that is shown is faint beside means over many."""
     from matplotlib.figure import Figure  # noqa: PLC0415
 
-    measured = jax.vmap(recording.game.measures)(
-        jnp.asarray(recording.observations, bool), jnp.asarray(recording.actions, int)
+    measured = recording.measured()
+    rewards = ("reward", "other_reward")
+    by_game = sorted(
+        measured.keys() - rewards, key=lambda name: (name.removeprefix("other_"), name.startswith("other_"))
     )
-    columns = {
-        (f"reward per step, {who}", color): recording.rewards[..., me].mean(axis=1)
-        for me, (who, color) in enumerate(zip(_WHO, _PLAYERS, strict=True))
-    }
-    in_pairs = sorted(measured, key=lambda name: (name.removeprefix("other_"), name.startswith("other_")))
-    columns |= {_label(name, measured): np.asarray(measured[name]) for name in in_pairs}
-    figure = Figure(figsize=(8, 0.2 + 1.6 * -(-len(columns) // 3)), layout="constrained")
-    figure.suptitle(title, fontsize=9)
-    panels = figure.subplots(-(-len(columns) // 3), 3, squeeze=False).ravel()
-    for panel, ((label, color), values) in zip(panels, columns.items(), strict=False):
-        panel.plot(np.arange(1, len(values) + 1), values, color=color)
+    names = [*rewards, *by_game]
+    rows = -(-len(names) // 3)
+    figure = Figure(figsize=(8, 0.4 + 1.6 * rows), layout="constrained")
+    of = f"means over {recording.averaged} trajectories (pale: the one that is animated)"
+    figure.suptitle(f"{title}: {of if recording.means else 'one trajectory'}", fontsize=9)
+    panels = figure.subplots(rows, 3, squeeze=False).ravel()
+    for panel, name in zip(panels, names, strict=False):
+        label, color = _label(name, measured)
+        episodes = np.arange(1, len(measured[name]) + 1)
+        panel.plot(episodes, measured[name], color=color, alpha=0.25 if recording.means else 1, linewidth=1)
+        if recording.means:
+            panel.plot(episodes, recording.means[name], color=color)
         panel.set_title(label, fontsize=8)
         panel.tick_params(labelsize=7)
         panel.set_xlabel("inner episode", fontsize=7)
         panel.xaxis.get_major_locator().set_params(integer=True)
-    for panel in panels[len(columns) :]:
+    for panel in panels[len(names) :]:
         panel.remove()
     figure.savefig(picture, dpi=150)
 
 
 def _label(name: str, measured: dict[str, Any]) -> tuple[str, str]:
     """What a measure is called, and its colour: the agent's, the co-player's (`other_…`), or that of neither."""
-    words = name.removeprefix("other_").replace("_", " ")
+    words = name.removeprefix("other_").replace("_", " ").replace("reward", "reward per step")
     if name.startswith("other_"):
         return f"{words}, {_WHO[1]}", _PLAYERS[1]
     return (f"{words}, {_WHO[0]}", _PLAYERS[0]) if f"other_{name}" in measured else (words, _TEXT)

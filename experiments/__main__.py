@@ -21,7 +21,7 @@ from experiments.display import Display
 from experiments.origin import origin
 from experiments.processes import agree, first_then_others, is_first, join, use_all_cores
 from experiments.progress import INTERVAL, Progress, Stopped, check_names, file_name, listening, remove_checkpoints
-from experiments.records import DILEMMA, Part, Record, RunDirectory, flagged, locked
+from experiments.records import DILEMMA, Part, Record, RunDirectory, flagged, in_words, locked
 from experiments.trackers import TensorBoard, Tracker, WeightsAndBiases, check_for_wandb, run_name
 
 ANALYTIC = ("fig3a", "fig3b", "fig3c", "fig4a", "fig4b", "fig4c", "fig8", "fig9", "fig10")
@@ -374,8 +374,7 @@ def _table(claims: Sequence[dict[str, Any]]) -> Table:
     table = Table("claim", "measured", "threshold", "holds")
     for claim in claims:
         threshold = f"{claim['relation']} {claim['threshold']:g}"
-        measured = "not finite" if claim["measured"] is None else f"{claim['measured']:.3g}"
-        table.add_row(claim["claim"], measured, threshold, "yes" if claim["holds"] else "no")
+        table.add_row(claim["claim"], in_words(claim), threshold, "yes" if claim["holds"] else "no")
     return table
 
 

@@ -14,7 +14,7 @@ import coala_eqx as ce
 from coala_eqx.training import Pool
 from experiments import sampled, training
 from experiments.progress import Progress
-from experiments.records import Part, Record, claim, final, largest_of, mean, table_of
+from experiments.records import Estimate, Part, Record, claim, final, largest_of, over_seeds, table_of
 
 SINGLE = True
 """Training is done in single precision."""
@@ -100,10 +100,10 @@ def claims(records: Sequence[Record]) -> list[dict[str, Any]]:
     """What the figure is judged by: means over seeds at the end of training."""
     table = table_of(records).filter(pl.col("panel") == "training")
 
-    def last(name: str, column: str) -> float:
-        return mean(final(table, estimator=name)[column])
+    def last(name: str, column: str) -> Estimate:
+        return over_seeds(final(table, estimator=name), column)
 
-    def more(column: str) -> float:
+    def more(column: str) -> Estimate:
         """Than the larger one of M-FOS and batch-unaware."""
         return last("CoalaPG", column) - largest_of(last(name, column) for name in ("MFOS", "BatchUnaware"))
 

@@ -6,7 +6,7 @@ from typing import Any
 import polars as pl
 
 from experiments import fig6
-from experiments.records import Record, claim, kept, largest_of, mean, smallest_of, table_of
+from experiments.records import Estimate, Record, claim, kept, largest_of, over_seeds, smallest_of, table_of
 
 PRESETS, SINGLE, parts = fig6.PRESETS, fig6.SINGLE, fig6.parts
 
@@ -18,10 +18,10 @@ def claims(records: Sequence[Record]) -> list[dict[str, Any]]:
     """What the figure is judged by: means over seeds and a meta-episode, COALA-PG against the best of the others."""
     table = kept(table_of(records).filter(pl.col("panel") == "episodes"))
 
-    def within(name: str, column: str) -> float:
-        return mean(table.filter(pl.col("estimator") == name)[column])
+    def within(name: str, column: str) -> Estimate:
+        return over_seeds(table.filter(pl.col("estimator") == name), column)
 
-    def others(column: str) -> list[float]:
+    def others(column: str) -> list[Estimate]:
         return [within(name, column) for name in fig6.OTHERS]
 
     return [

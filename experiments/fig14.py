@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from experiments import fig7
-from experiments.records import Record, claim, final, largest_of, mean, smallest_of, table_of
+from experiments.records import Estimate, Record, claim, final, largest_of, over_seeds, smallest_of, table_of
 
 PRESETS, SINGLE, parts = fig7.PRESETS, fig7.SINGLE, fig7.parts
 
@@ -16,8 +16,8 @@ def claims(records: Sequence[Record]) -> list[dict[str, Any]]:
     """What the figure is judged by: means over seeds and agents at the end of training, against each other."""
     table = table_of(records)
 
-    def last(name: str, column: str) -> float:
-        return mean(final(table, estimator=name)[column])
+    def last(name: str, column: str) -> Estimate:
+        return over_seeds(final(table, estimator=name), column)
 
     pollution, apples = (
         [last(name, f"{column}_together") for name in fig7.POOLS] for column in ("pollution", "apples")

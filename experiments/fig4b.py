@@ -5,11 +5,12 @@ from collections.abc import Sequence
 from typing import Any
 
 import jax
+import polars as pl
 
 from experiments import analytic, evaluation, fig4a
 from experiments.evaluation import rows
 from experiments.progress import Progress
-from experiments.records import Part, claim, final, mean
+from experiments.records import Part, claim, final, over_seeds
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,7 +56,7 @@ def claims(records: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     end = final(records)
     return [
         claim("The frozen policy earns more than the learner in the end: mean difference",
-              mean(end["frozen"] - end["naive"]), "≥", 0.3),
+              over_seeds(end, pl.col("frozen") - pl.col("naive")), "≥", 0.3),
         claim("It is extorted into cooperation: mean reward of both together, half of it",
-              mean((end["frozen"] + end["naive"]) / 2), "≥", 0.4),
+              over_seeds(end, (pl.col("frozen") + pl.col("naive")) / 2), "≥", 0.4),
     ]  # fmt: skip

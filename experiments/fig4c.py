@@ -6,7 +6,7 @@ from typing import Any
 
 from experiments import fig4a
 from experiments.fig4a import LOOKAHEADS
-from experiments.records import Part, claim, final, mean
+from experiments.records import Part, claim, final, over_seeds
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,6 +38,6 @@ def claims(records: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """What the figure is judged by."""
     return [
         claim(f"It cooperates at look-ahead {steps}: mean reward",
-              mean(final(records, lookahead=steps)["play_1"]), "≥", 0.7)
+              over_seeds(final(records, lookahead=steps), "play_1"), "≥", 0.7)
         for steps in LOOKAHEADS
     ]  # fmt: skip

@@ -19,7 +19,7 @@ from coala_eqx.training import Pool
 from coala_eqx.verification.loading import load_estimator
 from experiments import sampled, training
 from experiments.progress import Progress
-from experiments.records import Part, Record, claim, final, largest_of, mean, table_of
+from experiments.records import Part, Record, claim, final, largest_of, over_seeds, table_of
 
 SINGLE = True
 """Training is done in single precision."""
@@ -83,8 +83,8 @@ def run(settings: sampled.Settings, name: str, pool: Pool, progress: Progress) -
 def claims(records: Sequence[Record]) -> list[dict[str, Any]]:
     """What the figure is judged by: means over seeds at the end of training."""
     table = table_of(records).filter(pl.col("panel") == "training")
-    rewards = {name: mean(final(table, estimator=name)["reward"]) for name in (COALA, M_FOS, UNAWARE, LOLA)}
-    ours, others = rewards[COALA], largest_of((rewards[M_FOS], rewards[UNAWARE]))
+    rewards = {name: over_seeds(final(table, estimator=name), "reward") for name in (COALA, M_FOS, UNAWARE, LOLA)}
+    ours, others = float(rewards[COALA]), float(largest_of((rewards[M_FOS], rewards[UNAWARE])))
     ratio = float("nan") if np.isnan(others) or ours <= 0 else ours / others if others > 0 else float("inf")
     return [
         claim("COALA-PG earns more than the others: its mean reward over the larger one of M-FOS and batch-unaware",

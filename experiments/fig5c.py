@@ -11,7 +11,7 @@ from coala_eqx.estimators import MFOS, AbstractScoreFunctionEstimator, BatchUnaw
 from coala_eqx.training import Pool
 from experiments import sampled, training
 from experiments.progress import Progress
-from experiments.records import Part, Record, claim, final, mean, table_of
+from experiments.records import Part, Record, claim, final, over_seeds, table_of
 
 SINGLE = True
 """Training is done in single precision."""
@@ -81,7 +81,7 @@ def run(settings: sampled.Settings, name: str, pool: Pool, progress: Progress) -
 def claims(records: Sequence[Record]) -> list[dict[str, Any]]:
     """What the figure is judged by: mean rewards of meta agents against each other at the end."""
     table = table_of(records)
-    together = {name: mean(final(table, estimator=name)["together"]) for name in POOLS}
+    together = {name: over_seeds(final(table, estimator=name), "together") for name in POOLS}
     return [
         claim("Agents by COALA-PG cooperate: mean reward against each other", together["CoalaPG"], "≥", 0.7),
         *(

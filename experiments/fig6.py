@@ -10,7 +10,7 @@ from coala_eqx.training import Pool
 from experiments import clean_up, sampled, training
 from experiments.analytic import check_at_least
 from experiments.progress import Progress
-from experiments.records import Part, Record, claim, final, kept, mean, table_of
+from experiments.records import Estimate, Part, Record, claim, final, kept, over_seeds, table_of
 
 SINGLE = True
 """Training is done in single precision."""
@@ -68,11 +68,11 @@ def claims(records: Sequence[Record]) -> list[dict[str, Any]]:
     table = table_of(records)
     over_training, episodes = (table.filter(pl.col("panel") == panel) for panel in ("training", "episodes"))
 
-    def reward(name: str) -> float:
-        return mean(final(over_training, estimator=name)["reward"])
+    def reward(name: str) -> Estimate:
+        return over_seeds(final(over_training, estimator=name), "reward")
 
-    def within(name: str, column: str) -> float:
-        return mean(kept(episodes).filter(pl.col("estimator") == name)[column])
+    def within(name: str, column: str) -> Estimate:
+        return over_seeds(kept(episodes).filter(pl.col("estimator") == name), column)
 
     lower = (("cleaning discrepancy", "cleaning_discrepancy", 0.02), ("zapping", "zaps", 0.005))
     return [

@@ -14,7 +14,7 @@ from coala_eqx.estimators import MFOS, AbstractScoreFunctionEstimator, CoalaPG
 from coala_eqx.training import Pool
 from experiments import sampled, training
 from experiments.progress import Progress
-from experiments.records import Part, Record, claim, final, largest_of, mean, table_of
+from experiments.records import Estimate, Part, Record, claim, final, largest_of, over_seeds, table_of
 
 SINGLE = True
 """Training is done in single precision."""
@@ -79,8 +79,8 @@ def claims(records: Sequence[Record]) -> list[dict[str, Any]]:
     table = table_of(records)
     batches = sorted(table.filter(pl.col("estimator") == "MFOS")["batch"].unique())
 
-    def gap(batch: int) -> float:
-        rewards = {name: mean(final(table, estimator=name, batch=batch)["reward"]) for name in ESTIMATORS}
+    def gap(batch: int) -> Estimate:
+        rewards = {name: over_seeds(final(table, estimator=name, batch=batch), "reward") for name in ESTIMATORS}
         return rewards["CoalaPG"] - rewards["MFOS"]
 
     last = batches[-1]

@@ -12,7 +12,7 @@ from coala_eqx.estimators import CoalaPG
 from coala_eqx.training import Pool
 from experiments import sampled, training
 from experiments.progress import Progress
-from experiments.records import Part, Record, claim, final, mean, table_of
+from experiments.records import Estimate, Part, Record, claim, final, over_seeds, table_of
 
 SINGLE = True
 """Training is done in single precision."""
@@ -75,8 +75,8 @@ def claims(records: Sequence[Record]) -> list[dict[str, Any]]:
     """What the figure is judged by: mean rewards at the end of training."""
     table = table_of(records)
 
-    def reward(network: str, memory: int) -> float:
-        return mean(final(table, network=network, memory=memory)["reward"])
+    def reward(network: str, memory: int) -> Estimate:
+        return over_seeds(final(table, network=network, memory=memory), "reward")
 
     networks = [network for network in table["network"].unique(maintain_order=True) if network != WITHOUT]
     longest, shortest = (table.filter(table["memory"] > 0)["memory"].sort()[at] for at in (-1, 0))

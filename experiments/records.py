@@ -10,7 +10,7 @@ import platform
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, SupportsFloat, TypeVar
 
 import numpy as np
 import polars as pl
@@ -23,6 +23,8 @@ DILEMMA = "prisoners-dilemma"
 """The game of the paper's figures, by name."""
 
 Record = dict[str, Any]
+
+Number = TypeVar("Number", bound=SupportsFloat)
 
 
 @contextmanager
@@ -161,16 +163,62 @@ class RunDirectory:
         _write(self.path / f"{self.figure}.json", json.dumps(list(claims), indent=2, allow_nan=False) + "\n")
 
 
-def claim(text: str, measured: float, relation: str, threshold: float) -> dict[str, Any]:
-    """A claim that is judged by a number: `relation` is `"≤"` or `"≥"`. What is not a finite number becomes `None`."""
-    holds = measured <= threshold if relation == "≤" else measured >= threshold
+@dataclasses.dataclass(frozen=True)
+class Estimate:
+    """A mean over seeds."""
+
+    value: float
+    """NaN if there is no seed."""
+
+    error: float
+    """Its standard error, by how seeds differ; NaN if there is one seed, or none."""
+
+    def __float__(self) -> float:
+        return self.value
+
+    def __sub__(self, other: "Estimate") -> "Estimate":
+        """Of another part of a run, as if the two were independent; their seeds have first policies in common."""
+        return Estimate(self.value - other.value, math.hypot(self.error, other.error))
+
+
+def over_seeds(table: pl.DataFrame, column: str | pl.Expr, since: pl.DataFrame | None = None) -> Estimate:
+    """The mean over seeds of each one's mean, less what the same seeds had in `since`."""
+    value = pl.col(column) if isinstance(column, str) else column
+
+    def by_seed(table: pl.DataFrame) -> pl.DataFrame:
+        return table.group_by("seed").agg(value.mean().alias("value"))
+
+    means = by_seed(table)
+    if since is not None:
+        means = means.join(by_seed(since), on="seed").with_columns(pl.col("value") - pl.col("value_right"))
+    values = means["value"].to_numpy()
+    with np.errstate(invalid="ignore"):
+        error = float(np.std(values, ddof=1)) / math.sqrt(len(values)) if len(values) > 1 else math.nan
+    return Estimate(mean(values), error)
+
+
+def claim(text: str, measured: float | Estimate, relation: str, threshold: float) -> dict[str, Any]:
+    """A claim that is judged by a number: `relation` is `"≤"` or `"≥"`; `error` is its standard error over seeds, where
+    it is known. What is not a finite number becomes `None`.
+    """
+    value, error = (measured.value, measured.error) if isinstance(measured, Estimate) else (measured, math.nan)
+    holds = value <= threshold if relation == "≤" else value >= threshold
     return {
         "claim": text,
-        "measured": float(measured) if math.isfinite(measured) else None,
+        "measured": float(value) if math.isfinite(value) else None,
+        "error": float(error) if math.isfinite(error) else None,
         "relation": relation,
         "threshold": threshold,
         "holds": bool(holds),
     }
+
+
+def in_words(claim: dict[str, Any]) -> str:
+    """What was measured, with its standard error over seeds."""
+    if claim["measured"] is None:
+        return "not finite"
+    number = f"{claim['measured']:.3g}" if claim["measured"] else "0"
+    return number if claim["error"] is None else f"{number} ± {claim['error']:.2g}"
 
 
 def table_of(records: Sequence[Record]) -> pl.DataFrame:
@@ -208,14 +256,14 @@ def mean(column: pl.Series | np.ndarray) -> float:
     return float(np.mean(np.asarray(column))) if len(column) else float("nan")
 
 
-def largest_of(values: Iterable[float]) -> float:
-    """NaN if one of them is."""
-    return float(np.max(list(values)))
+def largest_of(values: Iterable[Number]) -> Number:
+    """One that is NaN, if there is one."""
+    return max(values, key=lambda value: math.inf if math.isnan(float(value)) else float(value))
 
 
-def smallest_of(values: Iterable[float]) -> float:
-    """NaN if one of them is."""
-    return float(np.min(list(values)))
+def smallest_of(values: Iterable[Number]) -> Number:
+    """One that is NaN, if there is one."""
+    return min(values, key=lambda value: -math.inf if math.isnan(float(value)) else float(value))
 
 
 def _read(file: Path, kind: type = dict) -> Any:

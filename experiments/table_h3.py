@@ -14,7 +14,7 @@ from coala_eqx.training import Pool
 from experiments import fig5c, sampled, training
 from experiments.analytic import check_at_least
 from experiments.progress import Progress
-from experiments.records import Part, Record, claim, final, mean, table_of
+from experiments.records import Estimate, Part, Record, claim, final, over_seeds, table_of
 
 SINGLE = True
 """Training is done in single precision."""
@@ -76,8 +76,8 @@ def claims(records: Sequence[Record]) -> list[dict[str, Any]]:
     """What the table is judged by: mean rewards of the agents against each other at the end."""
     table = table_of(records)
 
-    def together(pool: str, estimator: str) -> float:
-        return mean(final(table, pool=pool, estimator=estimator)["together"])
+    def together(pool: str, estimator: str) -> Estimate:
+        return over_seeds(final(table, pool=pool, estimator=estimator), "together")
 
     return [
         claim("COALA-PG against M-FOS: mean reward", together("both", "CoalaPG"), "≥", 0.7),

@@ -21,6 +21,9 @@ from experiments.progress import Progress
 from experiments.records import Record
 from experiments.sampled import Settings
 
+RECORDED = 16
+"""Meta-episodes, at most, over which what is recorded at the end of training is averaged."""
+
 
 def train(settings: Settings, pool: Pool, progress: Progress) -> tuple[PoolState, PoolInfo, Any]:
     """All seeds in one program; it goes on from a checkpoint, and keeps the agents at the end.
@@ -37,29 +40,31 @@ def train(settings: Settings, pool: Pool, progress: Progress) -> tuple[PoolState
 
 
 def recordings(pool: Pool, game: AbstractDrawnGame, state: PoolState) -> dict[str, Recording]:
-    """One trajectory of a meta-episode of the first seed's first agent against a naive learner, and against another
-    agent, as far as the pool has them: `naive`, `meta`.
+    """Of the first seed's first agent against naive learners, and against other agents, as far as the pool has them
+    (`naive`, `meta`): a trajectory of a meta-episode, and means over all of as many as `RECORDED`.
     """
     arrays, static = eqx.partition(state, eqx.is_array)
     first = jax.tree.map(lambda leaf: _on_host_as_it_was(leaf)[0], arrays)
+    meta_batch = min(RECORDED, pool.meta_batch)
 
     @eqx.filter_jit
     def play(arrays: Any, p_naive: float) -> Any:
         state = eqx.combine(arrays, static)
-        one = dataclasses.replace(pool, meta_batch=1, p_naive=p_naive, leave_one_out=False)
-        agent = members(state.agents, 0)
-        episodes = one.meet(state, agent, jnp.zeros((), int), state.spare_key(1))[0 if p_naive else 1]
+        some = dataclasses.replace(pool, meta_batch=meta_batch, p_naive=p_naive, leave_one_out=False)
+        episodes = some.meet(state, members(state.agents, 0), jnp.zeros((), int), state.spare_key(1))[not p_naive]
         other = episodes.co_players[0]
+        measured = {"reward": episodes.rewards, "other_reward": other.rewards}
+        measured = {name: rewards.mean(axis=-1) for name, rewards in measured.items()} | some.measures(episodes)
         both = ((episodes.actions, other.actions), (episodes.rewards, other.rewards))
-        return jax.tree.map(
-            lambda leaf: leaf[0, 0], (episodes.observations, *(jnp.stack(two, axis=-1) for two in both))
-        )
+        shown = episodes.observations, *(jnp.stack(two, axis=-1) for two in both)
+        means = jax.tree.map(lambda values: values.mean(axis=(0, 1)), measured)
+        return *jax.tree.map(lambda leaf: leaf[0, 0], shown), means
 
     kinds = {"naive": (pool.num_naive, 1.0), "meta": (pool.num_meta, 0.0)}
     played = {kind: jax.device_get(play(first, p_naive)) for kind, (number, p_naive) in kinds.items() if number}
     return {
-        kind: Recording(game, observations, actions.astype(np.uint8), rewards)
-        for kind, (observations, actions, rewards) in played.items()
+        kind: Recording(game, observations, actions.astype(np.uint8), rewards, means, meta_batch * pool.batch)
+        for kind, (observations, actions, rewards, means) in played.items()
     }
 
 

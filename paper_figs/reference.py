@@ -19,7 +19,7 @@ import polars as pl
 import polars.selectors as cs
 from PIL import Image
 
-from experiments.records import DILEMMA
+from experiments.records import DILEMMA, in_words
 
 REFERENCE = Path(__file__).parent / "reference"
 PAGE = Path(__file__).parent.parent / "docs" / "figures.md"
@@ -75,8 +75,10 @@ def page() -> str:
     head = (
         "# Figures\n\n"
         "Every figure with the claims that it is judged by: what was measured, the threshold, and whether the claim "
-        "holds. Made by the\ncommand below it, and written here by `python -m paper_figs.reference`; settings, and "
-        "records in single precision, lie beside the pictures.\n"
+        "holds. What is\nmeasured as a mean over seeds has its standard error, by how they differ; with two or three "
+        "seeds that is a rough one.\n\n"
+        "Made by the command below it, and written here by `python -m paper_figs.reference`; settings, and records in "
+        "single precision, lie\nbeside the pictures.\n"
     )
     return "\n".join([head, *(_section(figure, folder) for figure, folder in folders)])
 
@@ -99,7 +101,7 @@ def _section(figure: str, folder: Path) -> str:
     drawing = inspect.getdoc(importlib.import_module(f"paper_figs.{module}").draw) or ""
     caption = " ".join(part for part in (rest.strip(), drawing) if part)
     rows = [
-        f"| {claim['claim']} | {_number(claim['measured'])} | {claim['relation']} {claim['threshold']:g} "
+        f"| {claim['claim']} | {in_words(claim)} | {claim['relation']} {claim['threshold']:g} "
         f"| {'yes' if claim['holds'] else '**no**'} |"
         for claim in claims
     ]
@@ -117,12 +119,6 @@ def _section(figure: str, folder: Path) -> str:
             *_other_settings(folder, module),
         ]
     )
-
-
-def _number(value: float | None) -> str:
-    if value is None:
-        return "not finite"
-    return f"{value:.3g}" if value else "0"
 
 
 def _made_by(origins: list[dict[str, Any]]) -> list[str]:

@@ -28,6 +28,7 @@ from coala_eqx.show import (
     _ZAP,
     Recording,
     _frames,
+    show,
 )
 from experiments import training
 from experiments.__main__ import settings_of
@@ -56,6 +57,7 @@ def test_recordings_are_shown(game, tmp_path, capsys):
         dataclasses.replace(recording, game=an_array).save(tmp_path / "array.npz")
         assert Recording.load(tmp_path / "array.npz").game.dirt_probability == np.float32(game.dirt_probability)
     np.testing.assert_array_equal(found.rewards, recording.rewards)
+    assert (found.means, found.averaged) == ({}, 1), "as of versions that kept none"
     assert main(["show", str(tmp_path), "--out", str(tmp_path / "out")]) == 0
     names = [f"meta-episode-coalapg-naive{ending}" for ending in (".gif", ".png", "-measures.png")]
     assert capsys.readouterr().out.split() == [str(tmp_path / "out" / name) for name in names]
@@ -65,6 +67,32 @@ def test_recordings_are_shown(game, tmp_path, capsys):
         assert strip.width == 6 * animation.width
         assert len(strip.getcolors(1 << 20)) > 5
         assert measures.getextrema() != ((255, 255),) * 4
+
+
+def test_measures_are_shown_as_means_beside_the_one_trajectory(tmp_path, monkeypatch):
+    recording, drawn = recording_of(CLEAN_UPS[1]), []
+    measured = recording.measured()
+    np.testing.assert_allclose(measured["other_reward"], recording.rewards[..., 1].mean(axis=1), rtol=1e-6)
+    assert measured["pollution"].shape == (4,)
+    means = {name: values + 0.5 for name, values in measured.items()}
+    recording = dataclasses.replace(recording, means=means, averaged=12)
+    recording.save(tmp_path / "meta-episode-lola-dice-naive.npz")
+    found = Recording.load(tmp_path / "meta-episode-lola-dice-naive.npz")
+    assert found.averaged == 12
+    assert set(found.means) == set(means)
+    for name, values in means.items():
+        np.testing.assert_array_equal(found.means[name], values)
+    monkeypatch.setattr("matplotlib.figure.Figure.savefig", lambda figure, *_, **__: drawn.append(figure))
+    show(tmp_path)
+    (figure,) = drawn
+    assert figure.get_suptitle().startswith("lola-dice against a naive learner: means over 12 trajectories")
+    panels = {panel.get_title(): [line.get_ydata() for line in panel.lines] for panel in figure.axes}
+    for title, name in (("reward per step, co-player", "other_reward"), ("zaps, agent", "zaps"), ("apples", "apples")):
+        np.testing.assert_array_equal(panels[title], [measured[name], means[name]])
+    dataclasses.replace(recording, means={}).save(tmp_path / "meta-episode-lola-dice-naive.npz")
+    show(tmp_path)
+    assert drawn[1].get_suptitle() == "lola-dice against a naive learner: one trajectory"
+    assert [len(panel.lines) for panel in drawn[1].axes] == [1] * len(measured)
 
 
 def colours(game, observation, actions):
@@ -136,6 +164,7 @@ def test_what_cannot_be_shown_is_named(tmp_path, capsys):
         assert main(["show", str(tmp_path)]) == 2
         assert "meta-episode-x.npz holds no meta-episode that can be shown" in capsys.readouterr().err
     recording = recording_of(COIN_GAMES[0])
+    means = recording.measured()
     for changes, message in (
         ({"actions": recording.actions + 100}, "actions must be whole numbers from 0 to 3, but go from 100 to 103"),
         ({"actions": recording.actions.astype(float)}, "actions must be whole numbers, but are of the type float64"),
@@ -145,6 +174,10 @@ def test_what_cannot_be_shown_is_named(tmp_path, capsys):
         ({"rewards": recording.rewards[:1]}, "have the shapes ((4, 6, 36), (4, 6, 2), (1, 6, 2)), but should have"),
         ({"observations": recording.observations[..., 1:]}, "have the shapes ((4, 6, 35)"),
         ({name: getattr(recording, name)[:, :0] for name in ("observations", "actions", "rewards")}, "((4, 0, 36)"),
+        ({"means": {"reward": means["reward"]}}, "there are means of reward, but should be of reward, other_reward, "),
+        ({"means": means | {"reward": np.zeros(3)}}, "means of reward must be a finite number for each of 4 inner"),
+        ({"means": means | {"reward": np.full(4, np.nan)}}, "means of reward must be a finite number for each"),
+        ({"means": means | {"reward": np.full(4, "1")}}, "means of reward must be a finite number for each"),
     ):
         dataclasses.replace(recording, **changes).save(file)
         assert main(["show", str(tmp_path)]) == 2
@@ -161,7 +194,7 @@ def test_what_cannot_be_shown_is_named(tmp_path, capsys):
     assert "Not a directory" in capsys.readouterr().err
 
 
-def test_trained_pools_are_recorded():
+def test_trained_pools_are_recorded(monkeypatch):
     """Against a naive learner, and against another agent: by the game's rules, from the first seed."""
     even = {"meta_batch": 4, "p_naive": 0.5, "leave_one_out": True, "centre": False}
     small = {"network": "gru", "naive_network": "gru", "devices": 1} | even
@@ -173,12 +206,21 @@ def test_trained_pools_are_recorded():
         for recording in recordings.values():
             assert recording.observations.shape == (3, 8, 102)
             assert recording.actions.shape == recording.rewards.shape == (3, 8, 2)
-            state = jax.tree.map(np.asarray, pool.game.seen(jnp.asarray(recording.observations)))
-            before, after = state.cells[:, :-1], state.cells[:, 1:]
+            there = jax.tree.map(np.asarray, pool.game.seen(jnp.asarray(recording.observations)))
+            before, after = there.cells[:, :-1], there.cells[:, 1:]
             moved = _targets(5, 4, pool.game.actions)[before, recording.actions[:, :-1]]
             assert ((after == moved) | (after == before)).all()
             assert (after == moved).mean() > 0.5
             assert (after != before).any(axis=(0, 1)).all()
-            at_apple = (state.cells % 4 == 0) & (state.frozen == 0)
+            at_apple = (there.cells % 4 == 0) & (there.frozen == 0)
             assert not recording.rewards[~at_apple].any()
+            assert recording.averaged == 4 * 4
+            recording.check()
+            assert any((recording.means[name] != of).any() for name, of in recording.measured().items())
         assert isinstance(recordings["meta"].game, ce.games.CleanUpLite)
+        monkeypatch.setattr(training, "RECORDED", 1)
+        alone = training.recordings(dataclasses.replace(pool, batch=1), pool.game, state)
+        for recording in alone.values():
+            assert recording.averaged == 1
+            for name, values in recording.measured().items():
+                np.testing.assert_allclose(recording.means[name], values, rtol=1e-6, err_msg=name)

@@ -117,7 +117,7 @@ def default_problems(seed: int = 0) -> tuple[NamedProblem, ...]:
         problem("public goods", games.public_goods(), "public goods, 3 players", "momentum", "full-history", 2, 2, 1),
         problem("stochastic", _stochastic_game(seed), "random, 3 states", "sgd", "full-history", 2, 2, 2),
         problem("networks", dilemma, "prisoner's dilemma", "a2c", "hawk", 2, 2, 2),
-        problem("clean-up", games.small_clean_up(), "CleanUp-lite, 1 × 2", "adam", "memory-one", 2, 2, 2),
+        problem("clean-up", games.small_clean_up(), "CleanUp-lite, 1 × 2", "adam", "full-history", 2, 2, 2),
     )
 
 

@@ -1,0 +1,99 @@
+"""Claims: how they are judged, by which records, and that the references are judged as they would be today."""
+
+import json
+
+import numpy as np
+import polars as pl
+import pytest
+
+from experiments.__main__ import judged
+from experiments.records import (
+    DILEMMA,
+    Estimate,
+    claim,
+    final,
+    flagged,
+    in_words,
+    kept,
+    largest_of,
+    over_seeds,
+    smallest_of,
+    table_of,
+)
+from paper_figs import reference
+
+
+def test_claims_are_judged_by_numbers():
+    assert claim("small", 1.0, "≤", 2.0)["holds"]
+    assert not claim("large", 1.0, "≥", 2.0)["holds"]
+
+
+def test_means_over_seeds_have_the_error_of_their_differences():
+    """Of each seed first: seed 0 has two agents, of which each counts half."""
+    rows = [(0, 1.0, 4.0), (0, 3.0, 4.0), (1, 5.0, 4.0), (2, 8.0, 1.0)]
+    table = pl.DataFrame(rows, ["seed", "now", "then"], orient="row")
+    error = np.std([2, 5, 8], ddof=1) / 3**0.5
+    assert over_seeds(table, "now") == Estimate(5.0, pytest.approx(error))
+    change = over_seeds(table, pl.col("now") - pl.col("then"))
+    assert change == Estimate(2.0, pytest.approx(np.std([-2, 1, 7], ddof=1) / 3**0.5))
+    later = table.select("seed", pl.col("now") + 1)
+    assert over_seeds(later, "now", since=table.reverse()) == Estimate(1.0, 0.0), "seeds are matched"
+    other = Estimate(1.0, 3.0)
+    assert over_seeds(table, "now") - other == Estimate(4.0, pytest.approx(np.hypot(error, 3)))
+    alone, none = over_seeds(table.filter(pl.col("seed") == 2), "now"), over_seeds(table.clear(), "now")
+    assert (alone.value, in_words(claim("", alone, "≥", 0))) == (8.0, "8")
+    assert np.isnan([alone.error, none.value, none.error]).all()
+
+
+def test_a_claim_has_the_error_of_what_was_measured():
+    entry = claim("more", Estimate(0.0365, 0.0118), "≥", 0.01)
+    assert (entry["measured"], entry["error"], entry["holds"]) == (0.0365, 0.0118, True)
+    assert in_words(entry) == "0.0365 ± 0.012"
+    assert not claim("more", Estimate(0.005, 0.1), "≥", 0.01)["holds"], "judged by the mean alone"
+    assert in_words(claim("none", Estimate(float("nan"), float("nan")), "≥", 0)) == "not finite"
+    assert claim("none", Estimate(float("nan"), float("nan")), "≥", 0)["holds"] is False
+    assert claim("a number", 2.0, "≥", 1)["error"] is None
+
+
+def test_the_largest_and_the_smallest_are_nan_if_one_is():
+    estimates = [Estimate(1.0, 5.0), Estimate(3.0, 0.0), Estimate(2.0, 0.0)]
+    assert largest_of(estimates) is estimates[1]
+    assert smallest_of(iter(estimates)) is estimates[0]
+    assert (largest_of([1, 3, 2]), smallest_of([2, 1])) == (3, 1)
+    for place in range(3):
+        values = [1.0, 2.0]
+        values.insert(place, float("nan"))
+        assert np.isnan([largest_of(values), smallest_of(values)]).all()
+
+
+def test_of_a_seed_that_goes_wrong_nothing_is_kept_in_that_part():
+    records = [
+        {"part": part, "seed": seed, "iteration": iteration, "finite": float((part, seed, iteration) != ("a", 1, 1))}
+        for part in "ab"
+        for seed in range(2)
+        for iteration in range(3)
+    ]
+    table = kept(table_of(records))
+    assert set(table.select("part", "seed").rows()) == {("a", 0), ("b", 0), ("b", 1)}
+    assert len(final(records)) == 3
+    assert flagged(records) == [1]
+
+
+def test_the_page_of_figures_is_that_of_the_references():
+    assert reference.PAGE.read_text() == reference.page()
+
+
+REFERENCES = sorted(folder.parent for folder in reference.REFERENCE.glob("*/records.parquet"))
+
+
+@pytest.mark.parametrize("folder", REFERENCES, ids=lambda folder: folder.name)
+def test_references_are_judged_as_their_records_are_today(folder):
+    made = json.loads((folder / "settings.json").read_text())
+    figure, game = made["figure"], made["settings"].get("payoffs", DILEMMA)
+    held = json.loads((folder / f"{figure}.json").read_text())
+    today = judged(figure, pl.read_parquet(folder / "records.parquet").to_dicts(), game)
+    numbers = ("measured", "error")
+    assert [entry | dict.fromkeys(numbers) for entry in today] == [entry | dict.fromkeys(numbers) for entry in held]
+    for number in numbers:
+        now, then = (np.array([entry[number] for entry in of], float) for of in (today, held))
+        np.testing.assert_allclose(now, then, rtol=1e-4, atol=1e-6)  # records are kept in single precision
