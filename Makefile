@@ -8,14 +8,16 @@ SMOKE ?= fig3a fig4b
 PYTEST := JAX_COMPILATION_CACHE_DIR="$(CURDIR)/.pytest_cache/programs" \
 	JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=0.05 JAX_DISABLE_MOST_OPTIMIZATIONS=1 $(BIN)/python -m pytest
 
-.PHONY: env verify test faults prove smoke figures lint types bench clean
+.PHONY: env verify test faults prove environments smoke figures lint types bench clean
 
 env: .venv/.complete
 
-.venv/.complete: pyproject.toml constraints.txt
+.venv/.complete: EXTRAS := all
+.venv-environments/.complete: EXTRAS := all,environments
+.venv/.complete .venv-environments/.complete: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed, but $(PYTHON) is " + sys.version.split()[0] + "; set PYTHON=python3.12, say.") if sys.version_info < (3, 11) else None'
-	$(PYTHON) -m venv .venv
-	PIP_CONSTRAINT="$(CURDIR)/constraints.txt" $(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[all]'
+	$(PYTHON) -m venv $(@D)
+	PIP_CONSTRAINT="$(CURDIR)/constraints.txt" $(@D)/bin/python -m pip install --quiet --disable-pip-version-check -e '.[$(EXTRAS)]'
 	@touch $@
 
 verify: env
@@ -29,6 +31,10 @@ faults: env
 
 prove: env
 	$(BIN)/python -m pytest proofs_checks -n 2 --dist worksteal --hypothesis-profile deep --timeout 0 --summary prove.md $(ARGS)
+
+# With outside environments, which bring many packages: in a virtual environment of its own. Without them these tests are skipped.
+environments: .venv-environments/.complete
+	$(<D)/bin/python -m pytest tests/test_environments.py $(ARGS)
 
 smoke: env
 	for figure in $(SMOKE); do $(BIN)/python -m experiments $$figure --preset smoke --run-dir "$$(mktemp -d)/$$figure" || exit; done
@@ -47,4 +53,4 @@ bench: env
 	$(BIN)/coala-eqx bench $(ARGS)
 
 clean:
-	rm -rf .venv
+	rm -rf .venv .venv-environments

@@ -152,13 +152,14 @@ def _trained(figures: Iterable[str]) -> list[str]:
 
 
 def _print_plans(figure: str, settings: Any) -> None:
-    table = Table("part", "steps of the game", "one iteration", "all", "memory of each device")
+    table = Table("part", "steps", "iteration", "all", "devices", "memory of each", "of it, played")
     with jax.enable_x64(False):
         for name, (one, pool) in settings.trainings().items():
             plan = training.plan(one, pool)
             hours = plan.seconds * one.iterations / 3600
             times = f"{plan.seconds:.2g} s", f"{hours:.2g} h"
-            table.add_row(name, f"{plan.steps:.2g}", *times, f"{plan.memory:.2g} GB × {plan.devices}")
+            memory = f"{plan.devices}", f"{plan.memory:.2g} GB", f"{plan.played:.2g} GB"
+            table.add_row(name, f"{plan.steps:.2g}", *times, *memory)
     Console().print(f"{figure} on this machine:", table, sep="\n")
 
 

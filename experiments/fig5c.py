@@ -7,6 +7,7 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
+from coala_eqx.arrays import check_whole
 from coala_eqx.estimators import MFOS, AbstractScoreFunctionEstimator, BatchUnaware, CoalaPG
 from coala_eqx.training import Pool
 from experiments import sampled, training
@@ -37,8 +38,7 @@ class Settings(sampled.MatrixSettings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.agents < 2:
-            raise ValueError(f"`agents` must be at least 2, as an agent does not play itself, but is {self.agents}.")
+        check_whole("agents", self.agents, 2, "as an agent does not play itself")
 
     def trainings(self) -> dict[str, tuple[sampled.Settings, Pool]]:
         alone = self.common(p_naive=0.0)

@@ -8,6 +8,7 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
+from coala_eqx.arrays import check_whole
 from coala_eqx.training import Pool
 from experiments import clean_up, fig5c, sampled
 from experiments.analytic import check_at_least
@@ -50,8 +51,7 @@ class Settings(clean_up.Settings):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_at_least(self, 0, "baseline_rate")
-        if self.agents < 2:
-            raise ValueError(f"`agents` must be at least 2, as an agent does not play itself, but is {self.agents}.")
+        check_whole("agents", self.agents, 2, "as an agent does not play itself")
 
     def trainings(self) -> dict[str, tuple[sampled.Settings, Pool]]:
         baseline = dataclasses.replace(self, rate=self.baseline_rate)

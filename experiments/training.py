@@ -116,6 +116,9 @@ class Plan:
     memory: float
     """Of each device, in GB, as the compiler sees it; NaN if it does not say."""
 
+    played: float
+    """Of it, in GB, the trajectories of an iteration, which are kept until it ends."""
+
     devices: int
 
 
@@ -128,8 +131,21 @@ def plan(settings: Settings, pool: Pool) -> Plan:
         if jax.tree.leaves(jax.eval_shape(programs.watch, arrays)):
             seconds_watched, memory_watched = _cost(programs.watch, arrays)
             seconds, memory = seconds + seconds_watched / settings.every, max(memory, memory_watched)
-    steps = settings.iterations * settings.steps_per_iteration(len(pool.estimators))
-    return Plan(steps=steps, seconds=seconds, memory=memory / 1e9, devices=mesh.size)
+    agents = len(pool.estimators)
+    played = settings.seeds * agents * _bytes_played(pool, programs) / mesh.size
+    steps = settings.iterations * settings.steps_per_iteration(agents)
+    return Plan(steps=steps, seconds=seconds, memory=memory / 1e9, played=played / 1e9, devices=mesh.size)
+
+
+def _bytes_played(pool: Pool, programs: _Programs) -> int:
+    """Of what one agent of one seed plays in an iteration."""
+
+    def meet(arrays: Any) -> Any:
+        state = eqx.combine(arrays, programs.static)
+        return eqx.filter(pool.meet(state, members(state.agents, 0), jnp.zeros((), int), state.key), eqx.is_array)
+
+    one_seed = jax.tree.map(lambda leaf: leaf[0], programs.arrays)
+    return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(jax.eval_shape(meet, one_seed)))
 
 
 def _cost(program: Any, arrays: Any) -> tuple[float, float]:

@@ -348,6 +348,7 @@ def test_measures_of_the_coin_game():
     ({"metric": "euclid"}, "`metric` must be 'manhattan' or 'chebyshev', but is 'euclid'"),
     ({"actions": ("zap", "zap")}, "`actions` must be different ones of right, left"),
     ({"actions": 5}, "but are (5,)"),
+    ({"freeze_steps": 2**40}, "`freeze_steps` must be at most 1000000000, but is 1099511627776"),
     ({"actions": (["zap"],)}, "but are (['zap'],)"),
     ({"start": (0, 20)}, "`start` must be two cells, numbered from 0 to 19, but is (0, 20)"),
     ({"start": (3, 3), "collisions": "block"}, "must be two different cells"),
@@ -357,12 +358,18 @@ def test_settings_that_make_no_clean_up(settings, message):
         ce.games.CleanUpLite(**settings)
 
 
+@pytest.mark.parametrize(("check", "message"), [
+    (check_finite, "a finite number, but is 1j"),
+    (check_share, "between 0 and 1, but is 1j"),
+])  # fmt: skip
+def test_complex_numbers_are_no_settings(check, message):
+    with pytest.raises(ValueError, match=message):
+        check("reward", 1j)
+
+
 def test_settings_that_make_no_coin_game():
     with pytest.raises(ValueError, match="`size` must be at least 2, so that two players and a coin fit, but is -3"):
         ce.games.CoinGame(size=-3)
-    for check, message in ((check_finite, "a finite number, but is 1j"), (check_share, "between 0 and 1, but is 1j")):
-        with pytest.raises(ValueError, match=message):
-            check("reward", 1j)
     with pytest.raises(ValueError, match="`coins` must be 'one' or 'both', but is 'many'"):
         ce.games.CoinGame(coins="many")
 

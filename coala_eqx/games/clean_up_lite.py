@@ -17,6 +17,9 @@ from coala_eqx.games.tabular import TabularGame
 MOVES = {"right": (0, 1), "left": (0, -1), "up": (-1, 0), "down": (1, 0), "zap": (0, 0), "nothing": (0, 0)}
 """All actions, in the order of their numbers, with the rows and columns they move by."""
 
+MOST_FROZEN = 1_000_000_000
+"""Steps: integers of 32 bits count as far, and more."""
+
 
 class CleanUpState(eqx.Module):
     """Where everything is. Cells are numbered row by row."""
@@ -118,6 +121,8 @@ class CleanUpLite(AbstractDrawnGame):
             raise ValueError(f"`dirt_capacity` must be positive, but is {capacity!r}.")
         for name in ("zap_distance", "freeze_steps"):
             check_whole(name, getattr(self, name), 0)
+        if self.freeze_steps > MOST_FROZEN:
+            raise ValueError(f"`freeze_steps` must be at most {MOST_FROZEN}, but is {self.freeze_steps}.")
         check_choice("metric", self.metric, ("manhattan", "chebyshev"))
         check_choice("collisions", self.collisions, ("share", "block"))
         check_choice("zap_step_counts", self.zap_step_counts, (False, True))

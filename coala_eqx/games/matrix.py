@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
-from coala_eqx.arrays import numbers
+from coala_eqx.arrays import check_whole, numbers
 from coala_eqx.games.base import AbstractEnumerableGame
 from coala_eqx.games.tabular import TabularGame
 
@@ -142,8 +142,7 @@ def public_goods(players: int = 3, multiplier: float = 1.8) -> MatrixGame:
 
     **Raises** `ValueError` outside these ranges.
     """
-    if players < 2:
-        raise ValueError(f"`players` must be at least 2, but is {players}.")
+    check_whole("players", players, 2)
     if not 1 < multiplier < players:
         raise ValueError(f"`multiplier` must lie strictly between 1 and players = {players}, but is {multiplier}.")
     contributes = 1.0 - np.indices((2,) * players)

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
+from coala_eqx.arrays import check_whole
 from coala_eqx.policies import AbstractPolicy
 
 Returns = Callable[[Any, Any], tuple[Array, Array]]
@@ -134,8 +135,7 @@ class GradientFlow(AbstractExactLearner):
 
     def __check_init__(self) -> None:
         _check_not_negative("duration", self.duration)
-        if self.points < 2:
-            raise ValueError(f"`points` must be at least 2, for the start and the end, but is {self.points}.")
+        check_whole("points", self.points, 2, "for the start and the end")
         if not self.tolerance > 0:
             raise ValueError(f"`tolerance` must be positive, but is {self.tolerance}.")
 

@@ -10,6 +10,7 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float
 
+from coala_eqx.arrays import check_whole
 from coala_eqx.estimators import AbstractEstimator, AbstractScoreFunctionEstimator
 from coala_eqx.policies import AbstractPolicy
 from coala_eqx.shaping import score_function
@@ -113,8 +114,7 @@ def gradient_noise(
 
     Fit for `jit`, and for `vmap` over seeds. The random numbers are none of those that training uses.
     """
-    if measured < 2:
-        raise ValueError(f"`measured` must be at least 2, as meta-batches are compared, but is {measured}.")
+    check_whole("measured", measured, 2, "as meta-batches are compared")
     if not estimators:
         raise ValueError("`estimators` must name one or more, but is empty.")
     by_advantages = [one for one in estimators if isinstance(one, AbstractScoreFunctionEstimator)]
