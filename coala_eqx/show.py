@@ -97,9 +97,15 @@ class Recording:
         if not np.isin(self.actions, np.arange(actions)).all():
             found = f"from {self.actions.min()} to {self.actions.max()}"
             raise ValueError(f"actions must be whole numbers from 0 to {actions - 1}, but go {found}")
+        if self.means:
+            self._check_means(episodes)
+
+    def _check_means(self, episodes: int) -> None:
         names = self.measured()
-        if self.means and set(self.means) != set(names):
+        if set(self.means) != set(names):
             raise ValueError(f"there are means of {', '.join(self.means)}, but should be of {', '.join(names)}")
+        if self.averaged < 1:
+            raise ValueError(f"means must be over one trajectory or more, but are over {self.averaged}")
         for name, values in self.means.items():
             if values.shape != (episodes,) or values.dtype.kind not in "iuf" or not np.isfinite(values).all():
                 raise ValueError(f"means of {name} must be a finite number for each of {episodes} inner episodes")

@@ -68,6 +68,9 @@ class Settings(sampled.Settings):
         return sampled.game_by(ce.games.CleanUpLite, self)
 
 
+PAPER: dict[str, Any] = {"chunk": 1024, "rematerialise": 64}
+"""Of the preset `paper`, how it is computed: activations of whole minibatches would not fit an accelerator."""
+
 PATIENT: dict[str, Any] = {
     "rows": 3,
     "columns": 3,

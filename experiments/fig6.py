@@ -29,18 +29,29 @@ class Settings(clean_up.Settings):
     m_fos_rate: float = 3e-3
     """In place of `rate`, of M-FOS."""
 
+    m_fos_balance: float = 1.0
+    """By what the critic's loss and the entropy bonus of M-FOS are multiplied, whose advantages of the current inner
+    episode are B times those of the others. Not the paper's."""
+
     lola_rate: float = 0.1
     """Of SGD, of LOLA-DiCE."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_at_least(self, 0, "m_fos_rate", "lola_rate", "baseline_reward_scale")
+        check_at_least(self, 0, "m_fos_rate", "m_fos_balance", "lola_rate", "baseline_reward_scale")
 
     def trainings(self) -> dict[str, tuple[sampled.Settings, Pool]]:
+        baseline = dataclasses.replace(self, reward_scale=self.baseline_reward_scale)
+        m_fos = dataclasses.replace(
+            baseline,
+            rate=self.m_fos_rate,
+            value_coefficient=self.m_fos_balance * self.value_coefficient,
+            entropy_coefficient=self.m_fos_balance * self.entropy_coefficient,
+        )
         settings = {
             "CoalaPG": self,
-            "MFOS": dataclasses.replace(self, rate=self.m_fos_rate, reward_scale=self.baseline_reward_scale),
-            "BatchUnaware": dataclasses.replace(self, reward_scale=self.baseline_reward_scale),
+            "MFOS": m_fos,
+            "BatchUnaware": baseline,
             "LolaDice": dataclasses.replace(self, optimiser="sgd", rate=self.lola_rate),
         }
         return {name: one.alone(sampled.ESTIMATORS[name]) for name, one in settings.items()}
@@ -49,7 +60,7 @@ class Settings(clean_up.Settings):
 PRESETS = {
     "smoke": Settings(**sampled.SMOKE_ON_GRIDS),
     "cpu": Settings(**clean_up.SMALL, baseline_reward_scale=0.05, m_fos_rate=1e-3),
-    "paper": Settings(),
+    "paper": Settings(**clean_up.PAPER),
 }
 
 

@@ -76,7 +76,7 @@ PRESETS = {
             "naive_discount": 0.99,
         }
     ),
-    "paper": Settings(),
+    "paper": dataclasses.replace(Settings(**clean_up.PAPER), chunk=2048),
 }
 
 

@@ -23,7 +23,7 @@ class Settings(clean_up.Settings, noise.Measured):
 PRESETS = {
     "smoke": Settings(**sampled.SMOKE_ON_GRIDS, measured=3),
     "cpu": dataclasses.replace(Settings(**clean_up.SMALL, measured=96), every=60, seeds=2),
-    "paper": Settings(every=100),
+    "paper": Settings(**clean_up.PAPER, every=100),
 }
 
 

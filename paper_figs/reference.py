@@ -145,7 +145,8 @@ def _other_settings(folder: Path, module: str) -> list[str]:
     presets = importlib.import_module(f"experiments.{module}").PRESETS
     made = _made(folder)["settings"]
     paper = json.loads(json.dumps(dataclasses.asdict(presets["paper"])))
-    differing = [f"{name} {made[name]} ({paper[name]})" for name in paper if name in made and made[name] != paper[name]]
+    told = [name for name in paper if name in made and name not in getattr(presets["paper"], "LAYOUT", ())]
+    differing = [f"{name} {made[name]} ({paper[name]})" for name in told if made[name] != paper[name]]
     head = "Settings, and those of the preset `paper` in brackets where they differ:"
     return [f"{head} {', '.join(differing)}.", ""] if differing else []
 

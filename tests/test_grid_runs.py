@@ -104,6 +104,20 @@ def test_agents_of_figure_7_are_read_back(whole):
     assert any(bool(jnp.any(leaf)) for leaf in jax.tree.leaves(eqx.filter(agents, eqx.is_inexact_array)))
 
 
+def test_baselines_of_figure_6_have_settings_of_their_own():
+    own = {"rate": 1e-3, "value_coefficient": 0.5, "entropy_coefficient": 0.01, "reward_scale": 0.1, "seeds": 1}
+    theirs = {"m_fos_rate": 2e-3, "m_fos_balance": 8.0, "baseline_reward_scale": 0.3, "lola_rate": 0.2}
+    trained = {name: one for name, (one, _) in settings_of("fig6", "smoke", own | theirs).trainings().items()}
+    expected = {
+        "CoalaPG": (1e-3, 0.5, 0.01, 0.1, "adam"),
+        "MFOS": (2e-3, 4.0, 0.08, 0.3, "adam"),
+        "BatchUnaware": (1e-3, 0.5, 0.01, 0.3, "adam"),
+        "LolaDice": (0.2, 0.5, 0.01, 0.1, "sgd"),
+    }
+    names = ("rate", "value_coefficient", "entropy_coefficient", "reward_scale", "optimiser")
+    assert {name: tuple(getattr(one, each) for each in names) for name, one in trained.items()} == expected
+
+
 def test_actions_are_a_choice_of_all(tmp_path):
     """Of the smallest map in a run, and of the game of its agents who are read back."""
     map_ = {"rows": 1, "columns": 2, "initial_dirt": 1, "actions": ["right", "left", "zap"]}

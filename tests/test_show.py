@@ -175,6 +175,7 @@ def test_what_cannot_be_shown_is_named(tmp_path, capsys):
         ({"observations": recording.observations[..., 1:]}, "have the shapes ((4, 6, 35)"),
         ({name: getattr(recording, name)[:, :0] for name in ("observations", "actions", "rewards")}, "((4, 0, 36)"),
         ({"means": {"reward": means["reward"]}}, "there are means of reward, but should be of reward, other_reward, "),
+        ({"means": means, "averaged": 0}, "means must be over one trajectory or more, but are over 0"),
         ({"means": means | {"reward": np.zeros(3)}}, "means of reward must be a finite number for each of 4 inner"),
         ({"means": means | {"reward": np.full(4, np.nan)}}, "means of reward must be a finite number for each"),
         ({"means": means | {"reward": np.full(4, "1")}}, "means of reward must be a finite number for each"),
