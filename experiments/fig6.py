@@ -59,7 +59,7 @@ class Settings(clean_up.Settings):
 
 PRESETS = {
     "smoke": Settings(**sampled.SMOKE_ON_GRIDS),
-    "cpu": Settings(**clean_up.SMALL, baseline_reward_scale=0.05, m_fos_rate=1e-3),
+    "cpu": Settings(**clean_up.SMALL, baseline_reward_scale=0.05, m_fos_rate=1e-3, m_fos_balance=8.0),
     "paper": Settings(**clean_up.PAPER),
 }
 
