@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from coala_eqx.arrays import check_whole
 from coala_eqx.games import AbstractDrawnGame, CleanUpLite, CoinGame
 
 GAMES: dict[str, type[Any]] = {"CleanUpLite": CleanUpLite, "CoinGame": CoinGame}
@@ -23,7 +24,10 @@ PATTERN = "meta-episode-*.npz"
 
 _CELL, _MARGIN, _HEADER, _LINE = 60, 8, 34, 18
 _FRAMES_OF_A_STRIP = 8
-_BROKEN = (AttributeError, EOFError, KeyError, OSError, TypeError, ValueError, zipfile.BadZipFile, zlib.error)
+_BROKEN = (
+    AttributeError, EOFError, KeyError, MemoryError, OSError, RuntimeError, TypeError, ValueError,
+    zipfile.BadZipFile, zlib.error,
+)  # fmt: skip
 """What reading a file can end with that is of another kind, or damaged."""
 _AGAINST = {"naive": "against a naive learner", "meta": "against another agent"}
 """By the last part of a recording's name."""
@@ -104,8 +108,6 @@ class Recording:
         names = self.measured()
         if set(self.means) != set(names):
             raise ValueError(f"there are means of {', '.join(self.means)}, but should be of {', '.join(names)}")
-        if self.averaged < 1:
-            raise ValueError(f"means must be over one trajectory or more, but are over {self.averaged}")
         for name, values in self.means.items():
             if values.shape != (episodes,) or values.dtype.kind not in "iuf" or not np.isfinite(values).all():
                 raise ValueError(f"means of {name} must be a finite number for each of {episodes} inner episodes")
@@ -131,7 +133,8 @@ class Recording:
                 arguments = {name: tuple(v) if isinstance(v, list) else v for name, v in about["arguments"].items()}
                 game = GAMES[about["game"]](**arguments)
                 means = {name.removeprefix(_MEAN): held[name] for name in held.files if name.startswith(_MEAN)}
-                averaged = int(held["averaged"]) if means else 1
+                averaged = held["averaged"].item() if means else 1
+                check_whole("averaged", averaged, 1)
                 recording = cls(game, held["observations"], held["actions"], held["rewards"], means, averaged)
             recording.check()
             return recording
@@ -285,15 +288,17 @@ def _captioned(image: Any, recording: Recording, title: str) -> Any:
     """With whose it is above, and what the colours stand for below, in as many lines as it takes."""
     from PIL import Image, ImageDraw, ImageFont  # noqa: PLC0415
 
-    font, entries = ImageFont.load_default(size=12), _CLEAN_UP if isinstance(recording.game, CleanUpLite) else _COINS
+    font = ImageFont.load_default(size=12)
+    entries = _CLEAN_UP if isinstance(recording.game, CleanUpLite) else _COINS
+    width = max(image.width, 2 * _MARGIN + int(font.getlength(title)) + 1)
     places, x, y = [], _MARGIN, _LINE + image.height
     for _, what in entries:
         wide = 18 + int(font.getlength(what))
-        if x > _MARGIN and x + wide > image.width - _MARGIN:
+        if x > _MARGIN and x + wide > width - _MARGIN:
             x, y = _MARGIN, y + _LINE
         places.append((x, y))
         x += wide + 16
-    page = Image.new("RGB", (image.width, y + _LINE + 4), "white")
+    page = Image.new("RGB", (width, y + _LINE + 4), "white")
     page.paste(image, (0, _LINE))
     pen = ImageDraw.Draw(page)
     pen.text((_MARGIN, 3), title, _TEXT, font=font)

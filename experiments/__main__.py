@@ -152,7 +152,7 @@ def _trained(figures: Iterable[str]) -> list[str]:
 
 
 def _print_plans(figure: str, settings: Any) -> None:
-    table = Table("part", "steps", "iteration", "all", "devices", "memory of each", "of it, played")
+    table = Table("part", "steps", "iteration", "all", "devices", "memory", "played")
     with jax.enable_x64(False):
         for name, (one, pool) in settings.trainings().items():
             plan = training.plan(one, pool)
@@ -160,7 +160,7 @@ def _print_plans(figure: str, settings: Any) -> None:
             times = f"{plan.seconds:.2g} s", f"{hours:.2g} h"
             memory = f"{plan.devices}", f"{plan.memory:.2g} GB", f"{plan.played:.2g} GB"
             table.add_row(name, f"{plan.steps:.2g}", *times, *memory)
-    Console().print(f"{figure} on this machine:", table, sep="\n")
+    Console().print(f"{figure} on this machine, and the memory of each device:", table, sep="\n")
 
 
 def _command(figure: str, options: argparse.Namespace) -> list[str]:

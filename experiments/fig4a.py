@@ -100,9 +100,8 @@ def learn(settings: Settings, steps: int, share: float, progress: Progress) -> B
 
 def claims(records: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """What the figure is judged by: mean rewards at the end."""
-    ends = [final(records, lookahead=steps) for steps in LOOKAHEADS]
-    means = [over_seeds(end, "play_1") for end in ends]
-    rises = [over_seeds(later, "play_1", since=earlier) for earlier, later in itertools.pairwise(ends[1:])]
+    means = [over_seeds(final(records, lookahead=steps), "play_1") for steps in LOOKAHEADS]
+    rises = [later - earlier for earlier, later in itertools.pairwise(means[1:])]
     return [
         claim("One look-ahead cooperates: mean reward", means[0], "≥", 0.7),
         claim("Two look-aheads cooperate: mean reward", means[1], "≥", 0.7),

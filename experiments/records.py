@@ -7,7 +7,7 @@ import json
 import math
 import os
 import platform
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, SupportsFloat, TypeVar
@@ -167,34 +167,38 @@ class RunDirectory:
 class Estimate:
     """A mean over seeds."""
 
-    value: float
-    """NaN if there is no seed."""
+    by_seed: Mapping[int, float]
 
-    error: float
-    """Its standard error, by how seeds differ; NaN if there is one seed, or none."""
+    @property
+    def value(self) -> float:
+        """NaN if there is no seed."""
+        return mean(self._values)
+
+    @property
+    def error(self) -> float:
+        """The standard error of `value`, by how seeds differ; NaN if there is one seed, or none."""
+        values = self._values
+        with np.errstate(invalid="ignore"):
+            return float(np.std(values, ddof=1)) / math.sqrt(len(values)) if len(values) > 1 else math.nan
+
+    @property
+    def _values(self) -> np.ndarray:
+        return np.array([self.by_seed[seed] for seed in sorted(self.by_seed)])
 
     def __float__(self) -> float:
         return self.value
 
     def __sub__(self, other: "Estimate") -> "Estimate":
-        """Of another part of a run, as if the two were independent; their seeds have first policies in common."""
-        return Estimate(self.value - other.value, math.hypot(self.error, other.error))
+        """Of the seeds that both have, as pairs: those of all parts of a run start from the same policies."""
+        both = self.by_seed.keys() & other.by_seed.keys()
+        return Estimate({seed: self.by_seed[seed] - other.by_seed[seed] for seed in both})
 
 
-def over_seeds(table: pl.DataFrame, column: str | pl.Expr, since: pl.DataFrame | None = None) -> Estimate:
-    """The mean over seeds of each one's mean, less what the same seeds had in `since`."""
+def over_seeds(table: pl.DataFrame, column: str | pl.Expr) -> Estimate:
+    """The mean over seeds of each one's mean."""
     value = pl.col(column) if isinstance(column, str) else column
-
-    def by_seed(table: pl.DataFrame) -> pl.DataFrame:
-        return table.group_by("seed").agg(value.mean().alias("value"))
-
-    means = by_seed(table)
-    if since is not None:
-        means = means.join(by_seed(since), on="seed").with_columns(pl.col("value") - pl.col("value_right"))
-    values = means["value"].to_numpy()
-    with np.errstate(invalid="ignore"):
-        error = float(np.std(values, ddof=1)) / math.sqrt(len(values)) if len(values) > 1 else math.nan
-    return Estimate(mean(values), error)
+    means = table.group_by("seed", maintain_order=True).agg(value.mean().alias("value"))
+    return Estimate(dict(means.select("seed", "value").iter_rows()))
 
 
 def claim(text: str, measured: float | Estimate, relation: str, threshold: float) -> dict[str, Any]:
@@ -218,7 +222,8 @@ def in_words(claim: dict[str, Any]) -> str:
     if claim["measured"] is None:
         return "not finite"
     number = f"{claim['measured']:.3g}" if claim["measured"] else "0"
-    return number if claim["error"] is None else f"{number} ± {claim['error']:.2g}"
+    error = claim.get("error")  # which older versions did not know
+    return number if error is None else f"{number} ± {error:.2g}"
 
 
 def table_of(records: Sequence[Record]) -> pl.DataFrame:
@@ -258,12 +263,12 @@ def mean(column: pl.Series | np.ndarray) -> float:
 
 def largest_of(values: Iterable[Number]) -> Number:
     """One that is NaN, if there is one."""
-    return max(values, key=lambda value: math.inf if math.isnan(float(value)) else float(value))
+    return max(values, key=lambda value: (math.isnan(float(value)), float(value)))
 
 
 def smallest_of(values: Iterable[Number]) -> Number:
     """One that is NaN, if there is one."""
-    return min(values, key=lambda value: -math.inf if math.isnan(float(value)) else float(value))
+    return min(values, key=lambda value: (not math.isnan(float(value)), float(value)))
 
 
 def _read(file: Path, kind: type = dict) -> Any:

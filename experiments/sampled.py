@@ -222,8 +222,8 @@ class Settings:
     """How many to use; 0 takes all accelerators, or as many cores of a CPU as divide the seeds."""
 
     chunk: int = 0
-    """Trajectories of which a gradient is computed at a time, to rounding the same; 0 takes a whole minibatch on an
-    accelerator, and as many as fit its cache on a CPU."""
+    """Trajectories of which a gradient is computed at a time, at most a minibatch; to rounding the same. 0 takes a
+    minibatch on an accelerator, and as many as fit its cache on a CPU."""
 
     group: int = 0
     """Opponents that are met at a time on each device, to rounding the same; 0 takes all on an accelerator, and as many
@@ -350,7 +350,7 @@ class Settings:
     def _chunk(self, agents: int, minibatch: int) -> int | None:
         """Of a pool of so many agents, for minibatches of so many trajectories."""
         if self.chunk or jax.default_backend() != "cpu":
-            return self.chunk or None
+            return min(self.chunk, minibatch) or None
         devices = len(self.used_devices())
         return chunk_for_cache(
             minibatch,

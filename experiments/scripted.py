@@ -23,7 +23,7 @@ from coala_eqx.training import Pool, place
 from coala_eqx.training.mesh import SEEDS, on_host
 from experiments import clean_up, sampled
 from experiments.progress import Progress
-from experiments.records import Part, Record, claim, largest_of, mean, table_of
+from experiments.records import Estimate, Part, Record, claim, largest_of, over_seeds, table_of
 
 SINGLE = True
 """Played in single precision."""
@@ -140,10 +140,12 @@ def claims(records: Sequence[Record]) -> list[dict[str, Any]]:
     last = max(record["iteration"] for record in records)
     fifth = max(1, last // 5)
 
-    def best(kind: str, share: pl.Expr) -> float:
+    def best(kind: str, share: pl.Expr) -> Estimate:
         these = table.filter(share)
         return largest_of(
-            mean(these.filter(pl.col("script") == script)["reward"]) for script in SCRIPTS if script.startswith(kind)
+            over_seeds(these.filter(pl.col("script") == script), "reward")
+            for script in SCRIPTS
+            if script.startswith(kind)
         )
 
     iteration = pl.col("iteration")

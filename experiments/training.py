@@ -16,7 +16,7 @@ from coala_eqx.games import AbstractDrawnGame
 from coala_eqx.show import Recording
 from coala_eqx.training import Pool, PoolInfo, PoolState, place
 from coala_eqx.training.mesh import SEEDS, is_key, on_host
-from coala_eqx.training.pool import members
+from coala_eqx.training.pool import members, without_co_players
 from experiments.progress import Progress
 from experiments.records import Record
 from experiments.sampled import Settings
@@ -142,7 +142,8 @@ def _bytes_played(pool: Pool, programs: _Programs) -> int:
 
     def meet(arrays: Any) -> Any:
         state = eqx.combine(arrays, programs.static)
-        return eqx.filter(pool.meet(state, members(state.agents, 0), jnp.zeros((), int), state.key), eqx.is_array)
+        met = pool.meet(state, members(state.agents, 0), jnp.zeros((), int), state.key)
+        return eqx.filter([without_co_players(episodes) for episodes in met], eqx.is_array)
 
     one_seed = jax.tree.map(lambda leaf: leaf[0], programs.arrays)
     return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(jax.eval_shape(meet, one_seed)))

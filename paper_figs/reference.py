@@ -75,8 +75,9 @@ def page() -> str:
     head = (
         "# Figures\n\n"
         "Every figure with the claims that it is judged by: what was measured, the threshold, and whether the claim "
-        "holds. What is\nmeasured as a mean over seeds has its standard error, by how they differ; with two or three "
-        "seeds that is a rough one.\n\n"
+        "holds. Means over\nseeds, and differences of them, have their standard errors, by how seeds differ; in "
+        "differences seeds are pairs, as all parts of a run\nstart from the same policies. With two or three seeds "
+        "errors are rough, and what is held against the best of several is not corrected\nfor the choice.\n\n"
         "Made by the command below it, and written here by `python -m paper_figs.reference`; settings, and records in "
         "single precision, lie\nbeside the pictures.\n"
     )

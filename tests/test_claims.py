@@ -32,36 +32,45 @@ def test_means_over_seeds_have_the_error_of_their_differences():
     """Of each seed first: seed 0 has two agents, of which each counts half."""
     rows = [(0, 1.0, 4.0), (0, 3.0, 4.0), (1, 5.0, 4.0), (2, 8.0, 1.0)]
     table = pl.DataFrame(rows, ["seed", "now", "then"], orient="row")
-    error = np.std([2, 5, 8], ddof=1) / 3**0.5
-    assert over_seeds(table, "now") == Estimate(5.0, pytest.approx(error))
+    now, then = over_seeds(table, "now"), over_seeds(table, "then")
+    assert (now.value, now.error) == (5.0, pytest.approx(np.std([2, 5, 8], ddof=1) / 3**0.5))
     change = over_seeds(table, pl.col("now") - pl.col("then"))
-    assert change == Estimate(2.0, pytest.approx(np.std([-2, 1, 7], ddof=1) / 3**0.5))
-    later = table.select("seed", pl.col("now") + 1)
-    assert over_seeds(later, "now", since=table.reverse()) == Estimate(1.0, 0.0), "seeds are matched"
-    other = Estimate(1.0, 3.0)
-    assert over_seeds(table, "now") - other == Estimate(4.0, pytest.approx(np.hypot(error, 3)))
+    assert (change.value, change.error) == (2.0, pytest.approx(np.std([-2, 1, 7], ddof=1) / 3**0.5))
+    assert now - then == change, "seeds are pairs"
+    less = now - over_seeds(table.filter(pl.col("seed") > 0).reverse(), "then")
+    assert less == Estimate({1: 1.0, 2: 7.0}), "those that both have"
     alone, none = over_seeds(table.filter(pl.col("seed") == 2), "now"), over_seeds(table.clear(), "now")
-    assert (alone.value, in_words(claim("", alone, "≥", 0))) == (8.0, "8")
-    assert np.isnan([alone.error, none.value, none.error]).all()
+    assert (float(alone), in_words(claim("", alone, "≥", 0))) == (8.0, "8")
+    assert np.isnan([alone.error, none.value, none.error, (alone - none).value]).all()
+
+
+def test_means_over_seeds_are_the_same_each_time():
+    generator = np.random.default_rng(0)
+    table = pl.DataFrame({"seed": np.tile(np.arange(5), 20), "now": generator.normal(size=100)})
+    found = [over_seeds(table, "now") for _ in range(50)]
+    assert len({(one.value, one.error) for one in found}) == 1
 
 
 def test_a_claim_has_the_error_of_what_was_measured():
-    entry = claim("more", Estimate(0.0365, 0.0118), "≥", 0.01)
-    assert (entry["measured"], entry["error"], entry["holds"]) == (0.0365, 0.0118, True)
-    assert in_words(entry) == "0.0365 ± 0.012"
-    assert not claim("more", Estimate(0.005, 0.1), "≥", 0.01)["holds"], "judged by the mean alone"
-    assert in_words(claim("none", Estimate(float("nan"), float("nan")), "≥", 0)) == "not finite"
-    assert claim("none", Estimate(float("nan"), float("nan")), "≥", 0)["holds"] is False
+    entry = claim("more", Estimate({0: 0.03, 1: 0.05}), "≥", 0.01)
+    assert (entry["measured"], entry["error"], entry["holds"]) == (0.04, pytest.approx(0.01), True)
+    assert in_words(entry) == "0.04 ± 0.01"
+    assert in_words({**entry, "measured": 0.03648, "error": 0.01178}) == "0.0365 ± 0.012"
+    assert not claim("more", Estimate({0: 0.005, 1: 0.006}), "≥", 0.01)["holds"]
+    assert not claim("more", Estimate({0: -1.0, 1: 1.0}), "≥", 0.01)["holds"], "judged by the mean alone"
+    nothing = claim("none", Estimate({}), "≥", 0)
+    assert (in_words(nothing), nothing["holds"]) == ("not finite", False)
     assert claim("a number", 2.0, "≥", 1)["error"] is None
+    assert in_words({"claim": "of an older version", "measured": 2.0}) == "2"
 
 
 def test_the_largest_and_the_smallest_are_nan_if_one_is():
-    estimates = [Estimate(1.0, 5.0), Estimate(3.0, 0.0), Estimate(2.0, 0.0)]
+    estimates = [Estimate({0: 1.0}), Estimate({0: 3.0}), Estimate({0: 2.0})]
     assert largest_of(estimates) is estimates[1]
     assert smallest_of(iter(estimates)) is estimates[0]
     assert (largest_of([1, 3, 2]), smallest_of([2, 1])) == (3, 1)
     for place in range(3):
-        values = [1.0, 2.0]
+        values = [1.0, float("inf"), -float("inf")]
         values.insert(place, float("nan"))
         assert np.isnan([largest_of(values), smallest_of(values)]).all()
 

@@ -175,7 +175,7 @@ def test_what_cannot_be_shown_is_named(tmp_path, capsys):
         ({"observations": recording.observations[..., 1:]}, "have the shapes ((4, 6, 35)"),
         ({name: getattr(recording, name)[:, :0] for name in ("observations", "actions", "rewards")}, "((4, 0, 36)"),
         ({"means": {"reward": means["reward"]}}, "there are means of reward, but should be of reward, other_reward, "),
-        ({"means": means, "averaged": 0}, "means must be over one trajectory or more, but are over 0"),
+        ({"means": means, "averaged": 0}, "`averaged` must be at least 1, but is 0"),
         ({"means": means | {"reward": np.zeros(3)}}, "means of reward must be a finite number for each of 4 inner"),
         ({"means": means | {"reward": np.full(4, np.nan)}}, "means of reward must be a finite number for each"),
         ({"means": means | {"reward": np.full(4, "1")}}, "means of reward must be a finite number for each"),
@@ -183,10 +183,24 @@ def test_what_cannot_be_shown_is_named(tmp_path, capsys):
         dataclasses.replace(recording, **changes).save(file)
         assert main(["show", str(tmp_path)]) == 2
         assert message in capsys.readouterr().err
+    recording.save(file)
+    whole = file.read_bytes()
+    for place, value in ((8, 1), (10, 99)):  # encrypted, it says, or compressed in a way that nobody knows
+        content = bytearray(whole)
+        content[content.index(b"PK\1\2") + place] = value
+        file.write_bytes(content)
+        assert main(["show", str(tmp_path)]) == 2
+        assert "holds no meta-episode that can be shown" in capsys.readouterr().err
+    recording.save(file)
     with np.load(file) as held:
         np.savez(file, **dict(held) | {"about": json.dumps({"game": "CoinGame", "arguments": [3]})})
     assert main(["show", str(tmp_path)]) == 2
     assert "holds no meta-episode that can be shown" in capsys.readouterr().err
+    dataclasses.replace(recording, means=means).save(file)
+    with np.load(file) as held:
+        np.savez(file, **dict(held) | {"averaged": 2.5})
+    assert main(["show", str(tmp_path)]) == 2
+    assert "`averaged` must be a whole number, but is 2.5" in capsys.readouterr().err
     assert main(["show", str(tmp_path / "nowhere")]) == 2
     assert "nowhere is no folder" in capsys.readouterr().err
     recording.save(file)

@@ -266,7 +266,7 @@ class Pool(eqx.Module):
                 agent, optimiser, update = update_by(agent, optimiser, self._batch(index, naive, meta), key_update)
             else:
                 agent, optimiser, update = update_by.follow(agent, optimiser, self._gradient(agent, naive))
-            return agent, optimiser, (_without_co_players(naive), _without_co_players(meta), update)
+            return agent, optimiser, (without_co_players(naive), without_co_players(meta), update)
 
         agents, optimiser, (naive, meta, update) = eqx.filter_vmap(one)(
             state.agents, state.optimiser, jnp.arange(len(self.estimators)), keys
@@ -370,7 +370,7 @@ class Pool(eqx.Module):
         if self.num_naive:
             score_functions = (one for one in self.estimators if isinstance(one, AbstractScoreFunctionEstimator))
             own = [functools.partial(self.batch_by, estimator) for estimator in score_functions]
-            batch = jax.lax.switch(index, own, _without_co_players(naive))
+            batch = jax.lax.switch(index, own, without_co_players(naive))
             weights = jnp.broadcast_to(jnp.asarray(self.naive_weight, float), len(self.estimators))
             advantages = weights[index] * batch.advantages
             batches.append(eqx.tree_at(lambda batch: batch.advantages, batch, advantages))
@@ -392,7 +392,8 @@ class Pool(eqx.Module):
         )
 
 
-def _without_co_players(episodes: MetaEpisode) -> MetaEpisode:
+def without_co_players(episodes: MetaEpisode) -> MetaEpisode:
+    """Without their policies, which are in the state that they were drawn from."""
     return eqx.tree_at(lambda episode: episode.co_player_policies, episodes, ())
 
 
