@@ -77,9 +77,17 @@ def test_figure_14_shows_more_of_figure_7(whole, tmp_path, monkeypatch):
 
 
 def test_figures_6_and_13_are_judged_and_drawn(tmp_path, monkeypatch):
-    """The second one shows more of the first one's records. Its measures are of all inner episodes."""
-    few = {"seeds": 1, "devices": 1, **MEMORYLESS}
+    """The second one shows more of the first one's records. Its measures are of all inner episodes.
+
+    Of the smallest map, and some of the actions; the game of its agents who are read back is that, too.
+    """
+    map_ = {"rows": 1, "columns": 2, "initial_dirt": 1, "actions": ["right", "left", "zap"]}
+    few = {"seeds": 1, "devices": 1, **MEMORYLESS, **map_}
     run("fig6", tmp_path / "fig6", settings_of("fig6", "smoke", few))
+    read, pool, agents = load_agents(tmp_path / "fig6", "CoalaPG")
+    assert read.actions == tuple(map_["actions"])
+    assert pool.game == read.game() == ce.games.CleanUpLite(**map_)
+    assert agents.num_actions == 3
     records = pl.read_parquet(tmp_path / "fig6" / "records.parquet")
     training, episodes = (records.filter(pl.col("panel") == panel) for panel in ("training", "episodes"))
     assert len(training) == 4 * 2
@@ -118,15 +126,7 @@ def test_baselines_of_figure_6_have_settings_of_their_own():
     assert {name: tuple(getattr(one, each) for each in names) for name, one in trained.items()} == expected
 
 
-def test_actions_are_a_choice_of_all(tmp_path):
-    """Of the smallest map in a run, and of the game of its agents who are read back."""
-    map_ = {"rows": 1, "columns": 2, "initial_dirt": 1, "actions": ["right", "left", "zap"]}
-    settings = settings_of("fig6", "smoke", {"seeds": 1, "devices": 1, **MEMORYLESS, **map_})
-    run("fig6", tmp_path, settings)
-    read, pool, agents = load_agents(tmp_path, "CoalaPG")
-    assert read.actions == settings.actions == tuple(map_["actions"])
-    assert pool.game == settings.game() == ce.games.CleanUpLite(**map_)
-    assert agents.num_actions == 3
+def test_actions_are_a_choice_of_all():
     with pytest.raises(ValueError, match="`actions` must be different ones of right, left, up, down, zap, nothing"):
         settings_of("fig6", "smoke", {"actions": ["left", "jump"]})
     with pytest.raises(ValueError, match=r"all of which the scripts know, but is \('left', 'zap'\)"):

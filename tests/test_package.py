@@ -12,6 +12,7 @@ import equinox as eqx
 import pytest
 
 import coala_eqx as ce
+from coala_eqx.verification import default_problems
 
 ROOT = Path(__file__).parent.parent
 ORDER = [
@@ -136,6 +137,17 @@ def test_the_readme_names_the_two_commands():
     for target in ("verify", "test"):
         assert f"make {target}" in readme
         assert re.search(rf"^{target}:", makefile, flags=re.MULTILINE)
+
+
+def test_the_readme_lists_the_problems_of_verify():
+    table = (ROOT / "README.md").read_text().partition("Problems\n")[2].partition("Certificates\n")[0]
+    rows = [re.split(r" {2,}", line.strip()) for line in table.splitlines()]
+    expected = [
+        [named.name, named.game, *map(str, (p.batch, p.episodes, p.steps)), type(named.policy).__name__, named.learner]
+        for named in default_problems()
+        for p in [named.problem]
+    ]
+    assert [row for row in rows if len(row) == len(expected[0])][1:] == expected  # below the head
 
 
 def test_links_in_the_docs_lead_somewhere():
