@@ -21,7 +21,7 @@ from experiments.display import Display
 from experiments.origin import origin
 from experiments.processes import agree, first_then_others, is_first, join, use_all_cores
 from experiments.progress import INTERVAL, Progress, Stopped, check_names, file_name, listening, remove_checkpoints
-from experiments.records import DILEMMA, Part, Record, RunDirectory, flagged, in_words, locked
+from experiments.records import DILEMMA, Part, Record, RunDirectory, flagged, in_words, locked, verdict
 from experiments.trackers import TensorBoard, Tracker, WeightsAndBiases, check_for_wandb, run_name
 
 ANALYTIC = ("fig3a", "fig3b", "fig3c", "fig4a", "fig4b", "fig4c", "fig8", "fig9", "fig10")
@@ -334,19 +334,21 @@ def _run(
         if before != layout.get("layout"):
             console.print(f"Begun on {before}, it goes on on {layout['layout']}: the same to rounding, not to the bit.")
         directory.begin(origin(command) | layout)
-    with Display(console, figure, sum(part.work for part in left)) as display:
-        for part in left:
-            display.begin(part.name)
-            progress = progress_of(part, display.advance)
-            records += [{"part": part.name, **record} for record in part.run(progress)]
-            directory.save(records)
-            progress.end()
-            progress.request.look()
-            progress.request.obey()
+    try:
+        with Display(console, figure, sum(part.work for part in left)) as display:
+            for part in left:
+                display.begin(part.name)
+                progress = progress_of(part, display.advance)
+                records += [{"part": part.name, **record} for record in part.run(progress)]
+                directory.save(records)
+                progress.end()
+                progress.request.look()
+                progress.request.obey()
+    finally:
+        if left and is_first():
+            directory.end(time.perf_counter() - start)
     if not is_first():
         return
-    if left:
-        directory.end(time.perf_counter() - start)
     if seeds := flagged(records):
         console.print(f"Not finite, and left out of claims and figure: seeds {', '.join(map(str, seeds))}.")
     claims = judged(figure, records, getattr(settings, "payoffs", DILEMMA))
@@ -375,7 +377,7 @@ def _table(claims: Sequence[dict[str, Any]]) -> Table:
     table = Table("claim", "measured", "threshold", "holds")
     for claim in claims:
         threshold = f"{claim['relation']} {claim['threshold']:g}"
-        table.add_row(claim["claim"], in_words(claim), threshold, "yes" if claim["holds"] else "no")
+        table.add_row(claim["claim"], in_words(claim), threshold, verdict(claim))
     return table
 
 

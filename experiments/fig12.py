@@ -188,8 +188,18 @@ def claims(records: Sequence[Record]) -> list[dict[str, Any]]:
     first, second = MEMORIES
     coala = ratio(first, "CoalaPG")
     return [
-        claim("COALA-PG: both parts count; future over current is at least", coala, "≥", 0.3),
-        claim("and at most", coala, "≤", 3),
-        claim("M-FOS: the same is at most", ratio(first, "MFOS"), "≤", 0.3),
-        claim("Batch-unaware, of agents that forget: the same is at most", ratio(second, "BatchUnaware"), "≤", 0.3),
+        claim(
+            "COALA-PG, future over current part, root mean square over training: both count, so it is not too small",
+            coala,
+            "≥",
+            0.3,
+        ),
+        claim("COALA-PG, the same: nor too large", coala, "≤", 3),
+        claim("M-FOS, the same: the current part dominates", ratio(first, "MFOS"), "≤", 0.3),
+        claim(
+            "Batch-unaware, of agents that forget, the same: the current part dominates",
+            ratio(second, "BatchUnaware"),
+            "≤",
+            0.3,
+        ),
     ]

@@ -1,6 +1,8 @@
 """Figure 5C: in a mixed pool agents by COALA-PG come to cooperate with each other; other estimators' agents defect.
 
-So do agents by COALA-PG that meet no naive learners: it is their presence that makes defection a bad choice.
+Agents by COALA-PG that meet no naive learners defect, too: it is their presence that makes defection a bad choice. The
+settings of the preset `cpu` were found on COALA-PG, and that batch-unaware's agents defect hangs on them: with the same
+share of the gradient as the others they may cooperate (`docs/small_size.md`).
 """
 
 import dataclasses

@@ -95,7 +95,7 @@ class RunDirectory:
         self._write_origins([*self._origins(), origin])
 
     def end(self, seconds: float) -> None:
-        """Note how long that took."""
+        """Note how long that took, to its end or until it was stopped."""
         *earlier, latest = self._origins()
         self._write_origins([*earlier, latest | {"seconds": round(seconds, 1)}])
 
@@ -224,6 +224,14 @@ def in_words(claim: dict[str, Any]) -> str:
     number = f"{claim['measured']:.3g}" if claim["measured"] else "0"
     error = claim.get("error")  # which older versions did not know
     return number if error is None else f"{number} ± {error:.2g}"
+
+
+def verdict(claim: dict[str, Any]) -> str:
+    """Whether it holds, and whether two standard errors would be enough for it to be otherwise."""
+    word, error = "yes" if claim["holds"] else "no", claim.get("error")
+    near = error is not None and claim["measured"] is not None
+    near = near and abs(claim["measured"] - claim["threshold"]) < 2 * error
+    return f"{word}, but within two errors" if near else word
 
 
 def table_of(records: Sequence[Record]) -> pl.DataFrame:

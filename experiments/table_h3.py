@@ -1,7 +1,7 @@
 """Section H.3: an agent by COALA-PG and one by M-FOS that meet each other and naive learners cooperate.
 
 In the paper M-FOS among M-FOS and naive learners does not, so that what matters is whom it meets. In the preset `cpu`
-M-FOS's gradient against learners has 1/B of its weight, as the two hardly ever cooperate at that size otherwise
+M-FOS's gradient against learners has 1/B of COALA-PG's weight, as the two hardly ever cooperate at that size otherwise
 (`docs/small_size.md`); but then M-FOS among itself may cooperate, too.
 """
 

@@ -11,7 +11,7 @@ import inspect
 import json
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ import polars as pl
 import polars.selectors as cs
 from PIL import Image
 
-from experiments.records import DILEMMA, in_words
+from experiments.records import DILEMMA, in_words, verdict
 
 REFERENCE = Path(__file__).parent / "reference"
 PAGE = Path(__file__).parent.parent / "docs" / "figures.md"
@@ -77,9 +77,10 @@ def page() -> str:
         "Every figure with the claims that it is judged by: what was measured, the threshold, and whether the claim "
         "holds. Means over\nseeds, and differences of them, have their standard errors, by how seeds differ; in "
         "differences seeds are pairs, as all parts of a run\nstart from the same policies. With two or three seeds "
-        "errors are rough, and what is held against the best of several is not corrected\nfor the choice.\n\n"
-        "Made by the command below it, and written here by `python -m paper_figs.reference`; settings, and records in "
-        "single precision, lie\nbeside the pictures.\n"
+        "errors are rough, and what is held against the best of several is not corrected\nfor the choice. A claim is "
+        "judged by the mean alone; where two errors could make it otherwise, the table says so.\n\n"
+        "Made by the command below each, and written here by `python -m paper_figs.reference`; settings, and records "
+        "in single precision, lie\nbeside the pictures.\n"
     )
     return "\n".join([head, *(_section(figure, folder) for figure, folder in folders)])
 
@@ -103,7 +104,7 @@ def _section(figure: str, folder: Path) -> str:
     caption = " ".join(part for part in (rest.strip(), drawing) if part)
     rows = [
         f"| {claim['claim']} | {in_words(claim)} | {claim['relation']} {claim['threshold']:g} "
-        f"| {'yes' if claim['holds'] else '**no**'} |"
+        f"| {verdict(claim).replace('no', '**no**', 1)} |"
         for claim in claims
     ]
     return "\n".join(
@@ -115,14 +116,14 @@ def _section(figure: str, folder: Path) -> str:
             "| --- | ---: | ---: | --- |",
             *rows,
             "",
-            *_made_by(json.loads((folder / "origin.json").read_text())),
+            *_made_by(figure, json.loads((folder / "origin.json").read_text())),
             "",
             *_other_settings(folder, module),
         ]
     )
 
 
-def _made_by(origins: list[dict[str, Any]]) -> list[str]:
+def _made_by(figure: str, origins: list[dict[str, Any]]) -> list[str]:
     """A line for each way in which records were made."""
     pieces: dict[str, list[float | None]] = {}
     for origin in origins:
@@ -131,25 +132,48 @@ def _made_by(origins: list[dict[str, Any]]) -> list[str]:
             f"Python {origin['python']}, JAX {origin['jax']}."
         )
         pieces.setdefault(f"`{origin['command']}` {how}", []).append(origin.get("seconds"))
-    return [f"{text[:-1]}: {_took(seconds)}." for text, seconds in pieces.items()]
+    lines = [f"{text[:-1]}: {_took(seconds)}." for text, seconds in pieces.items()]
+    if not all(figure in origin["command"].split() for origin in origins):
+        lines.append(f"`python -m experiments {figure}` takes these records, and draws other columns of them.")
+    return lines
 
 
 def _took(seconds: list[float | None]) -> str:
-    minutes = [f"{number / 60:.1f} minutes" for number in seconds if number is not None]
-    interrupted = len(seconds) - len(minutes)
-    stops = [f"stopped {interrupted} times" if interrupted > 1 else "stopped once"] if interrupted else []
-    return ", then ".join(stops + minutes)
+    """Of runs that went on with each other, those that were killed have no time."""
+    known = [number for number in seconds if number is not None]
+    stops = len(seconds) - (seconds[-1] is not None)
+    told = [f"{sum(known) / 60:.1f} minutes"] if known else []
+    told += ["interrupted once" if stops == 1 else f"interrupted {stops} times"] if stops else []
+    return ", ".join(told) + (", not all of which is timed" if known and len(known) < len(seconds) else "")
 
 
 def _other_settings(folder: Path, module: str) -> list[str]:
-    """A line that says in what a run differs from the preset `paper`, if it does."""
+    """What the settings of a run are that differ from the preset `paper`, and from `cpu`; nothing if none do."""
     presets = importlib.import_module(f"experiments.{module}").PRESETS
-    made = _made(folder)["settings"]
-    paper = json.loads(json.dumps(dataclasses.asdict(presets["paper"])))
-    told = [name for name in paper if name in made and name not in getattr(presets["paper"], "LAYOUT", ())]
-    differing = [f"{name} {made[name]} ({paper[name]})" for name in told if made[name] != paper[name]]
-    head = "Settings, and those of the preset `paper` in brackets where they differ:"
-    return [f"{head} {', '.join(differing)}.", ""] if differing else []
+    kind = type(presets["paper"])
+    defaults = {field.name: field.default for field in dataclasses.fields(kind)}
+    told = [name for name in defaults if name not in getattr(kind, "LAYOUT", ())]
+    made = {name: default for name, default in defaults.items() if default is not dataclasses.MISSING}
+    made = json.loads(json.dumps(made)) | _made(folder)["settings"]
+    given = _given(json.loads((folder / "origin.json").read_text()))
+
+    def differing(preset: str, leave: Collection[str] = ()) -> str:
+        theirs = json.loads(json.dumps(dataclasses.asdict(presets[preset])))
+        names = [name for name in told if made[name] != theirs[name] and name not in leave]
+        return ", ".join(f"{name} {made[name]} ({theirs[name]})" for name in names)
+
+    lines = {
+        "Settings, and those of the preset `paper` in brackets where they differ": differing("paper"),
+        "Today's preset `cpu` has other ones, in brackets": differing("cpu", leave=given),
+    }
+    return [line for head, text in lines.items() if text for line in (f"{head}: {text}.", "")]
+
+
+def _given(origins: list[dict[str, Any]]) -> set[str]:
+    """Settings that the commands name."""
+    words = [word for origin in origins for word in origin["command"].split()]
+    by_set = {word.partition("=")[0] for word in words if "=" in word}
+    return by_set | {word.removeprefix("--") for word in words if word.startswith("--")}
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ from experiments.records import (
     over_seeds,
     smallest_of,
     table_of,
+    verdict,
 )
 from paper_figs import reference
 
@@ -62,6 +63,22 @@ def test_a_claim_has_the_error_of_what_was_measured():
     assert (in_words(nothing), nothing["holds"]) == ("not finite", False)
     assert claim("a number", 2.0, "≥", 1)["error"] is None
     assert in_words({"claim": "of an older version", "measured": 2.0}) == "2"
+
+
+def test_a_verdict_says_where_errors_leave_it_open():
+    near, far = Estimate({0: 0.0, 1: 0.1}), Estimate({0: 0.2, 1: 0.21})
+    assert verdict(claim("", near, "≥", 0.01)) == "yes, but within two errors"
+    assert verdict(claim("", near, "≥", 0.1)) == "no, but within two errors"
+    assert (verdict(claim("", far, "≥", 0.01)), verdict(claim("", far, "≤", 0.01))) == ("yes", "no")
+    assert (verdict(claim("", 1.0, "≥", 1.0)), verdict(claim("", Estimate({}), "≥", 0))) == ("yes", "no")
+
+
+def test_the_page_says_how_long_a_run_took():
+    """`None` for what was killed."""
+    assert reference._took([60.0]) == "1.0 minutes"
+    assert reference._took([60.0, 90.0]) == "2.5 minutes, interrupted once"
+    assert reference._took([None, None, 90.0]) == "1.5 minutes, interrupted 2 times, not all of which is timed"
+    assert reference._took([None]) == "interrupted once"
 
 
 def test_the_largest_and_the_smallest_are_nan_if_one_is():
