@@ -3,6 +3,7 @@
 import ast
 import importlib
 import inspect
+import json
 import pkgutil
 import re
 import tomllib
@@ -13,6 +14,7 @@ import pytest
 
 import coala_eqx as ce
 from coala_eqx.verification import default_problems
+from experiments.__main__ import run, settings_of
 
 ROOT = Path(__file__).parent.parent
 ORDER = [
@@ -117,8 +119,11 @@ def test_the_example_of_the_iterated_game_prints_what_the_page_says(capsys):
     assert capsys.readouterr().out == printed
 
 
-def test_the_example_of_training_runs(capsys):
-    """Two smaller iterations of it, and the noise of their gradients."""
+def test_the_examples_of_training_run(capsys, tmp_path, monkeypatch):
+    """Two smaller iterations of it, and the noise of their gradients; then an agent of a small run of Figure 5A."""
+    monkeypatch.chdir(tmp_path)
+    run("fig5a", Path("runs/fig5a"), settings_of("fig5a", "smoke", {"estimators": ("CoalaPG",)}))
+    capsys.readouterr()
     page = (ROOT / "docs" / "training.md").read_text()
     example = "\n".join(re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL))
     sizes = {"range(300)": "range(2)", "meta_batch=16": "meta_batch=2", "episodes=20": "episodes=3"}
@@ -126,9 +131,9 @@ def test_the_example_of_training_runs(capsys):
         assert size in example
         example = example.replace(size, smaller)
     exec(compile(example, "training.md", "exec"), {})
-    rewards, *noise = capsys.readouterr().out.splitlines()
+    rewards, *noise, against_tit_for_tat = capsys.readouterr().out.splitlines()
     assert re.fullmatch(r"\[\S+\] \[\S+\]", rewards)
-    assert [len(of_all.strip("[]").split()) for of_all in noise] == [3, 3, 3]
+    assert [len(of_all.strip("[]").split()) for of_all in (*noise, against_tit_for_tat)] == [3, 3, 3, 3]
 
 
 def test_the_readme_names_the_two_commands():
@@ -148,6 +153,19 @@ def test_the_readme_lists_the_problems_of_verify():
         for p in [named.problem]
     ]
     assert [row for row in rows if len(row) == len(expected[0])][1:] == expected  # below the head
+
+
+def test_the_readme_shows_the_certificates_that_are_kept():
+    table = (ROOT / "README.md").read_text().partition("Certificates\n")[2].partition("```")[0]
+    rows = [re.split(r" {2,}", line.strip()) for line in table.splitlines() if re.search(r"\d s ", line)]
+    kept = json.loads((ROOT / "paper_figs/reference/verify/verify.json").read_text())["certificates"]
+    assert len(rows) == len(kept)
+    for row, entry in zip(rows, kept, strict=True):
+        estimator, problem, _, bias, cosine, variance, _, outcomes, _, verdict = row
+        assert (estimator, problem, verdict) == (entry["estimator"], entry["problem"], entry["verdict"])
+        assert (bias, cosine) == (f"{entry['relative_bias']:.1e}", f"{entry['cosine']:.4f}")
+        of_the_entry = f"{entry['variance'] if entry['variance'] > 1e-20 else 0:.3g}"
+        assert (variance, outcomes) == (of_the_entry, f"{entry['outcomes']:,}")
 
 
 def test_links_in_the_docs_lead_somewhere():
