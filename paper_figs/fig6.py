@@ -13,9 +13,8 @@ from paper_figs.style import styled
 def draw(records: Path, picture: Path) -> None:
     """Means and standard deviations over seeds.
 
-    The preset `cpu` has the smallest map there is, a cell of the river and one of the orchard. The run that is kept has
-    `m_fos_balance=1`; with what was found for M-FOS since, and in more runs of COALA-PG, the order of the two is open
-    (`docs/small_size.md`).
+    The preset `cpu` has the smallest map there is, a cell of the river and one of the orchard. What it takes to see this
+    order there, what was tried for M-FOS, and how single runs differ is told in `docs/small_size.md`.
     """
     table = read(records)
     training, episodes = (table.filter(pl.col("panel") == panel) for panel in ("training", "episodes"))
