@@ -8,7 +8,9 @@ import argparse
 import dataclasses
 import importlib
 import inspect
+import itertools
 import json
+import shlex
 import shutil
 import sys
 from collections.abc import Collection, Sequence
@@ -124,56 +126,55 @@ def _section(figure: str, folder: Path) -> str:
 
 
 def _made_by(figure: str, origins: list[dict[str, Any]]) -> list[str]:
-    """A line for each way in which records were made."""
+    """A line for each way in which records were made. All but the last were interrupted."""
     pieces: dict[str, list[float | None]] = {}
+    latest = ""
     for origin in origins:
         how = (
             f"on {origin['machine']}; {origin['date']}, version {origin['version']}, commit {origin['commit']}, "
-            f"Python {origin['python']}, JAX {origin['jax']}."
+            f"Python {origin['python']}, JAX {origin['jax']}"
         )
-        pieces.setdefault(f"`{origin['command']}` {how}", []).append(origin.get("seconds"))
-    lines = [f"{text[:-1]}: {_took(seconds)}." for text, seconds in pieces.items()]
-    if not all(figure in origin["command"].split() for origin in origins):
+        latest = f"`{origin['command']}` {how}"
+        pieces.setdefault(latest, []).append(origin.get("seconds"))
+    lines = [f"{text}: {_took(seconds, len(seconds) - (text == latest))}." for text, seconds in pieces.items()]
+    if not all(figure in shlex.split(origin["command"]) for origin in origins):
         lines.append(f"`python -m experiments {figure}` takes these records, and draws other columns of them.")
     return lines
 
 
-def _took(seconds: list[float | None]) -> str:
-    """Of runs that went on with each other, those that were killed have no time."""
+def _took(seconds: list[float | None], stops: int) -> str:
+    """Of runs that went on with each other; those that were killed have no time."""
     known = [number for number in seconds if number is not None]
-    stops = len(seconds) - (seconds[-1] is not None)
     told = [f"{sum(known) / 60:.1f} minutes"] if known else []
     told += ["interrupted once" if stops == 1 else f"interrupted {stops} times"] if stops else []
     return ", ".join(told) + (", not all of which is timed" if known and len(known) < len(seconds) else "")
 
 
 def _other_settings(folder: Path, module: str) -> list[str]:
-    """What the settings of a run are that differ from the preset `paper`, and from `cpu`; nothing if none do."""
+    """A line with settings of a run that differ from the preset `paper`, and, if it is one of `cpu`, one for that."""
     presets = importlib.import_module(f"experiments.{module}").PRESETS
     kind = type(presets["paper"])
     defaults = {field.name: field.default for field in dataclasses.fields(kind)}
     told = [name for name in defaults if name not in getattr(kind, "LAYOUT", ())]
     made = {name: default for name, default in defaults.items() if default is not dataclasses.MISSING}
     made = json.loads(json.dumps(made)) | _made(folder)["settings"]
-    given = _given(json.loads((folder / "origin.json").read_text()))
 
     def differing(preset: str, leave: Collection[str] = ()) -> str:
         theirs = json.loads(json.dumps(dataclasses.asdict(presets[preset])))
         names = [name for name in told if made[name] != theirs[name] and name not in leave]
         return ", ".join(f"{name} {made[name]} ({theirs[name]})" for name in names)
 
-    lines = {
-        "Settings, and those of the preset `paper` in brackets where they differ": differing("paper"),
-        "Today's preset `cpu` has other ones, in brackets": differing("cpu", leave=given),
-    }
+    lines = {"Settings, and those of the preset `paper` in brackets where they differ": differing("paper")}
+    commands = [shlex.split(origin["command"]) for origin in json.loads((folder / "origin.json").read_text())]
+    if all("cpu" in words for words in commands):
+        lines["Today's preset `cpu` has other ones, in brackets"] = differing("cpu", leave=_given(commands))
     return [line for head, text in lines.items() if text for line in (f"{head}: {text}.", "")]
 
 
-def _given(origins: list[dict[str, Any]]) -> set[str]:
-    """Settings that the commands name."""
-    words = [word for origin in origins for word in origin["command"].split()]
-    by_set = {word.partition("=")[0] for word in words if "=" in word}
-    return by_set | {word.removeprefix("--") for word in words if word.startswith("--")}
+def _given(commands: Sequence[Sequence[str]]) -> set[str]:
+    """Settings that commands name: `--seeds 3`, `--set seeds=3`."""
+    pairs = [pair for words in commands for pair in itertools.pairwise(words)]
+    return {value.partition("=")[0] if word == "--set" else word.removeprefix("--") for word, value in pairs}
 
 
 if __name__ == "__main__":

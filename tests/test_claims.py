@@ -1,11 +1,13 @@
 """Claims: how they are judged, by which records, and that the references are judged as they would be today."""
 
+import dataclasses
 import json
 
 import numpy as np
 import polars as pl
 import pytest
 
+from experiments import fig6
 from experiments.__main__ import judged
 from experiments.records import (
     DILEMMA,
@@ -74,11 +76,44 @@ def test_a_verdict_says_where_errors_leave_it_open():
 
 
 def test_the_page_says_how_long_a_run_took():
-    """`None` for what was killed."""
-    assert reference._took([60.0]) == "1.0 minutes"
-    assert reference._took([60.0, 90.0]) == "2.5 minutes, interrupted once"
-    assert reference._took([None, None, 90.0]) == "1.5 minutes, interrupted 2 times, not all of which is timed"
-    assert reference._took([None]) == "interrupted once"
+    """What was killed has no time; what was stopped, or went on by another command, was interrupted all the same."""
+
+    def told(*sessions):
+        same = dict.fromkeys(("machine", "date", "version", "commit", "python", "jax"), "")
+        origins = [same | {"command": f"python -m experiments {words}"} | time for words, time in sessions]
+        return [line.partition(": ")[2] for line in reference._made_by("fig6", origins)]
+
+    killed, short, longer = {}, {"seconds": 60.0}, {"seconds": 90.0}
+    assert told(("fig6", short)) == ["1.0 minutes."]
+    assert told(("fig6", short), ("fig6", longer)) == ["2.5 minutes, interrupted once."]
+    assert told(*[("fig6", killed)] * 2, ("fig6", longer)) == [
+        "1.5 minutes, interrupted 2 times, not all of which is timed."
+    ]
+    assert told(("fig6", short), ("fig6 --devices 2", longer)) == ["1.0 minutes, interrupted once.", "1.5 minutes."]
+    assert told(("fig6", killed), ("fig6 --devices 2", killed), ("fig6", longer)) == [
+        "1.5 minutes, interrupted once, not all of which is timed.",
+        "interrupted once.",
+    ]
+
+
+def test_the_page_says_whose_records_a_figure_shows():
+    origin = json.loads((reference.REFERENCE / "fig6" / "origin.json").read_text())
+    assert len(reference._made_by("fig13", origin)) == len(reference._made_by("fig6", origin)) + 1
+
+
+def test_the_page_says_what_the_presets_are_today(tmp_path):
+    """But for what the command gave, and only of a run of that preset."""
+    settings = dataclasses.asdict(fig6.PRESETS["cpu"]) | {"seeds": 7, "m_fos_balance": 2.0, "steps": 11}
+    del settings["entropy_until"]  # as of a version that did not know it: it had the default, 0.5
+    (tmp_path / "settings.json").write_text(json.dumps({"settings": settings}))
+    given = "--seeds 7 --set 'actions=(1, 2)' --set m_fos_balance=2"
+    for preset, expected in (("cpu", ["steps 11 (10)", "entropy_until 0.5 (0.45)"]), ("paper", None)):
+        command = f"python -m experiments fig6 --preset {preset} {given}"
+        (tmp_path / "origin.json").write_text(json.dumps([{"command": command}]))
+        lines = reference._other_settings(tmp_path, "fig6")
+        assert "seeds 7 (5)" in lines[0]
+        today = [line.partition(": ")[2].rstrip(".").split(", ") for line in lines[1:] if line]
+        assert today == ([expected] if expected else [])
 
 
 def test_the_largest_and_the_smallest_are_nan_if_one_is():

@@ -161,17 +161,27 @@ def test_the_readme_shows_the_certificates_that_are_kept():
     kept = json.loads((ROOT / "paper_figs/reference/verify/verify.json").read_text())["certificates"]
     assert len(rows) == len(kept)
     for row, entry in zip(rows, kept, strict=True):
-        estimator, problem, _, bias, cosine, variance, _, outcomes, _, verdict = row
+        estimator, problem, claim, bias, cosine, variance, _, outcomes, _, verdict = row
         assert (estimator, problem, verdict) == (entry["estimator"], entry["problem"], entry["verdict"])
+        objective = entry["objective"].removesuffix("_return").replace("_", " ").replace("lookahead", "look-ahead")
+        assert claim == (objective if entry["claim"] else f"({objective})")
         assert (bias, cosine) == (f"{entry['relative_bias']:.1e}", f"{entry['cosine']:.4f}")
         of_the_entry = f"{entry['variance'] if entry['variance'] > 1e-20 else 0:.3g}"
         assert (variance, outcomes) == (of_the_entry, f"{entry['outcomes']:,}")
 
 
+def anchors(page):
+    """Of headings, as GitHub makes them."""
+    headings = re.findall(r"^#+ (.*)$", page, flags=re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
 def test_links_in_the_docs_lead_somewhere():
     for page in [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]:
-        for target in re.findall(r"\]\((?!http)([^)#]+)", page.read_text()):
-            assert (page.parent / target).exists(), (page.name, target)
+        for target, anchor in re.findall(r"\]\((?!http)([^)#]*)#?([^)]*)", page.read_text()):
+            file = page.parent / target if target else page
+            assert file.exists(), (page.name, target)
+            assert not anchor or anchor in anchors(file.read_text()), (page.name, target, anchor)
 
 
 def test_pins_are_plain_and_cover_the_dependencies():
