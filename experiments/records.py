@@ -228,10 +228,10 @@ def in_words(claim: dict[str, Any]) -> str:
 
 def verdict(claim: dict[str, Any]) -> str:
     """Whether it holds, and whether two standard errors would be enough for it to be otherwise."""
-    word, error = "yes" if claim["holds"] else "no", claim.get("error")
-    near = error is not None and claim["measured"] is not None
-    near = near and abs(claim["measured"] - claim["threshold"]) < 2 * error
-    return f"{word}, but within two errors" if near else word
+    word, measured, error = "yes" if claim["holds"] else "no", claim["measured"], claim.get("error")
+    if measured is None or error is None or abs(measured - claim["threshold"]) >= 2 * error:
+        return word
+    return f"{word}, but within two errors"
 
 
 def table_of(records: Sequence[Record]) -> pl.DataFrame:
