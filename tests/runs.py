@@ -11,8 +11,15 @@ PATIENCE = 300
 """Seconds until a process that neither ends nor does what is waited for is given up."""
 
 
-QUICK = "--set", "network=gru", "--set", "naive_network=gru"
-"""To compile."""
+def set_to(values):
+    """Arguments that give settings these values."""
+    return [argument for name, value in values.items() for argument in ("--set", f"{name}={value}")]
+
+
+SMALL = {"network": "gru", "naive_network": "gru"}
+"""Quick to compile."""
+
+QUICK = set_to(SMALL)
 
 ONE_AGENT = "fig5a", "--set", "estimators=('CoalaPG',)"
 

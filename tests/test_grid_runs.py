@@ -16,9 +16,9 @@ from experiments import coin_game, fig6, fig7, fig13, fig14, noise, noise_clean_
 from experiments.__main__ import run, settings_of
 from experiments.agents import load_agents
 from experiments.scripted import ACTIONS, SCRIPTS, Scripted
-from tests.runs import QUICK, finish, start
+from tests.runs import finish, set_to, start
 from tests.test_devices import assert_close
-from tests.test_training_runs import SMALL, Killed, written
+from tests.test_training_runs import Killed, written
 
 EVEN = {"meta_batch": 8, "p_naive": 0.5}
 """As many opponents of each kind as some devices can share."""
@@ -29,13 +29,13 @@ MEMORYLESS = {"network": "mlp", "naive_network": "mlp"}
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
     folder = tmp_path_factory.mktemp("fig7")
-    run("fig7", folder, settings_of("fig7", "smoke", {"devices": 1, **SMALL, **EVEN}))
+    run("fig7", folder, settings_of("fig7", "smoke", {"devices": 1, **MEMORYLESS, **EVEN}))
     return folder
 
 
 def test_figure_7_goes_on_from_its_checkpoint(whole, tmp_path, monkeypatch):
     """Killed while the second pool trains: optimisers by SGD, critics, learners that go on over meetings, and all."""
-    settings, reports = settings_of("fig7", "smoke", {"devices": 1, **SMALL, **EVEN}), []
+    settings, reports = settings_of("fig7", "smoke", {"devices": 1, **MEMORYLESS, **EVEN}), []
 
     def advance(progress, done, note=""):
         reports.append(done)
@@ -58,11 +58,8 @@ def test_figure_7_on_eight_devices(whole, tmp_path):
     """Its first pool is enough."""
     one_part = "from experiments import fig7; parts = fig7.parts; fig7.parts = lambda settings: parts(settings)[:1]"
     command = "-c", f"import sys; {one_part}; from experiments.__main__ import main; sys.exit(main())"
-    even = (argument for name, value in EVEN.items() for argument in ("--set", f"{name}={value}"))
-    process = start(
-        tmp_path, "--devices", "8", figure=("fig7", *QUICK, *even), command=command, JAX_NUM_CPU_DEVICES="8"
-    )
-    finish(process)
+    figure = "fig7", *set_to(EVEN | MEMORYLESS)
+    finish(start(tmp_path, "--devices", "8", figure=figure, command=command, JAX_NUM_CPU_DEVICES="8"))
     records = pl.read_parquet(whole / "records.parquet")
     assert_close(tmp_path, records.filter(pl.col("part") == records["part"][0]))
 
@@ -79,7 +76,7 @@ def test_figure_7_is_judged_and_drawn(whole):
 def test_figure_14_shows_more_of_figure_7(whole, tmp_path, monkeypatch):
     shutil.copytree(whole, tmp_path / "fig7")
     monkeypatch.delattr("experiments.training.train")
-    run("fig14", tmp_path / "fig14", settings_of("fig14", "smoke", {"devices": 1, **SMALL, **EVEN}))
+    run("fig14", tmp_path / "fig14", settings_of("fig14", "smoke", {"devices": 1, **MEMORYLESS, **EVEN}))
     assert_judged_and_drawn(tmp_path / "fig14", "fig14", 2)
 
 
@@ -141,7 +138,7 @@ def test_actions_are_a_choice_of_all():
 
 
 def test_the_coin_game_is_judged_and_drawn(tmp_path):
-    run("coin-game", tmp_path, settings_of("coin-game", "smoke", {"seeds": 1, "devices": 1, **SMALL}))
+    run("coin-game", tmp_path, settings_of("coin-game", "smoke", {"seeds": 1, "devices": 1, **MEMORYLESS}))
     records = pl.read_parquet(tmp_path / "records.parquet")
     training, episodes = (records.filter(pl.col("panel") == panel) for panel in ("training", "episodes"))
     assert set(training["estimator"]) == set(episodes["estimator"]) == {"CoalaPG", "MFOS", "BatchUnaware", "LolaDice"}
@@ -193,9 +190,8 @@ def test_noise_is_judged_and_drawn(tmp_path):
 def test_noise_in_clean_up_on_eight_devices(tmp_path):
     """Two along the seeds, four along the meta-batch, in chunks; beside what one device does."""
     run("noise-clean-up", tmp_path / "one", settings_of("noise-clean-up", "smoke", {"devices": 1, **MEMORYLESS}))
-    networks = (argument for name, value in MEMORYLESS.items() for argument in ("--set", f"{name}={value}"))
-    several = "--devices", "8", "--set", "chunk=4"
-    finish(start(tmp_path / "eight", *several, figure=("noise-clean-up", *networks), JAX_NUM_CPU_DEVICES="8"))
+    several = "--devices", "8", *set_to(MEMORYLESS | {"chunk": 4})
+    finish(start(tmp_path / "eight", *several, figure=("noise-clean-up",), JAX_NUM_CPU_DEVICES="8"))
     one, eight = (assert_noise(tmp_path / folder, "noise-clean-up", 2) for folder in ("one", "eight"))
     for name in ("reward", "variance"):
         np.testing.assert_allclose(eight[name], one[name], rtol=1e-3, err_msg=name)

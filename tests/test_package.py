@@ -15,6 +15,7 @@ import pytest
 import coala_eqx as ce
 from coala_eqx.verification import default_problems
 from experiments.__main__ import run, settings_of
+from tests.runs import SMALL
 
 ROOT = Path(__file__).parent.parent
 ORDER = [
@@ -122,7 +123,7 @@ def test_the_example_of_the_iterated_game_prints_what_the_page_says(capsys):
 def test_the_examples_of_training_run(capsys, tmp_path, monkeypatch):
     """Two smaller iterations of it, and the noise of their gradients; then an agent of a small run of Figure 5A."""
     monkeypatch.chdir(tmp_path)
-    run("fig5a", Path("runs/fig5a"), settings_of("fig5a", "smoke", {"estimators": ("CoalaPG",)}))
+    run("fig5a", Path("runs/fig5a"), settings_of("fig5a", "smoke", {"estimators": ("CoalaPG",)} | SMALL))
     capsys.readouterr()
     page = (ROOT / "docs" / "training.md").read_text()
     example = "\n".join(re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL))

@@ -26,9 +26,7 @@ from experiments.agents import load_agents
 from experiments.progress import Progress
 from experiments.records import flagged
 from experiments.trackers import TensorBoard, WeightsAndBiases, run_name
-
-SMALL = {"network": "gru", "naive_network": "gru"}
-"""Quick to compile."""
+from tests.runs import QUICK, SMALL
 
 
 class Killed(BaseException):
@@ -253,9 +251,8 @@ def test_coefficients_less_those_of_the_other_meta_episodes():
 
 def test_a_plan_says_what_all_would_take_and_writes_nothing(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    small = [word for name, value in SMALL.items() for word in ("--set", f"{name}={value}")]
     one = ["--seeds", "1", "--set", "estimators=('CoalaPG',)"]
-    assert main(["fig5a", "--preset", "smoke", *one, *small, "--plan"]) == 0
+    assert main(["fig5a", "--preset", "smoke", *one, *QUICK, "--plan"]) == 0
     output = capsys.readouterr().out
     assert "CoalaPG" in output
     assert "5.8e+02" in output  # 4 iterations · B̄ B M T = 4 · 4 · 3 · 3
