@@ -63,7 +63,7 @@ PRESETS = {
         Settings(**clean_up.SMALL, baseline_reward_scale=0.05, m_fos_rate=1e-3, m_fos_balance=8.0),
         entropy_coefficient=0.02,  # with less, gone earlier, some agents of COALA-PG settle on what pays at once
         entropy_until=0.6,
-        seeds=8,
+        seeds=4,
     ),
     "paper": Settings(**clean_up.PAPER),
 }
