@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from proofs_checks.common import cases, ledger
-from proofs_checks.common.programs import forget_programs_if_many
+from proofs_checks.common.programs import forget_programs_at_times
 
 jax.config.update("jax_enable_x64", True)
 
@@ -34,7 +34,7 @@ def pytest_configure(config):
 
 
 def pytest_runtest_setup(item):
-    forget_programs_if_many()
+    forget_programs_at_times()
 
 
 @pytest.hookimpl(wrapper=True)

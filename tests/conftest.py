@@ -3,7 +3,7 @@
 import jax
 import pytest
 
-from proofs_checks.common.programs import forget_programs_if_many
+from proofs_checks.common.programs import forget_programs_at_times
 
 jax.config.update("jax_enable_x64", True)
 
@@ -16,7 +16,7 @@ def getkey():
 
 
 def pytest_runtest_setup(item):
-    forget_programs_if_many()
+    forget_programs_at_times()
 
 
 def pytest_addoption(parser):

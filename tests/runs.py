@@ -31,6 +31,12 @@ BY_ITERATIONS = (
 """In place of `-m experiments`: pieces of work are single iterations."""
 
 
+def first_part(module):
+    """In place of `-m experiments`: only the first part of a figure."""
+    change = f"from experiments import {module} as figure; parts = figure.parts; figure.parts = lambda s: parts(s)[:1]"
+    return "-c", f"import sys; {change}; from experiments.__main__ import main; sys.exit(main())"
+
+
 def start(folder, *arguments, figure=ONE_AGENT, command=("-m", "experiments"), **environment):
     """Training of small size."""
     return subprocess.Popen(

@@ -12,7 +12,7 @@ import polars as pl
 import pytest
 
 from coala_eqx.training.scaling import free_port
-from tests.runs import BY_ITERATIONS, QUICK, ROOT, finish, start, states, wait_until
+from tests.runs import BY_ITERATIONS, QUICK, ROOT, SMALL, finish, first_part, set_to, start, states, wait_until
 
 ARGUMENTS = "--seeds", "2", "--set", "iterations=20", "--set", "naive_network=gru"
 
@@ -20,11 +20,17 @@ ARGUMENTS = "--seeds", "2", "--set", "iterations=20", "--set", "naive_network=gr
 def start_two(folder, *arguments):
     """Both processes; they meet on a port that is free."""
     port = free_port()
-    of = "--coordinator", f"localhost:{port}", "--processes", "2"
+    of = "--coordinator", f"localhost:{port}", "--processes", "2", *QUICK
     return [
         start(folder, *ARGUMENTS, *arguments, *of, "--process", str(number), command=BY_ITERATIONS)
         for number in range(2)
     ]
+
+
+def start_on_two(folder):
+    """One process with two devices, that keeps a checkpoint of each iteration."""
+    arguments = "--devices", "2", "--checkpoint-seconds", "0", *ARGUMENTS, *QUICK
+    return start(folder, *arguments, command=BY_ITERATIONS, JAX_NUM_CPU_DEVICES="2")
 
 
 @pytest.fixture(scope="module")
@@ -32,6 +38,13 @@ def alone(tmp_path_factory):
     folder = tmp_path_factory.mktemp("alone")
     finish(start(folder, *ARGUMENTS, "--devices", "1"))
     return pl.read_parquet(folder / "records.parquet")
+
+
+@pytest.fixture(scope="module")
+def on_two(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("on_two")
+    finish(start_on_two(folder))
+    return folder
 
 
 def assert_close(folder, alone):
@@ -45,13 +58,15 @@ def assert_close(folder, alone):
 
 
 def test_eight_devices(tmp_path):
-    """Two along the seeds, four along the meta-batch, of naive learners and of meta agents; in chunks and groups."""
-    pools = "table-h3", "--set", "meta_batch=16", "--set", "p_naive=0.5", *QUICK
+    """Two along the seeds, four along the meta-batch, of naive learners and of meta agents; in chunks and groups.
+
+    Agents by different estimators, who are in the first pool of Table H.3.
+    """
+    pool, command = ("table-h3", *set_to({"meta_batch": 16, "p_naive": 0.5} | SMALL)), first_part("table_h3")
     one, eight = tmp_path / "one", tmp_path / "eight"
-    finish(start(one, "--devices", "1", figure=pools))
-    finish(
-        start(eight, "--devices", "8", "--set", "chunk=4", "--set", "group=1", figure=pools, JAX_NUM_CPU_DEVICES="8")
-    )
+    finish(start(one, "--devices", "1", figure=pool, command=command))
+    layout = "--devices", "8", *set_to({"chunk": 4, "group": 1})
+    finish(start(eight, *layout, figure=pool, command=command, JAX_NUM_CPU_DEVICES="8"))
     assert_close(eight, pl.read_parquet(one / "records.parquet"))
 
 
@@ -87,41 +102,32 @@ def test_each_core_of_a_cpu_is_a_device(alone, tmp_path):
     assert_close(tmp_path, alone)
 
 
-def test_killed_on_two_devices_it_ends_with_the_same_bits(tmp_path):
-    def start_on_two(folder):
-        arguments = "--devices", "2", "--checkpoint-seconds", "0", *ARGUMENTS, *QUICK
-        return start(folder, *arguments, command=BY_ITERATIONS, JAX_NUM_CPU_DEVICES="2")
-
-    whole, killed = tmp_path / "whole", tmp_path / "killed"
-    finish(start_on_two(whole))
-    process = start_on_two(killed)
-    assert wait_until(lambda: any(name.isdigit() for name in states(killed)), process)
+def test_killed_on_two_devices_it_ends_with_the_same_bits(on_two, tmp_path):
+    process = start_on_two(tmp_path)
+    assert wait_until(lambda: any(name.isdigit() for name in states(tmp_path)), process)
     process.kill()
     process.communicate()
-    assert not (killed / "records.parquet").exists()
-    finish(start_on_two(killed))
-    assert pl.read_parquet(killed / "records.parquet").equals(pl.read_parquet(whole / "records.parquet"))
-    assert (killed / "agents-coalapg.eqx").read_bytes() == (whole / "agents-coalapg.eqx").read_bytes()
+    assert not (tmp_path / "records.parquet").exists()
+    finish(start_on_two(tmp_path))
+    assert pl.read_parquet(tmp_path / "records.parquet").equals(pl.read_parquet(on_two / "records.parquet"))
+    assert (tmp_path / "agents-coalapg.eqx").read_bytes() == (on_two / "agents-coalapg.eqx").read_bytes()
 
 
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (["--set", "meta_batch=6"], "8 devices do not divide 2 seeds and 6 + 0 opponents"),
-        (["--set", "meta_batch=8", "--set", "chunk=2"], "`chunk` must be a multiple of the 4 devices that share a"),
-        (
-            ["--set", "meta_batch=8", "--set", "batch=3", "--set", "minibatches=12"],
-            "trajectories in a minibatch must be",
-        ),
-    ],
-)
-def test_devices_that_do_not_divide_the_work(arguments, message, tmp_path):
-    output = finish(start(tmp_path / "run", *ARGUMENTS, "--devices", "8", *arguments, JAX_NUM_CPU_DEVICES="8"), 2)
-    assert message in output
+def test_devices_that_do_not_divide_the_work(tmp_path):
+    refused = {
+        "8 devices do not divide 2 seeds and 6 + 0 opponents": {"meta_batch": 6},
+        "`chunk` must be a multiple of the 4 devices that share a": {"meta_batch": 8, "chunk": 2},
+        "trajectories in a minibatch must be": {"meta_batch": 8, "batch": 3, "minibatches": 12},
+    }
+    one_by_one = f"min(main([*sys.argv[1:], *changes]) for changes in {[set_to(one) for one in refused.values()]})"
+    command = "-c", f"import sys; from experiments.__main__ import main; sys.exit({one_by_one})"
+    process = start(tmp_path / "run", *ARGUMENTS, "--devices", "8", command=command, JAX_NUM_CPU_DEVICES="8")
+    output = finish(process, 2)
+    assert all(message in output for message in refused)
     assert not (tmp_path / "run").exists()
 
 
-def test_two_processes_with_two_devices_each(alone, tmp_path):
+def test_two_processes_with_two_devices_each(on_two, tmp_path):
     """One of them is asked to stop: both do, and go on from there."""
     processes = start_two(tmp_path, "--devices", "4", "--checkpoint-seconds", "0")
     assert wait_until(lambda: any(name.isdigit() for name in states(tmp_path)), processes[0])
@@ -132,17 +138,10 @@ def test_two_processes_with_two_devices_each(alone, tmp_path):
     first, second = (finish(process) for process in start_two(tmp_path, "--devices", "4"))
     assert "Written:" in first
     assert "Written:" not in second
-    assert_close(tmp_path, alone)
+    assert_close(tmp_path, pl.read_parquet(on_two / "records.parquet"))
 
 
-@pytest.mark.parametrize(("arguments", "message"), [
-    (["--processes", "2"], "--coordinator, --processes and --process must be given together"),
-    (["--coordinator", "localhost:1", "--processes", "2", "--process", "2"], "between 0 and 1, but is 2"),
-    (["--coordinator", "localhost:1", "--processes", "0", "--process", "0"], "--processes must be at least 1, but"),
-    (["--coordinator", "here", "--processes", "1", "--process", "0"], "must be HOST:PORT, such as 10.0.0.1:1234, but"),
-    (["--cluster"], "--cluster finds no manager of a cluster, such as Slurm"),
-    (["--coordinator", "localhost:1", "--processes", "2", "--process", "0", "--devices", "3"], "a multiple of"),
-])  # fmt: skip
-def test_processes_that_do_not_fit_each_other(arguments, message, tmp_path):
-    assert message in finish(start(tmp_path / "run", *arguments), 2)
+def test_without_a_manager_there_is_no_cluster(tmp_path):
+    output = finish(start(tmp_path / "run", "--cluster"), 2)
+    assert "--cluster finds no manager of a cluster, such as Slurm" in output
     assert not (tmp_path / "run").exists()

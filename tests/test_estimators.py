@@ -33,21 +33,32 @@ def problem(getkey):
 @pytest.mark.parametrize("kind", ["MemoryOne", "FullHistory", "GRU"])
 def test_a_gradient_is_like_the_policy(estimator, kind, problem, getkey):
     policy = make_policy(kind, problem, getkey())
-    gradient, info = estimator(problem, policy, getkey())
+    gradient = estimate(estimator, problem, policy, problem.play(policy, getkey()))
     assert jax.tree.structure(gradient) == jax.tree.structure(eqx.filter(policy, eqx.is_inexact_array))
     for leaf, parameter in zip(jax.tree.leaves(gradient), jax.tree.leaves(policy), strict=True):
         assert (leaf.shape, leaf.dtype) == (parameter.shape, parameter.dtype)
         assert jnp.isfinite(leaf).all()
-    np.testing.assert_allclose(info.shaping_return, info.episode.rewards.sum() / 3, rtol=1e-12)
 
 
 @every_estimator
-def test_calling_is_playing_and_looking(estimator, problem, getkey):
-    policy, key = make_policy("GRU", problem, getkey()), getkey()
-    gradient, info = estimator(problem, policy, key)
-    episode = problem.play(policy, key)
-    np.testing.assert_array_equal(info.episode.actions, episode.actions)
-    assert distance(estimate(estimator, problem, policy, episode), gradient) < 1e-12
+def test_calling_is_playing_and_looking_and_traced_once(estimator, problem, getkey):
+    count = 0
+
+    class Counting(type(estimator)):
+        def from_episode(self, problem, policy, episode):
+            nonlocal count
+            count += 1
+            return super().from_episode(problem, policy, episode)
+
+    counting = Counting()
+    for _ in range(3):
+        policy, key = make_policy("MemoryOne", problem, getkey()), getkey()
+        gradient, info = counting(problem, policy, key)
+        episode = problem.play(policy, key)
+        np.testing.assert_array_equal(info.episode.actions, episode.actions)
+        np.testing.assert_allclose(info.shaping_return, episode.rewards.sum() / 3, rtol=1e-12)
+        assert distance(estimate(estimator, problem, policy, episode), gradient) < 1e-12
+    assert count == 1
 
 
 @every_estimator
@@ -65,7 +76,7 @@ def test_vmap_is_a_loop(estimator, problem, getkey):
     policy, keys = make_policy("MemoryOne", problem, getkey()), jax.random.split(getkey(), 3)
     together, _ = jax.vmap(lambda key: estimator(problem, policy, key))(keys)
     for index in range(3):
-        alone, _ = estimator(problem, policy, keys[index])
+        alone = estimate(estimator, problem, policy, problem.play(policy, keys[index]))
         assert distance(jax.tree.map(lambda leaf, i=index: leaf[i], together), alone) < 1e-12
 
 
@@ -93,22 +104,6 @@ def test_float32_is_float64_to_rounding(estimator, problem, getkey):
     assert all(leaf.dtype == jnp.float32 for leaf in jax.tree.leaves(single))
     # Some hundred operations at 6e-8 each, on numbers of comparable size; Adam divides by a square root.
     assert distance(_as(jnp.float64, single), double) < 1e-3
-
-
-@every_estimator
-def test_nothing_is_traced_twice(estimator, problem, getkey):
-    count = 0
-
-    class Counting(type(estimator)):
-        def from_episode(self, problem, policy, episode):
-            nonlocal count
-            count += 1
-            return super().from_episode(problem, policy, episode)
-
-    counting = Counting()
-    for _ in range(3):
-        counting(problem, make_policy("MemoryOne", problem, getkey()), getkey())
-    assert count == 1
 
 
 @every_estimator

@@ -280,7 +280,17 @@ def test_a_full_disk_is_named_and_what_was_there_stays(tmp_path, monkeypatch, ca
         (["fig3a", "--plan"], "--plan is for figures that are trained: fig5a, fig5b"),
         (["all", "--plan"], "--plan is for figures that are trained: fig5a, fig5b"),
         (["paper", "--cluster"], "paper runs in one process; several can share fig5a, fig5b"),
-        (["fig5a", "--processes", "2"], "must be given together"),
+        (["fig5a", "--processes", "2"], "--coordinator, --processes and --process must be given together"),
+        (["fig5a", "--coordinator", "here:1", "--processes", "2", "--process", "2"], "between 0 and 1, but is 2"),
+        (["fig5a", "--coordinator", "here:1", "--processes", "0", "--process", "0"], "--processes must be at least 1"),
+        (
+            ["fig5a", "--coordinator", "here", "--processes", "1", "--process", "0"],
+            "must be HOST:PORT, such as 10.0.0.1:1234, but",
+        ),
+        (
+            ["fig5a", "--coordinator", "here:1", "--processes", "2", "--process", "0", "--devices", "3"],
+            "a multiple of",
+        ),
         (["fig3a", "--processes", "2"], "fig3a runs in one process; several can share fig5a"),
         (["fig12", "--set", "measured=3"], "`measured` must be even, as halves of it are compared, but is 3"),
         (["fig12", "--set", "measured=14"], "`measured`/2 must have a divisor from 2 to `meta_batch`"),

@@ -16,7 +16,7 @@ from experiments import coin_game, fig6, fig7, fig13, fig14, noise, noise_clean_
 from experiments.__main__ import run, settings_of
 from experiments.agents import load_agents
 from experiments.scripted import ACTIONS, SCRIPTS, Scripted
-from tests.runs import finish, set_to, start
+from tests.runs import finish, first_part, set_to, start
 from tests.test_devices import assert_close
 from tests.test_training_runs import Killed, written
 
@@ -56,10 +56,8 @@ def test_figure_7_goes_on_from_its_checkpoint(whole, tmp_path, monkeypatch):
 
 def test_figure_7_on_eight_devices(whole, tmp_path):
     """Its first pool is enough."""
-    one_part = "from experiments import fig7; parts = fig7.parts; fig7.parts = lambda settings: parts(settings)[:1]"
-    command = "-c", f"import sys; {one_part}; from experiments.__main__ import main; sys.exit(main())"
     figure = "fig7", *set_to(EVEN | MEMORYLESS)
-    finish(start(tmp_path, "--devices", "8", figure=figure, command=command, JAX_NUM_CPU_DEVICES="8"))
+    finish(start(tmp_path, "--devices", "8", figure=figure, command=first_part("fig7"), JAX_NUM_CPU_DEVICES="8"))
     records = pl.read_parquet(whole / "records.parquet")
     assert_close(tmp_path, records.filter(pl.col("part") == records["part"][0]))
 

@@ -212,7 +212,7 @@ def test_what_cannot_be_shown_is_named(tmp_path, capsys):
 def test_trained_pools_are_recorded(monkeypatch):
     """Against a naive learner, and against another agent: by the game's rules, from the first seed."""
     even = {"meta_batch": 4, "p_naive": 0.5, "leave_one_out": True, "centre": False}
-    small = {"network": "gru", "naive_network": "gru", "devices": 1} | even
+    small = {"network": "mlp", "naive_network": "mlp", "devices": 1} | even
     settings, pool = settings_of("fig7", "smoke", small).trainings()["CoalaPG"]
     with jax.enable_x64(False):
         state = settings.init(pool)

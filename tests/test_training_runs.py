@@ -228,7 +228,7 @@ def test_gradients_are_split_into_those_through_the_current_and_the_later_inner_
 
 def test_magnitudes_of_gradients():
     """M-FOS's current part is B times COALA-PG's and its future part the same, on the same meta-episodes."""
-    settings = settings_of("fig12", "smoke", {"seeds": 1, "entropy_coefficient": 0})
+    settings = settings_of("fig12", "smoke", {"seeds": 1, "entropy_coefficient": 0, **SMALL})
     pool = settings.pool((CoalaPG(),) * 2)
     states = settings.init(pool)
     states = eqx.tree_at(lambda state: state.agents.read_out.policy.weight, states, replace_fn=lambda x: x + 0.1)
