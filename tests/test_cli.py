@@ -97,11 +97,11 @@ def test_an_estimator_that_returns_nan_is_an_error_and_the_others_are_kept(run, 
     assert any(line.split()[:1] == ["CoalaPG"] and "holds" in line for line in result.stdout.splitlines())
 
 
-def test_names_are_never_cut():
-    """In a pipe, and in a terminal of 40 columns."""
+def test_names_are_never_cut(run, monkeypatch):
+    """In terminals of 40 and 80 columns."""
     for width in ("40", "80"):
-        environment = {"COLUMNS": width, "TERM": "dumb", "PATH": "/usr/bin:/bin"}
-        result = run_apart("verify", "--estimator", "BatchUnaware", *SMALL, env=environment, cwd=ROOT)
+        monkeypatch.setenv("COLUMNS", width)
+        result = run("verify", "--estimator", "BatchUnaware", *SMALL)
         assert result.returncode == 0
         assert any(line.split()[:1] == ["BatchUnaware"] for line in result.stdout.splitlines())
         assert "…" not in result.stdout

@@ -1,12 +1,13 @@
 """The checks of `proofs_checks` can fail: errors planted in copies of the estimators are found, each by one of them."""
 
 import dataclasses
+import functools
 import importlib
 import inspect
 import sys
 import types
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -66,8 +67,16 @@ def coefficients_of(estimator):
     algorithm_1.check_closed_form(type(estimator).__name__, estimator, REWARDS, VALUES)
 
 
-def on(check: Callable[..., Any], *arguments: Any) -> Callable[[Any], Any]:
-    return lambda estimator: check(estimator, *arguments)
+class Check(NamedTuple):
+    check: Callable[..., Any]
+    arguments: tuple[Any, ...]
+
+    def __call__(self, estimator: Any) -> None:
+        self.check(estimator, *self.arguments)
+
+
+def on(check: Callable[..., Any], *arguments: Any) -> Check:
+    return Check(check, arguments)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -176,11 +185,17 @@ def subject(mutant: Mutant, *, planted: bool) -> Any:
     return getattr(estimator, CLASSES[mutant.estimator])()
 
 
+@functools.cache
+def check_copy(mutant: Mutant) -> None:
+    """What is planted does not matter."""
+    mutant.check(subject(mutant, planted=False))
+
+
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: f"{mutant.estimator}: {mutant.what}")
 def test_a_check_rejects_the_mutant_and_passes_the_copy(mutant):
     with pytest.raises(Refuted):
         mutant.check(subject(mutant, planted=True))
-    mutant.check(subject(mutant, planted=False))
+    check_copy(dataclasses.replace(mutant, what="", old="", new=""))
 
 
 def test_every_estimator_has_two_mutants_at_least():

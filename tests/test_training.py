@@ -72,11 +72,11 @@ def difference(new, old):
     return jax.tree.map(lambda a, b: a - b, eqx.filter(new, eqx.is_array), eqx.filter(old, eqx.is_array))
 
 
+@eqx.filter_jit
 def mean_gradient(estimator, agent, episodes):
     """Of the verified estimates, from every meta-episode, over M·T."""
     problem = ce.ShapingProblem(game=DILEMMA, co_players=(agent,), learner=LEARNER, batch=3, episodes=2, steps=2)
-    by = eqx.filter_jit(eqx.filter_vmap(lambda episode: estimator.from_episode(problem, agent, episode)))
-    gradients = by(episodes)
+    gradients = eqx.filter_vmap(lambda episode: estimator.from_episode(problem, agent, episode))(episodes)
     return jax.tree.map(lambda leaf: leaf.mean(axis=0) / (2 * 2), gradients)
 
 
@@ -91,7 +91,7 @@ def test_the_first_step_follows_the_estimator(estimator, update, getkey):
 
     Rewards and values are what the roll-out gives, so that the critic's part is in it, too.
     """
-    pool = make_pool(estimators=(estimator,), update=update)
+    pool = make_pool()
     state = pool.init(make_agent, make_agent, 3, getkey())
     agent = members(state.agents, 0)
     episodes, _ = meet(pool, state, agent, jnp.array(0), getkey())
