@@ -41,8 +41,10 @@ def test_means_over_chunks_have_every_entry_once():
 def test_chunks_divide_the_trajectories_and_fit_the_cache():
     assert chunk_for_cache(12, CACHED // 5) == 4
     assert chunk_for_cache(12, CACHED // 5, cores=2) == 6
-    assert chunk_for_cache(12, CACHED // 5, multiple=3) == 3
-    assert chunk_for_cache(12, 2 * CACHED, multiple=2) == 2
+    assert chunk_for_cache(18, CACHED // 10, multiple=3) == 9
+    assert chunk_for_cache(12, 2 * CACHED, multiple=2) == 4
+    assert chunk_for_cache(6, 2 * CACHED, multiple=2) == 2
+    assert chunk_for_cache(12, 2 * CACHED) == 2
     assert chunk_for_cache(12, 1) == 12
     assert chunk_for_cache(3, 1, multiple=2) == 3
 

@@ -76,7 +76,9 @@ def map_in_groups(function: Callable[[Any], Any], tree: Any, size: int | None) -
 
 
 def chunk_for_cache(trajectories: int, numbers: int, *, multiple: int = 1, cores: int = 1) -> int:
-    """As large a chunk as fits the cache, for `PPO` and `A2C`; one multiple if none does.
+    """As large a chunk as fits the cache, for `PPO` and `A2C`, but two trajectories for each device at least.
+
+    One at a time takes a third to a half longer than two, whether they fit or not (measured with Hawk of width 32).
 
     **Arguments:**
 
@@ -85,7 +87,7 @@ def chunk_for_cache(trajectories: int, numbers: int, *, multiple: int = 1, cores
     - `multiple`: the chunk is one of it: devices that share the meta-batch.
     - `cores`: that share a chunk.
     """
-    most = max(multiple, min(trajectories, cores * CACHED // numbers))
+    most = max(2 * multiple, min(trajectories, cores * CACHED // numbers))
     fitting = [size for size in range(multiple, most + 1, multiple) if trajectories % size == 0]
     return max(fitting or [trajectories])
 
