@@ -21,6 +21,9 @@ SMALL = {"network": "gru", "naive_network": "gru"}
 
 QUICK = set_to(SMALL)
 
+MEMORYLESS = {"network": "mlp", "naive_network": "mlp"}
+"""Quicker still."""
+
 ONE_AGENT = "fig5a", "--set", "estimators=('CoalaPG',)"
 
 

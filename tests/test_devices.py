@@ -119,8 +119,9 @@ def test_devices_that_do_not_divide_the_work(tmp_path):
         "`chunk` must be a multiple of the 4 devices that share a": {"meta_batch": 8, "chunk": 2},
         "trajectories in a minibatch must be": {"meta_batch": 8, "batch": 3, "minibatches": 12},
     }
-    one_by_one = f"min(main([*sys.argv[1:], *changes]) for changes in {[set_to(one) for one in refused.values()]})"
-    command = "-c", f"import sys; from experiments.__main__ import main; sys.exit({one_by_one})"
+    changes = [set_to(one) for one in refused.values()]
+    all_refused = f"all(main([*sys.argv[1:], *one]) == 2 for one in {changes})"
+    command = "-c", f"import sys; from experiments.__main__ import main; sys.exit(2 if {all_refused} else 1)"
     process = start(tmp_path / "run", *ARGUMENTS, "--devices", "8", command=command, JAX_NUM_CPU_DEVICES="8")
     output = finish(process, 2)
     assert all(message in output for message in refused)

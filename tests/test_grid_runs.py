@@ -16,14 +16,12 @@ from experiments import coin_game, fig6, fig7, fig13, fig14, noise, noise_clean_
 from experiments.__main__ import run, settings_of
 from experiments.agents import load_agents
 from experiments.scripted import ACTIONS, SCRIPTS, Scripted
-from tests.runs import finish, first_part, set_to, start
+from tests.runs import MEMORYLESS, finish, first_part, set_to, start
 from tests.test_devices import assert_close
 from tests.test_training_runs import Killed, written
 
 EVEN = {"meta_batch": 8, "p_naive": 0.5}
 """As many opponents of each kind as some devices can share."""
-
-MEMORYLESS = {"network": "mlp", "naive_network": "mlp"}
 
 
 @pytest.fixture(scope="module")

@@ -32,6 +32,7 @@ from coala_eqx.show import (
 )
 from experiments import training
 from experiments.__main__ import settings_of
+from tests.runs import MEMORYLESS
 from tests.test_grid_games import CLEAN_UPS, COIN_GAMES, random_play
 
 
@@ -212,8 +213,7 @@ def test_what_cannot_be_shown_is_named(tmp_path, capsys):
 def test_trained_pools_are_recorded(monkeypatch):
     """Against a naive learner, and against another agent: by the game's rules, from the first seed."""
     even = {"meta_batch": 4, "p_naive": 0.5, "leave_one_out": True, "centre": False}
-    small = {"network": "mlp", "naive_network": "mlp", "devices": 1} | even
-    settings, pool = settings_of("fig7", "smoke", small).trainings()["CoalaPG"]
+    settings, pool = settings_of("fig7", "smoke", {"devices": 1, **MEMORYLESS, **even}).trainings()["CoalaPG"]
     with jax.enable_x64(False):
         state = settings.init(pool)
         recordings = training.recordings(pool, pool.game, state)
