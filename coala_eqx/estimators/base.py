@@ -136,6 +136,37 @@ class AbstractScoreFunctionEstimator(AbstractEstimator):
         return weigh_scores(policy, episode, self.checked_coefficients(episode.rewards, episode.values))
 
 
+def trains_by_coefficients(estimator: AbstractEstimator) -> bool:
+    """Whether an estimator is a score function whose `coefficients` say everything: what is trained, and certified."""
+    kind, base = type(estimator), AbstractScoreFunctionEstimator
+    return isinstance(estimator, base) and all(getattr(kind, name) is getattr(base, name) for name in _FINAL[base])
+
+
+def check_contract(estimator: AbstractEstimator) -> None:
+    """**Raises** `ValueError` if an estimator replaces a method by which it is trained or certified.
+
+    Training calls `coefficients` of a score function, and `from_episode` of any other estimator. If one of the methods
+    in between were replaced, something else would be certified.
+    """
+    kind = type(estimator)
+    for base, names in _FINAL.items():
+        if isinstance(estimator, base):
+            for name in names:
+                if getattr(kind, name) is not getattr(base, name):
+                    raise ValueError(
+                        f"{kind.__name__} replaces `{name}` of {base.__name__}, so that what is certified would not be "
+                        f"what trains. Write `coefficients` only, or derive from AbstractEstimator and write "
+                        f"`from_episode`."
+                    )
+
+
+_FINAL: dict[type[AbstractEstimator], tuple[str, ...]] = {
+    AbstractEstimator: ("__call__",),
+    AbstractScoreFunctionEstimator: ("from_episode", "checked_coefficients"),
+}
+"""Methods that are not to be replaced."""
+
+
 def weigh_scores(
     policy: AbstractPolicy, episode: MetaEpisode, coefficients: Float[Array, "batch episodes steps"]
 ) -> Gradient:

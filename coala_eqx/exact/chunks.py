@@ -1,19 +1,21 @@
-"""Sums over one chunk of outcomes, compiled."""
+"""One chunk of outcomes: what is seen in it, how likely it is, and sums over it."""
 
 import dataclasses
 from collections.abc import Callable
 from typing import Any
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Float, Int
 
 from coala_eqx.exact.batches import Chunk
+from coala_eqx.exact.ego import digits
 from coala_eqx.exact.outcomes import InnerOutcomes
+from coala_eqx.exact.programs import compiled
+from coala_eqx.exact.rounding import pairwise_sum
+from coala_eqx.learners import Experience
 from coala_eqx.policies import AbstractPolicy
-from coala_eqx.shaping import MetaEpisode, ShapingProblem, replay
+from coala_eqx.shaping import MetaEpisode, ShapingProblem, replay, replay_co_players
 from coala_eqx.shaping.learning import Policies
 
 Function = Callable[[ShapingProblem, AbstractPolicy, MetaEpisode], Any]
@@ -31,52 +33,76 @@ def sum_chunk(
     outcomes: InnerOutcomes,
     chunk: Chunk,
 ) -> tuple[Float[Array, ""], Any]:
-    """Σ probability and Σ probability · function over the batches of one chunk; differentiable in `policy`.
-
-    Compiled in two parts, so that the first serves every function.
-    """
-    weights, episodes = _compiled_replay_chunk(problem, policy, co_players, outcomes, chunk)
-    return weights.sum(), _compiled_apply(function, problem, policy, co_players, weights, episodes)
+    """Σ probability and Σ probability · function over the batches of one chunk; differentiable in `policy`."""
+    weights, episodes = replay_chunk(problem, policy, co_players, outcomes, chunk)
+    values = values_of(function, problem, policy, co_players, episodes)
+    return weights.sum(), weighted_sum(weights, values)
 
 
-def _replay_chunk(
+@compiled
+def replay_chunk(
     problem: ShapingProblem, policy: AbstractPolicy, co_players: Policies, outcomes: InnerOutcomes, chunk: Chunk
 ) -> tuple[Float[Array, " chunk"], MetaEpisode]:
-    """The probabilities of the batches, times their multiplicities, and their meta-episodes, without the co-players'
-    policies, which are the same in all of them.
+    """The probabilities of the batches, times their multiplicities, and their meta-episodes.
+
+    The meta-episodes lack the co-players' policies, which are the same in all of them.
     """
 
     def one(trajectories: Int[Array, " batch"]) -> tuple[Array, MetaEpisode]:
-        numbers = _digits(trajectories, len(outcomes.chance), problem.episodes)
-        experiences = tuple(outcomes.experience(numbers, player) for player in range(problem.game.num_players))
+        experiences, chance = _experiences(problem, outcomes, trajectories)
         episode, log_prob = replay(problem, policy, co_players, experiences)
-        probability = jnp.exp(log_prob) * outcomes.chance[numbers].prod()
-        return probability, dataclasses.replace(episode, co_player_policies=())
+        return jnp.exp(log_prob) * chance, dataclasses.replace(episode, co_player_policies=())
 
     probabilities, episodes = jax.vmap(one)(jnp.asarray(chunk.trajectories))
     return probabilities * chunk.multiplicities, episodes
 
 
-def _apply(
-    function: Function,
-    problem: ShapingProblem,
-    policy: AbstractPolicy,
-    co_players: Policies,
-    weights: Float[Array, " chunk"],
-    episodes: MetaEpisode,
+@compiled
+def meet_chunk(
+    problem: ShapingProblem, co_players: Policies, outcomes: InnerOutcomes, chunk: Chunk
+) -> tuple[Float[Array, " chunk"], Float[Array, " chunk"], tuple[Experience, ...]]:
+    """`replay_chunk` without the ego agent's part.
+
+    **Returns** the co-players' log-probabilities, the multiplicities times the probabilities of what the game drew,
+    and what everybody saw, did and earned.
+    """
+
+    def one(trajectories: Int[Array, " batch"]) -> tuple[Array, Array, tuple[Experience, ...]]:
+        experiences, chance = _experiences(problem, outcomes, trajectories)
+        return replay_co_players(problem, co_players, experiences[1:]), chance, experiences
+
+    log_probs, chance, experiences = jax.vmap(one)(jnp.asarray(chunk.trajectories))
+    return log_probs, chance * chunk.multiplicities, experiences
+
+
+@compiled
+def values_of(
+    function: Function, problem: ShapingProblem, policy: AbstractPolicy, co_players: Policies, episodes: MetaEpisode
 ) -> Any:
+    """The function of every meta-episode, leaves `[chunk, …]`."""
+
     def one(episode: MetaEpisode) -> Any:
         return function(problem, policy, dataclasses.replace(episode, co_player_policies=co_players))
 
-    values = jax.vmap(one)(episodes)
-    return jax.tree.map(lambda leaf: jnp.tensordot(weights, leaf, axes=1), values)
+    return jax.vmap(one)(episodes)
 
 
-_compiled_replay_chunk = eqx.filter_jit(_replay_chunk)
-_compiled_apply = eqx.filter_jit(_apply)
+@compiled
+def weighted_sum(weights: Float[Array, " chunk"], values: Any) -> Any:
+    """Σ weight · value over the first axis; what has a weight of 0 may be NaN or infinite."""
+
+    def summed(leaf: Array) -> Array:
+        column = weights.reshape(-1, *(1,) * (leaf.ndim - 1))
+        leaf = jnp.where((column == 0) & ~jnp.isfinite(leaf), 0, leaf)
+        return pairwise_sum(column * leaf)
+
+    return jax.tree.map(summed, values)
 
 
-def _digits(number: Int[Array, " batch"], base: int, digits: int) -> Int[Array, "batch digits"]:
-    """Which outcome each inner episode of a trajectory has."""
-    places = np.array([base**place for place in reversed(range(digits))])
-    return number[:, None] // places % base
+def _experiences(
+    problem: ShapingProblem, outcomes: InnerOutcomes, trajectories: Int[Array, " batch"]
+) -> tuple[tuple[Experience, ...], Float[Array, ""]]:
+    """What every player sees, does and earns in a batch, and the probability of what the game draws."""
+    numbers = digits(trajectories, len(outcomes.chance), problem.episodes)
+    experiences = tuple(outcomes.experience(numbers, player) for player in range(problem.game.num_players))
+    return experiences, outcomes.chance[numbers].prod()

@@ -1,19 +1,23 @@
 """Sums over every outcome of a whole shaping problem."""
 
+import functools
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 from coala_eqx.arrays import concrete, in_words
 from coala_eqx.exact.batches import Chunk, count_batches, enumerate_batches
-from coala_eqx.exact.chunks import Run, sum_chunk
-from coala_eqx.exact.exchangeability import check_exchangeable
+from coala_eqx.exact.chunks import Run, meet_chunk, replay_chunk, sum_chunk, values_of
+from coala_eqx.exact.exchangeability import TOLERANCE, OrderMatters, largest_deviation
 from coala_eqx.exact.outcomes import InnerOutcomes, count_inner_outcomes, list_inner_outcomes
+from coala_eqx.exact.programs import QUICK_BELOW
+from coala_eqx.exact.rounding import Sum
 from coala_eqx.games import AbstractEnumerableGame, TabularGame
 from coala_eqx.policies import AbstractPolicy
 from coala_eqx.shaping import Population, ShapingProblem
@@ -86,6 +90,7 @@ class Enumeration:
         self.outcomes = list_outcomes(problem, limit)
         self.trajectories = len(self.outcomes.chance) ** problem.episodes
         self.chunk = chunk or self._chunk_size()
+        self.quick = self.count < QUICK_BELOW
         self.progress = progress
 
     def __iter__(self) -> Iterator[tuple[Float[Array, ""], Policies, Chunk]]:
@@ -101,10 +106,9 @@ class Enumeration:
                     self.progress(done + min((number + 1) * self.chunk, each), self.count)
             done += each
 
-    def first_chunk(self) -> tuple[Any, ...]:
-        """The arguments for `sum_chunk` with some outcomes: all of them, if they fit into one chunk."""
-        _, co_players, chunk = next(iter(self))
-        return self.problem, self.policy, co_players, self.outcomes, Chunk(*map(jnp.asarray, chunk))
+    def first_chunk(self) -> Chunk:
+        """Some outcomes: all of them, if they fit into one chunk."""
+        return next(iter(self))[2]
 
     def expectation(self, function: Callable[..., Any], run: Run = sum_chunk) -> Any:
         """Add up `run(function, problem, policy, co_players, outcomes, chunk)` over all chunks.
@@ -112,16 +116,58 @@ class Enumeration:
         **Raises** `ValueError` unless the probabilities add up to one, and if `function` or a learner
         turns out to depend on the order of the trajectories although it is declared not to.
         """
-        if self.exchangeable and self.problem.batch > 1:
-            check_exchangeable(function, run, self.trajectories, self.chunk, *self.first_chunk()[:-1])
-        sums: Any = None
+        if self.exchangeable and self.problem.batch > 1 and self.concrete:
+            self.check_learners()
+            if run is sum_chunk:
+                self._check_function(function)
+        sums, on_host = None, Sum()
         for probability, co_players, chunk in self:
-            arrays = Chunk(*map(jnp.asarray, chunk))
-            part = run(function, self.problem, self.policy, co_players, self.outcomes, arrays)
-            sums = _add_weighed(sums, jnp.asarray(probability), part)
-        total, value = sums
-        _check_total(total)
+            part = run(function, self.problem, self.policy, co_players, self.outcomes, chunk)
+            weighed = jax.tree.map(lambda leaf, p=probability: p * leaf, part)
+            if all(map(concrete, jax.tree.leaves(weighed))):
+                on_host.add(weighed)
+            else:
+                sums = weighed if sums is None else jax.tree.map(jnp.add, sums, weighed)
+        total, value = sums if sums is not None else jax.tree.map(jnp.asarray, on_host.value)
+        check_total(total)
         return value
+
+    @functools.cached_property
+    def concrete(self) -> bool:
+        """Whether nothing of it is traced."""
+        return all(map(concrete, jax.tree.leaves((self.problem, self.policy))))
+
+    def check_learners(self) -> None:
+        """**Raises** `OrderMatters` if a learner depends on the order of its batch, against any member of a population."""
+        for _, co_players in self.meetings:
+
+            def likelihoods(chunk: Chunk, co_players: Policies = co_players) -> Sequence[np.ndarray]:
+                made = meet_chunk(self.problem, co_players, self.outcomes, chunk, quick=self.quick)
+                log_probs = np.asarray(made[0])
+                return np.where(np.isneginf(log_probs), 0.0, log_probs - 1.0), ~np.isneginf(log_probs)
+
+            self.check_order(likelihoods, [type(learner).__name__ for learner in self.problem.learners])
+
+    def _check_function(self, function: Callable[..., Any]) -> None:
+        for _, co_players in self.meetings:
+
+            def values(chunk: Chunk, co_players: Policies = co_players) -> Sequence[np.ndarray]:
+                weights, episodes = replay_chunk(self.problem, self.policy, co_players, self.outcomes, chunk)
+                made = values_of(function, self.problem, self.policy, co_players, episodes)
+                return [*map(np.asarray, jax.tree.leaves(made)), np.asarray(weights) > 0]
+
+            self.check_order(values, [getattr(function, "__name__", type(function).__name__)])
+
+    def check_order(self, values: Callable[[Chunk], Sequence[np.ndarray]], names: Sequence[str]) -> float:
+        """**Returns** how much values depend on the order of batches (`largest_deviation`); raises `OrderMatters`."""
+        deviation = largest_deviation(values, self.trajectories, self.problem.batch, self.chunk)
+        if not deviation <= TOLERANCE:
+            raise OrderMatters(
+                f"{' or '.join(dict.fromkeys(names))} is declared exchangeable, but the result changes with the order "
+                f"of the trajectories of the batch; set `exchangeable` to False, and all ordered batches are "
+                f"enumerated."
+            )
+        return deviation
 
     def _chunk_size(self) -> int:
         """A power of two, no larger than needed, that keeps the arrays of one chunk near `_CHUNK_BYTES`."""
@@ -129,17 +175,10 @@ class Enumeration:
         parameters = sum(leaf.size for leaf in jax.tree.leaves(eqx.filter(self.policy, eqx.is_inexact_array)))
         others = sum(leaf.size for leaf in jax.tree.leaves(eqx.filter(self.meetings[0][1], eqx.is_inexact_array)))
         steps = problem.batch * problem.episodes * problem.steps * problem.game.num_players
-        floats = 2 * parameters + 4 * others + 16 * steps
+        floats = parameters // 2 + 4 * others + 16 * steps
         fits = max(1, _CHUNK_BYTES // (8 * floats))
         needed = self.count // len(self.meetings)
         return 1 << min(fits.bit_length() - 1, (needed - 1).bit_length())
-
-
-@jax.jit
-def _add_weighed(sums: Any, probability: Array, part: Any) -> Any:
-    """Sums + probability · part; compiled, as every single operation would be compiled apart for each new shape."""
-    weighed = jax.tree.map(lambda leaf: probability * leaf, part)
-    return weighed if sums is None else jax.tree.map(jnp.add, sums, weighed)
 
 
 def _table(problem: ShapingProblem) -> TabularGame:
@@ -206,7 +245,7 @@ def _too_many(problem: ShapingProblem, count: int, limit: int, exchangeable: boo
     return message
 
 
-def _check_total(total: Any) -> None:
+def check_total(total: Any) -> None:
     """A guard on policies, games and this file. Skipped where the sum is traced."""
     if concrete(total) and not abs(float(total) - 1) < _TOTAL_TOLERANCE:
         raise ValueError(

@@ -1,71 +1,101 @@
-"""A check of what is declared exchangeable."""
+"""Checks of what is declared exchangeable.
 
-from collections.abc import Callable
-from typing import Any
+Batches are tried in other orders: all batches where they are few, else a sample in which trajectories repeat in every
+way. Each batch is compared with itself, and each leaf of a result with its own size.
+"""
 
-import jax
-import jax.numpy as jnp
+import itertools
+from collections.abc import Callable, Iterator, Sequence
+
 import numpy as np
 
-from coala_eqx.arrays import concrete
-from coala_eqx.exact.batches import Chunk
-from coala_eqx.exact.chunks import Run
-from coala_eqx.exact.outcomes import InnerOutcomes
-from coala_eqx.policies import AbstractPolicy
-from coala_eqx.shaping import ShapingProblem
-from coala_eqx.shaping.learning import Policies
+from coala_eqx.exact.batches import Chunk, count_batches, enumerate_batches
 
-_ORDER_TOLERANCE = 1e-10
-"""Another order of a batch changes only the order of some sums; real dependence on it is far larger."""
+TOLERANCE = 1e-7
+"""Another order changes the order of some sums only. Learners such as Adam may enlarge that."""
 
-_ORDER_SAMPLES = 8
-"""How many random batches at least are tried in other orders."""
+_NOISE = 1e-12
+"""Relative to all of a result: what is smaller in one of its leaves is rounding."""
+
+_SAMPLES = 512
+_SEED = 31
 
 
-def check_exchangeable(
-    function: Callable[..., Any],
-    run: Run,
-    trajectories: int,
-    size: int,
-    problem: ShapingProblem,
-    policy: AbstractPolicy,
-    co_players: Policies,
-    outcomes: InnerOutcomes,
-) -> None:
-    """Check that random batches come out the same in other orders; a cyclic shift and a swap generate all of them.
+class OrderMatters(ValueError):
+    """Something is declared exchangeable and is not."""
+
+
+def batches_to_try(trajectories: int, batch: int, chunk: int) -> Iterator[tuple[int, list[Chunk]]]:
+    """Yields how many batches a chunk holds, and the chunk in several orders, as they are first; padded to `chunk`."""
+    if count_batches(trajectories, batch, exchangeable=True) <= _SAMPLES:
+        every = [*enumerate_batches(trajectories, batch, exchangeable=True, chunk=_SAMPLES)]
+        picks = np.concatenate([np.asarray(part.trajectories)[np.asarray(part.multiplicities) > 0] for part in every])
+    else:
+        picks = _sample(np.random.default_rng(_SEED), trajectories, batch)
+    for start in range(0, len(picks), chunk):
+        some = picks[start : start + chunk]
+        padded = np.pad(some, ((0, chunk - len(some)), (0, 0)))
+        yield len(some), [Chunk(padded[:, order], np.ones(chunk)) for order in _orders(batch)]
+
+
+def _sample(generator: np.random.Generator, trajectories: int, batch: int) -> np.ndarray:
+    """Batches of 1, 2, …, `batch` different trajectories, in turn."""
+    picks = []
+    for number in range(_SAMPLES):
+        different = 1 + number % batch
+        pool = generator.integers(trajectories, size=different)
+        picks.append(generator.permutation(np.concatenate([pool, generator.choice(pool, batch - different)])))
+    return np.stack(picks)
+
+
+def _orders(batch: int) -> list[np.ndarray]:
+    """All of them for three trajectories or fewer, else some, among them a shift and a swap."""
+    if batch <= 3:
+        return [np.array(order) for order in itertools.permutations(range(batch))]
+    generator = np.random.default_rng(_SEED)
+    shift, swap = np.roll(np.arange(batch), 1), np.array([1, 0, *range(2, batch)])
+    return [np.arange(batch), shift, swap, *(generator.permutation(batch) for _ in range(4))]
+
+
+def largest_deviation(
+    values: Callable[[Chunk], Sequence[np.ndarray]], trajectories: int, batch: int, chunk: int
+) -> float:
+    """How much the values of a batch depend on its order, relative to what they are: 0 if not at all.
 
     **Arguments:**
 
-    - `function`, `run`, `problem`, `policy`, `co_players`, `outcomes`: `run(function, …, chunk)` is compared.
-    - `trajectories`: how many different ones there are.
-    - `size`: batches per chunk.
+    - `values`: of a chunk: arrays `[chunk, …]`, the leaves of one result each; the last one `[chunk]`, of booleans,
+      says which batches count.
 
-    **Raises** `ValueError` that names who may have declared wrongly. Does nothing where results are traced.
+    NaN counts as infinitely large, as nothing can be compared with it.
     """
-    generator, batch = np.random.default_rng(0), problem.batch
-    orders = np.arange(batch), np.roll(np.arange(batch), 1), np.array([1, 0, *range(2, batch)])
-    for _ in range(max(1, _ORDER_SAMPLES // size)):
-        picks = np.stack([_random_batch(generator, trajectories, batch) for _ in range(size)])
-        weights = jnp.asarray(generator.random(size))
-        chunks = [Chunk(jnp.asarray(picks[:, order]), weights) for order in orders]
-        results = [jax.tree.leaves(run(function, problem, policy, co_players, outcomes, chunk)) for chunk in chunks]
-        if not all(concrete(leaf) for result in results for leaf in result):
-            return
-        results = [[np.asarray(leaf) for leaf in result] for result in results]
-        scale = max(1e-3, *(float(np.abs(leaf).max()) for leaf in results[0]))
-        for result in results[1:]:
-            for one, other in zip(results[0], result, strict=True):
-                if np.abs(one - other).max() > _ORDER_TOLERANCE * scale:
-                    parts = (getattr(function, "estimator", function), *problem.learners)
-                    names = " or ".join(dict.fromkeys(getattr(part, "__name__", type(part).__name__) for part in parts))
-                    raise ValueError(
-                        f"{names} is declared exchangeable, but the result changes with the order of the trajectories "
-                        f"of the batch; set `exchangeable` to False, and all ordered batches are enumerated."
-                    )
+    largest = 0.0
+    for count, orders in batches_to_try(trajectories, batch, chunk):
+        first, *others = ([np.asarray(leaf)[:count] for leaf in values(order)] for order in orders)
+        for other in others:
+            largest = max(largest, _deviation(first, other))
+    return largest
 
 
-def _random_batch(generator: np.random.Generator, trajectories: int, batch: int) -> np.ndarray:
-    """A random batch, of different trajectories if there are enough."""
-    if trajectories <= 10 * batch:
-        return generator.permutation(np.resize(np.arange(trajectories), max(trajectories, batch)))[:batch]
-    return generator.integers(trajectories, size=batch)
+def _deviation(first: Sequence[np.ndarray], other: Sequence[np.ndarray]) -> float:
+    """Of two results of the same batches, the larger of the leaves' relative differences."""
+    (*leaves, counts), (*others, others_count) = first, other
+    if not np.array_equal(counts, others_count):
+        return np.inf
+    pairs = [(_rows(one[counts]), _rows(two[counts])) for one, two in zip(leaves, others, strict=True)]
+    if not counts.any():
+        return 0.0
+    sizes = [np.abs(one).max(axis=1, initial=0.0) for one, _ in pairs]
+    whole = np.max(sizes, axis=0)
+    largest = 0.0
+    with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
+        for (one, two), size in zip(pairs, sizes, strict=True):
+            difference = np.abs(one - two).max(axis=1, initial=0.0)
+            floor = _NOISE * whole
+            relative = np.where(difference <= floor, 0.0, difference / np.maximum(size, floor))
+            largest = max(largest, float(np.where(np.isnan(relative), np.inf, relative).max()))
+    return largest
+
+
+def _rows(array: np.ndarray) -> np.ndarray:
+    return array.reshape(len(array), -1)

@@ -28,11 +28,16 @@ def in_float64(function: Function) -> Function:
                 f'first: jax.config.update("jax_enable_x64", True).'
             )
         with jax.enable_x64(True):
-            args, kwargs = jax.tree.map(_to_float64, (args, kwargs))
+            args, kwargs = to_float64((args, kwargs))
             return function(*args, **kwargs)
 
     return wrapped  # pyright: ignore[reportReturnType]
 
 
-def _to_float64(leaf: Any) -> Any:
+def to_float64(tree: Any) -> Any:
+    """The same with all floating-point arrays as float64; 64-bit types must be on."""
+    return jax.tree.map(_leaf_to_float64, tree)
+
+
+def _leaf_to_float64(leaf: Any) -> Any:
     return leaf.astype(jnp.float64) if eqx.is_array(leaf) and jnp.issubdtype(leaf.dtype, jnp.floating) else leaf

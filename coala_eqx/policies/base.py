@@ -8,6 +8,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Shaped
 
+from coala_eqx.policies.probabilities import chosen_log_probs
+
 Memory = Any
 
 NO_ACTION = -1
@@ -18,7 +20,7 @@ class PolicyOutput(eqx.Module):
     """What a policy says about one step, or about every step of a sequence."""
 
     logits: Float[Array, "*steps actions"]
-    """Unnormalised log-probabilities of the actions."""
+    """Unnormalised log-probabilities of the actions; −∞ masks an action."""
 
     values: Float[Array, " *steps"]
     """The critic's estimate of the return to come; 0 for a policy without a critic."""
@@ -131,9 +133,8 @@ def replay_outputs(
 
 
 def log_probs_of(output: PolicyOutput, actions: Int[Array, "*steps"]) -> Float[Array, "*steps"]:
-    """The log-probabilities of actions."""
-    log_probs = jax.nn.log_softmax(output.logits)
-    return jnp.take_along_axis(log_probs, actions[..., None], axis=-1)[..., 0]
+    """The log-probabilities of actions; −∞, with derivative 0, for an action whose logit is −∞."""
+    return chosen_log_probs(output.logits, actions)
 
 
 def shift_actions(

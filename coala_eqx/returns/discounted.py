@@ -9,6 +9,7 @@ from jaxtyping import Array, Float
 
 from coala_eqx.arrays import concrete, numbers
 from coala_eqx.policies import AbstractMemoryOne, AbstractPolicy
+from coala_eqx.policies.probabilities import log_probabilities
 
 _SLACK = 1e-3
 """Within this, probabilities in half precision add up to 1, and logits do not."""
@@ -41,7 +42,7 @@ def discounted_returns(
                 f"The closed form needs policies that see the last joint action only, but policy {number} is a "
                 f"{type(policy).__name__}; use `MemoryOne`, or `episode_returns` for finitely many steps."
             )
-        tables.append(jax.nn.softmax(policy.action_logits))
+        tables.append(jnp.exp(log_probabilities(policy.action_logits)))
     return memory_one_returns(tables[0], tables[1], payoffs, discount, normalise)
 
 

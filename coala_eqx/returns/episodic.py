@@ -9,6 +9,7 @@ from jaxtyping import Array, Float
 
 from coala_eqx.games import AbstractEnumerableGame, AbstractGame, TabularGame
 from coala_eqx.policies import NO_ACTION, AbstractPolicy
+from coala_eqx.policies.probabilities import log_probabilities
 
 _MOST_HISTORIES = 2_000_000
 
@@ -56,7 +57,7 @@ def _joint_probabilities(
     for player, (policy, (memory, previous_actions)) in enumerate(zip(policies, minds, strict=True)):
         observations = table.observations[player, states]
         new_memory, output = jax.vmap(policy)(memory, observations, jnp.asarray(previous_actions))
-        product = product * jax.nn.softmax(output.logits)[:, joint[:, player]]
+        product = product * jnp.exp(log_probabilities(output.logits))[:, joint[:, player]]
         after.append((new_memory, previous_actions))
     return product, after
 

@@ -8,6 +8,7 @@ from coala_eqx.shaping.population import Population as Population
 from coala_eqx.shaping.population import draw_co_player as draw_co_player
 from coala_eqx.shaping.problem import ShapingProblem as ShapingProblem
 from coala_eqx.shaping.replay import replay as replay
+from coala_eqx.shaping.replay import replay_co_players as replay_co_players
 from coala_eqx.shaping.replay import replay_ego as replay_ego
 from coala_eqx.shaping.replay import replay_ego_outputs as replay_ego_outputs
 from coala_eqx.shaping.replay import score_function as score_function

@@ -69,27 +69,8 @@ def replay(
     game's own randomness has still to be added. Differentiable in `policy`.
     """
     ego, *others = experiences
-
-    def visit(
-        carry: tuple[Array, Minds], co_players: Policies, experiences: tuple[Experience, ...]
-    ) -> tuple[tuple[Array, Minds], tuple[Experience, ...], None]:
-        log_prob, before = carry
-        if not problem.co_players_remember:
-            before = fresh_minds(co_players, problem.batch)
-        after = []
-        for co_player, mind, experience in zip(co_players, before, experiences, strict=True):
-            left, log_probs, _ = replay_on(co_player, mind, experience.observations, experience.actions)
-            after.append(left)
-            log_prob += log_probs.sum()
-        return (log_prob, tuple(after)), experiences, None
-
     log_probs, values = replay_ego(policy, ego.observations, ego.actions)
-    log_prob = log_probs.sum()
-    if others:
-        by_episode = jax.tree.map(lambda leaf: jnp.moveaxis(leaf, 1, 0), tuple(others))
-        start = jnp.zeros_like(log_prob), fresh_minds(co_players, problem.batch)
-        (co_log_prob, _), _ = alternate(problem.learners, co_players, visit, start, by_episode)
-        log_prob += co_log_prob
+    log_prob = log_probs.sum() + replay_co_players(problem, co_players, tuple(others))
     episode = MetaEpisode(
         observations=ego.observations,
         actions=ego.actions,
@@ -100,3 +81,34 @@ def replay(
         co_player_policies=co_players,
     )
     return episode, log_prob
+
+
+def replay_co_players(
+    problem: ShapingProblem, co_players: Policies, experiences: tuple[Experience, ...]
+) -> Float[Array, ""]:
+    """log Π (probability of every action of every co-player), who learn from `experiences` as in `play`.
+
+    Arguments as for `replay`, but without the ego agent's experience. The ego agent's policy has no influence on it,
+    once it is known what everybody did.
+    """
+    if not experiences:
+        return jnp.zeros(())
+
+    def visit(
+        before: Minds, co_players: Policies, experiences: tuple[Experience, ...]
+    ) -> tuple[Minds, tuple[Experience, ...], Array]:
+        if not problem.co_players_remember:
+            before = fresh_minds(co_players, problem.batch)
+        after, log_prob = [], jnp.zeros(())
+        for co_player, mind, experience in zip(co_players, before, experiences, strict=True):
+            left, log_probs, _ = replay_on(co_player, mind, experience.observations, experience.actions)
+            after.append(left)
+            log_prob += log_probs.sum()
+        return tuple(after), experiences, log_prob
+
+    by_episode = jax.tree.map(lambda leaf: jnp.moveaxis(leaf, 1, 0), experiences)
+    start = fresh_minds(co_players, problem.batch)
+    _, log_probs = alternate(problem.learners, co_players, visit, start, by_episode)
+    # After an inner episode that cannot happen, learners may do anything, and even say NaN.
+    impossible = jnp.cumsum(jnp.isneginf(log_probs)) > 0
+    return jnp.where(impossible, -jnp.inf, log_probs).sum()

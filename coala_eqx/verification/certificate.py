@@ -3,23 +3,33 @@
 import dataclasses
 import math
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Literal
 
 import jax
-import jax.numpy as jnp
+import numpy as np
+from jax.flatten_util import ravel_pytree
 
 from coala_eqx.estimators import AbstractEstimator, Inapplicable
-from coala_eqx.exact import LIMIT, OBJECTIVES, count_outcomes, gradient, moments
-from coala_eqx.exact.enumeration import Progress
+from coala_eqx.estimators.base import check_contract
+from coala_eqx.exact import LIMIT, OBJECTIVES, gradient
+from coala_eqx.exact.enumeration import Enumeration, Progress
+from coala_eqx.exact.precision import to_float64
+from coala_eqx.exact.rounding import EPS, UNDERFLOW, norm
+from coala_eqx.exact.seen import Estimated, Exact
+from coala_eqx.exact.survey import Survey, survey
 from coala_eqx.learners import NoGradientLearner
 from coala_eqx.policies import AbstractPolicy
 from coala_eqx.shaping import ShapingProblem
+from coala_eqx.verification.played import PLAYS, check_play
 
 TOLERANCE = 1e-9
-"""Relative bias below which an estimator counts as unbiased; rounding in float64 stays well below."""
+"""Relative bias below which an estimator counts as unbiased. It is compared with bias ± error bound."""
 
-Verdict = Literal["holds", "fails", "unbiased", "biased", "inapplicable", "error"]
+Verdict = Literal["holds", "fails", "unbiased", "biased", "not resolved", "inapplicable", "error"]
+
+_LOOKAHEAD = "lookahead_return"
+"""The objective that no meta-episode shows."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,11 +51,15 @@ class Certificate:
     relative_bias: float
     """‖E[ĝ] − ∇J‖ / ‖∇J‖, exact to rounding; infinite if ∇J = 0 and E[ĝ] is not."""
 
+    error_bound: float
+    """A bound on the rounding error of the relative bias."""
+
     cosine: float
     """The cosine of the angle between E[ĝ] and ∇J; NaN if one of them is 0."""
 
     variance: float
-    """E‖ĝ − E[ĝ]‖², the trace of the covariance of one sampled estimate."""
+    """E‖ĝ − E[ĝ]‖², the trace of the covariance of one sampled estimate. (Beyond 1e308 it is infinite, below 1e-308
+    zero; `snr` is right there, too.)"""
 
     snr: float
     """Signal-to-noise ratio of one sampled estimate, ‖E[ĝ]‖ / √variance; infinite without noise."""
@@ -57,15 +71,15 @@ class Certificate:
     """How many outcomes were enumerated."""
 
     seconds: float
-    """Wall-clock time of the estimator's moments, compilation included (that of the meta-episodes, too, where it is
-    the first on its problem)."""
+    """Wall-clock time, compilation included. All estimators of a problem share one enumeration: an equal share each."""
 
     verdict: Verdict
-    """`"holds"` or `"fails"` for a claim; `"unbiased"` or `"biased"` where there is none; `"inapplicable"`
-    where the problem lacks what the estimator needs; `"error"` where the estimator breaks its contract."""
+    """`"holds"` or `"fails"` for a claim; `"unbiased"` or `"biased"` where there is none; `"not resolved"` where
+    rounding, or numbers beyond float64, leave it open; `"inapplicable"` where the problem lacks what the estimator
+    needs; `"error"` where the estimator breaks its contract. It is a verdict on this problem with this policy."""
 
     note: str = ""
-    """Why it is inapplicable, or what the error is."""
+    """Why it is not resolved and what would help, why it is inapplicable, or what the error is."""
 
     @property
     def kept(self) -> bool:
@@ -81,6 +95,7 @@ def certify(
     name: str = "",
     tolerance: float = TOLERANCE,
     limit: int = LIMIT,
+    plays: int = PLAYS,
     progress: Progress | None = None,
 ) -> Certificate:
     """Hold one estimator against the exact gradient of what it claims to estimate.
@@ -91,16 +106,18 @@ def certify(
     - `name`: what to call the problem.
     - `tolerance`: relative bias below which it counts as unbiased.
     - `limit`, `progress`: as in `coala_eqx.exact.expectation`.
+    - `plays`: how many meta-episodes are played, to see whether play agrees with enumeration; 0 for none.
 
     **Returns** a `Certificate`.
 
-    **Raises** `ValueError` as `coala_eqx.exact.moments` does, and if the claim is no known objective.
+    **Raises** `ValueError` as `coala_eqx.exact.moments` does; if the claim is no known objective; if the estimator
+    breaks its contract; and if a policy or the game plays otherwise than it is enumerated.
     """
     if not isinstance(estimator, AbstractEstimator):
         raise ValueError(f"`estimator` must be an estimator (an instance, CoalaPG() say), but is {estimator!r}.")
     estimator.check_problem(problem)
     (certificate,) = certify_all(
-        (estimator,), problem, policy, name=name, tolerance=tolerance, limit=limit, progress=progress
+        (estimator,), problem, policy, name=name, tolerance=tolerance, limit=limit, plays=plays, progress=progress
     )
     if certificate.verdict == "error":
         raise ValueError(certificate.note)
@@ -115,42 +132,210 @@ def certify_all(
     name: str = "",
     tolerance: float = TOLERANCE,
     limit: int = LIMIT,
+    plays: int = PLAYS,
     progress: Progress | None = None,
 ) -> Iterator[Certificate]:
-    """`certify` several estimators on one problem; each objective is differentiated only once.
+    """`certify` several estimators on one problem, by one enumeration.
 
     An estimator that cannot be applied, or that breaks its contract, gets a certificate that says so
     instead of an exception, so that the others are not lost. A problem that cannot be enumerated raises
-    `ValueError`.
+    `ValueError`, and so does one in which play and enumeration disagree.
     """
-    gradients: dict[str, Any] = {}
-    for estimator in estimators:
-        objective = _objective(estimator)
+    start = time.perf_counter()
+    certificates = _run(tuple(estimators), _Certification(problem, policy, name, tolerance, limit, plays, progress))
+    share = (time.perf_counter() - start) / max(1, len(certificates))
+    for certificate in certificates:
+        yield dataclasses.replace(certificate, seconds=share)
+
+
+def _run(estimators: tuple[AbstractEstimator, ...], certification: "_Certification") -> list[Certificate]:
+    with jax.enable_x64(True):
+        certification.problem, certification.policy, estimators = to_float64(
+            (certification.problem, certification.policy, estimators)
+        )
+        return certification.run(estimators)
+
+
+@dataclasses.dataclass
+class _Certification:
+    """All estimators on one problem."""
+
+    problem: ShapingProblem
+    policy: AbstractPolicy
+    name: str
+    tolerance: float
+    limit: int
+    plays: int
+    progress: Progress | None
+
+    def run(self, estimators: tuple[AbstractEstimator, ...]) -> list[Certificate]:
+        made: dict[int, Certificate] = {}
+        truths: dict[str, Exact | str] = {}
+        for exchangeable in (True, False):
+            chosen = [n for n, one in enumerate(estimators) if one.exchangeable == exchangeable]
+            fit = [number for number in chosen if self._fits(number, estimators[number], made)]
+            if fit:
+                self._certify(fit, estimators, exchangeable, truths, made)
+        return [made[number] for number in range(len(estimators))]
+
+    def _fits(self, number: int, estimator: AbstractEstimator, made: dict[int, Certificate]) -> bool:
+        """Whether it can be certified here; if not, why not is noted."""
+        objective_of(estimator)
         try:
-            estimator.check_problem(problem)
+            check_contract(estimator)
+            estimator.check_problem(self.problem)
         except Inapplicable as reason:
-            yield _without_numbers(estimator, name, "inapplicable", str(reason))
-            continue
-        if objective not in gradients:
-            try:
-                gradients[objective] = gradient(problem, policy, objective, limit=limit, progress=progress)
-            except NoGradientLearner as reason:
-                yield _without_numbers(estimator, name, "inapplicable", f"no {objective} to measure against. {reason}")
-                continue
-        start = time.perf_counter()
-        try:
-            mean, variance = moments(estimator, problem, policy, limit=limit, progress=progress)
+            made[number] = self._without_numbers(estimator, "inapplicable", str(reason))
         except Exception as error:  # whatever a user's estimator may raise
-            kind = "" if isinstance(error, ValueError) else f"{type(error).__name__}: "
-            yield _without_numbers(estimator, name, "error", f"{kind}{error}")
-            continue
-        outcomes = count_outcomes(problem, exchangeable=estimator.exchangeable)
-        seconds = time.perf_counter() - start
-        yield _judge(estimator, name, gradients[objective], mean, float(variance), outcomes, seconds, tolerance)
+            made[number] = self._without_numbers(estimator, "error", _words(error))
+        return number not in made
+
+    def _certify(
+        self,
+        numbers: list[int],
+        estimators: tuple[AbstractEstimator, ...],
+        exchangeable: bool,
+        truths: dict[str, Exact | str],
+        made: dict[int, Certificate],
+    ) -> None:
+        asked = dict.fromkeys(objective_of(estimators[number]) for number in numbers)
+        objectives = tuple(one for one in asked if one != _LOOKAHEAD) or ("shaping_return",)
+        space = Enumeration(
+            self.problem, self.policy, exchangeable=exchangeable, limit=self.limit, progress=self.progress
+        )
+        surveys, errors = self._survey(space, [estimators[number] for number in numbers], objectives)
+        for number, (told, estimated), error in zip(numbers, surveys, errors, strict=True):
+            if error:
+                made[number] = self._without_numbers(estimators[number], "error", error)
+                continue
+            objective = objective_of(estimators[number])
+            if objective not in truths:
+                truths[objective] = told.gradients[objective] if objective in told.gradients else self._lookahead(told)
+            truth = truths[objective]
+            if isinstance(truth, str):
+                made[number] = self._without_numbers(estimators[number], "inapplicable", truth)
+            else:
+                made[number] = self._judge(estimators[number], truth, estimated, space.count)
+        self._play([n for n, e in zip(numbers, errors, strict=True) if not e], estimators, surveys, numbers, made)
+
+    def _survey(
+        self, space: Enumeration, estimators: list[AbstractEstimator], objectives: tuple[str, ...]
+    ) -> tuple[list[tuple[Survey, Estimated | None]], list[str]]:
+        """For each estimator the survey it is part of, its moments, and its error if it has one."""
+        try:
+            told = survey(space, estimators, objectives)
+            return [(told, estimated) for estimated in told.estimated], [""] * len(estimators)
+        except Exception:
+            alone = survey(space, (), objectives)  # raises if it is the problem that cannot be enumerated
+        surveys: list[tuple[Survey, Estimated | None]] = []
+        errors = []
+        for estimator in estimators:
+            try:
+                told = survey(space, (estimator,), objectives)
+                surveys.append((told, told.estimated[0]))
+                errors.append("")
+            except Exception as error:  # whatever a user's estimator may raise
+                surveys.append((alone, None))
+                errors.append(_words(error))
+        return surveys, errors
+
+    def _lookahead(self, told: Survey) -> Exact | str:
+        try:
+            exact = gradient(self.problem, self.policy, _LOOKAHEAD, limit=self.limit)
+        except NoGradientLearner as reason:
+            return f"no {_LOOKAHEAD} to measure against. {reason}"
+        vector = np.asarray(ravel_pytree(exact)[0])
+        # The terms of its sum are those of one inner episode, and as large as the shaping return's there.
+        return Exact(vector, max(one.error for one in told.gradients.values()) + 1000 * EPS * norm(vector))
+
+    def _play(
+        self,
+        fit: list[int],
+        estimators: tuple[AbstractEstimator, ...],
+        surveys: Sequence[tuple[Survey, Estimated | None]],
+        numbers: list[int],
+        made: dict[int, Certificate],
+    ) -> None:
+        if not (fit and self.plays):
+            return
+        told = dict(zip(numbers, surveys, strict=True))
+        wrong = check_play(
+            self.problem,
+            self.policy,
+            [estimators[number] for number in fit],
+            [told[number][1] for number in fit],
+            told[fit[0]][0].returns,
+            plays=self.plays,
+        )
+        for number, words in zip(fit, wrong, strict=True):
+            if words:
+                made[number] = self._without_numbers(estimators[number], "error", words)
+
+    def _judge(self, estimator: AbstractEstimator, truth: Exact, estimated: Estimated, outcomes: int) -> Certificate:
+        true_norm, mean_norm = norm(truth.vector), norm(estimated.mean.vector)
+        bias = norm(estimated.mean.vector - truth.vector)
+        error = truth.error + estimated.mean.error
+        unbiased, note = self._resolve(true_norm, bias, error, truth.error, estimated.noise)
+        verdict: Verdict = "not resolved"
+        if unbiased is not None and estimator.unbiased_for:
+            verdict = "holds" if unbiased else "fails"
+        elif unbiased is not None:
+            verdict = "unbiased" if unbiased else "biased"
+        numbers = {
+            "relative_bias": _ratio(bias, true_norm),
+            "error_bound": _ratio(error, true_norm),
+            "cosine": _cosine(estimated.mean.vector, truth.vector),
+            "variance": estimated.noise * estimated.noise,
+            "snr": _ratio(mean_norm, estimated.noise),
+            "gradient_norm": true_norm,
+        }
+        return self._certificate(estimator, verdict, note, outcomes, numbers)
+
+    def _resolve(
+        self, true_norm: float, bias: float, error: float, true_error: float, noise: float
+    ) -> tuple[bool | None, str]:
+        """Whether it is unbiased; `None`, and why and what would help, if that is open."""
+        if not all(map(math.isfinite, (true_norm, bias, error, noise))):
+            return None, "a number is beyond float64: divide the payoffs by their size"
+        if bias > error and true_norm <= true_error:
+            return False, "the exact gradient is 0 to rounding, and the estimate's mean is not"
+        if true_norm <= max(true_error, UNDERFLOW):
+            return None, (
+                f"the exact gradient ({true_norm:.1e}) is 0 to rounding, so that no bias can be relative to it: take "
+                f"another policy or other payoffs"
+            )
+        if bias + error <= self.tolerance * (true_norm - true_error):
+            return True, ""
+        if bias - error > self.tolerance * (true_norm + true_error):
+            return False, ""
+        return None, (
+            f"rounding may be as large as {error / true_norm:.1e} of the gradient, and {self.tolerance:g} is asked: "
+            f"what is summed is much larger than what is left. A constant in the coefficients or in the payoffs can be "
+            f"subtracted; a less deterministic policy and smaller sizes help, too"
+        )
+
+    def _without_numbers(self, estimator: AbstractEstimator, verdict: Verdict, note: str) -> Certificate:
+        names = ("relative_bias", "error_bound", "cosine", "variance", "snr", "gradient_norm")
+        return self._certificate(estimator, verdict, note, 0, dict.fromkeys(names, math.nan))
+
+    def _certificate(
+        self, estimator: AbstractEstimator, verdict: Verdict, note: str, outcomes: int, numbers: dict[str, float]
+    ) -> Certificate:
+        return Certificate(
+            estimator=type(estimator).__name__,
+            problem=self.name,
+            claim=estimator.unbiased_for,
+            objective=objective_of(estimator),
+            **numbers,
+            outcomes=outcomes,
+            seconds=0.0,
+            verdict=verdict,
+            note=note,
+        )
 
 
-def _objective(estimator: AbstractEstimator) -> str:
-    """The objective to hold it against."""
+def objective_of(estimator: AbstractEstimator) -> str:
+    """The objective to hold it against; raises `ValueError` for one that is unknown."""
     for attribute in ("unbiased_for", "measured_against"):
         objective = getattr(estimator, attribute)
         if objective is not None:
@@ -163,58 +348,13 @@ def _objective(estimator: AbstractEstimator) -> str:
     return OBJECTIVES[0]
 
 
-def _judge(
-    estimator: AbstractEstimator,
-    name: str,
-    exact: Any,
-    mean: Any,
-    variance: float,
-    outcomes: int,
-    seconds: float,
-    tolerance: float,
-) -> Certificate:
-    with jax.enable_x64(True):
-        true_norm, mean_norm = _norm(exact), _norm(mean)
-        bias = _norm(jax.tree.map(jnp.subtract, mean, exact))
-        inner = float(sum((jnp.vdot(a, b) for a, b in zip(*map(jax.tree.leaves, (mean, exact)), strict=True))))
-    # Where ∇J = 0 there is nothing to be relative to but the estimate's own size.
-    rounding = 1e-14 * math.sqrt(variance + mean_norm**2)
-    unbiased = bias <= max(tolerance * true_norm, rounding)
-    claim = estimator.unbiased_for
-    verdict: Verdict = ("holds" if unbiased else "fails") if claim else ("unbiased" if unbiased else "biased")
-    return Certificate(
-        estimator=type(estimator).__name__,
-        problem=name,
-        claim=claim,
-        objective=_objective(estimator),
-        relative_bias=_ratio(bias, true_norm),
-        cosine=inner / (true_norm * mean_norm) if true_norm * mean_norm > 0 else math.nan,
-        variance=variance,
-        snr=_ratio(mean_norm, math.sqrt(variance)),
-        gradient_norm=true_norm,
-        outcomes=outcomes,
-        seconds=seconds,
-        verdict=verdict,
-    )
+def _words(error: Exception) -> str:
+    return str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
 
 
-def _without_numbers(estimator: AbstractEstimator, name: str, verdict: Verdict, note: str) -> Certificate:
-    numbers = dict.fromkeys(("relative_bias", "cosine", "variance", "snr", "gradient_norm"), math.nan)
-    return Certificate(
-        estimator=type(estimator).__name__,
-        problem=name,
-        claim=estimator.unbiased_for,
-        objective=_objective(estimator),
-        **numbers,
-        outcomes=0,
-        seconds=0.0,
-        verdict=verdict,
-        note=note,
-    )
-
-
-def _norm(tree: Any) -> float:
-    return math.sqrt(sum(float(jnp.sum(leaf**2)) for leaf in jax.tree.leaves(tree)))
+def _cosine(one: np.ndarray, other: np.ndarray) -> float:
+    norms = norm(one), norm(other)
+    return float((one / norms[0]) @ (other / norms[1])) if min(norms) > 0 else math.nan
 
 
 def _ratio(numerator: float, denominator: float) -> float:

@@ -1,0 +1,133 @@
+"""Moments of estimators that are functions of a meta-episode, and no more is known of them."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.flatten_util import ravel_pytree
+from jaxtyping import Array, Float
+
+from coala_eqx.estimators import AbstractEstimator
+from coala_eqx.exact.chunks import values_of, weighted_sum
+from coala_eqx.exact.enumeration import Enumeration
+from coala_eqx.exact.programs import compiled
+from coala_eqx.exact.rounding import Sum, norm
+from coala_eqx.exact.seen import Estimated, Exact, Seen
+from coala_eqx.policies import AbstractPolicy
+from coala_eqx.shaping import MetaEpisode, ShapingProblem
+from coala_eqx.shaping.learning import Policies
+
+
+class General:
+    """ĝ = `from_episode` of one estimator."""
+
+    def __init__(self, estimator: AbstractEstimator, space: Enumeration):
+        self.estimator = estimator
+        self.space = space
+        self.deviation = 0.0
+        """How much estimates depend on the order of a batch."""
+
+        self._sums = Sum()
+        self._centre: np.ndarray | None = None
+        self._unit = 1.0
+
+    def estimates(self, seen: Seen, co_players: Policies) -> Float[Array, "chunk parameters"]:
+        """ĝ of each meta-episode."""
+        function, space = _Estimate(self.estimator), self.space
+        return values_of(function, space.problem, space.policy, co_players, seen.episodes, quick=space.quick)
+
+    def leaves(self, seen: Seen, co_players: Policies) -> Sequence[np.ndarray]:
+        """ĝ leaf by leaf."""
+        sizes = [leaf.size for leaf in jax.tree.leaves(eqx.filter(self.space.policy, eqx.is_inexact_array))]
+        return np.split(np.asarray(self.estimates(seen, co_players)), np.cumsum(sizes)[:-1], axis=1)
+
+    def add(self, seen: Seen, co_players: Policies, weights: Float[Array, " chunk"]) -> None:
+        """Count a chunk."""
+        estimates = self.estimates(seen, co_players)
+        if self._centre is None:
+            self._look(np.asarray(estimates), np.asarray(weights))
+        self._sums.add(_sums(weights, estimates, self._centre, self._unit, quick=self.space.quick))
+
+    def result(self, factor: float) -> Estimated:
+        """The moments; an error is `factor` times what is summed in absolute value."""
+        deviation, square, size = self._sums.value
+        mean = self._centre + deviation
+        variance = max(float(square) - norm(deviation / self._unit) ** 2, 0.0)
+        error = (factor + self.deviation) * (float(size) + norm(mean))
+        return Estimated(Exact(mean, error), self._unit * variance**0.5)
+
+    def _look(self, estimates: np.ndarray, weights: np.ndarray) -> None:
+        """Choose something near E[ĝ], around which nothing cancels, and a unit in which no square over- or underflows.
+
+        A variance of 0 then comes out as 0 to rounding.
+        """
+        likely = estimates[weights > 0]
+        check_finite(self.estimator, likely)
+        self._centre = np.zeros(estimates.shape[1])
+        if len(likely):
+            self._centre = np.average(likely, axis=0, weights=weights[weights > 0])
+        largest = float(np.abs(likely).max(initial=0.0))
+        self._unit = largest if largest > 0 else 1.0
+
+
+@compiled
+def estimates_of(
+    estimator: AbstractEstimator, problem: ShapingProblem, policy: AbstractPolicy, episodes: MetaEpisode
+) -> Float[Array, "episodes parameters"]:
+    """ĝ of meta-episodes that were played, leaves `[episodes, …]`."""
+    return eqx.filter_vmap(lambda episode: _Estimate(estimator)(problem, policy, episode))(episodes)
+
+
+class _Estimate(eqx.Module):
+    """An estimator as a function of a meta-episode to a vector `[parameters]`."""
+
+    estimator: AbstractEstimator
+
+    def __call__(self, problem: ShapingProblem, policy: AbstractPolicy, episode: MetaEpisode) -> Array:
+        estimate = self.estimator.from_episode(problem, policy, episode)
+        _check_tree(self.estimator, policy, estimate)
+        return ravel_pytree(estimate)[0].astype(float)
+
+
+@compiled
+def _sums(
+    weights: Float[Array, " chunk"], estimates: Float[Array, "chunk parameters"], centre: Array, unit: float
+) -> tuple[Array, Array, Array]:
+    """Σ p·(ĝ − centre), Σ p·‖(ĝ − centre)/unit‖², and Σ p·‖ĝ‖."""
+    estimates = jnp.where(weights[:, None] == 0, 0.0, estimates)
+    deviations = estimates - centre
+    squares = jnp.sum((deviations / unit) ** 2, axis=1)
+    sizes = unit * jnp.sqrt(jnp.sum((estimates / unit) ** 2, axis=1))
+    return weighted_sum(weights, (deviations, squares, sizes))
+
+
+def _check_tree(estimator: AbstractEstimator, policy: AbstractPolicy, estimate: Any) -> None:
+    """**Raises** `ValueError` unless an estimate has the structure and shapes of the policy."""
+    expected = eqx.filter(policy, eqx.is_inexact_array)
+    if jax.tree.structure(estimate) != jax.tree.structure(expected):
+        raise ValueError(
+            f"{type(estimator).__name__}.from_episode must return a pytree like the policy, "
+            f"{jax.tree.structure(expected)}, but returned {jax.tree.structure(estimate)}."
+        )
+    for path, leaf in jax.tree.leaves_with_path(expected):
+        other = dict(jax.tree.leaves_with_path(estimate))[path]
+        if jnp.shape(other) != leaf.shape:
+            raise ValueError(
+                f"{type(estimator).__name__}.from_episode must return leaves of the policy's shapes: "
+                f"{jax.tree_util.keystr(path)} should be {leaf.shape}, but is {jnp.shape(other)}."
+            )
+
+
+def check_finite(estimator: AbstractEstimator, vector: np.ndarray) -> None:
+    """**Raises** `ValueError` if an estimate is NaN or infinite."""
+    if not np.isfinite(vector).all():
+        message = f"{type(estimator).__name__}.from_episode returned NaN or infinity for some outcome"
+        if estimator.needs_differentiable_learner:
+            message += (
+                "; it differentiates through the co-player's update, which must be differentiable everywhere: "
+                "optax.adam needs eps_root > 0, and clipping by a norm is not differentiable at 0"
+            )
+        raise ValueError(message + ".")

@@ -1,0 +1,89 @@
+"""How large an error can be that is nothing but rounding.
+
+A weighted sum Σ p·x in which every term is computed by k rounded operations, none of them badly conditioned, is off by
+at most (k + additions)·eps·Σ p·|x|. Terms are added in pairs within a chunk, and chunks with their rounding errors kept
+(`Sum`), so that additions count log₂(chunk) and not the number of outcomes. What cancels in the sum is in Σ p·|x|.
+"""
+
+import math
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+EPS = float(np.finfo(np.float64).eps)
+
+UNDERFLOW = 1e-290
+"""Numbers below have lost digits, or soon will, in products."""
+
+_OPERATIONS = 100
+"""Rounded operations for each player and step: a small network's logits, a softmax, and their derivatives."""
+
+
+def operations(players: int, actions: int, chunk: int, largest_log_prob: float) -> float:
+    """k + additions: rounded operations on the way of a term into the sum.
+
+    **Arguments:**
+
+    - `players`, `actions`: `actions` is batch · episodes · steps.
+    - `chunk`: terms that are added in pairs.
+    - `largest_log_prob`: |log p| of an outcome; exp(log p) has a relative error of |log p|·eps and more.
+    """
+    return _OPERATIONS * players * actions + 4 * largest_log_prob + math.ceil(math.log2(max(2, chunk))) + 4
+
+
+def pairwise_sum(terms: Float[Array, "terms *rest"]) -> Float[Array, "*rest"]:
+    """Σ over the first axis, in pairs: an error of log₂(terms)·eps·Σ|term| at most."""
+    count = len(terms)
+    size = 1 << (count - 1).bit_length()
+    terms = jnp.concatenate([terms, jnp.zeros((size - count, *terms.shape[1:]), terms.dtype)])
+    while size > 1:
+        size //= 2
+        terms = terms[:size] + terms[size:]
+    return terms[0]
+
+
+class Sum:
+    """A running sum of pytrees of arrays that keeps its rounding errors (Neumaier's), on the host."""
+
+    def __init__(self) -> None:
+        self._leaves: list[np.ndarray] | None = None
+        self._errors: list[np.ndarray] = []
+        self._structure: Any = None
+
+    def add(self, tree: Any) -> None:
+        """Add a tree; all must have the same structure and shapes."""
+        leaves, structure = jax.tree.flatten(jax.device_get(tree))
+        if self._leaves is None:
+            self._leaves, self._structure = [np.array(leaf, np.float64) for leaf in leaves], structure
+            self._errors = [np.zeros_like(leaf) for leaf in self._leaves]
+            return
+        with np.errstate(invalid="ignore", over="ignore"):
+            for number, leaf in enumerate(leaves):
+                old = self._leaves[number]
+                new = old + leaf
+                self._errors[number] += np.where(np.abs(old) >= np.abs(leaf), (old - new) + leaf, (leaf - new) + old)
+                self._leaves[number] = new
+
+    @property
+    def value(self) -> Any:
+        """The sum; raises `ValueError` if nothing was added."""
+        if self._leaves is None:
+            raise ValueError("Nothing was added up.")
+        with np.errstate(invalid="ignore"):
+            leaves = [
+                np.where(np.isfinite(error), leaf + error, leaf)
+                for leaf, error in zip(self._leaves, self._errors, strict=True)
+            ]
+        return jax.tree.unflatten(self._structure, leaves)
+
+
+def norm(vector: Any) -> float:
+    """The Euclidean norm, where squares would overflow or underflow, too."""
+    vector = np.asarray(vector, np.float64).ravel()
+    largest = float(np.abs(vector).max(initial=0.0))
+    if not 0 < largest < math.inf:
+        return largest
+    return largest * float(np.linalg.norm(vector / largest))

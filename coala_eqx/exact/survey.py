@@ -1,0 +1,188 @@
+"""One pass over all outcomes for everything that is asked of a problem: estimators, objectives, and returns."""
+
+import dataclasses
+from collections.abc import Sequence
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from coala_eqx.estimators import AbstractEstimator
+from coala_eqx.estimators.base import trains_by_coefficients
+from coala_eqx.exact.batches import Chunk
+from coala_eqx.exact.chunks import weighted_sum
+from coala_eqx.exact.ego import EgoTrajectories
+from coala_eqx.exact.enumeration import Enumeration, check_total
+from coala_eqx.exact.general import General, check_finite
+from coala_eqx.exact.objectives import as_episode_return
+from coala_eqx.exact.programs import compiled
+from coala_eqx.exact.rounding import EPS, Sum, norm, operations
+from coala_eqx.exact.scored import Scored
+from coala_eqx.exact.seen import Estimated, Exact, Seen, see
+from coala_eqx.learners import Experience
+from coala_eqx.shaping.learning import Policies
+
+
+@dataclasses.dataclass(frozen=True)
+class Returns:
+    """Moments of what the players earn in an inner episode, means over the batch: `[players, episodes]`."""
+
+    mean: np.ndarray
+    square: np.ndarray
+
+
+@dataclasses.dataclass(frozen=True)
+class Survey:
+    """What one pass over all outcomes tells."""
+
+    estimated: tuple[Estimated, ...]
+    """One for each estimator."""
+
+    gradients: dict[str, Exact]
+    """∇J of each objective that was asked for."""
+
+    returns: Returns
+
+
+def survey(space: Enumeration, estimators: Sequence[AbstractEstimator], objectives: Sequence[str] = ()) -> Survey:
+    """Exact moments of estimators, and exact gradients of objectives, from one enumeration.
+
+    An objective's gradient is the derivative of the enumerated sum Σ p·J, as p depends on the policy: one reverse pass
+    through all trajectories' log-probabilities, in which no estimator is involved. All share the same probabilities,
+    so that what a learner's rounding does to them is no error.
+
+    **Arguments:**
+
+    - `space`: what is enumerated. If it is exchangeable, all estimators must declare themselves to be.
+    - `objectives`: such that a meta-episode shows them: `"shaping_return"`, `"last_episode_return"`.
+
+    **Raises** `ValueError` unless probabilities add up to one, and for estimators that break their contract: a result
+    unlike the policy, NaN, or one that depends on the order of the trajectories although it is declared not to.
+    """
+    return _Pass(space, tuple(estimators), tuple(objectives)).run()
+
+
+class _Pass:
+    def __init__(self, space: Enumeration, estimators: tuple[AbstractEstimator, ...], objectives: tuple[str, ...]):
+        self.space = space
+        self.estimators = estimators
+        self.ego = EgoTrajectories(space.policy, space.outcomes, space.problem.episodes)
+        scored = [one for one in estimators if trains_by_coefficients(one)]
+        self.scored = Scored(scored, self.ego, space.quick) if scored else None
+        self.general = [General(one, space) for one in estimators if not trains_by_coefficients(one)]
+        self.truth = [_Truth(name, space, self.ego) for name in objectives]
+
+    def run(self) -> Survey:
+        space = self.space
+        if space.exchangeable and space.problem.batch > 1:
+            space.check_learners()
+            self._check_estimators()
+        sums, least_log_prob = Sum(), 0.0
+        for probability, co_players, chunk in space:
+            seen = see(space, self.ego, co_players, chunk)
+            weights = float(probability) * seen.weights
+            least_log_prob = min(least_log_prob, seen.least_log_prob)
+            sums.add((weights.sum(), _returns(weights, seen.experiences, quick=space.quick)))
+            if self.scored is not None:
+                self.scored.add(seen, weights)
+            for one in self.general:
+                one.add(seen, co_players, weights)
+            for one in self.truth:
+                one.add(seen, weights)
+        total, (mean, square) = sums.value
+        check_total(total)
+        problem = space.problem
+        actions = problem.batch * problem.episodes * problem.steps
+        factor = EPS * operations(problem.game.num_players, actions, space.chunk * problem.batch, -least_log_prob)
+        gradients = {one.name: one.result(factor) for one in self.truth}
+        return Survey(self._estimated(factor), gradients, Returns(mean, square))
+
+    def _estimated(self, factor: float) -> tuple[Estimated, ...]:
+        scored = iter(self.scored.result(factor) if self.scored is not None else ())
+        general = iter(self.general)
+        made = []
+        for estimator in self.estimators:
+            made.append(next(scored) if trains_by_coefficients(estimator) else next(general).result(factor))
+            check_finite(estimator, made[-1].mean.vector)
+        return tuple(made)
+
+    def _check_estimators(self) -> None:
+        """Against every member of a population, as estimators may look at the co-players."""
+        for number, (_, co_players) in enumerate(self.space.meetings):
+            if self.scored is not None and number == 0:
+                for index, estimator in enumerate(self.scored.estimators):
+                    self._check(
+                        estimator, self.scored, lambda seen, i=index: [self.scored.by_trajectory(seen)[i]], co_players
+                    )
+            for one in self.general:
+                self._check(one.estimator, one, lambda seen, o=one, c=co_players: o.leaves(seen, c), co_players)
+
+    def _check(
+        self, estimator: AbstractEstimator, collector: Scored | General, leaves: object, co_players: Policies
+    ) -> None:
+        def values(chunk: Chunk) -> Sequence[np.ndarray]:
+            seen = see(self.space, self.ego, co_players, chunk)
+            return [*leaves(seen), np.asarray(seen.weights) > 0]
+
+        deviation = self.space.check_order(values, [type(estimator).__name__])
+        collector.deviation = max(collector.deviation, deviation)
+
+
+class _Truth:
+    """∇J of an objective: the derivative of Σ p·J, as p depends on the ego agent's policy."""
+
+    def __init__(self, name: str, space: Enumeration, ego: EgoTrajectories):
+        self.name = name
+        self.space = space
+        self.ego = ego
+        self.objective = as_episode_return(name, space.problem.episodes)
+        # Where there are few trajectories, one reverse pass at the end serves all batches.
+        self.gathers = ego.count <= 16 * space.chunk * space.problem.batch
+        self._sums = Sum()
+
+    def add(self, seen: Seen, weights: Float[Array, " chunk"]) -> None:
+        batch, trajectories = self.space.problem.batch, seen.trajectories.ravel()
+        pulls, sizes = _pulls(weights, seen.episodes.rewards, self.objective.weights, quick=self.space.quick)
+        pulls, sizes = (np.repeat(np.asarray(one), batch) for one in (pulls, sizes))
+        if self.gathers:
+            count = self.ego.count
+            part = [np.bincount(trajectories, weights=one, minlength=count) for one in (pulls, sizes)]
+        else:
+            norms = np.linalg.norm(self.ego.scores(trajectories), axis=-1).sum(axis=1)
+            part = [self.ego.pull_back(trajectories, pulls), sizes @ norms]
+        self._sums.add(part)
+
+    def result(self, factor: float) -> Exact:
+        vector, size = self._sums.value
+        if self.gathers:
+            everyone = np.arange(self.ego.count)
+            vector, size = self.ego.pull_back(everyone, vector), self._total_norms(everyone) @ size
+        # Within a chunk a trajectory's pulls are added one after the other.
+        additions = EPS * self.space.chunk * self.space.problem.batch
+        return Exact(vector, (factor + additions) * (float(size) + norm(vector)))
+
+    def _total_norms(self, trajectories: np.ndarray) -> np.ndarray:
+        """Σ_l ‖∇log π(a_l | h_l)‖ of each."""
+        if self.ego.in_table:
+            return self.ego.norms.sum(axis=1)
+        parts = [
+            self.ego.scores(trajectories[start : start + self.ego.block])
+            for start in range(0, len(trajectories), self.ego.block)
+        ]
+        return np.concatenate([np.linalg.norm(part, axis=-1).sum(axis=1) for part in parts])
+
+
+@compiled
+def _pulls(
+    weights: Float[Array, " chunk"],
+    rewards: Float[Array, "chunk batch episodes steps"],
+    by_episode: Float[Array, " episodes"],
+) -> tuple[Float[Array, " chunk"], Float[Array, " chunk"]]:
+    """∂(Σ p·J)/∂(log p of a batch), and the same of rewards without their signs."""
+    return tuple(weights * (earned.sum(axis=3).mean(axis=1) @ by_episode) for earned in (rewards, jnp.abs(rewards)))
+
+
+@compiled
+def _returns(weights: Float[Array, " chunk"], experiences: tuple[Experience, ...]) -> tuple[Array, Array]:
+    earned = jnp.stack([one.rewards.sum(axis=3).mean(axis=1) for one in experiences], axis=1)
+    return weighted_sum(weights, (earned, earned**2))

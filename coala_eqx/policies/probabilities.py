@@ -1,0 +1,48 @@
+"""Log-probabilities of actions, exact for nearly deterministic policies and for masked actions.
+
+For logits z, log p_a = −log(1 + Σ_{k≠a} exp(z_k − z_a)). Written like this, the derivative of the likeliest action's
+log-probability is a sum over the other actions, and not 1 − p_a, which loses all digits as p_a tends to 1. A logit of
+−∞ masks an action: its probability is 0, its log-probability −∞, and its logit has no influence on anything.
+"""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+
+def chosen_log_probs(logits: Float[Array, "*steps actions"], actions: Int[Array, "*steps"]) -> Float[Array, "*steps"]:
+    """log p of one action each; NaN where a logit is NaN or +∞, or all of them are −∞."""
+    chosen = jnp.take_along_axis(logits, actions[..., None], axis=-1)
+    is_chosen = jnp.arange(logits.shape[-1]) == actions[..., None]
+    return _log_prob(logits, chosen, is_chosen)
+
+
+def log_probabilities(logits: Float[Array, "*steps actions"]) -> Float[Array, "*steps actions"]:
+    """log p of every action; `chosen_log_probs` of each of them."""
+    is_chosen = jnp.eye(logits.shape[-1], dtype=bool)
+    return _log_prob(logits[..., None, :], logits[..., :, None], is_chosen)
+
+
+def entropy(logits: Float[Array, "*steps actions"]) -> Float[Array, "*steps"]:
+    """−Σ p log p in nats; an action of probability 0 adds 0, and so does its derivative."""
+    masked = jnp.isneginf(logits)
+    log_probs = jnp.where(masked, 0.0, log_probabilities(logits))
+    return -jnp.sum(jnp.where(masked, 0.0, jnp.exp(log_probs) * log_probs), axis=-1)
+
+
+def _log_prob(
+    logits: Float[Array, "*others actions"], chosen: Float[Array, "*others 1"], is_chosen: Array
+) -> Float[Array, "*others"]:
+    """`is_chosen` says which entry of `logits` is `chosen`."""
+    masked = jnp.isneginf(chosen)
+    nobody = jnp.isneginf(logits).all(axis=-1)
+    above = jnp.where(is_chosen, -jnp.inf, logits - jnp.where(masked, 0.0, chosen))
+    # Subtracted from all exponents, so that none overflows; the result does not depend on it.
+    largest = jax.lax.stop_gradient(jnp.maximum(above.max(axis=-1), 0.0))
+    others = jnp.exp(above - largest[..., None]).sum(axis=-1)
+    is_largest = largest == 0
+    # The branch that is not taken must be finite, too, or its derivative of 0 times ∞ would be NaN.
+    one = jnp.where(is_largest, 1.0, jnp.exp(-largest))
+    normaliser = jnp.where(is_largest, jnp.log1p(others), jnp.log(one + others))
+    log_prob = jnp.where(masked[..., 0], -jnp.inf, -(largest + normaliser))
+    return jnp.where(nobody, jnp.nan, log_prob)
