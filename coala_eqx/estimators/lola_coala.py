@@ -3,6 +3,7 @@
 from typing import Any, ClassVar
 
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 from coala_eqx.estimators.advantages import batch_advantages
@@ -27,5 +28,6 @@ class LolaCoala(AbstractScoreFunctionEstimator):
     def coefficients(self, rewards: Any, values: Any = None) -> Float[Array, "batch episodes steps"]:
         rewards = jnp.asarray(rewards)
         if rewards.ndim == 3:
-            rewards = rewards.at[:, :-1].set(0)
+            is_last = np.arange(rewards.shape[1]) == rewards.shape[1] - 1
+            rewards = jnp.where(is_last[:, None], rewards, 0)
         return batch_advantages(rewards, values, average_future_episodes=True, normalize_current_episode=True)

@@ -12,7 +12,6 @@ from coala_eqx.exact.batches import Chunk
 from coala_eqx.exact.ego import digits
 from coala_eqx.exact.outcomes import InnerOutcomes
 from coala_eqx.exact.programs import compiled
-from coala_eqx.exact.rounding import pairwise_sum
 from coala_eqx.learners import Experience
 from coala_eqx.policies import AbstractPolicy
 from coala_eqx.shaping import MetaEpisode, ShapingProblem, replay, replay_co_players
@@ -94,7 +93,7 @@ def weighted_sum(weights: Float[Array, " chunk"], values: Any) -> Any:
     def summed(leaf: Array) -> Array:
         column = weights.reshape(-1, *(1,) * (leaf.ndim - 1))
         leaf = jnp.where((column == 0) & ~jnp.isfinite(leaf), 0, leaf)
-        return pairwise_sum(column * leaf)
+        return jnp.tensordot(weights, leaf, axes=1)
 
     return jax.tree.map(summed, values)
 

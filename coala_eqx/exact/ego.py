@@ -50,13 +50,17 @@ class EgoTrajectories:
     def log_probs_and_values(
         self, trajectories: Int[np.ndarray, "*some"]
     ) -> tuple[Float[np.ndarray, "*some long"], Float[np.ndarray, "*some long"]]:
-        """log π(a_l | h_l) and V̂(h_l)."""
-        log_probs, values, _ = self._steps(trajectories)
+        """Of some trajectories: log π(a_l | h_l) and V̂(h_l)."""
+        log_probs, values, _ = self._table if self.in_table else self._computed(trajectories)
+        if self.in_table:
+            return log_probs[trajectories], values[trajectories]
         return log_probs, values
 
     def scores(self, trajectories: Int[np.ndarray, "*some"]) -> Float[np.ndarray, "*some long parameters"]:
         """∇_φ log π(a_l | h_l)."""
-        return self._steps(trajectories)[2]
+        if self.in_table:
+            return self._table[2][trajectories]
+        return self._computed(trajectories)[2]
 
     @functools.cached_property
     def norms(self) -> Float[np.ndarray, "trajectories long"]:
@@ -86,10 +90,7 @@ class EgoTrajectories:
             total.add(_pull_back(self.policy, *self._seen_and_done(numbers), some, quick=self.quick))
         return total.value
 
-    def _steps(self, trajectories: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        if self.in_table:
-            log_probs, values, scores = self._table
-            return log_probs[trajectories], values[trajectories], scores[trajectories]
+    def _computed(self, trajectories: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         made = self._compute(trajectories.ravel())
         log_probs, values, scores = (leaf.reshape(*trajectories.shape, *leaf.shape[1:]) for leaf in made)
         return log_probs, values, scores

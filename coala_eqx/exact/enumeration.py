@@ -138,7 +138,7 @@ class Enumeration:
         return all(map(concrete, jax.tree.leaves((self.problem, self.policy))))
 
     def check_learners(self) -> None:
-        """**Raises** `OrderMatters` if a learner depends on the order of its batch, against any member of a population."""
+        """**Raises** `OrderMatters` if a learner depends on the order of its batch, whoever is met."""
         for _, co_players in self.meetings:
 
             def likelihoods(chunk: Chunk, co_players: Policies = co_players) -> Sequence[np.ndarray]:

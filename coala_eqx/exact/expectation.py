@@ -10,9 +10,12 @@ from jaxtyping import Array, Float
 from coala_eqx.exact.chunks import sum_chunk
 from coala_eqx.exact.enumeration import LIMIT, Enumeration, Progress, list_meetings, list_outcomes
 from coala_eqx.exact.objectives import as_episode_return, lookahead_return
+from coala_eqx.exact.outcomes import InnerOutcomes
 from coala_eqx.exact.precision import in_float64
+from coala_eqx.exact.programs import compiled
 from coala_eqx.policies import AbstractPolicy
 from coala_eqx.shaping import MetaEpisode, ShapingProblem
+from coala_eqx.shaping.learning import Policies
 
 
 @in_float64
@@ -100,18 +103,25 @@ def _differentiate_chunk(
     return total, value
 
 
-_lookahead_value = eqx.filter_jit(lookahead_return)
-_lookahead_gradient = eqx.filter_jit(
-    lambda problem, policy, *args: eqx.filter_grad(lambda p: lookahead_return(problem, p, *args))(policy)
-)
+@compiled
+def _lookahead_gradient(
+    problem: ShapingProblem, policy: AbstractPolicy, co_players: Policies, outcomes: InnerOutcomes
+) -> Any:
+    return eqx.filter_grad(lambda policy: lookahead_return(problem, policy, co_players, outcomes))(policy)
+
+
+_lookahead_value = compiled(lookahead_return)
 
 
 def _average_lookahead(run: Callable[..., Any], problem: ShapingProblem, policy: AbstractPolicy, limit: int) -> Any:
     """`lookahead_return`, or its gradient, averaged over who may be met."""
     problem.check_policy(policy)
     outcomes = list_outcomes(problem, limit)
+    meetings = list_meetings(problem)
+    if len(meetings) == 1:
+        return run(problem, policy, meetings[0][1], outcomes)
     parts = [
         jax.tree.map(lambda leaf, p=probability: p * leaf, run(problem, policy, co_players, outcomes))
-        for probability, co_players in list_meetings(problem)
+        for probability, co_players in meetings
     ]
     return jax.tree.map(lambda *leaves: sum(leaves), *parts)

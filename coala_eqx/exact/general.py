@@ -11,7 +11,7 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float
 
 from coala_eqx.estimators import AbstractEstimator
-from coala_eqx.exact.chunks import values_of, weighted_sum
+from coala_eqx.exact.chunks import values_of
 from coala_eqx.exact.enumeration import Enumeration
 from coala_eqx.exact.programs import compiled
 from coala_eqx.exact.rounding import Sum, norm
@@ -34,19 +34,19 @@ class General:
         self._centre: np.ndarray | None = None
         self._unit = 1.0
 
-    def estimates(self, seen: Seen, co_players: Policies) -> Float[Array, "chunk parameters"]:
-        """ĝ of each meta-episode."""
+    def estimates(self, episodes: MetaEpisode, co_players: Policies) -> Float[Array, "chunk parameters"]:
+        """ĝ of each meta-episode, leaves `[chunk, …]`, against these co-players."""
         function, space = _Estimate(self.estimator), self.space
-        return values_of(function, space.problem, space.policy, co_players, seen.episodes, quick=space.quick)
+        return values_of(function, space.problem, space.policy, co_players, episodes, quick=space.quick)
 
     def leaves(self, seen: Seen, co_players: Policies) -> Sequence[np.ndarray]:
         """ĝ leaf by leaf."""
         sizes = [leaf.size for leaf in jax.tree.leaves(eqx.filter(self.space.policy, eqx.is_inexact_array))]
-        return np.split(np.asarray(self.estimates(seen, co_players)), np.cumsum(sizes)[:-1], axis=1)
+        return np.split(np.asarray(self.estimates(seen.episodes, co_players)), np.cumsum(sizes)[:-1], axis=1)
 
     def add(self, seen: Seen, co_players: Policies, weights: Float[Array, " chunk"]) -> None:
         """Count a chunk."""
-        estimates = self.estimates(seen, co_players)
+        estimates = self.estimates(seen.episodes, co_players)
         if self._centre is None:
             self._look(np.asarray(estimates), np.asarray(weights))
         self._sums.add(_sums(weights, estimates, self._centre, self._unit, quick=self.space.quick))
@@ -73,14 +73,6 @@ class General:
         self._unit = largest if largest > 0 else 1.0
 
 
-@compiled
-def estimates_of(
-    estimator: AbstractEstimator, problem: ShapingProblem, policy: AbstractPolicy, episodes: MetaEpisode
-) -> Float[Array, "episodes parameters"]:
-    """ĝ of meta-episodes that were played, leaves `[episodes, …]`."""
-    return eqx.filter_vmap(lambda episode: _Estimate(estimator)(problem, policy, episode))(episodes)
-
-
 class _Estimate(eqx.Module):
     """An estimator as a function of a meta-episode to a vector `[parameters]`."""
 
@@ -97,11 +89,11 @@ def _sums(
     weights: Float[Array, " chunk"], estimates: Float[Array, "chunk parameters"], centre: Array, unit: float
 ) -> tuple[Array, Array, Array]:
     """Σ p·(ĝ − centre), Σ p·‖(ĝ − centre)/unit‖², and Σ p·‖ĝ‖."""
-    estimates = jnp.where(weights[:, None] == 0, 0.0, estimates)
-    deviations = estimates - centre
+    deviations = jnp.where(weights[:, None] == 0, 0.0, estimates - centre)
     squares = jnp.sum((deviations / unit) ** 2, axis=1)
-    sizes = unit * jnp.sqrt(jnp.sum((estimates / unit) ** 2, axis=1))
-    return weighted_sum(weights, (deviations, squares, sizes))
+    # ‖ĝ‖ is no larger than ‖ĝ − centre‖ + ‖centre‖.
+    sizes = unit * (jnp.sqrt(squares) + jnp.sqrt(jnp.sum((centre / unit) ** 2)))
+    return weights @ deviations, weights @ squares, weights @ sizes
 
 
 def _check_tree(estimator: AbstractEstimator, policy: AbstractPolicy, estimate: Any) -> None:

@@ -2,6 +2,7 @@
 
 import equinox as eqx
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 from coala_eqx.exact.outcomes import InnerOutcomes
@@ -20,7 +21,7 @@ class EpisodeReturn(eqx.Module):
     The weights are an array, so that one compiled program serves all objectives of this form.
     """
 
-    weights: Float[Array, " episodes"]
+    weights: Float[np.ndarray, " episodes"]
 
     def __call__(self, problem: ShapingProblem, policy: AbstractPolicy, episode: MetaEpisode) -> Float[Array, ""]:
         return episode.rewards.sum(axis=2).mean(axis=0) @ self.weights
@@ -32,9 +33,9 @@ def as_episode_return(objective: str, episodes: int) -> EpisodeReturn | None:
     **Raises** `ValueError` for an unknown objective.
     """
     if objective == "shaping_return":
-        return EpisodeReturn(jnp.ones(episodes))
+        return EpisodeReturn(np.ones(episodes))
     if objective == "last_episode_return":
-        return EpisodeReturn(jnp.zeros(episodes).at[-1].set(1.0))
+        return EpisodeReturn(np.eye(episodes)[-1])
     if objective == "lookahead_return":
         return None
     raise ValueError(f"Unknown objective {objective!r}; known are {', '.join(map(repr, OBJECTIVES))}.")

@@ -1,17 +1,15 @@
 """How large an error can be that is nothing but rounding.
 
 A weighted sum Σ p·x in which every term is computed by k rounded operations, none of them badly conditioned, is off by
-at most (k + additions)·eps·Σ p·|x|. Terms are added in pairs within a chunk, and chunks with their rounding errors kept
-(`Sum`), so that additions count log₂(chunk) and not the number of outcomes. What cancels in the sum is in Σ p·|x|.
+at most (k + additions)·eps·Σ p·|x|. Terms are added within a chunk, and chunks with their rounding errors kept (`Sum`),
+so that additions count the terms of a chunk and not the number of outcomes. What cancels in the sum is in Σ p·|x|.
 """
 
 import math
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
 
 EPS = float(np.finfo(np.float64).eps)
 
@@ -23,26 +21,15 @@ _OPERATIONS = 100
 
 
 def operations(players: int, actions: int, chunk: int, largest_log_prob: float) -> float:
-    """k + additions: rounded operations on the way of a term into the sum.
+    """Count k + additions: rounded operations on the way of a term into the sum.
 
     **Arguments:**
 
     - `players`, `actions`: `actions` is batch · episodes · steps.
-    - `chunk`: terms that are added in pairs.
+    - `chunk`: terms that are added one after the other, before `Sum`.
     - `largest_log_prob`: |log p| of an outcome; exp(log p) has a relative error of |log p|·eps and more.
     """
-    return _OPERATIONS * players * actions + 4 * largest_log_prob + math.ceil(math.log2(max(2, chunk))) + 4
-
-
-def pairwise_sum(terms: Float[Array, "terms *rest"]) -> Float[Array, "*rest"]:
-    """Σ over the first axis, in pairs: an error of log₂(terms)·eps·Σ|term| at most."""
-    count = len(terms)
-    size = 1 << (count - 1).bit_length()
-    terms = jnp.concatenate([terms, jnp.zeros((size - count, *terms.shape[1:]), terms.dtype)])
-    while size > 1:
-        size //= 2
-        terms = terms[:size] + terms[size:]
-    return terms[0]
+    return _OPERATIONS * players * actions + 4 * largest_log_prob + chunk + 4
 
 
 class Sum:

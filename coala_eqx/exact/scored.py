@@ -10,8 +10,9 @@ from jaxtyping import Array, Float
 from coala_eqx.estimators import AbstractScoreFunctionEstimator
 from coala_eqx.exact.ego import EgoTrajectories
 from coala_eqx.exact.programs import compiled
-from coala_eqx.exact.rounding import Sum, norm, pairwise_sum
+from coala_eqx.exact.rounding import Sum, norm
 from coala_eqx.exact.seen import Estimated, Exact, Seen
+from coala_eqx.shaping import MetaEpisode
 
 
 class Scored:
@@ -32,16 +33,16 @@ class Scored:
         self._units: np.ndarray | None = None
         self._products = jax.device_put(ego.products) if ego.few else None
 
-    def coefficients(self, seen: Seen) -> Float[Array, "chunk estimators batch long"]:
-        """C of every estimator."""
-        return _coefficients(self.estimators, seen.episodes.rewards, seen.episodes.values, quick=self.quick)
+    def coefficients(self, episodes: MetaEpisode) -> Float[Array, "chunk estimators batch long"]:
+        """C of every estimator, in meta-episodes with leaves `[chunk, …]`."""
+        return _coefficients(self.estimators, episodes.rewards, episodes.values, quick=self.quick)
 
     def by_trajectory(self, seen: Seen) -> list[np.ndarray]:
         """What an estimate depends on, whatever the order of the batch: Σ C over equal trajectories, sorted.
 
         One array `[chunk, batch, long]` for each estimator.
         """
-        coefficients = np.asarray(self.coefficients(seen))
+        coefficients = np.asarray(self.coefficients(seen.episodes))
         numbers = np.sort(seen.trajectories, axis=1)
         same = (numbers[:, :, None] == seen.trajectories[:, None, :]).astype(float)
         summed = np.einsum("cjb,cebl->ecjl", same, coefficients)
@@ -49,7 +50,7 @@ class Scored:
 
     def add(self, seen: Seen, weights: Float[Array, " chunk"]) -> None:
         """Count a chunk."""
-        coefficients = self.coefficients(seen)
+        coefficients = self.coefficients(seen.episodes)
         if self._units is None:
             self._units = _units(np.asarray(coefficients), np.asarray(weights))
         if self._products is None:
@@ -118,8 +119,7 @@ def _sums_by_products(
     scaled = (coefficients / units[:, None, None]).reshape(chunk, estimators, -1)
     squares = jnp.sum((scaled @ between) * scaled, axis=2)
     sizes = jnp.sum(jnp.abs(coefficients) * norms[:, None], axis=(2, 3))
-    column = weights[:, None]
-    return weights[:, None, None, None] * coefficients, pairwise_sum(column * squares), pairwise_sum(column * sizes)
+    return weights[:, None, None, None] * coefficients, weights @ squares, weights @ sizes
 
 
 @compiled
@@ -136,12 +136,7 @@ def _sums_directly(
     squares = jnp.sum((estimates / units[:, None]) ** 2, axis=2)
     norms = jnp.sqrt(jnp.sum(scores**2, axis=-1))
     sizes = jnp.einsum("cebl,cbl->ce", jnp.abs(coefficients), norms)
-    column = weights[:, None]
-    return (
-        pairwise_sum(column[:, None] * estimates),
-        pairwise_sum(column * squares),
-        pairwise_sum(column * sizes),
-    )
+    return jnp.tensordot(weights, estimates, axes=1), weights @ squares, weights @ sizes
 
 
 def _of_what_counts(weights: Float[Array, " chunk"], coefficients: Array) -> Array:

@@ -43,6 +43,17 @@ class Survey:
 
     returns: Returns
 
+    order: tuple[bool, ...]
+    """Which of the estimators are score functions."""
+
+    space: Enumeration
+    ego: EgoTrajectories
+    scored: Scored | None
+    """The score-function estimators, in order."""
+
+    general: tuple[General, ...]
+    """The others, in order."""
+
 
 def survey(space: Enumeration, estimators: Sequence[AbstractEstimator], objectives: Sequence[str] = ()) -> Survey:
     """Exact moments of estimators, and exact gradients of objectives, from one enumeration.
@@ -95,7 +106,10 @@ class _Pass:
         actions = problem.batch * problem.episodes * problem.steps
         factor = EPS * operations(problem.game.num_players, actions, space.chunk * problem.batch, -least_log_prob)
         gradients = {one.name: one.result(factor) for one in self.truth}
-        return Survey(self._estimated(factor), gradients, Returns(mean, square))
+        returns = Returns(mean, square)
+        order = tuple(map(trains_by_coefficients, self.estimators))
+        collectors = self.scored, tuple(self.general)
+        return Survey(self._estimated(factor), gradients, returns, order, space, self.ego, *collectors)
 
     def _estimated(self, factor: float) -> tuple[Estimated, ...]:
         scored = iter(self.scored.result(factor) if self.scored is not None else ())
@@ -157,9 +171,7 @@ class _Truth:
         if self.gathers:
             everyone = np.arange(self.ego.count)
             vector, size = self.ego.pull_back(everyone, vector), self._total_norms(everyone) @ size
-        # Within a chunk a trajectory's pulls are added one after the other.
-        additions = EPS * self.space.chunk * self.space.problem.batch
-        return Exact(vector, (factor + additions) * (float(size) + norm(vector)))
+        return Exact(vector, factor * (float(size) + norm(vector)))
 
     def _total_norms(self, trajectories: np.ndarray) -> np.ndarray:
         """Σ_l ‖∇log π(a_l | h_l)‖ of each."""

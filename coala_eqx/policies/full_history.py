@@ -69,6 +69,13 @@ class FullHistory(AbstractPolicy):
         return cls(logits, steps, root_of, branch_of)
 
     @classmethod
+    def uniform(cls, game: AbstractGame, steps: int, *, player: int = 0) -> "FullHistory":
+        """All actions equally likely after every history. Arguments and errors are those of `random`."""
+        root_of, branch_of = _tree(game, player)
+        rows = _count_rows(root_of, branch_of, steps)
+        return cls(jnp.asarray(np.zeros((rows, game.num_actions[player]))), steps, root_of, branch_of)
+
+    @classmethod
     def tabulate(cls, policy: AbstractPolicy, game: AbstractGame, steps: int, *, player: int = 0) -> "FullHistory":
         """The table of another policy's logits, history by history: the same behaviour, no shared parameters.
 

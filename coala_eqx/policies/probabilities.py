@@ -11,14 +11,14 @@ from jaxtyping import Array, Float, Int
 
 
 def chosen_log_probs(logits: Float[Array, "*steps actions"], actions: Int[Array, "*steps"]) -> Float[Array, "*steps"]:
-    """log p of one action each; NaN where a logit is NaN or +∞, or all of them are −∞."""
+    """The log-probability of one action each; NaN where a logit is NaN or +∞, or all of them are −∞."""
     chosen = jnp.take_along_axis(logits, actions[..., None], axis=-1)
     is_chosen = jnp.arange(logits.shape[-1]) == actions[..., None]
     return _log_prob(logits, chosen, is_chosen)
 
 
 def log_probabilities(logits: Float[Array, "*steps actions"]) -> Float[Array, "*steps actions"]:
-    """log p of every action; `chosen_log_probs` of each of them."""
+    """The log-probability of every action; `chosen_log_probs` of each of them."""
     is_chosen = jnp.eye(logits.shape[-1], dtype=bool)
     return _log_prob(logits[..., None, :], logits[..., :, None], is_chosen)
 

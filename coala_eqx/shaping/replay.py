@@ -86,7 +86,7 @@ def replay(
 def replay_co_players(
     problem: ShapingProblem, co_players: Policies, experiences: tuple[Experience, ...]
 ) -> Float[Array, ""]:
-    """log Π (probability of every action of every co-player), who learn from `experiences` as in `play`.
+    """Add up the log-probabilities of all actions of the co-players, who learn from `experiences` as in `play`.
 
     Arguments as for `replay`, but without the ego agent's experience. The ego agent's policy has no influence on it,
     once it is known what everybody did.

@@ -3,8 +3,8 @@
 import dataclasses
 import math
 import time
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, Literal
+from collections.abc import Iterable, Iterator
+from typing import Literal
 
 import jax
 import numpy as np
@@ -216,7 +216,7 @@ class _Certification:
                 made[number] = self._without_numbers(estimators[number], "inapplicable", truth)
             else:
                 made[number] = self._judge(estimators[number], truth, estimated, space.count)
-        self._play([n for n, e in zip(numbers, errors, strict=True) if not e], estimators, surveys, numbers, made)
+        self._play(surveys, numbers, made)
 
     def _survey(
         self, space: Enumeration, estimators: list[AbstractEstimator], objectives: tuple[str, ...]
@@ -249,27 +249,20 @@ class _Certification:
         return Exact(vector, max(one.error for one in told.gradients.values()) + 1000 * EPS * norm(vector))
 
     def _play(
-        self,
-        fit: list[int],
-        estimators: tuple[AbstractEstimator, ...],
-        surveys: Sequence[tuple[Survey, Estimated | None]],
-        numbers: list[int],
-        made: dict[int, Certificate],
+        self, surveys: list[tuple[Survey, Estimated | None]], numbers: list[int], made: dict[int, Certificate]
     ) -> None:
-        if not (fit and self.plays):
-            return
-        told = dict(zip(numbers, surveys, strict=True))
-        wrong = check_play(
-            self.problem,
-            self.policy,
-            [estimators[number] for number in fit],
-            [told[number][1] for number in fit],
-            told[fit[0]][0].returns,
-            plays=self.plays,
-        )
-        for number, words in zip(fit, wrong, strict=True):
-            if words:
-                made[number] = self._without_numbers(estimators[number], "error", words)
+        """Each survey once, with all of its estimators that have moments."""
+        by_survey: dict[int, list[int]] = {}
+        for number, (told, estimated) in zip(numbers, surveys, strict=True):
+            if estimated is not None:
+                by_survey.setdefault(id(told), []).append(number)
+        for told, _ in surveys:
+            members = by_survey.pop(id(told), [])
+            if not (members and self.plays):
+                continue
+            for number, words in zip(members, check_play(told, plays=self.plays), strict=True):
+                if words:
+                    made[number] = dataclasses.replace(made[number], verdict="error", note=words)
 
     def _judge(self, estimator: AbstractEstimator, truth: Exact, estimated: Estimated, outcomes: int) -> Certificate:
         true_norm, mean_norm = norm(truth.vector), norm(estimated.mean.vector)
@@ -281,11 +274,14 @@ class _Certification:
             verdict = "holds" if unbiased else "fails"
         elif unbiased is not None:
             verdict = "unbiased" if unbiased else "biased"
+        variance = estimated.noise * estimated.noise
+        if unbiased is not None and (math.isinf(variance) or variance == 0 < estimated.noise):
+            note = "the variance is beyond float64; the SNR is right"
         numbers = {
             "relative_bias": _ratio(bias, true_norm),
             "error_bound": _ratio(error, true_norm),
             "cosine": _cosine(estimated.mean.vector, truth.vector),
-            "variance": estimated.noise * estimated.noise,
+            "variance": variance,
             "snr": _ratio(mean_norm, estimated.noise),
             "gradient_norm": true_norm,
         }
@@ -299,7 +295,12 @@ class _Certification:
             return None, "a number is beyond float64: divide the payoffs by their size"
         if bias > error and true_norm <= true_error:
             return False, "the exact gradient is 0 to rounding, and the estimate's mean is not"
-        if true_norm <= max(true_error, UNDERFLOW):
+        if 0 < true_norm <= UNDERFLOW:
+            return None, (
+                f"the exact gradient ({true_norm:.1e}) is so small that float64 loses digits: multiply the payoffs, or "
+                f"take a less deterministic policy"
+            )
+        if true_norm <= true_error:
             return None, (
                 f"the exact gradient ({true_norm:.1e}) is 0 to rounding, so that no bias can be relative to it: take "
                 f"another policy or other payoffs"

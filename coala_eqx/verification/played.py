@@ -5,33 +5,30 @@ nothing if they differ.
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import equinox as eqx
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Key
 
-from coala_eqx.estimators import AbstractEstimator
-from coala_eqx.estimators.base import trains_by_coefficients
 from coala_eqx.exact.ego import steps_of
-from coala_eqx.exact.general import estimates_of
+from coala_eqx.exact.general import General
 from coala_eqx.exact.programs import compiled
-from coala_eqx.exact.seen import Estimated
-from coala_eqx.exact.survey import Returns
+from coala_eqx.exact.rounding import norm
+from coala_eqx.exact.survey import Survey
 from coala_eqx.policies import AbstractPolicy
 from coala_eqx.shaping import MetaEpisode, ShapingProblem
+from coala_eqx.shaping.learning import Policies
 
 PLAYS = 4096
 """Meta-episodes that are played at first."""
 
+SUSPICIOUS, REFUTED = 4.0, 6.5
+"""Standard errors of a mean. Of a thousand comparisons of normal numbers, one is beyond the second with a probability
+of 1e-7."""
+
 _AGAIN = 8
-"""How many times as many are played again, with other keys, if the first ones look wrong."""
-
-_SUSPICIOUS, _REFUTED = 4.0, 6.5
-"""Standard errors. Of a thousand comparisons of normal numbers one is beyond the second with a probability of 1e-7."""
-
 _DIRECTIONS = 6
 _SAME = 1e-6
 """Relative difference up to which two float64 computations of the same thing may be apart."""
@@ -41,142 +38,156 @@ class Disagreement(ValueError):
     """What is played is not what is enumerated."""
 
 
-class Played(eqx.Module):
-    """Means over meta-episodes that were played, and their standard errors."""
-
-    mean: np.ndarray
-    error: np.ndarray
-
-
-def check_play(
-    problem: ShapingProblem,
-    policy: AbstractPolicy,
-    estimators: Sequence[AbstractEstimator],
-    estimated: Sequence[Estimated],
-    returns: Returns,
-    *,
-    plays: int = PLAYS,
-    seed: int = 0,
-) -> list[str]:
+def check_play(survey: Survey, *, plays: int = PLAYS, seed: int = 0) -> list[str]:
     """Play, and compare.
 
     Log-probabilities and values that were played are held against `unroll`, to rounding. Means of the players'
     returns, and of estimates along some directions, are held against the exact ones. What is off by more than 4
     standard errors is tried again with 8 times as many meta-episodes, and refuted beyond 6.5.
 
-    **Returns** for each estimator what is wrong with it, or an empty string.
+    **Returns** for each estimator of the survey what is wrong with it, or an empty string.
 
     **Raises** `Disagreement`, a `ValueError`, if the policy or the game contradicts itself.
     """
     key = jax.random.key(seed)
-    directions = _directions(estimated)
-    wrong = _compare(problem, policy, estimators, estimated, returns, directions, plays, key, _SUSPICIOUS)
-    if not any(wrong):
-        return wrong[:-1]
-    again = jax.random.fold_in(key, 1)
-    wrong = _compare(problem, policy, estimators, estimated, returns, directions, _AGAIN * plays, again, _REFUTED)
-    if wrong[-1]:
-        raise Disagreement(wrong[-1])
-    return wrong[:-1]
-
-
-def _compare(
-    problem: ShapingProblem,
-    policy: AbstractPolicy,
-    estimators: Sequence[AbstractEstimator],
-    estimated: Sequence[Estimated],
-    returns: Returns,
-    directions: Float[np.ndarray, "directions parameters"],
-    plays: int,
-    key: Key[Array, ""],
-    threshold: float,
-) -> list[str]:
-    """What is wrong with each estimator, and last with the returns."""
-    earned, projections = [], [[] for _ in estimators]
-    for episodes in _play(problem, policy, plays, key):
-        scores = _check_replay(policy, episodes, directions)
-        earned.append(_returns_of(episodes))
-        for estimator, collected in zip(estimators, projections, strict=True):
-            if trains_by_coefficients(estimator):
-                coefficients = np.asarray(_coefficients_of(estimator, episodes.rewards, episodes.values))
-                collected.append(np.einsum("nbl,nbld->nd", coefficients.reshape(scores.shape[:3]), scores))
-            else:
-                made = np.asarray(estimates_of(estimator, problem, policy, episodes))
-                collected.append(made @ directions.T)
-    words = []
-    for exact, collected in zip(estimated, projections, strict=True):
-        off = _standard_errors(np.concatenate(collected), directions @ exact.mean.vector, exact.mean.error)
-        words.append(
-            f"The mean of {plays:,} sampled estimates is {off:.1f} standard errors away from the enumerated one: what "
-            f"is played is not what is enumerated."
-            if off > threshold
-            else ""
+    off = _compare(survey, plays, key)
+    wrong = max(off) > SUSPICIOUS
+    if wrong:
+        plays *= _AGAIN
+        off = _compare(survey, plays, jax.random.fold_in(key, 1))
+    *estimators, returns = off
+    if wrong and returns > REFUTED:
+        game = type(survey.space.problem.game).__name__
+        raise Disagreement(
+            f"The mean returns of {plays:,} meta-episodes that were played are {returns:.1f} standard errors away from "
+            f"the enumerated ones: {game}.step and {game}.table() differ, or a co-player's `__call__` and `unroll`."
         )
-    everyone = np.concatenate(earned).reshape(plays, -1)
-    off = _standard_errors(everyone, returns.mean.ravel(), 1e-9 * np.abs(returns.mean).max(initial=0.0))
-    game = type(problem.game).__name__
     return [
-        *words,
-        f"The mean returns of {plays:,} meta-episodes are {off:.1f} standard errors away from the enumerated ones: "
-        f"{game}.step and {game}.table() differ, or a co-player's `__call__` and `unroll`."
-        if off > threshold
-        else "",
+        f"The mean of {plays:,} sampled estimates is {one:.1f} standard errors away from the enumerated one: what is "
+        f"played is not what is enumerated."
+        if wrong and one > REFUTED
+        else ""
+        for one in estimators
     ]
 
 
-def _directions(estimated: Sequence[Estimated]) -> Float[np.ndarray, "directions parameters"]:
-    """Unit vectors: random signs, and each estimator's mean."""
-    means = [exact.mean.vector for exact in estimated]
-    parameters = len(means[0]) if means else 0
-    signs = np.random.default_rng(7).choice([-1.0, 1.0], size=(_DIRECTIONS, parameters))
-    chosen = [*signs, *(mean for mean in means if np.any(mean))]
-    return np.stack([one / np.abs(one).max(initial=1e-300) for one in chosen]) if chosen else np.zeros((0, 0))
+def _compare(survey: Survey, plays: int, key: Key[Array, ""]) -> list[float]:
+    """By how many standard errors each estimator is off, and last the returns."""
+    directions = _directions(survey)
+    earned: list[np.ndarray] = []
+    projected: list[list[np.ndarray]] = [[] for _ in survey.estimated]
+    for episodes in _play(survey, plays, key):
+        scores = _check_replay(survey, episodes, directions)
+        earned.append(_returns_of(episodes))
+        for collected, one in zip(projected, _projections(survey, episodes, scores, directions), strict=True):
+            collected.append(one)
+    off = [
+        # Along random signs the variance is that of all parameters together, on average; along a mean it is no more.
+        _standard_errors(
+            np.concatenate(collected), directions @ exact.mean.vector, np.asarray(exact.noise), exact.mean.error
+        )
+        for exact, collected in zip(survey.estimated, projected, strict=True)
+    ]
+    mean, square = survey.returns.mean.ravel(), survey.returns.square.ravel()
+    everyone = np.concatenate(earned).reshape(-1, len(mean))
+    with np.errstate(over="ignore", invalid="ignore"):
+        variance = square - mean**2
+    deviation = np.sqrt(np.where(np.isfinite(variance), np.maximum(variance, 0.0), 0.0))
+    return [*off, _standard_errors(everyone, mean, deviation, 1e-9 * float(np.sqrt(square.max(initial=0.0))))]
 
 
-def _play(problem: ShapingProblem, policy: AbstractPolicy, plays: int, key: Key[Array, ""]) -> Iterator[MetaEpisode]:
-    """Yields meta-episodes, some hundreds at a time."""
-    size = min(plays, 512)
-    for keys in jax.random.split(key, (plays // size, size)):
-        yield _play_some(problem, policy, keys)
+def _directions(survey: Survey) -> Float[np.ndarray, "directions parameters"]:
+    """Random signs, and each estimator's mean as a unit vector."""
+    signs = np.random.default_rng(7).choice([-1.0, 1.0], size=(_DIRECTIONS, survey.ego.parameters))
+    means = [exact.mean.vector for exact in survey.estimated if np.any(exact.mean.vector)]
+    return np.stack([*signs, *(mean / norm(mean) for mean in means)])
+
+
+def _play(survey: Survey, plays: int, key: Key[Array, ""]) -> Iterator[MetaEpisode]:
+    """Yields meta-episodes, as many at a time as the enumeration's programs are made for."""
+    space = survey.space
+    for number in range(math.ceil(plays / space.chunk)):
+        yield _play_some(space.problem, space.policy, jax.random.fold_in(key, number), space.chunk, quick=space.quick)
 
 
 @compiled
-def _play_some(problem: ShapingProblem, policy: AbstractPolicy, keys: Key[Array, " plays"]) -> MetaEpisode:
-    episodes = jax.vmap(lambda key: eqx.filter(problem.play(policy, key), eqx.is_array))(keys)
-    return episodes
+def _play_some(problem: ShapingProblem, policy: AbstractPolicy, key: Key[Array, ""], plays: int) -> MetaEpisode:
+    def one(key: Key[Array, ""]) -> MetaEpisode:
+        return eqx.filter(problem.play(policy, key), eqx.is_array)
+
+    return jax.vmap(one)(jax.random.split(key, plays))
 
 
-@compiled
-def _coefficients_of(estimator: AbstractEstimator, rewards: Array, values: Array) -> Array:
-    return jax.vmap(estimator.checked_coefficients)(rewards, values)
+def _projections(
+    survey: Survey,
+    episodes: MetaEpisode,
+    scores: Float[np.ndarray, "plays batch long directions"],
+    directions: np.ndarray,
+) -> Iterator[Float[np.ndarray, "plays directions"]]:
+    """Of the estimates of each estimator of the survey, in order."""
+    plain = eqx.tree_at(lambda one: one.co_player_policies, episodes, ())
+    coefficients = np.asarray(survey.scored.coefficients(plain)) if survey.scored is not None else None
+    scored, general = iter(range(len(survey.estimated))), iter(survey.general)
+    for is_scored in survey.order:
+        if is_scored:
+            yield np.einsum("nbl,nbld->nd", coefficients[:, next(scored)], scores)
+        else:
+            yield _estimates(survey, next(general), episodes, plain) @ directions.T
+
+
+def _estimates(
+    survey: Survey, general: General, episodes: MetaEpisode, plain: MetaEpisode
+) -> Float[np.ndarray, "plays parameters"]:
+    """Against whom each meta-episode was played."""
+    made: np.ndarray | None = None
+    for _, co_players in survey.space.meetings:
+        some = np.asarray(general.estimates(plain, co_players))
+        met = _are(episodes.co_player_policies, co_players)
+        made = np.where(met[:, None], some, np.nan if made is None else made)
+    assert made is not None
+    return made
+
+
+def _are(played: Policies, co_players: Policies) -> np.ndarray:
+    """Which meta-episodes were played against these co-players."""
+    pairs = zip(*(jax.tree.leaves(eqx.filter(one, eqx.is_array)) for one in (played, co_players)), strict=True)
+    same = [(np.asarray(one) == np.asarray(other)).reshape(len(one), -1).all(axis=1) for one, other in pairs]
+    return np.logical_and.reduce(same) if same else np.ones(1, dtype=bool)
 
 
 def _check_replay(
-    policy: AbstractPolicy, episodes: MetaEpisode, directions: np.ndarray
+    survey: Survey, episodes: MetaEpisode, directions: np.ndarray
 ) -> Float[np.ndarray, "plays batch long directions"]:
     """Hold `__call__` against `unroll`; **returns** the scores along the directions."""
-    shape = episodes.actions.shape
+    policy, block, shape = survey.space.policy, survey.ego.block, episodes.actions.shape
     flat = [np.asarray(one).reshape(-1, *one.shape[2:]) for one in (episodes.observations, episodes.actions)]
-    size = min(len(flat[0]), max(1, 2**21 // max(1, directions.shape[1] * shape[2] * shape[3])))
-    log_probs, values, scores = [], [], []
-    for start in range(0, len(flat[0]), size):
-        some = [np.resize(one[start : start + size], (size, *one.shape[1:])) for one in flat]
-        made = [np.asarray(leaf)[: len(flat[0]) - start] for leaf in steps_of(policy, *some)]
-        log_probs.append(made[0])
-        values.append(made[1])
-        scores.append(made[2] @ directions.T)
-    name = type(policy).__name__
+    # Few trajectories differ where all that can happen can be enumerated.
+    _, first, where = np.unique(
+        np.concatenate([one.reshape(len(one), -1) for one in flat], axis=1),
+        axis=0,
+        return_index=True,
+        return_inverse=True,
+    )
+    flat = [one[first] for one in flat]
+    made: list[list[np.ndarray]] = [[], [], []]
+    for start in range(0, len(first), block):
+        some = [np.resize(one[start : start + block], (block, *one.shape[1:])) for one in flat]
+        steps = [np.asarray(leaf)[: len(first) - start] for leaf in steps_of(policy, *some, quick=survey.ego.quick)]
+        for collected, one in zip(made, (*steps[:2], steps[2] @ directions.T), strict=True):
+            collected.append(one)
+    log_probs, values, scores = (np.concatenate(collected)[where.ravel()] for collected in made)
     for what, played, unrolled in (
         ("log-probabilities", episodes.log_probs, log_probs),
         ("values", episodes.values, values),
     ):
-        played, unrolled = np.asarray(played).ravel(), np.concatenate(unrolled).ravel()
-        if not (np.abs(played - unrolled) <= _SAME * (1 + np.abs(unrolled))).all():
+        expected = unrolled.ravel()
+        difference = np.abs(np.asarray(played).ravel() - expected)
+        if not (difference <= _SAME * (1 + np.abs(expected))).all():
             raise Disagreement(
-                f"{name} contradicts itself: {what} by `__call__`, which plays, and by `unroll`, which is certified and "
-                f"trained, differ by up to {np.abs(played - unrolled).max():.2g}."
+                f"{type(policy).__name__} contradicts itself: {what} by `__call__`, which plays, and by `unroll`, "
+                f"which is certified and trained, differ by up to {difference.max():.2g}."
             )
-    return np.concatenate(scores).reshape(*shape[:2], shape[2] * shape[3], len(directions))
+    return scores.reshape(*shape[:2], shape[2] * shape[3], len(directions))
 
 
 def _returns_of(episodes: MetaEpisode) -> Float[np.ndarray, "plays players episodes"]:
@@ -184,14 +195,18 @@ def _returns_of(episodes: MetaEpisode) -> Float[np.ndarray, "plays players episo
     return np.stack([np.asarray(one).sum(axis=3).mean(axis=1) for one in everyone], axis=1)
 
 
-def _standard_errors(samples: Float[np.ndarray, "plays numbers"], exact: np.ndarray, rounding: float) -> float:
-    """By how many standard errors the mean is away from the exact one, at most; NaN counts as infinitely many."""
-    if samples.shape[1] == 0:
-        return 0.0
-    scale = np.abs(samples).max(initial=1e-300)
+def _standard_errors(
+    samples: Float[np.ndarray, "plays numbers"], exact: np.ndarray, deviation: np.ndarray, rounding: float
+) -> float:
+    """By how many standard errors the mean is away from the exact one, at most; NaN counts as infinitely many.
+
+    A standard error is not taken to be smaller than the enumerated standard deviation says: what is rare may not be
+    among the samples.
+    """
+    scale = max(float(np.abs(samples).max(initial=0.0)), 1e-300)
     samples, exact = samples / scale, exact / scale
     away = np.abs(samples.mean(axis=0) - exact)
-    error = samples.std(axis=0, ddof=1) / math.sqrt(len(samples))
+    error = np.maximum(samples.std(axis=0, ddof=1), deviation / scale) / math.sqrt(len(samples))
     floor = rounding / scale + 1e-9
     ratios = np.where(away <= floor, 0.0, away / np.maximum(error, floor))
-    return float(np.where(np.isnan(ratios), np.inf, ratios).max())
+    return float(np.where(np.isnan(ratios), np.inf, ratios).max(initial=0.0))

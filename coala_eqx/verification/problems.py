@@ -2,16 +2,19 @@
 
 import dataclasses
 from collections.abc import Callable
+from typing import Any, ClassVar
 
+import equinox as eqx
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 from jaxtyping import Array, Key
 
 from coala_eqx import games
-from coala_eqx.games import AbstractEnumerableGame, TabularGame
-from coala_eqx.learners import AbstractLearner, PolicyGradient, Static
-from coala_eqx.policies import GRU, AbstractPolicy, FullHistory, Hawk, MemoryOne
+from coala_eqx.games import AbstractEnumerableGame, AbstractGame, TabularGame
+from coala_eqx.learners import AbstractLearner, Experience, PolicyGradient, Static
+from coala_eqx.policies import GRU, MLP, AbstractPolicy, FullHistory, Hawk, MemoryOne
 from coala_eqx.shaping import Population, ShapingProblem
 
 
@@ -41,7 +44,7 @@ LEARNERS: dict[str, Callable[[], AbstractLearner]] = {
 }
 """Learners by the name that `--learner` knows."""
 
-_NETWORKS: dict[str, Callable[..., AbstractPolicy]] = {"gru": GRU, "hawk": Hawk}
+_NETWORKS: dict[str, Callable[..., AbstractPolicy]] = {"gru": GRU, "hawk": Hawk, "mlp": MLP}
 
 POLICIES = ("memory-one", "full-history", *_NETWORKS)
 """Ego policies by the name that `--policy` knows."""
@@ -53,20 +56,21 @@ def make_policy(name: str, problem: ShapingProblem, key: Key[Array, ""]) -> Abst
     **Raises** `ValueError` for another name.
     """
     game = problem.game
-    if name == "memory-one":
-        return MemoryOne.random(game, key)
-    if name == "full-history":
-        return FullHistory.random(game, problem.episodes * problem.steps, key)
     if name in _NETWORKS:
         return _NETWORKS[name](game.num_observations[0], game.num_actions[0], width=4, head_scale=2.0, key=key)
+    generator = np.random.default_rng(np.asarray(jax.random.key_data(key)))
+    if name == "memory-one":
+        return _memory_one(game, 0, generator)
+    if name == "full-history":
+        return _full_history(game, 0, problem.episodes * problem.steps, generator)
     raise ValueError(f"Unknown policy {name!r}; known are {', '.join(POLICIES)}.")
 
 
 def make_problem(
     game: AbstractEnumerableGame,
-    learner: AbstractLearner,
+    learner: AbstractLearner | tuple[AbstractLearner, ...],
     *,
-    policy: str,
+    policy: str | Callable[[ShapingProblem, Key[Array, ""]], AbstractPolicy],
     batch: int,
     episodes: int,
     steps: int,
@@ -74,20 +78,26 @@ def make_problem(
     game_name: str,
     learner_name: str,
 ) -> NamedProblem:
-    """A problem with random memory-one co-players, and a random ego policy."""
-    key_policy, *key_others = jax.random.split(jax.random.key(seed), game.num_players)
-    co_players = tuple(MemoryOne.random(game, key, player=p) for p, key in enumerate(key_others, start=1))
+    """A problem with random memory-one co-players, and a random ego policy.
+
+    `policy` is one of `POLICIES`, or a function (problem, key) → policy.
+    """
+    generator = np.random.default_rng(seed)
+    co_players = tuple(_memory_one(game, player, generator) for player in range(1, game.num_players))
     problem = ShapingProblem(
         game=game, co_players=co_players, learner=learner, batch=batch, episodes=episodes, steps=steps
     )
-    return NamedProblem(game_name, problem, make_policy(policy, problem, key_policy), game_name, learner_name)
+    key = jax.random.key(seed)
+    made = make_policy(policy, problem, key) if isinstance(policy, str) else policy(problem, key)
+    return NamedProblem(game_name, problem, made, game_name, learner_name)
 
 
 def default_problems(seed: int = 0) -> tuple[NamedProblem, ...]:
-    """Small problems that together cover what may go wrong; `seed` draws policies and the stochastic game.
+    """Small problems that together cover what may go wrong; `seed` draws policies and the random games.
 
-    Two controls among them are where biased estimators should turn out unbiased: a batch of one, and
-    co-players that do not learn.
+    Among them are controls in which biased estimators should turn out unbiased: a batch of one, and co-players that do
+    not learn. Sizes beyond two need co-players of a single action (`one action`), or there would be too many outcomes;
+    structural certificates cover all sizes.
     """
     number = iter(range(100))
 
@@ -106,7 +116,11 @@ def default_problems(seed: int = 0) -> tuple[NamedProblem, ...]:
         )
         return dataclasses.replace(made, name=name)
 
+    generator = np.random.default_rng(seed + 500)
     dilemma, sexes = games.iterated_prisoners_dilemma(), games.battle_of_the_sexes()
+    lonely = games.MatrixGame(generator.normal(size=(2, 2, 1)).round(1))
+    hundredfold = games.MatrixGame(100 * np.asarray(games.chicken().payoffs))
+    scissors = games.MatrixGame(generator.normal(size=(2, 3, 2)).round(1))
     return (
         problem("dilemma", dilemma, "prisoner's dilemma", "sgd", "full-history", 2, 2, 2),
         problem("alone", dilemma, "prisoner's dilemma", "sgd", "full-history", 1, 2, 2),
@@ -118,14 +132,117 @@ def default_problems(seed: int = 0) -> tuple[NamedProblem, ...]:
         problem("stochastic", _stochastic_game(seed), "random, 3 states", "sgd", "full-history", 2, 2, 2),
         problem("networks", dilemma, "prisoner's dilemma", "a2c", "hawk", 2, 2, 2),
         problem("clean-up", games.small_clean_up(), "CleanUp-lite, 1 × 2", "adam", "full-history", 2, 2, 2),
+        _with_critic(
+            problem("three by three", dilemma, "prisoner's dilemma", "adam", "full-history", 3, 3, 1), generator
+        ),
+        problem("long", lonely, "random, one action", "sgd", "full-history", 2, 2, 3),
+        problem("deep", lonely, "random, one action", "sgd", "full-history", 2, 3, 2),
+        _with_critic(problem("critic", lonely, "random, one action", "sgd", "full-history", 3, 2, 2), generator),
+        problem("one episode", sexes, "battle of the sexes", "sgd", "full-history", 2, 1, 2),
+        problem("hundredfold", hundredfold, "chicken, payoffs × 100", "sgd", "memory-one", 2, 2, 1),
+        _two_learners(generator, seed),
+        _remembering(generator, seed),
+        _own_learner(generator, seed),
+        _masked(problem("masked", scissors, "random, 3 × 2 actions", "momentum", "full-history", 2, 2, 1)),
+        _sharp(problem("sharp", games.chicken(), "chicken", "sgd", "memory-one", 2, 2, 1)),
     )
+
+
+class LearnsFromOne(AbstractLearner):
+    """Learns from one trajectory of its batch only. Against such learners no trajectory is like another.
+
+    **Arguments:**
+
+    - `trajectory`: its number, from 0.
+    - `learner`: how it learns from it.
+    """
+
+    trajectory: int
+    learner: AbstractLearner
+    exchangeable: ClassVar[bool] = False
+
+    def init(self, policy: AbstractPolicy) -> Any:
+        return self.learner.init(policy)
+
+    def update(self, policy: AbstractPolicy, state: Any, experience: Experience) -> tuple[AbstractPolicy, Any]:
+        one = jax.tree.map(lambda leaf: leaf[self.trajectory : self.trajectory + 1], experience)
+        return self.learner.update(policy, state, one)
+
+
+def _memory_one(game: AbstractGame, player: int, generator: np.random.Generator) -> MemoryOne:
+    return MemoryOne(generator.normal(size=(game.num_observations[player], game.num_actions[player])))
+
+
+def _full_history(game: AbstractGame, player: int, steps: int, generator: np.random.Generator) -> FullHistory:
+    blank = FullHistory.uniform(game, steps, player=player)
+    return eqx.tree_at(lambda policy: policy.logits, blank, jnp.asarray(generator.normal(size=blank.logits.shape)))
+
+
+def _with_critic(named: NamedProblem, generator: np.random.Generator) -> NamedProblem:
+    """The same with a random critic: Eqs 13–14 hold for any."""
+    policy = named.policy
+    assert isinstance(policy, FullHistory)
+    return dataclasses.replace(named, policy=policy.with_critic(generator.normal(size=len(policy.logits))))
+
+
+def _two_learners(generator: np.random.Generator, seed: int) -> NamedProblem:
+    """Three players, of whom the third has one action, and two who learn differently."""
+    game = games.MatrixGame(generator.normal(size=(3, 2, 2, 1)).round(1))
+    learners = (LEARNERS["sgd"](), LEARNERS["momentum"]())
+    named = make_problem(
+        game, learners, policy="full-history", batch=2, episodes=2, steps=2, seed=1000 * seed + 600,
+        game_name="random, 3 players", learner_name="sgd and momentum",
+    )  # fmt: skip
+    return dataclasses.replace(named, name="two learners")
+
+
+def _remembering(generator: np.random.Generator, seed: int) -> NamedProblem:
+    """A co-player that remembers its inner episode."""
+    game = games.chicken()
+    problem = ShapingProblem(
+        game=game,
+        co_players=(_full_history(game, 1, 2, generator),),
+        learner=LEARNERS["sgd"](),
+        batch=2,
+        episodes=2,
+        steps=2,
+    )
+    policy = make_policy("mlp", problem, jax.random.key(seed))
+    return NamedProblem("remembering", problem, policy, "chicken", "sgd, FullHistory")
+
+
+def _own_learner(generator: np.random.Generator, seed: int) -> NamedProblem:
+    """A learner of another class, to whom the order of the batch matters."""
+    game = games.MatrixGame(generator.normal(size=(2, 2, 2)).round(1))
+    named = make_problem(
+        game, LearnsFromOne(1, LEARNERS["sgd"]()), policy="full-history", batch=2, episodes=3, steps=1,
+        seed=1000 * seed + 700, game_name="random, 2 × 2 actions", learner_name="sgd, from one trajectory",
+    )  # fmt: skip
+    return dataclasses.replace(named, name="own learner")
+
+
+def _masked(named: NamedProblem) -> NamedProblem:
+    """The same, but the ego agent never takes its last action."""
+    policy = named.policy
+    assert isinstance(policy, FullHistory)
+    logits = np.array(policy.logits)
+    logits[:, -1] = -np.inf
+    return dataclasses.replace(named, policy=eqx.tree_at(lambda one: one.logits, policy, jnp.asarray(logits)))
+
+
+def _sharp(named: NamedProblem) -> NamedProblem:
+    """The same with a nearly deterministic ego agent: probabilities of 1e-17."""
+    policy = named.policy
+    assert isinstance(policy, MemoryOne)
+    signs = np.where(np.asarray(policy.logits[:, 0] > policy.logits[:, 1]), 20.0, -20.0)
+    return dataclasses.replace(named, policy=MemoryOne(np.stack([signs, -signs], axis=1)))
 
 
 def _with_population(named: NamedProblem, seed: int) -> NamedProblem:
     """The same with two possible co-players, met with unequal probabilities."""
     problem, game = named.problem, named.problem.game
-    keys = jax.random.split(jax.random.key(1000 * seed + 999), 2)
-    members = [MemoryOne.random(game, key, player=1) for key in keys]
+    generator = np.random.default_rng(1000 * seed + 999)
+    members = [_memory_one(game, 1, generator) for _ in range(2)]
     problem = ShapingProblem(
         game=game,
         co_players=(Population(members, [0.7, 0.3]),),

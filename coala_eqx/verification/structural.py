@@ -1,0 +1,335 @@
+"""Structural certificates: for which games is a score-function estimator unbiased? By its coefficients alone, for all.
+
+Theorem 3.1 says which maps from rewards and values to coefficients are unbiased for every game, learner and policy
+(`coala_eqx.verification.kernel`; `proofs_checks/structural.py` shows both directions). So the map's matrix is taken at
+many sizes, exactly, and compared entry by entry.
+"""
+
+import dataclasses
+import functools
+import itertools
+from collections.abc import Callable, Iterable
+from typing import Any, Literal
+
+import jax
+import numpy as np
+from jaxtyping import Float
+
+from coala_eqx.estimators import AbstractEstimator, AbstractScoreFunctionEstimator, Inapplicable
+from coala_eqx.estimators.base import check_contract
+from coala_eqx.exact.rounding import EPS
+from coala_eqx.verification import plain
+from coala_eqx.verification.certificate import objective_of
+from coala_eqx.verification.counterexample import Counterexample, find_counterexample
+from coala_eqx.verification.kernel import FREE, Kernel, relations
+
+Size = tuple[int, int, int]
+StructuralVerdict = Literal["unbiased", "biased", "not linear"]
+
+SIZES: tuple[Size, ...] = (
+    *itertools.product(range(1, 7), range(1, 6), range(1, 6)),
+    (7, 2, 2), (8, 3, 2), (2, 7, 3), (3, 8, 2), (2, 2, 7), (3, 2, 10), (16, 2, 1), (12, 2, 3), (2, 12, 2), (1, 6, 8),
+)  # fmt: skip
+"""(B, M, T): all up to (6, 5, 5), and some beyond."""
+
+_FEW_SIZES: tuple[Size, ...] = (
+    *itertools.product(range(1, 4), range(1, 4), range(1, 4)),
+    (6, 5, 5),
+    (4, 2, 4),
+    (5, 4, 2),
+)
+"""For coefficients that cannot be evaluated without compiling them at each size."""
+
+_LINEAR_UP_TO = 1e-9
+"""Relative difference to the linear map; rounding is below 1e-13."""
+
+_MAGNITUDES = (1e-6, 1e-2, 1.0, 3.0, 30.0, 1e3, 1e6, 1e12)
+
+
+@dataclasses.dataclass(frozen=True)
+class StructuralCertificate:
+    """What the coefficients of a score-function estimator say about every game, at the sizes that were tried."""
+
+    estimator: str
+    """Its class name."""
+
+    claim: str | None
+    """The objective whose gradient it claims to estimate without bias, or `None`."""
+
+    objective: str
+    """The objective that it was held against."""
+
+    verdict: StructuralVerdict
+    """`"unbiased"`: for every game, learner and policy at these sizes. `"biased"`: for some. `"not linear"`: rewards or
+    values enter otherwise than by weights (centring, normalising, clipping), so that only enumeration can judge."""
+
+    against_exchangeable: StructuralVerdict
+    """The same against learners for which the order of the batch does not matter."""
+
+    sizes: tuple[Size, ...]
+    """The (B, M, T) that were tried."""
+
+    downstream: int
+    """How many entries matter, over all sizes."""
+
+    wrong: int
+    """How many of them are not what the objective asks."""
+
+    free_in_use: int
+    """Rewards that the action has no influence on, and that enter all the same: they add noise, and no bias."""
+
+    forbidden_values: int
+    """Values that may depend on the action, and that enter."""
+
+    note: str
+    """What was found, in a sentence."""
+
+    finding: "Finding | None"
+    """The wrong entry at the smallest size."""
+
+    source: AbstractScoreFunctionEstimator = dataclasses.field(repr=False, compare=False)
+
+    @property
+    def kept(self) -> bool:
+        """Whether nothing contradicts what the estimator claims."""
+        return not (self.claim and self.verdict == "biased")
+
+    def kernel(self, batch: int, episodes: int, steps: int) -> Kernel:
+        """The matrix at one size; raises `ValueError` where the coefficients are not linear."""
+        return kernel_of(self.source, (batch, episodes, steps))
+
+    @functools.cached_property
+    def counterexample(self) -> Counterexample | None:
+        """A small game in which enumeration shows the bias; searched for when it is asked for.
+
+        `None` where there is no bias. Where even the smallest size with a wrong entry has too many outcomes, its
+        certificate is `None`.
+        """
+        if self.finding is None:
+            return None
+        return find_counterexample(
+            self.source, self.finding.size, self.finding.sentence, with_critic=self.finding.of_values
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class Finding:
+    """One wrong entry."""
+
+    size: Size
+    action: Size
+    """(b, m, t), counted from 1."""
+
+    other: Size
+    """(c, n, s) of the reward or value, counted from 1."""
+
+    weight: float
+    expected: float
+    of_values: bool
+
+    @property
+    def sentence(self) -> str:
+        """In words."""
+        (b, m, t), (c, n, s) = self.action, self.other
+        what = "value" if self.of_values else "reward"
+        where = f"at size (B, M, T) = {self.size} the {what} at step {s} of inner episode {n} of trajectory {c} weighs"
+        action = f"for the action at step {t} of inner episode {m} of trajectory {b}"
+        should = "may not enter" if self.of_values else f"should weigh {_fraction(self.expected)}"
+        return f"{where} {_fraction(self.weight)} {action}, and {should}"
+
+
+class NotLinear(ValueError):
+    """Coefficients are not linear in rewards and values."""
+
+
+def certify_structure(estimator: AbstractEstimator, sizes: Iterable[Size] | None = None) -> StructuralCertificate:
+    """Hold the coefficients of a score-function estimator against Theorem 3.1, at many sizes at once.
+
+    **Arguments:**
+
+    - `estimator`: an instance.
+    - `sizes`: of (B, M, T); `SIZES` unless given.
+
+    **Returns** a `StructuralCertificate`.
+
+    **Raises** `Inapplicable`, a `ValueError`, for estimators that are no score functions and for claims that this
+    theorem is silent on; `ValueError` for sizes that are none, or if the estimator breaks its contract.
+
+    Source: Meulemans et al. (2025), Theorem 3.1 and Eqs 13–14.
+    """
+    with jax.enable_x64(True):
+        return _certify(estimator, None if sizes is None else tuple(map(_checked_size, sizes)))
+
+
+def kernel_of(estimator: AbstractScoreFunctionEstimator, size: Size) -> Kernel:
+    """The matrix at one size; raises `NotLinear`."""
+    with jax.enable_x64(True):
+        return _kernel(estimator, _checked_size(size))
+
+
+def _certify(estimator: AbstractEstimator, sizes: tuple[Size, ...] | None) -> StructuralCertificate:
+    if not isinstance(estimator, AbstractEstimator):
+        raise ValueError(f"`estimator` must be an estimator (an instance, CoalaPG() say), but is {estimator!r}.")
+    name, objective = type(estimator).__name__, objective_of(estimator)
+    if not isinstance(estimator, AbstractScoreFunctionEstimator):
+        raise Inapplicable(f"{name} is no score function, so that it is judged by enumeration only.")
+    if objective not in WEIGHTS:
+        raise Inapplicable(f"{name} is held against the {objective}, which is judged by enumeration only.")
+    check_contract(estimator)
+    _check_purity(estimator)
+    if sizes is None:
+        sizes = SIZES if _is_plain(estimator) else _FEW_SIZES
+    counts = dict.fromkeys(("downstream", "wrong", "free_in_use", "forbidden_values"), 0)
+    finding, bent, exchangeable = None, "", False
+    for size in sorted(sizes, key=lambda size: (np.prod(size) * size[0], size)):
+        try:
+            kernel = _kernel(estimator, size)
+        except NotLinear as reason:
+            bent = bent or str(reason)
+            continue
+        by_episode = WEIGHTS[objective](size[1])
+        wrong, forbidden = kernel.wrong(by_episode), kernel.forbidden_values()
+        counts["downstream"] += int((relations(*size) != FREE).sum())
+        counts["wrong"] += int(wrong.sum())
+        counts["free_in_use"] += int(kernel.free_in_use().sum())
+        counts["forbidden_values"] += int(forbidden.sum())
+        exchangeable |= kernel.wrong_against_exchangeable(by_episode) or bool(forbidden.any())
+        finding = finding or _find(kernel, wrong, forbidden, by_episode)
+    verdict: StructuralVerdict = "biased" if finding else "not linear" if bent else "unbiased"
+    against: StructuralVerdict = "biased" if exchangeable else "not linear" if bent else "unbiased"
+    note = finding.sentence if finding else bent or f"unbiased for every game, learner and policy at {len(sizes)} sizes"
+    return StructuralCertificate(
+        name, estimator.unbiased_for, objective, verdict, against, tuple(sizes), **counts, note=note, finding=finding,
+        source=estimator,
+    )  # fmt: skip
+
+
+def _kernel(estimator: AbstractScoreFunctionEstimator, size: Size) -> Kernel:
+    number = int(np.prod(size))
+    zero, basis = np.zeros((1, *size)), np.eye(number).reshape(number, *size)
+    tried_rewards, tried_values = _tries(size)
+    rewards = np.concatenate([zero, basis, np.zeros_like(basis), tried_rewards])
+    values = np.concatenate([zero, np.zeros_like(basis), basis, tried_values])
+    made = _evaluate(estimator, rewards, values)
+    constant, columns = made[0], made[1 : 1 + 2 * number] - made[0]
+    matrix = np.moveaxis(columns.reshape(2, *size, *size), (1, 2, 3), (4, 5, 6))
+    _check_linear(made[1 + 2 * number :], constant, matrix, tried_rewards, tried_values, size)
+    resolution = float(np.spacing(np.abs(constant)).max()) if np.any(constant) else 0.0
+    return Kernel(matrix[0], matrix[1], constant, resolution)
+
+
+def _check_linear(
+    made: np.ndarray, constant: np.ndarray, matrix: np.ndarray, rewards: np.ndarray, values: np.ndarray, size: Size
+) -> None:
+    def applied(matrix: np.ndarray, inputs: np.ndarray) -> np.ndarray:
+        return np.tensordot(inputs, matrix, axes=((1, 2, 3), (3, 4, 5)))
+
+    with np.errstate(all="ignore"):
+        expected = constant + applied(matrix[0], rewards) + applied(matrix[1], values)
+        # What cancels on the way, such as values in TD errors, is rounded by its own size.
+        inputs = sum(np.abs(one).sum(axis=(1, 2, 3), keepdims=True) for one in (rewards, values))
+        scale = np.abs(constant) + np.abs(matrix).max() * inputs
+        bent = ~(np.abs(made - expected) <= _LINEAR_UP_TO * np.maximum(scale, np.abs(made)))
+    if not (np.isfinite(constant).all() and np.isfinite(matrix).all()) or bent.any():
+        raise NotLinear(
+            f"not linear in rewards and values (centring, normalising or clipping?), at size (B, M, T) = {size}: "
+            f"judged by enumeration only"
+        )
+
+
+@functools.lru_cache(maxsize=256)
+def _tries(size: Size) -> tuple[np.ndarray, np.ndarray]:
+    """Rewards and values at which linearity is tried: of many magnitudes, sparse, with ties, equal, and both."""
+    generator = np.random.default_rng([*size])
+    shape = (len(_MAGNITUDES), *size)
+    scales = np.array(_MAGNITUDES)[:, None, None, None]
+    normal = scales * generator.normal(size=shape)
+    sparse = scales * generator.normal(size=shape) * (generator.random(shape) < 0.3)
+    whole = generator.integers(-2, 3, size=shape).astype(float)
+    equal = np.broadcast_to(scales, shape)
+    rewards = np.concatenate([normal, sparse, whole, equal, -equal, np.zeros(shape)])
+    values = np.concatenate(
+        [np.zeros(shape), scales * generator.normal(size=shape), whole[::-1], np.zeros(shape), equal, normal[::-1]]
+    )
+    return rewards, values
+
+
+def _evaluate(
+    estimator: AbstractScoreFunctionEstimator, rewards: np.ndarray, values: np.ndarray
+) -> Float[np.ndarray, "tries batch episodes steps"]:
+    return plain.evaluate(jax.vmap(estimator.checked_coefficients), rewards, values)
+
+
+def _is_plain(estimator: AbstractScoreFunctionEstimator) -> bool:
+    example = np.zeros((2, 2, 2, 2))
+    return plain.has_rules(jax.vmap(estimator.checked_coefficients), example, example)
+
+
+def _check_purity(estimator: AbstractScoreFunctionEstimator) -> None:
+    """Coefficients must be those of what trains: compiled or not, in float32 or float64, a first or a second time.
+
+    **Raises** `ValueError` if they are not.
+    """
+    size, name = (3, 2, 3), type(estimator).__name__
+    rewards, values = (one[: 2 * len(_MAGNITUDES)] for one in _tries(size))
+    rewards, values = np.clip(rewards, -1e3, 1e3), np.clip(values, -1e3, 1e3)
+    function = jax.vmap(estimator.checked_coefficients)
+    first = np.asarray(plain.evaluate(function, rewards, values))
+    again = {
+        "compiled": jax.jit(function)(rewards, values),
+        "not compiled": np.stack([estimator.checked_coefficients(jax.numpy.asarray(r), jax.numpy.asarray(v))
+                                  for r, v in zip(rewards[:3], values[:3], strict=True)]),
+        "a second time": plain.evaluate(function, rewards, values),
+    }  # fmt: skip
+    single = jax.jit(function)(rewards.astype(np.float32), values.astype(np.float32))
+    for how, made in again.items():
+        _check_same(name, how, first[: len(made)], np.asarray(made), 1e-9)
+    _check_same(name, "in float32", first, np.asarray(single, np.float64), 1e-3)
+    if estimator.checked_coefficients(jax.numpy.asarray(rewards[0]), None).shape != size:
+        raise ValueError(f"{name}.coefficients must work without values, too.")
+
+
+def _check_same(name: str, how: str, one: np.ndarray, other: np.ndarray, tolerance: float) -> None:
+    finite = np.isfinite(one)
+    scale = np.abs(np.where(finite, one, 0.0)).max(axis=(1, 2, 3), keepdims=True)
+    same = np.abs(np.where(finite, one - other, 0.0)) <= tolerance * np.maximum(scale, 1e-300)
+    if not (same.all() and (np.isfinite(other) == finite).all()):
+        raise ValueError(
+            f"{name}.coefficients is no function of rewards and values: {how} it returns something else, so that what "
+            f"is certified would not be what trains."
+        )
+
+
+def _find(kernel: Kernel, wrong: np.ndarray, forbidden: np.ndarray, by_episode: np.ndarray) -> Finding | None:
+    for places, matrix, of_values in ((wrong, kernel.rewards, False), (forbidden, kernel.values, True)):
+        if places.any():
+            first = tuple(int(index) for index in np.argwhere(places)[0])
+            expected = 0.0 if of_values else float(by_episode[first[4]]) / kernel.size[0]
+            action, other = (tuple(1 + index for index in part) for part in (first[:3], first[3:]))
+            return Finding(kernel.size, action, other, float(matrix[first]), expected, of_values)
+    return None
+
+
+WEIGHTS: dict[str, Callable[[int], Any]] = {
+    "shaping_return": np.ones,
+    "last_episode_return": lambda episodes: np.eye(episodes)[-1],
+}
+"""How much the rewards of each inner episode count in an objective."""
+
+
+def _checked_size(size: Any) -> Size:
+    try:
+        batch, episodes, steps = (int(one) for one in size)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"A size must be (batch, episodes, steps), such as (2, 3, 2), but is {size!r}.") from error
+    if min(batch, episodes, steps) < 1:
+        raise ValueError(f"Sizes must be at least 1, but (batch, episodes, steps) is {size!r}.")
+    return batch, episodes, steps
+
+
+def _fraction(value: float) -> str:
+    for denominator in range(1, 65):
+        numerator = round(value * denominator)
+        if abs(value * denominator - numerator) < 64 * EPS * denominator:
+            return str(numerator) if denominator == 1 else f"{numerator}/{denominator}"
+    return f"{value:.6g}"
