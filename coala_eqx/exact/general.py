@@ -44,7 +44,7 @@ class General:
         sizes = [leaf.size for leaf in jax.tree.leaves(eqx.filter(self.space.policy, eqx.is_inexact_array))]
         return np.split(np.asarray(self.estimates(seen.episodes, co_players)), np.cumsum(sizes)[:-1], axis=1)
 
-    def add(self, seen: Seen, co_players: Policies, weights: Float[Array, " chunk"]) -> None:
+    def add(self, seen: Seen, co_players: Policies, weights: Float[np.ndarray, " chunk"]) -> None:
         """Count a chunk."""
         estimates = self.estimates(seen.episodes, co_players)
         if self._centre is None:

@@ -48,7 +48,7 @@ class Scored:
         summed = np.einsum("cjb,cebl->ecjl", same, coefficients)
         return [*summed]
 
-    def add(self, seen: Seen, weights: Float[Array, " chunk"]) -> None:
+    def add(self, seen: Seen, weights: Float[np.ndarray, " chunk"]) -> None:
         """Count a chunk."""
         coefficients = self.coefficients(seen.episodes)
         if self._units is None:

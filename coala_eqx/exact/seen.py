@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
@@ -63,28 +64,38 @@ def see(space: Enumeration, ego: EgoTrajectories, co_players: Policies, chunk: C
     log_probs, chance, experiences = meet_chunk(space.problem, co_players, space.outcomes, chunk, quick=space.quick)
     trajectories = np.asarray(chunk.trajectories)
     own, values = ego.log_probs_and_values(trajectories)
-    weights, least = map(np.asarray, _weights(own, log_probs, chance, quick=space.quick))
-    own_experience, *others = experiences
-    shape = own_experience.actions.shape
-    episodes = MetaEpisode(
-        observations=own_experience.observations,
-        actions=own_experience.actions,
-        rewards=own_experience.rewards,
-        log_probs=own.reshape(shape),
-        values=values.reshape(shape),
-        co_players=tuple(others),
-        co_player_policies=(),
-    )
-    return Seen(trajectories, weights, episodes, experiences, float(least))
+    weights, least, episodes = _weigh(own, values, log_probs, chance, experiences, quick=space.quick)
+    return Seen(trajectories, np.asarray(weights), episodes, experiences, float(least))
 
 
 @compiled
-def _weights(
-    ego: Float[Array, "chunk batch long"], others: Float[Array, " chunk"], chance: Float[Array, " chunk"]
-) -> tuple[Float[Array, " chunk"], Float[Array, ""]]:
-    """The probability of each batch, and log p of the least likely one that counts."""
+def _weigh(
+    ego: Float[Array, "chunk batch long"],
+    values: Float[Array, "chunk batch long"],
+    others: Float[Array, " chunk"],
+    chance: Float[Array, " chunk"],
+    experiences: tuple[Experience, ...],
+) -> tuple[Float[Array, " chunk"], Float[Array, ""], MetaEpisode]:
+    """The probability of each batch, log p of the least likely one that counts, and the meta-episodes."""
     # What the ego agent would never do has probability 0, whatever learners make of it.
     impossible = jnp.isneginf(ego.sum(axis=(1, 2))) | jnp.isneginf(others)
     log_probs = jnp.where(impossible, -jnp.inf, ego.sum(axis=(1, 2)) + others)
     weights = jnp.exp(log_probs) * chance
-    return weights, jnp.where(weights > 0, log_probs, 0.0).min()
+    least = jnp.where(weights > 0, log_probs, 0.0).min()
+    return weights, least, jax.vmap(_episode)(ego, values, experiences)
+
+
+def _episode(
+    log_probs: Float[Array, "batch long"], values: Float[Array, "batch long"], experiences: tuple[Experience, ...]
+) -> MetaEpisode:
+    """One meta-episode, without the co-players' policies."""
+    own, *others = experiences
+    return MetaEpisode(
+        observations=own.observations,
+        actions=own.actions,
+        rewards=own.rewards,
+        log_probs=log_probs.reshape(own.actions.shape),
+        values=values.reshape(own.actions.shape),
+        co_players=tuple(others),
+        co_player_policies=(),
+    )

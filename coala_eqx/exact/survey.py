@@ -154,7 +154,7 @@ class _Truth:
         self.gathers = ego.count <= 16 * space.chunk * space.problem.batch
         self._sums = Sum()
 
-    def add(self, seen: Seen, weights: Float[Array, " chunk"]) -> None:
+    def add(self, seen: Seen, weights: Float[np.ndarray, " chunk"]) -> None:
         batch, trajectories = self.space.problem.batch, seen.trajectories.ravel()
         pulls, sizes = _pulls(weights, seen.episodes.rewards, self.objective.weights, quick=self.space.quick)
         pulls, sizes = (np.repeat(np.asarray(one), batch) for one in (pulls, sizes))

@@ -31,9 +31,9 @@ def entropy(logits: Float[Array, "*steps actions"]) -> Float[Array, "*steps"]:
 
 
 def _log_prob(
-    logits: Float[Array, "*others actions"], chosen: Float[Array, "*others 1"], is_chosen: Array
-) -> Float[Array, "*others"]:
-    """`is_chosen` says which entry of `logits` is `chosen`."""
+    logits: Float[Array, "*others actions"], chosen: Float[Array, "*chosen 1"], is_chosen: Array
+) -> Float[Array, "*chosen"]:
+    """`is_chosen` says which entry of `logits` is `chosen`; leading axes are broadcast."""
     masked = jnp.isneginf(chosen)
     nobody = jnp.isneginf(logits).all(axis=-1)
     above = jnp.where(is_chosen, -jnp.inf, logits - jnp.where(masked, 0.0, chosen))

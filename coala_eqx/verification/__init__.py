@@ -9,3 +9,4 @@ from coala_eqx.verification.problems import default_problems as default_problems
 from coala_eqx.verification.structural import SIZES as SIZES
 from coala_eqx.verification.structural import StructuralCertificate as StructuralCertificate
 from coala_eqx.verification.structural import certify_structure as certify_structure
+from coala_eqx.verification.kernel_picture import draw_kernels as draw_kernels

@@ -157,8 +157,11 @@ def certify_structure(estimator: AbstractEstimator, sizes: Iterable[Size] | None
 
     Source: Meulemans et al. (2025), Theorem 3.1 and Eqs 13–14.
     """
+    chosen = None if sizes is None else tuple(map(_checked_size, sizes))
+    if chosen == ():
+        raise ValueError("`sizes` must hold at least one (batch, episodes, steps), but is empty.")
     with jax.enable_x64(True):
-        return _certify(estimator, None if sizes is None else tuple(map(_checked_size, sizes)))
+        return _certify(estimator, chosen)
 
 
 def kernel_of(estimator: AbstractScoreFunctionEstimator, size: Size) -> Kernel:
@@ -176,7 +179,7 @@ def _certify(estimator: AbstractEstimator, sizes: tuple[Size, ...] | None) -> St
     if objective not in WEIGHTS:
         raise Inapplicable(f"{name} is held against the {objective}, which is judged by enumeration only.")
     check_contract(estimator)
-    _check_purity(estimator)
+    _check_purity(estimator, (3, 2, 3) if sizes is None else max(sizes, key=np.prod))
     if sizes is None:
         sizes = SIZES if _is_plain(estimator) else _FEW_SIZES
     counts = dict.fromkeys(("downstream", "wrong", "free_in_use", "forbidden_values"), 0)
@@ -265,12 +268,12 @@ def _is_plain(estimator: AbstractScoreFunctionEstimator) -> bool:
     return plain.has_rules(jax.vmap(estimator.checked_coefficients), example, example)
 
 
-def _check_purity(estimator: AbstractScoreFunctionEstimator) -> None:
+def _check_purity(estimator: AbstractScoreFunctionEstimator, size: Size) -> None:
     """Coefficients must be those of what trains: compiled or not, in float32 or float64, a first or a second time.
 
     **Raises** `ValueError` if they are not.
     """
-    size, name = (3, 2, 3), type(estimator).__name__
+    name = type(estimator).__name__
     rewards, values = (one[: 2 * len(_MAGNITUDES)] for one in _tries(size))
     rewards, values = np.clip(rewards, -1e3, 1e3), np.clip(values, -1e3, 1e3)
     function = jax.vmap(estimator.checked_coefficients)
