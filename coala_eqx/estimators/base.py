@@ -122,6 +122,22 @@ class AbstractScoreFunctionEstimator(AbstractEstimator):
         **Raises** `ValueError` for other shapes.
         """
 
+    critic_of: ClassVar[str] = "shaping_return"
+    """The return that the values are an estimate of: `"shaping_return"`, of all that is left of the own trajectory, or
+    `"last_episode_return"`, of its last inner episode.
+    """
+
+    def critic_rewards(self, rewards: Array) -> Float[Array, "batch episodes steps"]:
+        """The rewards of which the critic expects the return (Eq. 10): those that `critic_of` leaves, the others 0."""
+        if self.critic_of == "shaping_return":
+            return rewards
+        if self.critic_of == "last_episode_return":
+            return rewards.at[:, :-1].set(0)
+        raise ValueError(
+            f"{type(self).__name__}.critic_of must be 'shaping_return' or 'last_episode_return', but is "
+            f"{self.critic_of!r}."
+        )
+
     def checked_coefficients(self, rewards: Array, values: Array | None) -> Float[Array, "batch episodes steps"]:
         """The coefficients; raises `ValueError` if what a subclass returns has not the shape of the rewards."""
         coefficients = self.coefficients(rewards, values)
