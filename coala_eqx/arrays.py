@@ -89,6 +89,26 @@ def check_finite(name: str, value: Any) -> None:
         raise ValueError(f"`{name}` must be a finite number, but is {value!r}.")
 
 
+def check_not_negative(name: str, value: Any) -> None:
+    """**Raises** `ValueError` unless the value is a finite number, at least 0; skipped where it is traced."""
+    check_finite(name, value)
+    if concrete(value) and value < 0:
+        raise ValueError(f"`{name}` must not be negative, but is {value}.")
+
+
+def check_positive(name: str, value: Any) -> None:
+    """**Raises** `ValueError` unless the value is a finite number above 0; skipped where it is traced."""
+    check_finite(name, value)
+    if concrete(value) and value <= 0:
+        raise ValueError(f"`{name}` must be positive, but is {value}.")
+
+
+def check_flag(name: str, value: Any) -> None:
+    """**Raises** `ValueError` unless the value is True or False."""
+    if not isinstance(value, bool | np.bool_):
+        raise ValueError(f"`{name}` must be True or False, but is {value!r}.")
+
+
 def check_choice(name: str, value: Any, known: Iterable[Any]) -> None:
     """**Raises** `ValueError` unless the value is one of those that are known, and of their type."""
     known = [*known]

@@ -28,9 +28,9 @@ from coala_eqx.estimators import (
 )
 from coala_eqx.learners import PolicyGradient, clip_by_global_norm
 from coala_eqx.policies import GRU, MLP, AbstractPolicy, Hawk
-from coala_eqx.training import A2C, PPO, Pool, PoolState, chunk_for_cache, group_for_cache, make_mesh
+from coala_eqx.training import A2C, PPO, Pool, PoolState, check_symmetric, chunk_for_cache, group_for_cache, make_mesh
+from coala_eqx.training.fit import is_look_ahead
 from coala_eqx.training.mesh import META_BATCH
-from coala_eqx.training.pool import check_symmetric
 from coala_eqx.training.updates import AbstractUpdate
 from experiments.analytic import check_at_least, check_seed, check_share, load_two_by_two
 from experiments.pretraining import learned_in_pairs
@@ -394,11 +394,22 @@ class Settings:
             )
         estimators = [self._discounting(estimator) for estimator in estimators]
         by_advantages = all(isinstance(estimator, AbstractScoreFunctionEstimator) for estimator in estimators)
-        if not by_advantages and self.look_aheads >= self.episodes:
+        looks_ahead = not by_advantages and is_look_ahead(estimators[0])
+        if looks_ahead and self.look_aheads >= self.episodes:
             raise ValueError(
                 f"`look_aheads` must be below episodes = {self.episodes}, to see what they do, but is "
                 f"{self.look_aheads}."
             )
+        of_advantages: dict[str, Any] = {
+            "naive_weight": tuple(map(self.naive_weight_of, estimators)),
+            "entropy_until": max(1, round(self.entropy_until * self.iterations)) if self.entropy_coefficient else None,
+            "reward_scale": self.reward_scale,
+            "discount": self.discount,
+            "td_lambda": self.td_lambda,
+            "gae_lambda": self.gae_lambda,
+            "leave_one_out": self.leave_one_out,
+            "centre": self.centre,
+        }
         return Pool(
             game=self.game(),
             learner=PolicyGradient(
@@ -410,24 +421,17 @@ class Settings:
                 normalise_advantages=True,
                 reward_scale=self.naive_reward_scale,
             ),
-            update=self._update(len(estimators)),
+            update=self._update(len(estimators)) if by_advantages else A2C(self._optimiser(self.optimiser, self.rate)),
             estimators=tuple(estimators),
             batch=self.batch,
             episodes=self.episodes,
             steps=self.steps,
             meta_batch=self.meta_batch,
             p_naive=self.p_naive,
-            naive_weight=tuple(map(self.naive_weight_of, estimators)),
             dynamic_naive=self.dynamic_naive,
-            entropy_until=max(1, round(self.entropy_until * self.iterations)) if self.entropy_coefficient else None,
-            reward_scale=self.reward_scale,
-            discount=self.discount,
-            td_lambda=self.td_lambda,
-            gae_lambda=self.gae_lambda,
-            leave_one_out=self.leave_one_out and by_advantages,
-            centre=self.centre and by_advantages,
-            horizon=self.look_aheads + 1,
+            horizon=self.look_aheads + 1 if looks_ahead else None,
             group=self._group(len(estimators)),
+            **of_advantages if by_advantages else {},
         )
 
     def naive_weight_of(self, estimator: AbstractEstimator) -> float:
@@ -484,8 +488,8 @@ class Settings:
         return NETWORKS[network](*sizes, key=key, **changes)
 
     def init(self, pool: Pool) -> PoolState:
-        """Of all seeds. LOLA's agents do not remember earlier inner episodes, as its look-ahead starts anew."""
-        make = functools.partial(self.make_policy, self.network, self.memory if pool.by_advantages else 1)
+        """Of all seeds. LOLA's agents do not remember earlier inner episodes, as a look-ahead starts anew."""
+        make = functools.partial(self.make_policy, self.network, 1 if pool.looks_ahead else self.memory)
         make_naive = functools.partial(self.make_policy, self.naive_network, 0)
 
         @eqx.filter_jit

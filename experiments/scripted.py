@@ -17,8 +17,8 @@ from jaxtyping import Array, Bool, Float, Int, Key, Shaped
 
 import coala_eqx as ce
 from coala_eqx.games.clean_up_lite import MOVES
-from coala_eqx.policies import AbstractPolicy
-from coala_eqx.policies.base import Memory, PolicyOutput, unroll_by_steps
+from coala_eqx.policies import AbstractPolicy, Memory, PolicyOutput, unroll_by_steps
+from coala_eqx.streams import stream
 from coala_eqx.training import Pool, place
 from coala_eqx.training.mesh import SEEDS, on_host
 from experiments import clean_up, sampled
@@ -108,7 +108,7 @@ def run(settings: Settings, progress: Progress) -> list[Record]:
     """By script, seed and inner episode (`iteration`): rewards of the agent and its learner, and what is measured."""
     ((_, pool),) = settings.trainings().values()
     arrays, static = eqx.partition(settings.init(pool), eqx.is_array)
-    keys = jax.random.split(jax.random.fold_in(jax.random.key(settings.seed), 1), settings.seeds)
+    keys = play_keys(settings)
     records: list[Record] = []
 
     def play(arrays: Any, key: Key[Array, ""], script: Int[Array, ""]) -> dict[str, Float[Array, " episodes"]]:
@@ -132,6 +132,11 @@ def run(settings: Settings, progress: Progress) -> list[Record]:
         ]
         progress(1)
     return records
+
+
+def play_keys(settings: Settings) -> Key[Array, " seeds"]:
+    """One key for each seed: none of those that the pool, which splits the same seed's key, is made of."""
+    return jax.random.split(stream(jax.random.key(settings.seed), "scripts"), settings.seeds)
 
 
 def claims(records: Sequence[Record]) -> list[dict[str, Any]]:

@@ -137,7 +137,7 @@ def test_a_flow_that_needs_too_many_steps_is_flagged():
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: ExactAscent(steps=-1), "`steps` must not be negative, but is -1"),
+        (lambda: ExactAscent(steps=-1), "`steps` must be at least 0, but is -1"),
         (lambda: ExactAscent(rate=-0.5), "`rate` must not be negative, but is -0.5"),
         (lambda: GradientFlow(duration=-1.0), "`duration` must not be negative, but is -1.0"),
         (lambda: GradientFlow(points=1), "`points` must be at least 2"),

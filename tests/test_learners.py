@@ -212,5 +212,5 @@ def test_clipping_is_as_optaxs_and_has_a_derivative_at_zero():
         jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, atol=1e-12), found, expected)
     assert not np.isfinite(jax.jacobian(lambda x: clipped(theirs, x))(0.0)["a"]).all()
     np.testing.assert_array_equal(jax.jacobian(lambda x: clipped(ours, x))(0.0)["a"], [3, -4])
-    with pytest.raises(ValueError, match="`norm` must be positive, but is 0"):
+    with pytest.raises(ValueError, match="`norm` must be a positive number, but is 0"):
         clip_by_global_norm(0.0)

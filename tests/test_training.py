@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-from types import SimpleNamespace
 
 import equinox as eqx
 import jax
@@ -17,8 +16,8 @@ from coala_eqx.estimators import MFOS, BatchUnaware, CoalaPG, LolaDice, LolaExac
 from coala_eqx.learners import PolicyGradient, Static
 from coala_eqx.policies import GRU, Hawk, MemoryOne
 from coala_eqx.policies.base import AbstractPolicy, PolicyOutput, unroll_by_steps
-from coala_eqx.training import A2C, PPO, GradientNoise, Pool, gradient_noise, make_batch
-from coala_eqx.training.pool import members
+from coala_eqx.training import A2C, PPO, GradientNoise, Pool, gradient_noise, make_batch, members
+from coala_eqx.training.fit import check_estimators
 from examples.win_stay import WinStay
 from tests.makers import estimate
 
@@ -385,11 +384,14 @@ def test_static_naive_agents_forget_as_those_that_learn(getkey):
         ({"p_naive": 1.5}, "`p_naive` must lie between 0 and 1, but is 1.5"),
         ({"leave_one_out": True, "meta_batch": 1}, "needs two opponents of a kind or more, but there are 1 naive"),
         ({"leave_one_out": True, "centre": True}, "`centre` does nothing: set it False"),
-        ({"estimators": (LolaDice(),), "centre": True}, "`centre` is of advantages, which the pool's est"),
+        (
+            {"estimators": (LolaDice(),), "centre": True},
+            "`centre` is of advantages, which the pool's estimators, LolaDice, do not give: leave it at False",
+        ),
         ({"naive_weight": (1.0, 2.0)}, r"must be one number, or one for each of 1 agents, but is \(1.0, 2.0\)"),
         ({"p_naive": 0.6}, r"must be a whole number of opponents, but is 0.6 · 4; 0.5 would do"),
         ({"p_naive": 0.5}, "An agent does not play itself: with p_naive = 0.5 below 1 a pool needs two agents"),
-        ({"meta_batch": 0}, "`meta_batch` must be at least 1, but is 0"),
+        ({"meta_batch": 0}, "`meta_batch` must be an integer ≥ 1, but is 0"),
         ({"group": 0}, "`group` must be at least 1, but is 0"),
         ({"estimators": ()}, "`estimators` is empty"),
         ({"estimators": (LolaDice(), CoalaPG())}, "no score functions are trained in pools of their own"),
@@ -426,7 +428,7 @@ def test_pools_that_do_not_fit_are_named(changes, message):
 def test_what_is_no_estimator_is_named(estimators, message):
     """Apart, as types are checked before that in tests."""
     with pytest.raises(ValueError, match=message):
-        Pool._check_estimators(SimpleNamespace(estimators=estimators))
+        check_estimators(estimators)
 
 
 def test_what_an_estimator_needs_is_asked_for_before_anything_is_played(getkey):
@@ -453,12 +455,12 @@ def test_minibatches_must_divide_the_trajectories(getkey):
         pool.iterate(state)
     for changes, message in (
         ({"epochs": 0}, "`epochs` must be at least 1, but is 0"),
-        ({"clip": -0.2}, "`clip` must be at least 0, but is -0.2"),
+        ({"clip": -0.2}, "`clip` must be positive, and above the rounding of probability ratios.*but is -0.2"),
         ({"clip": np.nan}, "`clip` must be a finite number, but is nan"),
     ):
         with pytest.raises(ValueError, match=message):
             PPO(ASCENT, **changes)
-    with pytest.raises(ValueError, match="at least one member, but has 0"):
+    with pytest.raises(ValueError, match="`num_naive` must be at least 1.*but is 0"):
         pool.init(make_agent, make_agent, 0, getkey())
 
 

@@ -5,6 +5,7 @@ from typing import Any, ClassVar
 
 import equinox as eqx
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Key
 
 from coala_eqx.games import AbstractEnumerableGame
@@ -121,6 +122,23 @@ class AbstractScoreFunctionEstimator(AbstractEstimator):
 
         **Raises** `ValueError` for other shapes.
         """
+
+    critic_of: ClassVar[str] = "shaping_return"
+    """The return that the values are an estimate of: `"shaping_return"`, of all that is left of the own trajectory, or
+    `"last_episode_return"`, of its last inner episode.
+    """
+
+    def critic_rewards(self, rewards: Array) -> Float[Array, "batch episodes steps"]:
+        """The rewards of which the critic expects the return (Eq. 10): those that `critic_of` leaves, the others 0."""
+        if self.critic_of == "shaping_return":
+            return rewards
+        if self.critic_of == "last_episode_return":
+            is_last = np.arange(rewards.shape[1]) == rewards.shape[1] - 1
+            return jnp.where(is_last[:, None], rewards, 0)
+        raise ValueError(
+            f"{type(self).__name__}.critic_of must be 'shaping_return' or 'last_episode_return', but is "
+            f"{self.critic_of!r}."
+        )
 
     def checked_coefficients(self, rewards: Array, values: Array | None) -> Float[Array, "batch episodes steps"]:
         """The coefficients; raises `ValueError` if what a subclass returns has not the shape of the rewards."""

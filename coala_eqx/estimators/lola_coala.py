@@ -3,7 +3,6 @@
 from typing import Any, ClassVar
 
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Float
 
 from coala_eqx.estimators.advantages import batch_advantages
@@ -17,17 +16,17 @@ class LolaCoala(AbstractScoreFunctionEstimator):
     are sampled, not expected, and no derivative is taken through them. C is that of `CoalaPG` with the
     rewards before the last inner episode set to 0.
 
-    With values, they are taken as a critic of that return; unbiased for any V̂.
+    With values, they are taken as a critic of that return, which training makes of them; unbiased for any V̂.
 
     Source: Meulemans et al. (2025), Theorem E.1 and Appendix E.
     """
 
     unbiased_for: ClassVar[str | None] = "last_episode_return"
     exchangeable: ClassVar[bool] = True
+    critic_of: ClassVar[str] = "last_episode_return"
 
     def coefficients(self, rewards: Any, values: Any = None) -> Float[Array, "batch episodes steps"]:
         rewards = jnp.asarray(rewards)
         if rewards.ndim == 3:
-            is_last = np.arange(rewards.shape[1]) == rewards.shape[1] - 1
-            rewards = jnp.where(is_last[:, None], rewards, 0)
+            rewards = self.critic_rewards(rewards)
         return batch_advantages(rewards, values, average_future_episodes=True, normalize_current_episode=True)

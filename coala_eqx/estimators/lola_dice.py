@@ -48,7 +48,7 @@ class LolaDice(AbstractEstimator):
                 log_probs, ego, experiences = inputs
                 for co_player, experience in zip(co_players, experiences, strict=True):
                     log_probs += replay_actions(co_player, experience.observations, experience.actions)[0]
-                factor = _magic_box(jnp.cumsum(log_probs, axis=1))
+                factor = _magic_box(jnp.cumsum(_possible(log_probs), axis=1))
                 replayed = tuple(Experience(e.observations, e.actions, e.rewards * factor) for e in experiences)
                 return carry, replayed, (ego.rewards * factor).sum(axis=1).mean()
 
@@ -57,6 +57,11 @@ class LolaDice(AbstractEstimator):
             return returns[-1]
 
         return eqx.filter_grad(last_return)(policy)
+
+
+def _possible(log_probs: Float[Array, "..."]) -> Float[Array, "..."]:
+    """The same with 0 for −∞: what never happens has no derivative, and −∞ − (−∞) is no number."""
+    return jnp.where(jnp.isneginf(log_probs), 0, log_probs)
 
 
 def _magic_box(log_probs: Float[Array, "..."]) -> Float[Array, "..."]:

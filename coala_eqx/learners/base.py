@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 import equinox as eqx
 from jaxtyping import Array, Float, Int, Shaped
 
+from coala_eqx.learners.optimising import is_optimiser
 from coala_eqx.policies import AbstractPolicy
 
 LearnerState = Any
@@ -72,6 +73,18 @@ class AbstractGradientLearner(AbstractLearner):
 
         Must be differentiable.
         """
+
+
+def check_learner(name: str, value: Any) -> None:
+    """**Raises** `ValueError`, with the remedy, unless the value is a learner."""
+    if isinstance(value, AbstractLearner):
+        return
+    wanted, given = "a learner (an AbstractLearner), such as PolicyGradient(optimiser=optax.sgd(1.0))", f"{value!r}"
+    if is_optimiser(value):
+        wanted, given = "a learner, such as PolicyGradient(optimiser=optax.sgd(1.0))", "an optax optimiser"
+    elif isinstance(value, type) and issubclass(value, AbstractLearner):
+        given = f"the class {value.__name__}: make one of it"
+    raise ValueError(f"`{name}` must be {wanted}, but is {given}.")
 
 
 class NoGradientLearner(ValueError):

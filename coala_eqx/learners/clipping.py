@@ -6,16 +6,18 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from coala_eqx.arrays import is_number
+
 
 def clip_by_global_norm(norm: float) -> optax.GradientTransformation:
     """As optax's of the same name, but with a derivative where the gradient is 0, which LOLA needs.
 
     A learner that has earned nothing has such a gradient, as often happens where rewards are rare.
 
-    **Raises** `ValueError` if `norm` is not positive.
+    **Raises** `ValueError` if `norm` is not a positive number.
     """
-    if not norm > 0:
-        raise ValueError(f"`norm` must be positive, but is {norm}.")
+    if not (is_number(norm) and norm > 0):
+        raise ValueError(f"`norm` must be a positive number, but is {norm!r}.")
 
     def init(params: Any) -> optax.EmptyState:
         del params

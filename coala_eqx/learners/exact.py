@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from coala_eqx.arrays import check_whole
+from coala_eqx.arrays import check_not_negative, check_positive, check_whole
 from coala_eqx.policies import AbstractPolicy
 
 Returns = Callable[[Any, Any], tuple[Array, Array]]
@@ -75,7 +75,7 @@ class ExactAscent(AbstractExactLearner):
     - `rate`: η_naive; of logits and normalised returns, as in the paper, unless the returns say otherwise.
     - `steps`: how many.
 
-    **Raises** `ValueError` for negative ones.
+    **Raises** `ValueError` for negative ones, steps that are not whole, or a rate that is not finite.
 
     Source: Meulemans et al. (2025), Eq. 17 and Appendix C; with its own return J^{-i}, see `docs/errata.md`.
     """
@@ -84,8 +84,8 @@ class ExactAscent(AbstractExactLearner):
     steps: int = eqx.field(default=20, static=True)
 
     def __check_init__(self) -> None:
-        _check_not_negative("steps", self.steps)
-        _check_not_negative("rate", self.rate)
+        check_whole("steps", self.steps, 0)
+        check_not_negative("rate", self.rate)
 
     def learn(self, returns: Returns, policy: AbstractPolicy, opponent: Any) -> LearningPath:
         arrays, rest = eqx.partition(policy, eqx.is_inexact_array)
@@ -123,7 +123,8 @@ class GradientFlow(AbstractExactLearner):
       equation backwards, in constant memory, to within the tolerance only.
     - `max_steps`: a flow that needs more is flagged in `finite`.
 
-    **Raises** `ValueError` for a negative duration, fewer than 2 points, or a tolerance that is not positive.
+    **Raises** `ValueError` for a duration that is negative or not finite, fewer than 2 points, a tolerance that is not
+    positive, a solver or adjoint that is none of diffrax's, or `max_steps` below 1.
     """
 
     duration: float | Array = 100.0
@@ -134,10 +135,13 @@ class GradientFlow(AbstractExactLearner):
     max_steps: int = eqx.field(default=4096, static=True)
 
     def __check_init__(self) -> None:
-        _check_not_negative("duration", self.duration)
+        check_not_negative("duration", self.duration)
         check_whole("points", self.points, 2, "for the start and the end")
-        if not self.tolerance > 0:
-            raise ValueError(f"`tolerance` must be positive, but is {self.tolerance}.")
+        check_positive("tolerance", self.tolerance)
+        check_whole("max_steps", self.max_steps, 1)
+        for name, kind in (("solver", diffrax.AbstractAdaptiveSolver), ("adjoint", diffrax.AbstractAdjoint)):
+            if not isinstance(value := getattr(self, name), kind):
+                raise ValueError(f"`{name}` must be one of diffrax's (a diffrax.{kind.__name__}), but is {value!r}.")
 
     def learn(self, returns: Returns, policy: AbstractPolicy, opponent: Any) -> LearningPath:
         arrays, rest = eqx.partition(policy, eqx.is_inexact_array)
@@ -174,11 +178,6 @@ class GradientFlow(AbstractExactLearner):
             collected=integral[-1],
             finite=(solution.result == diffrax.RESULTS.successful) & _all_finite((along, own)),
         )
-
-
-def _check_not_negative(name: str, value: Any) -> None:
-    if isinstance(value, int | float) and not value >= 0:
-        raise ValueError(f"`{name}` must not be negative, but is {value}.")
 
 
 def _all_finite(tree: Any) -> Bool[Array, ""]:

@@ -8,8 +8,9 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float
 
-from coala_eqx.arrays import check_choice, check_share
+from coala_eqx.arrays import check_choice, check_finite, check_flag, check_not_negative, check_share
 from coala_eqx.learners.base import AbstractGradientLearner, Experience, LearnerState
+from coala_eqx.learners.optimising import ascend, check_optimiser
 from coala_eqx.policies import AbstractPolicy, replay_actions
 
 _LEAST_DEVIATION = 1e-8
@@ -38,7 +39,8 @@ class PolicyGradient(AbstractGradientLearner):
 
     The paper's naive A2C (Table 8) is `baseline="critic"`, `normalise_advantages=True`.
 
-    **Raises** `ValueError` for a discount outside [0, 1] or an unknown baseline.
+    **Raises** `ValueError` for an optimiser that is none of optax's, a discount outside [0, 1], an unknown baseline, a
+    `normalise_advantages` that is neither True nor False, or weights that are not finite, or negative for the critic.
     """
 
     optimiser: optax.GradientTransformation = eqx.field(static=True)
@@ -51,8 +53,12 @@ class PolicyGradient(AbstractGradientLearner):
     exchangeable: ClassVar[bool] = True
 
     def __check_init__(self):
+        check_optimiser("optimiser", self.optimiser)
         check_share("discount", self.discount)
         check_choice("baseline", self.baseline, (None, "batch_mean", "critic"))
+        check_flag("normalise_advantages", self.normalise_advantages)
+        check_finite("reward_scale", self.reward_scale)
+        check_not_negative("value_coefficient", self.value_coefficient)
 
     def init(self, policy: AbstractPolicy) -> LearnerState:
         return self.optimiser.init(eqx.filter(policy, eqx.is_inexact_array))
@@ -78,9 +84,7 @@ class PolicyGradient(AbstractGradientLearner):
     def ascend(
         self, policy: AbstractPolicy, state: LearnerState, gradient: AbstractPolicy
     ) -> tuple[AbstractPolicy, LearnerState]:
-        parameters = eqx.filter(policy, eqx.is_inexact_array)
-        updates, state = self.optimiser.update(jax.tree.map(jnp.negative, gradient), state, parameters)
-        return eqx.apply_updates(policy, updates), state
+        return ascend(self.optimiser, policy, state, gradient)
 
     def _returns(self, rewards: Float[Array, "batch steps"]) -> Float[Array, "batch steps"]:
         def back(later: Array, reward: Array) -> tuple[Array, Array]:

@@ -2,7 +2,9 @@
 
 from coala_eqx.policies.base import NO_ACTION as NO_ACTION
 from coala_eqx.policies.base import AbstractPolicy as AbstractPolicy
+from coala_eqx.policies.base import Memory as Memory
 from coala_eqx.policies.base import PolicyOutput as PolicyOutput
+from coala_eqx.policies.base import log_probs_of as log_probs_of
 from coala_eqx.policies.base import replay_actions as replay_actions
 from coala_eqx.policies.base import unroll_by_steps as unroll_by_steps
 from coala_eqx.policies.full_history import FullHistory as FullHistory

@@ -23,13 +23,6 @@ def log_probabilities(logits: Float[Array, "*steps actions"]) -> Float[Array, "*
     return _log_prob(logits[..., None, :], logits[..., :, None], is_chosen)
 
 
-def entropy(logits: Float[Array, "*steps actions"]) -> Float[Array, "*steps"]:
-    """−Σ p log p in nats; an action of probability 0 adds 0, and so does its derivative."""
-    masked = jnp.isneginf(logits)
-    log_probs = jnp.where(masked, 0.0, log_probabilities(logits))
-    return -jnp.sum(jnp.where(masked, 0.0, jnp.exp(log_probs) * log_probs), axis=-1)
-
-
 def _log_prob(
     logits: Float[Array, "*others actions"], chosen: Float[Array, "*chosen 1"], is_chosen: Array
 ) -> Float[Array, "*chosen"]:

@@ -4,10 +4,13 @@ from typing import Any
 
 import equinox as eqx
 import jax
+import numpy as np
 from jaxtyping import Array, Key
 
+from coala_eqx.arrays import check_flag
 from coala_eqx.games import AbstractGame
-from coala_eqx.learners import AbstractLearner, Static
+from coala_eqx.learners import AbstractLearner, Static, check_learner
+from coala_eqx.learners.optimising import is_optimiser
 from coala_eqx.policies import AbstractPolicy, FullHistory
 from coala_eqx.shaping.episode import MetaEpisode
 from coala_eqx.shaping.population import CoPlayer, Population, draw_co_player
@@ -60,9 +63,10 @@ class ShapingProblem(eqx.Module):
         self.game = game
         self.co_players = tuple(co_players) if isinstance(co_players, list | tuple) else (co_players,)
         self.learner = learner
-        self.batch = _size("batch", batch)
-        self.episodes = _size("episodes", episodes)
-        self.steps = _size("steps", steps)
+        self.batch = size("batch", batch)
+        self.episodes = size("episodes", episodes)
+        self.steps = size("steps", steps)
+        check_flag("co_players_remember", co_players_remember)
         self.co_players_remember = co_players_remember
         if not isinstance(game, AbstractGame):
             raise ValueError(f"`game` must be a game (an AbstractGame), but is {game!r}.")
@@ -72,11 +76,12 @@ class ShapingProblem(eqx.Module):
                 f"The game has {game.num_players} players, so `co_players` must have {others} entries, "
                 f"but has {len(self.co_players)}."
             )
-        if isinstance(learner, tuple) and len(learner) != others:
+        if not isinstance(learner, tuple) or is_optimiser(learner):  # which is a tuple, too
+            check_learner("learner", learner)
+        elif len(learner) != others:
             raise ValueError(f"`learner` is a tuple: it must have {others} entries, one per co-player, not {learner}.")
         for one in self.learners:
-            if not isinstance(one, AbstractLearner):
-                raise ValueError(f"`learner` must be a learner (an AbstractLearner), but is {one!r}.")
+            check_learner("learner", one)
             if co_players_remember and not isinstance(one, Static):
                 raise ValueError(
                     "Co-players that remember earlier inner episodes are meta agents, which do not learn: with "
@@ -153,11 +158,12 @@ class ShapingProblem(eqx.Module):
             policy.check_game(game, player, self.steps * (self.episodes if remembers else 1))
 
 
-def _size(name: str, value: Any) -> int:
+def size(name: str, value: Any) -> int:
+    """A size as an integer; **raises** `ValueError` unless it is a whole number, at least 1."""
     try:
-        size = int(value)
+        whole = 0 if isinstance(value, bool | np.bool_ | str) else int(value)
     except (TypeError, ValueError, OverflowError):
-        size = 0
-    if size != value or size < 1:
+        whole = 0
+    if whole < 1 or whole != value:
         raise ValueError(f"`{name}` must be an integer ≥ 1, but is {value!r}.")
-    return size
+    return whole

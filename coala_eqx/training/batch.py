@@ -4,6 +4,7 @@ import equinox as eqx
 import jax
 from jaxtyping import Array, Float, Int, Shaped
 
+from coala_eqx.arrays import check_flag, check_positive, check_share
 from coala_eqx.estimators import AbstractScoreFunctionEstimator
 from coala_eqx.estimators.advantages import batch_lambda_returns, next_values
 from coala_eqx.shaping import MetaEpisode
@@ -26,7 +27,7 @@ class Batch(eqx.Module):
     estimator's gradient, averaged over meta-episodes."""
 
     targets: Float[Array, "trajectories episodes steps"]
-    """What the critic should say: the TD(λ) return of Eq. 10."""
+    """What the critic should say: the TD(λ) return of Eq. 10, of the rewards that the estimator's critic is of."""
 
 
 def make_batch(
@@ -49,7 +50,17 @@ def make_batch(
     - `leave_one_out`: whether `less_the_others` is taken of the advantages, which leaves the estimate unbiased.
     - `centre`: whether the mean advantage, over everything, is subtracted. It biases the estimate
       (`docs/proofs.md`, normalisation), and is what the paper calls advantage normalisation (App. A.4).
+
+    **Raises** `ValueError` for an estimator without advantages, a scale that is not positive, shares outside of [0, 1],
+    or flags that are neither True nor False.
     """
+    if not isinstance(estimator, AbstractScoreFunctionEstimator):
+        raise ValueError(f"`estimator` must be one that gives advantages, such as CoalaPG(), but is {estimator!r}.")
+    check_positive("reward_scale", reward_scale)
+    check_share("td_lambda", td_lambda)
+    check_share("discount", discount)
+    check_flag("leave_one_out", leave_one_out)
+    check_flag("centre", centre)
     rewards = reward_scale * episodes.rewards
     advantages = jax.vmap(estimator.checked_coefficients)(rewards, episodes.values) * rewards.shape[1]
     if leave_one_out:
@@ -59,7 +70,7 @@ def make_batch(
 
     def target(rewards: Array, values: Array) -> Array:
         return batch_lambda_returns(
-            rewards,
+            estimator.critic_rewards(rewards),
             next_values(values),
             discount=discount,
             lambda_=td_lambda,

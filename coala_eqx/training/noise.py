@@ -10,7 +10,7 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float
 
-from coala_eqx.arrays import check_whole
+from coala_eqx.arrays import check_flag, check_whole
 from coala_eqx.estimators import AbstractEstimator, AbstractScoreFunctionEstimator
 from coala_eqx.policies import AbstractPolicy
 from coala_eqx.shaping import score_function
@@ -123,7 +123,8 @@ def gradient_noise(
             "`estimators` must be such as give advantages, but are "
             f"{', '.join(type(estimator).__name__ for estimator in estimators)}."
         )
-    if not 0 <= index < len(pool.estimators):
+    check_whole("index", index, 0)
+    if index >= len(pool.estimators):
         raise ValueError(f"`index` must be one of {len(pool.estimators)} agents, from 0 on, but is {index}.")
     if leave_one_out is None:
         leave_one_out = [pool.leave_one_out] * len(estimators)
@@ -131,8 +132,10 @@ def gradient_noise(
         raise ValueError(
             f"`leave_one_out` must say of each of the {len(estimators)} estimators, but says of {len(leave_one_out)}."
         )
+    for baseline in leave_one_out:
+        check_flag("leave_one_out", baseline)
     agent = members(state.agents, index)
-    pool = dataclasses.replace(pool, p_naive=1.0, naive_weight=1.0, estimators=tuple(estimators))
+    pool = dataclasses.replace(pool, p_naive=1.0, naive_weight=1.0, horizon=None, estimators=tuple(estimators))
     pool.check_problem(state)
     pools = [dataclasses.replace(pool, leave_one_out=baseline) for baseline in leave_one_out]
 

@@ -7,17 +7,18 @@ from typing import Any, TypeVar
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Key
 
-from coala_eqx.arrays import check_finite, check_share, concrete
+from coala_eqx.arrays import check_whole
 from coala_eqx.estimators import AbstractEstimator, AbstractScoreFunctionEstimator, BatchUnaware
 from coala_eqx.estimators.base import Gradient
-from coala_eqx.games import AbstractDrawnGame, AbstractGame, MatrixGame
+from coala_eqx.games import AbstractDrawnGame, AbstractGame
 from coala_eqx.learners import AbstractLearner, Static
 from coala_eqx.policies import AbstractPolicy
 from coala_eqx.shaping import MetaEpisode, ShapingProblem
+from coala_eqx.shaping.problem import size
 from coala_eqx.training.batch import Batch, make_batch
+from coala_eqx.training.fit import check_makes_policies, check_pool, is_look_ahead, static_number
 from coala_eqx.training.pieces import map_in_groups
 from coala_eqx.training.updates import AbstractUpdate, UpdateInfo
 
@@ -45,7 +46,7 @@ class PoolState(eqx.Module):
 
     def spare_key(self, number: int) -> Key[Array, ""]:
         """One of three, 1 to 3, that no iteration uses: they take the numbers below 2³⁰."""
-        return jax.random.fold_in(self.key, self.iteration + jnp.uint32(number * 2**30))
+        return jax.random.fold_in(self.key, self.iteration.astype(jnp.uint32) + jnp.uint32(number * 2**30))
 
 
 class PoolInfo(eqx.Module):
@@ -76,7 +77,7 @@ class PoolInfo(eqx.Module):
     """`[agents]`."""
 
     finite: Bool[Array, " agents"]
-    """Whether all parameters still are."""
+    """Whether all parameters still are, but for those of −∞, which mask an action and stay so."""
 
 
 class Pool(eqx.Module):
@@ -98,7 +99,8 @@ class Pool(eqx.Module):
     - `dynamic_naive`: whether naive agents start from the parameters of a meta agent, drawn uniformly, and not from
       those of the naive population.
     - `reward_scale`: multiplies rewards in the agents' losses.
-    - `discount`, `td_lambda`: per step, of the critic's targets; estimators that discount must do so alike.
+    - `discount`, `td_lambda`: per step, of the critic's targets, which are of the return that the estimator's critic is
+      of; estimators must discount alike, those without a `discount` at 1.
     - `gae_lambda`: of the advantages against meta agents; against learners estimators have their own.
     - `leave_one_out`: whether advantages are taken less their mean at the same step in the other meta-episodes against
       opponents of the same kind, of which there must be two or more then: a baseline that adds no bias.
@@ -107,9 +109,10 @@ class Pool(eqx.Module):
       how many there are: agents climb p_naive · naive_weight times their return against learners plus 1 − p_naive
       times that against meta agents. One for all agents, or one for each.
     - `entropy_until`: if given, the update's entropy coefficient falls to 0 linearly by this iteration.
-    - `horizon`: how many inner episodes an estimator sees that is no score function, such as LOLA-DiCE: the first
-      ones of each meta-episode, which makes horizon − 1 look-aheads. All estimators must be the same then, and all
-      opponents naive; the update is one step of the optimiser along the estimate.
+    - `horizon`: of estimators that are no score functions only. All must be the same then, and all opponents naive; the
+      update is one step of the optimiser along the estimate, and no setting of advantages, losses or clips applies. An
+      estimator of a look-ahead, such as LOLA-DiCE, sees so many inner episodes, the first ones of each meta-episode,
+      which makes horizon − 1 look-aheads; 2 unless given. Any other one sees all of them.
     - `group`: if given, at most so many opponents are met at a time on each device, the same to rounding: a CPU whose
       cache holds their networks is faster so.
 
@@ -122,11 +125,11 @@ class Pool(eqx.Module):
     learner: AbstractLearner
     update: AbstractUpdate
     estimators: tuple[AbstractEstimator, ...]
-    batch: int = eqx.field(static=True)
-    episodes: int = eqx.field(static=True)
-    steps: int = eqx.field(static=True)
-    meta_batch: int = eqx.field(static=True)
-    p_naive: float = eqx.field(static=True, default=1.0)
+    batch: int = eqx.field(static=True, converter=functools.partial(size, "batch"))
+    episodes: int = eqx.field(static=True, converter=functools.partial(size, "episodes"))
+    steps: int = eqx.field(static=True, converter=functools.partial(size, "steps"))
+    meta_batch: int = eqx.field(static=True, converter=functools.partial(size, "meta_batch"))
+    p_naive: float = eqx.field(static=True, default=1.0, converter=static_number)
     dynamic_naive: bool = eqx.field(static=True, default=False)
     reward_scale: float = 1.0
     discount: float = 1.0
@@ -136,95 +139,28 @@ class Pool(eqx.Module):
     centre: bool = eqx.field(static=True, default=False)
     naive_weight: float | tuple[float, ...] = 1.0
     entropy_until: int | None = eqx.field(static=True, default=None)
-    horizon: int = eqx.field(static=True, default=2)
+    horizon: int | None = eqx.field(static=True, default=None)
     group: int | None = eqx.field(static=True, default=None)
 
     def __check_init__(self):
-        if self.game.num_players != 2:
-            raise ValueError(f"A pool plays games of two players, but the game has {self.game.num_players}.")
-        if not isinstance(self.update, AbstractUpdate):
-            raise ValueError(f"`update` must be one of agents, such as PPO(optimiser), but is {self.update!r}.")
-        self._check_estimators()
-        check_share("p_naive", self.p_naive)
-        if self.meta_batch < 1:
-            raise ValueError(f"`meta_batch` must be at least 1, but is {self.meta_batch}.")
-        if self.entropy_until is not None and self.entropy_until < 1:
-            raise ValueError(f"`entropy_until` must be at least 1, but is {self.entropy_until}.")
-        if abs(self.p_naive * self.meta_batch - self.num_naive) > 1e-9:
-            raise ValueError(
-                f"p_naive · meta_batch must be a whole number of opponents, but is {self.p_naive} · {self.meta_batch}; "
-                f"{self.num_naive / self.meta_batch:g} would do."
-            )
-        if self.num_meta and len(self.estimators) < 2:
-            raise ValueError(
-                f"An agent does not play itself: with p_naive = {self.p_naive} below 1 a pool needs two agents or more."
-            )
-        check_finite("reward_scale", self.reward_scale)
-        weights = self.naive_weight if isinstance(self.naive_weight, tuple) else (self.naive_weight,)
-        for weight in weights:
-            check_finite("naive_weight", weight)
-        if isinstance(self.naive_weight, tuple) and len(weights) != len(self.estimators):
-            raise ValueError(
-                f"`naive_weight` must be one number, or one for each of {len(self.estimators)} agents, but is "
-                f"{self.naive_weight}."
-            )
-        if self.group is not None and self.group < 1:
-            raise ValueError(f"`group` must be at least 1, but is {self.group}.")
-        self._check_baselines()
-        self._check_discounts()
-        if self.num_meta or self.dynamic_naive:
-            check_symmetric(self.game)
-        if not self.by_advantages:
-            self._check_followed_directly()
-
-    def _check_estimators(self) -> None:
-        if not isinstance(self.estimators, tuple):
-            raise ValueError(f"`estimators` must be a tuple, of one for each agent, but is {self.estimators!r}.")
-        if not self.estimators:
-            raise ValueError("A pool needs an estimator for each of its agents, but `estimators` is empty.")
-        for estimator in self.estimators:
-            if not isinstance(estimator, AbstractEstimator):
-                raise ValueError(
-                    f"`estimators` must be estimators, such as CoalaPG(), but one of them is {estimator!r}."
-                )
-
-    def _check_baselines(self) -> None:
-        if self.leave_one_out and 1 in {self.num_naive, self.num_meta}:
-            raise ValueError(
-                "`leave_one_out` needs two opponents of a kind or more, but there are "
-                f"{self.num_naive} naive and {self.num_meta} meta opponents."
-            )
-        if self.leave_one_out and self.centre:
-            raise ValueError(
-                "With `leave_one_out` the mean of all advantages is 0, and `centre` does nothing: set it False."
-            )
-
-    def _check_followed_directly(self) -> None:
-        for name in ("leave_one_out", "centre"):
-            if getattr(self, name):
-                raise ValueError(f"`{name}` is of advantages, which the pool's estimators do not give: set it False.")
-        if len(set(map(type, self.estimators))) > 1 or self.num_meta:
-            raise ValueError(
-                "Estimators that are no score functions are trained in pools of their own against naive learners, "
-                f"but the pool has {self.estimators} and p_naive = {self.p_naive}."
-            )
-        if not 1 < self.horizon <= self.episodes:
-            raise ValueError(f"`horizon` must lie between 2 and episodes = {self.episodes}, but is {self.horizon}.")
-
-    def _check_discounts(self) -> None:
-        for name in ("discount", "td_lambda", "gae_lambda"):
-            check_share(name, getattr(self, name))
-        for estimator in self.estimators:
-            if (discount := getattr(estimator, "discount", self.discount)) != self.discount:
-                raise ValueError(
-                    f"{type(estimator).__name__} and the pool, for its critics, must discount alike, but `discount` is "
-                    f"{discount} and {self.discount}."
-                )
+        check_pool(self)
 
     @property
     def by_advantages(self) -> bool:
         """Whether the estimators give advantages."""
         return all(isinstance(estimator, AbstractScoreFunctionEstimator) for estimator in self.estimators)
+
+    @property
+    def looks_ahead(self) -> bool:
+        """Whether the estimators are followed directly, and of a look-ahead, such as LOLA-DiCE."""
+        return not self.by_advantages and is_look_ahead(self.estimators[0])
+
+    @property
+    def length(self) -> int:
+        """How many inner episodes of a meta-episode the estimators see."""
+        if self.horizon is not None:
+            return self.horizon
+        return 2 if self.looks_ahead else self.episodes
 
     @property
     def num_naive(self) -> int:
@@ -237,15 +173,23 @@ class Pool(eqx.Module):
         return self.meta_batch - self.num_naive
 
     def init(self, make_agent: MakePolicy, make_naive: MakePolicy, num_naive: int, key: Key[Array, ""]) -> PoolState:
-        """The state before the first iteration: `num_naive` is the size of the naive population."""
-        if num_naive < 1:
-            raise ValueError(f"The naive population must have at least one member, but has {num_naive}.")
+        """The state before the first iteration: `num_naive` is the size of the naive population.
+
+        **Raises** `ValueError` for fewer than one, or anything but functions key → policy.
+        """
+        check_whole("num_naive", num_naive, 1, "as many as the naive population has members")
+        check_makes_policies("make_agent", make_agent)
+        check_makes_policies("make_naive", make_naive)
         key_agents, key_naive, key = jax.random.split(key, 3)
         agents = eqx.filter_vmap(make_agent)(jax.random.split(key_agents, len(self.estimators)))
+        naive = eqx.filter_vmap(make_naive)(jax.random.split(key_naive, num_naive))
+        for name, made in (("make_agent", agents), ("make_naive", naive)):
+            if not isinstance(made, AbstractPolicy):
+                raise ValueError(f"`{name}` must return a policy (an AbstractPolicy), but returned {made!r}.")
         return PoolState(
             agents=agents,
             optimiser=eqx.filter_vmap(self.update.init)(agents),
-            naive=eqx.filter_vmap(make_naive)(jax.random.split(key_naive, num_naive)),
+            naive=naive,
             key=key,
             iteration=jnp.zeros((), int),
         )
@@ -280,7 +224,7 @@ class Pool(eqx.Module):
             measures={name: by.mean(axis=(1, 2)) for name, by in self.measures(naive).items()},
             measures_together={name: by.mean(axis=(1, 2, 3)) for name, by in self.measures(meta).items()},
             update=update,
-            finite=_finite(agents),
+            finite=_finite(agents, state.agents),
         )
         return PoolState(agents, optimiser, state.naive, state.key, state.iteration + 1), info
 
@@ -316,7 +260,9 @@ class Pool(eqx.Module):
         key_naive, key_meta = jax.random.split(key)
         naive = jax.random.randint(key_naive, (self.num_naive,), 0, starts)
         meta = jax.random.randint(key_meta, (self.num_meta,), 0, max(1, len(self.estimators) - 1))
-        return naive, meta + (meta >= index)  # the numbers from the agent's own on are moved up, so that it is left out
+        return naive, meta + (meta >= index).astype(
+            meta.dtype
+        )  # the numbers from the agent's own on are moved up, so that it is left out
 
     def _play(
         self, agent: AbstractPolicy, opponents: AbstractPolicy, keys: Key[Array, " opponents"], *, naive: bool
@@ -351,7 +297,7 @@ class Pool(eqx.Module):
 
     def _gradient(self, agent: AbstractPolicy, naive: MetaEpisode) -> Gradient:
         """Of an estimator without advantages, from the first inner episodes of all meta-episodes: their mean."""
-        (estimator, *_), length = self.estimators, self.horizon
+        (estimator, *_), length = self.estimators, self.length
 
         def cut(leaf: Array) -> Array:
             return leaf[:, :length]
@@ -397,22 +343,6 @@ def without_co_players(episodes: MetaEpisode) -> MetaEpisode:
     return eqx.tree_at(lambda episode: episode.co_player_policies, episodes, ())
 
 
-def check_symmetric(game: AbstractGame) -> None:
-    """**Raises** `ValueError` unless the game is the same for both of its players, as far as can be seen: by numbers of
-    observations and actions, and the payoffs of a `MatrixGame`.
-    """
-    alike = game.num_observations[0] == game.num_observations[1] and game.num_actions[0] == game.num_actions[1]
-    if alike and isinstance(game, MatrixGame) and concrete(game.payoffs):
-        own, others = np.asarray(game.payoffs)
-        alike = np.array_equal(own.T, others)
-    if not alike:
-        raise ValueError(
-            "Agents learn as player 0 and some are met as player 1, so that the game must be symmetric, the same seen "
-            f"from either seat, but this {type(game).__name__} is not. Number the second player's actions so that it "
-            "is, or let agents meet naive learners only (p_naive = 1) of a population that has not learned before."
-        )
-
-
 def members(stacked: Tree, indices: int | Int[Array, "*members"]) -> Tree:
     """One or several of those that are stacked along the first axis of all arrays."""
     return jax.tree.map(lambda leaf: leaf[indices] if eqx.is_array(leaf) else leaf, stacked)
@@ -433,9 +363,10 @@ def _frequencies(
     return jax.nn.one_hot(actions, number).mean(axis=(1, 2, 4))
 
 
-def _finite(agents: AbstractPolicy) -> Bool[Array, " agents"]:
+def _finite(agents: AbstractPolicy, before: AbstractPolicy) -> Bool[Array, " agents"]:
+    leaves = [jax.tree.leaves(eqx.filter(policies, eqx.is_inexact_array)) for policies in (agents, before)]
     finite = [
-        jnp.isfinite(leaf).all(axis=tuple(range(1, leaf.ndim)))
-        for leaf in jax.tree.leaves(eqx.filter(agents, eqx.is_inexact_array))
+        (jnp.isfinite(new) | jnp.isneginf(new) & jnp.isneginf(old)).all(axis=tuple(range(1, new.ndim)))
+        for new, old in zip(*leaves, strict=True)
     ]
     return jnp.stack(finite).all(axis=0)

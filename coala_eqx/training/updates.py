@@ -1,7 +1,9 @@
 """How an agent's policy and critic follow a batch: A2C and PPO."""
 
 import abc
-from typing import Any
+import dataclasses
+from collections.abc import Iterator
+from typing import Any, ClassVar
 
 import equinox as eqx
 import jax
@@ -9,11 +11,13 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, ArrayLike, Float, Int, Key
 
-from coala_eqx.arrays import check_finite, check_whole, concrete
+from coala_eqx.arrays import check_choice, check_finite, check_not_negative, check_positive, check_whole, concrete
 from coala_eqx.estimators.base import Gradient
+from coala_eqx.learners.optimising import ascend, check_optimiser, descend
 from coala_eqx.policies import AbstractPolicy
 from coala_eqx.policies.base import PolicyOutput, log_probs_of
 from coala_eqx.shaping import replay_ego_outputs
+from coala_eqx.shaping.problem import size
 from coala_eqx.training.batch import Batch
 from coala_eqx.training.mesh import spread
 from coala_eqx.training.pieces import mean_over_chunks
@@ -50,6 +54,19 @@ class AbstractUpdate(eqx.Module):
     chunk: eqx.AbstractVar[int | None]
     """How many trajectories a gradient is computed of at a time; all of a step's unless given."""
 
+    FOLLOWED: ClassVar[dict[str, Any]] = {"value_coefficient": 0, "entropy_coefficient": 0, "chunk": None}
+    """What the settings are of the step that `follow` takes, which is their value where they say what it does."""
+
+    def check_settings(self) -> None:
+        """**Raises** `ValueError` for an optimiser that is none of optax's, weights that are negative or not finite, or
+        a chunk that is no integer ≥ 1.
+        """
+        check_optimiser("optimiser", self.optimiser)
+        check_not_negative("value_coefficient", self.value_coefficient)
+        check_not_negative("entropy_coefficient", self.entropy_coefficient)
+        if self.chunk is not None:
+            size("chunk", self.chunk)
+
     def init(self, policy: AbstractPolicy) -> Any:
         """The optimiser's state."""
         return self.optimiser.init(eqx.filter(policy, eqx.is_inexact_array))
@@ -68,10 +85,15 @@ class AbstractUpdate(eqx.Module):
         self, policy_loss: Array, value_loss: Array, output: PolicyOutput, clipped: ArrayLike = 0.0
     ) -> tuple[Array, UpdateInfo]:
         """What `loss` returns, from its parts."""
-        log_probs = jax.nn.log_softmax(output.logits)
-        entropy = -(jnp.exp(log_probs) * log_probs).sum(axis=-1).mean()
+        entropy = entropy_of(output).mean()
         zero = jnp.zeros_like(entropy)
-        info = UpdateInfo(policy_loss, value_loss, gradient_norm=zero, entropy=entropy, clipped=zero + clipped)
+        info = UpdateInfo(
+            policy_loss,
+            value_loss,
+            gradient_norm=zero,
+            entropy=entropy,
+            clipped=zero + jnp.asarray(clipped, zero.dtype),
+        )
         return policy_loss + self.value_coefficient * value_loss - self.entropy_coefficient * entropy, info
 
     def step(
@@ -86,9 +108,8 @@ class AbstractUpdate(eqx.Module):
             return info, gradient
 
         info, gradient = mean_over_chunks(some, minibatch, self.chunk or len(chosen))
-        updates, state = self.optimiser.update(gradient, state, eqx.filter(policy, eqx.is_inexact_array))
-        info = eqx.tree_at(lambda info: info.gradient_norm, info, optax.tree.norm(gradient))
-        return eqx.apply_updates(policy, updates), state, info
+        policy, state = descend(self.optimiser, policy, state, gradient)
+        return policy, state, eqx.tree_at(lambda info: info.gradient_norm, info, optax.tree.norm(gradient))
 
     @abc.abstractmethod
     def minibatch(self, trajectories: int) -> int:
@@ -99,17 +120,25 @@ class AbstractUpdate(eqx.Module):
 
     def check_chunk(self, minibatch: int) -> None:
         """**Raises** `ValueError` unless `chunk` divides so many trajectories."""
-        if self.chunk is not None and (self.chunk < 1 or minibatch % self.chunk):
+        if self.chunk is not None and minibatch % self.chunk:
             raise ValueError(f"`chunk` must divide the {minibatch} trajectories of a step, but is {self.chunk}.")
 
     def follow(self, policy: AbstractPolicy, state: Any, gradient: Gradient) -> tuple[AbstractPolicy, Any, UpdateInfo]:
         """One step of the optimiser along an estimate that has no advantages; the critic stays as it is."""
-        descent = jax.tree.map(jnp.negative, gradient)
-        updates, state = self.optimiser.update(descent, state, eqx.filter(policy, eqx.is_inexact_array))
         norm = optax.tree.norm(gradient)
         unknown = jnp.full_like(norm, jnp.nan)
         info = UpdateInfo(unknown, unknown, gradient_norm=norm, entropy=unknown, clipped=unknown)
-        return eqx.apply_updates(policy, updates), state, info
+        return *ascend(self.optimiser, policy, state, gradient), info
+
+    def set_in_vain(self) -> Iterator[str]:
+        """Settings of this update that `follow` does not heed, though they are neither their defaults nor what it does:
+        as text, such as `epochs=8`.
+        """
+        defaults = {field.name: field.default for field in dataclasses.fields(self)}
+        for name, followed in self.FOLLOWED.items():
+            value = getattr(self, name)
+            if concrete(value) and value not in (defaults.get(name), followed):
+                yield f"{name}={value}"
 
 
 class A2C(AbstractUpdate):
@@ -121,6 +150,8 @@ class A2C(AbstractUpdate):
     - `value_coefficient`: weight of the critic's mean squared error.
     - `entropy_coefficient`, `chunk`: as `PPO`'s.
 
+    **Raises** `ValueError` for settings of wrong types, or weights that are negative or not finite.
+
     Source: Meulemans et al. (2025), App. A and B.
     """
 
@@ -128,6 +159,9 @@ class A2C(AbstractUpdate):
     value_coefficient: float = 0.5
     entropy_coefficient: float = 0.0
     chunk: int | None = eqx.field(static=True, default=None)
+
+    def __check_init__(self):
+        self.check_settings()
 
     def __call__(
         self, policy: AbstractPolicy, state: Any, batch: Batch, key: Key[Array, ""]
@@ -156,14 +190,16 @@ class PPO(AbstractUpdate):
     - `optimiser`: any optax gradient transformation.
     - `epochs`, `minibatches`: how often everything is seen, and in how many parts. The number of trajectories must be
       a multiple of `minibatches`.
-    - `clip`: of the probability ratio, and of how far values move from what they were.
+    - `clip`: of the probability ratio; above the rounding of ratios, which alone would clip the first step otherwise.
+    - `value_clip`: of how far values move from what they were; `"clip"` is as far as `clip`, `None` is no limit.
     - `value_coefficient`: weight of the critic's mean squared error.
     - `entropy_coefficient`: weight of the policy's entropy, in nats, averaged over steps: what it adds to the objective
       is no part of the estimator's gradient, and keeps the policy from becoming deterministic.
     - `chunk`: if given, a minibatch's gradient is a sum over chunks of so many trajectories, one after the other: the
       same to rounding, with memory for one chunk only. A CPU whose cache holds a chunk is several times faster so.
 
-    **Raises** `ValueError` if there are no epochs, or minibatches do not divide the batch, or chunks the minibatch.
+    **Raises** `ValueError` for settings of wrong types, clips that are not positive, weights that are negative or not
+    finite, or no epochs; if minibatches do not divide the batch, or chunks the minibatch.
 
     Source: Schulman et al. (2017); Meulemans et al. (2025), App. B.
     """
@@ -172,16 +208,33 @@ class PPO(AbstractUpdate):
     epochs: int = eqx.field(static=True, default=4)
     minibatches: int = eqx.field(static=True, default=2)
     clip: float = 0.2
+    value_clip: float | str | None = eqx.field(static=True, default="clip", kw_only=True)
     value_coefficient: float = 0.5
     entropy_coefficient: float = 0.0
     chunk: int | None = eqx.field(static=True, default=None)
 
+    FOLLOWED: ClassVar[dict[str, Any]] = AbstractUpdate.FOLLOWED | {
+        "epochs": 1,
+        "minibatches": 1,
+        "clip": jnp.inf,
+        "value_clip": None,
+    }
+
     def __check_init__(self):
+        self.check_settings()
         check_whole("epochs", self.epochs, 1)
         check_whole("minibatches", self.minibatches, 1)
         check_finite("clip", self.clip)
-        if concrete(self.clip) and self.clip < 0:
-            raise ValueError(f"`clip` must be at least 0, but is {self.clip}.")
+        rounding = float(jnp.finfo(jnp.result_type(float)).eps) ** 0.5
+        if concrete(self.clip) and self.clip < rounding:
+            raise ValueError(
+                "`clip` must be positive, and above the rounding of probability ratios, which alone would clip the "
+                f"first step otherwise: at least {rounding:.2g}, but is {self.clip}."
+            )
+        if isinstance(self.value_clip, str):
+            check_choice("value_clip", self.value_clip, ("clip", None))
+        elif self.value_clip is not None:
+            check_positive("value_clip", self.value_clip)
 
     def __call__(
         self, policy: AbstractPolicy, state: Any, batch: Batch, key: Key[Array, ""]
@@ -214,6 +267,16 @@ class PPO(AbstractUpdate):
         ratios = jnp.exp(log_probs_of(output, batch.actions) - batch.log_probs)
         near = jnp.clip(ratios, 1 - self.clip, 1 + self.clip)
         policy_loss = -jnp.minimum(ratios * batch.advantages, near * batch.advantages).mean()
-        near_values = batch.values + jnp.clip(output.values - batch.values, -self.clip, self.clip)
-        errors = jnp.maximum((output.values - batch.targets) ** 2, (near_values - batch.targets) ** 2)
+        errors = (output.values - batch.targets) ** 2
+        if self.value_clip is not None:
+            most = self.clip if isinstance(self.value_clip, str) else self.value_clip
+            near_values = batch.values + jnp.clip(output.values - batch.values, -most, most)
+            errors = jnp.maximum(errors, (near_values - batch.targets) ** 2)
         return self.total(policy_loss, errors.mean(), output, clipped=(jnp.abs(ratios - 1) > self.clip).mean())
+
+
+def entropy_of(output: PolicyOutput) -> Float[Array, "*steps"]:
+    """−Σ p ln p of the policy at each step, in nats. An action of logit −∞ adds exactly 0, and has no slope."""
+    log_probs = jax.nn.log_softmax(output.logits)
+    possible = jnp.where(jnp.isneginf(log_probs), 0, log_probs)  # for which p · ln p is 0, as it is for −∞
+    return -(jnp.exp(possible) * possible).sum(axis=-1)
