@@ -182,9 +182,8 @@ def _tree(game: AbstractGame, player: int) -> tuple[Frozen, Frozen]:
     starts = np.zeros(game.num_observations[player], dtype=bool)
     starts[seen[table.possible_starts]] = True
     pairs = np.tile(starts, (game.num_actions[player], 1))
-    moves = np.moveaxis(table.possible_moves, 1 + player, 0)
-    for action, follows in enumerate(moves):
-        pairs[action, seen[follows.reshape(-1, follows.shape[-1]).any(axis=0)]] = True
+    for action, follows in enumerate(table.moves.following(player)):
+        pairs[action, seen[follows]] = True
     return Frozen(_numbered(starts)), Frozen(_numbered(pairs))
 
 
