@@ -8,11 +8,12 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
-from coala_eqx.arrays import Frozen, in_words
+from coala_eqx.arrays import Frozen, check_whole, floating, in_words
 from coala_eqx.games import AbstractEnumerableGame, AbstractGame
 from coala_eqx.policies.base import AbstractPolicy, Memory, PolicyOutput, shift_actions
 
-_MOST_ROWS = 20_000_000
+_MOST_LOGITS = 40_000_000
+"""Of a table, over all rows and actions; 320 MB in float64."""
 
 
 class FullHistory(AbstractPolicy):
@@ -60,11 +61,11 @@ class FullHistory(AbstractPolicy):
         - `key`: draws the logits.
         - `player`: which player's observations and actions.
 
-        **Raises** `ValueError` if `steps` < 1, if the game cannot be tabulated, or if the table would have more than
-        2e7 rows.
+        **Raises** `ValueError` if `steps` is no whole number ≥ 1, if the game cannot be tabulated, or if the table would
+        have more than 4e7 logits.
         """
         root_of, branch_of = _tree(game, player)
-        rows = _count_rows(root_of, branch_of, steps)
+        rows = _count_rows(root_of, branch_of, steps, game.num_actions[player])
         logits = scale * jax.random.normal(key, (rows, game.num_actions[player]))
         return cls(logits, steps, root_of, branch_of)
 
@@ -75,7 +76,7 @@ class FullHistory(AbstractPolicy):
         Differentiable in `policy`. Raises as `random` does.
         """
         root_of, branch_of = _tree(game, player)
-        _count_rows(root_of, branch_of, steps)
+        _count_rows(root_of, branch_of, steps, game.num_actions[player])
         actions_of, observations_of = np.nonzero(branch_of.array >= 0)
         observations = np.nonzero(root_of.array >= 0)[0][:, None]
         previous_actions = np.full_like(observations, -1)
@@ -95,7 +96,7 @@ class FullHistory(AbstractPolicy):
 
         **Raises** `ValueError` for another shape.
         """
-        critic = jnp.asarray(critic)
+        critic = floating(critic)
         if critic.shape != self.logits.shape[:1]:
             raise ValueError(
                 f"`critic` must hold one value for each of the {self.logits.shape[0]} histories, but has shape "
@@ -196,14 +197,13 @@ def _size(numbered: Frozen) -> int:
     return int(numbered.array.max()) + 1
 
 
-def _count_rows(root_of: Frozen, branch_of: Frozen, steps: int) -> int:
-    if steps < 1:
-        raise ValueError(f"`steps` must be at least 1, but is {steps}.")
+def _count_rows(root_of: Frozen, branch_of: Frozen, steps: int, actions: int) -> int:
+    check_whole("steps", steps, 1)
     rows = sum(_size(root_of) * _size(branch_of) ** level for level in range(int(steps)))
-    if rows > _MOST_ROWS:
+    if rows * actions > _MOST_LOGITS:
         raise ValueError(
-            f"A table of every history of {steps} steps would have {in_words(rows)} rows (limit {_MOST_ROWS:,}); "
-            f"lower `steps` (episodes × steps of the problem), or use a GRU."
+            f"A table of every history of {steps} steps would have {in_words(rows)} rows of {actions} logits (limit "
+            f"{_MOST_LOGITS:,} in all); lower `steps` (episodes × steps of the problem), or use a GRU."
         )
     return rows
 
