@@ -158,12 +158,12 @@ class FullHistory(AbstractPolicy):
 
     def _next_row(self, row: Array, observation: Array, previous_action: Array) -> Array:
         """The row of the history that follows; one past the last row for a history outside the tree."""
-        root = jnp.asarray(self.root_of.array)[observation]
-        branch = jnp.asarray(self.branch_of.array)[previous_action, observation]
+        root = jnp.asarray(self.root_of.array)[observation].astype(row.dtype)
+        branch = jnp.asarray(self.branch_of.array)[previous_action, observation].astype(row.dtype)
         child = _size(self.root_of) + row * _size(self.branch_of) + branch
         known = jnp.where(row < 0, root, branch) >= 0
         rows = self.logits.shape[0]
-        return jnp.where(known & (row < rows), jnp.where(row < 0, root, child), rows).astype(row.dtype)
+        return jnp.where(known & (row < rows), jnp.where(row < 0, root, child), rows)
 
     def _output(self, rows: Int[Array, " *steps"]) -> PolicyOutput:
         logits = self.logits.at[rows].get(mode="fill", fill_value=jnp.nan)
