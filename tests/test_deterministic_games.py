@@ -68,7 +68,9 @@ def test_it_is_played_and_averaged_alike(name, getkey):
     dense = by_probabilities(game)
     keys, actions = jax.random.split(getkey(), 20), jnp.asarray(game.num_actions) - 1
     states, _ = jax.vmap(game.reset)(keys)
-    for mine, theirs in zip(*(jax.vmap(g.step, (0, None, 0))(states, actions, keys) for g in (game, dense)), strict=True):
+    for mine, theirs in zip(
+        *(jax.vmap(g.step, (0, None, 0))(states, actions, keys) for g in (game, dense)), strict=True
+    ):
         assert mine.dtype == theirs.dtype
         np.testing.assert_array_equal(mine, theirs)
     policies = tuple(ce.policies.MemoryOne.random(game, getkey(), player=p) for p in range(game.num_players))
@@ -90,7 +92,8 @@ def test_the_list_of_successors_is_that_of_the_table(getkey):
     np.testing.assert_array_equal(found[1], successors)
     assert moves.count_successors(states, actions) == len(pairs)
     np.testing.assert_array_equal(
-        moves.chance(states[pairs], actions[pairs], successors), transition[(states[pairs], *actions[pairs].T, successors)]
+        moves.chance(states[pairs], actions[pairs], successors),
+        transition[(states[pairs], *actions[pairs].T, successors)],
     )
 
 
@@ -131,7 +134,9 @@ def test_games_and_policies_that_are_too_large_are_refused_with_their_size(getke
     with pytest.raises(ValueError, match="`players` = 40 would need 43,980,465,111,040 payoffs.*take fewer"):
         ce.games.public_goods(40)
     game = ce.games.MatrixGame(np.ones((2, 40, 40)))
-    with pytest.raises(ValueError, match=r"would have 2,691,241 rows of 40 logits \(limit 40,000,000 in all\).*lower `steps`"):
+    with pytest.raises(
+        ValueError, match=r"would have 2,691,241 rows of 40 logits \(limit 40,000,000 in all\).*lower `steps`"
+    ):
         FullHistory.random(game, 3, getkey())
 
 
@@ -153,7 +158,9 @@ def test_bad_next_states_are_named(transition, message):
 def test_traced_next_states_are_refused():
     game = by_numbers(0)
     with pytest.raises(ValueError, match="numbers of next states must be known beforehand"):
-        jax.jit(lambda t: TabularGame(game.initial, t, game.rewards, game.seen.array).initial)(jnp.zeros((5, 2, 3), int))
+        jax.jit(lambda t: TabularGame(game.initial, t, game.rewards, game.seen.array).initial)(
+            jnp.zeros((5, 2, 3), int)
+        )
 
 
 def test_probabilities_that_were_given_stay_differentiable():

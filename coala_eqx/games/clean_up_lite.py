@@ -320,7 +320,9 @@ def _with(column: Bool[Array, "rows"], row: Int[Array, ""]) -> Bool[Array, "rows
 def _drawn_row(free: Bool[Array, "rows"], probability: Any, uniform: Float[Array, ""]) -> Int[Array, ""]:
     """With this probability one of the free rows, all alike; otherwise, or if none is free, the number of rows."""
     number = free.sum()
-    nth = jnp.minimum((uniform / jnp.maximum(probability, 1e-30) * number.astype(uniform.dtype)).astype(int), number - 1)
+    nth = jnp.minimum(
+        (uniform / jnp.maximum(probability, 1e-30) * number.astype(uniform.dtype)).astype(int), number - 1
+    )
     row = jnp.argmax(jnp.cumsum(free) > nth)
     return jnp.where((uniform < probability) & (number > 0), row, len(free))
 
