@@ -132,7 +132,7 @@ def _play(game):
 
 
 def _grid(game):
-    state, observations = game.reset(jax.random.key(0))
+    _, observations = game.reset(jax.random.key(0))
     return _play(game), game.measures(observations[:1], jnp.zeros((1, 2), int))
 
 
@@ -164,7 +164,7 @@ STRICT = {
     "GRU": lambda: _think(GRU(5, 2, width=3, forget_after=2, key=KEY)),
     "Hawk": lambda: _think(Hawk(5, 2, width=4, head_scale=1.0, rematerialise=2, forget_after=2, key=KEY)),
     "closed form": _closed_form,
-    "sum over a tree": lambda: episode_returns(random_game(0), tuple(MemoryOne(np.ones((2, n))) for n in (2, 3)), 2, 0.9),
+    "tree": lambda: episode_returns(random_game(0), tuple(MemoryOne(np.ones((2, n))) for n in (2, 3)), 2, 0.9),
     "population": lambda: ce.Population([MemoryOne(np.ones((5, 2)))] * 2).draw(KEY),
 }  # fmt: skip
 """All that must work under JAX's strict flags."""

@@ -1,6 +1,7 @@
 """What is stored or copied is as it was made: nothing of one process is in it."""
 
 import copy
+import os
 import pickle
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from coala_eqx.arrays import Frozen
 from tests.makers import SGD, random_game
 from tests.test_environments import Named
 
+DOUBLE = "import jax; jax.config.update('jax_enable_x64', True)"
 MAKERS = """
 import jax, numpy as np
 import coala_eqx as ce
@@ -65,8 +67,8 @@ def test_what_another_process_has_stored_equals_what_is_made_anew(tmp_path):
         pickle.dump(MADE, file)
     outputs = [
         subprocess.run(
-            [sys.executable, "-c", "import jax; jax.config.update('jax_enable_x64', True)\n" + MAKERS + LOADING, file.name],
-            capture_output=True, text=True, env={**__import__("os").environ, "PYTHONHASHSEED": seed}, check=False,
+            [sys.executable, "-c", DOUBLE + MAKERS + LOADING, file.name],
+            capture_output=True, text=True, env={**os.environ, "PYTHONHASHSEED": seed}, check=False,
         )
         for seed in ("1", "2")
     ]  # fmt: skip

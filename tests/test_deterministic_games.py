@@ -1,4 +1,4 @@
-"""Tables of deterministic games hold next states: the same game as with probabilities, and no larger than its outcomes."""
+"""Tables of deterministic games hold next states: the same as with probabilities, and no larger than the outcomes."""
 
 import tracemalloc
 

@@ -176,7 +176,8 @@ def _check_dense(size: int, joint: int) -> None:
     if (numbers := size * joint * size) > MOST_PROBABILITIES:
         raise ValueError(
             f"The game has {size:,} states that can be reached and {joint:,} joint actions: its table would hold "
-            f"{in_words(numbers)} probabilities (limit {MOST_PROBABILITIES:,}). Make it smaller: fewer cells or actions."
+            f"{in_words(numbers)} probabilities (limit {MOST_PROBABILITIES:,}). Make it smaller: fewer cells or "
+            "actions."
         )
 
 

@@ -151,8 +151,8 @@ class FromEnvironment(AbstractGame):
                 if (number := int(given := source())) > 0 and number == given:
                     return number
         raise _Unfit(
-            f"{type(environment).__name__}: actions must be discrete (0, 1, …), by an `action_space` with a positive whole "
-            f"`n`, or `num_actions`{f'; its space of actions is {spaces[0]!r}' if spaces else ''}."
+            f"{type(environment).__name__}: actions must be discrete (0, 1, …), by an `action_space` with a positive "
+            f"whole `n`, or `num_actions`{f'; its space of actions is {spaces[0]!r}' if spaces else ''}."
         )
 
 

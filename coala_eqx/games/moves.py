@@ -122,7 +122,7 @@ class RandomMoves(AbstractMoves):
 
     def following(self, player: int) -> Bool[np.ndarray, "actions states"]:
         moves = np.moveaxis(self.support.array, 1 + player, 0)
-        return moves.reshape(len(moves), -1, moves.shape[-1]).any(axis=1)
+        return np.asarray(moves.reshape(len(moves), -1, moves.shape[-1]).any(axis=1))
 
     def _rows(self) -> np.ndarray:
         return self.support.array.reshape(-1, self.table.shape[-1])
@@ -205,6 +205,6 @@ class CertainMoves(AbstractMoves):
         size = self.states**2 * math.prod(self.table.array.shape[1:])
         if size > MOST_PROBABILITIES:
             raise ValueError(
-                f"A dense `transition` of this game would hold {in_words(size)} numbers, {self.states:,} for each state "
-                f"and joint action (limit {MOST_PROBABILITIES:,}); use `game.moves`, which holds one."
+                f"A dense `transition` of this game would hold {in_words(size)} numbers, {self.states:,} for each "
+                f"state and joint action (limit {MOST_PROBABILITIES:,}); use `game.moves`, which holds one."
             )

@@ -162,7 +162,8 @@ def _check_shapes(initial: tuple, transition: tuple, rewards: tuple, observation
     if transition not in (expected, expected[:-1], (1, *expected[1:-1])):
         raise ValueError(
             f"`transition` must have shape [states, actions of each player, states] = {expected} to agree "
-            f"with `initial` and `rewards` (or {expected[:-1]} with the number of the next state), but has {transition}."
+            f"with `initial` and `rewards` (or {expected[:-1]} with the number of the next state), but has "
+            f"{transition}."
         )
     if observations != (rewards[0], states):
         raise ValueError(

@@ -61,8 +61,8 @@ class FullHistory(AbstractPolicy):
         - `key`: draws the logits.
         - `player`: which player's observations and actions.
 
-        **Raises** `ValueError` if `steps` is no whole number ≥ 1, if the game cannot be tabulated, or if the table would
-        have more than 4e7 logits.
+        **Raises** `ValueError` if `steps` is no whole number ≥ 1, if the game cannot be tabulated, or if the table
+        would have more than 4e7 logits.
         """
         root_of, branch_of = _tree(game, player)
         rows = _count_rows(root_of, branch_of, steps, game.num_actions[player])

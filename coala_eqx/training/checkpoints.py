@@ -68,8 +68,8 @@ class Checkpoints:
     def save(self, done: int, state: Any) -> None:
         """Begin to write a state.
 
-        **Raises** `ValueError` unless `done` is larger than those before and all leaves are numbers, `OSError` if it, or the one before, cannot
-        be written; those that are there stay.
+        **Raises** `ValueError` unless `done` is larger than those before and all leaves are numbers, `OSError` if it,
+        or the one before, cannot be written; those that are there stay.
         """
         leaves = [on_host(leaf) for leaf in jax.tree.leaves(state)]
         for leaf in leaves:
@@ -216,14 +216,13 @@ def _move_away(folder: Path, steps: Iterable[int], taken: int) -> None:
 
 
 _TYPES = "types"
-"""Of the packed arrays, by JAX's names: NumPy's format has none for bfloat16 and the like."""
+"""Of the packed arrays, by JAX's names; `_pack` writes them, as NumPy's format has none for bfloat16 and the like."""
 
 
 def _pack(leaves: list[np.ndarray]) -> np.ndarray:
     """As one array of bytes, in NumPy's format, which has checksums."""
     stream = io.BytesIO()
-    plain = {f"arr_{number}": _as_bytes(leaf) for number, leaf in enumerate(leaves)}
-    np.savez(stream, **plain, **{_TYPES: np.array([leaf.dtype.name for leaf in leaves], dtype=str)})
+    np.savez(stream, *map(_as_bytes, leaves), types=np.array([leaf.dtype.name for leaf in leaves], dtype=str))
     return np.frombuffer(stream.getvalue(), np.uint8)
 
 
