@@ -1,7 +1,9 @@
 """Arrays and numbers at the border to the user: read with clear errors, held as static fields, put into words."""
 
 import math
+import numbers as kinds
 from collections.abc import Iterable
+from decimal import Decimal
 from typing import Any
 
 import jax
@@ -13,14 +15,22 @@ from jaxtyping import Array, Float
 Scalar = float | Float[Array, ""]
 """A number; as an array it can be traced, and another value needs no other program."""
 
+_TOO_LARGE = "`{name}` must hold numbers that fit into float64, but entry {where} is beyond 1.8e308; scale them down."
+
 
 class Frozen:
-    """A NumPy array that can be a static field: read-only, compared and hashed by content."""
+    """A NumPy array that can be a static field: read-only, compared and hashed by content.
+
+    It is stored and copied as the array alone, since the hash holds in one process only.
+    """
 
     def __init__(self, array: np.ndarray):
-        self.array = np.ascontiguousarray(array)
+        self.array = np.array(array, order="C")
         self.array.flags.writeable = False
-        self._hash = hash((self.array.shape, self.array.dtype.str, self.array.tobytes()))
+        self._hash = hash((self.array.shape, self.array.dtype.name, self.array.tobytes()))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Frozen, (self.array,)
 
     def __hash__(self) -> int:
         return self._hash
@@ -30,7 +40,8 @@ class Frozen:
             isinstance(other, Frozen)
             and self._hash == other._hash
             and self.array.dtype == other.array.dtype
-            and np.array_equal(self.array, other.array)
+            and self.array.shape == other.array.shape
+            and self.array.tobytes() == other.array.tobytes()
         )
 
     def __repr__(self) -> str:
@@ -45,28 +56,122 @@ def concrete(array: Any) -> bool:
 def numbers(name: str, value: Any) -> Any:
     """`value` as a NumPy array of finite real numbers; a traced one passes through as it is.
 
-    **Raises** `ValueError` that names the offending value: ragged nesting, entries that are not numbers,
-    NaN or infinity.
+    Types that NumPy has by itself stay as they are. bfloat16 and smaller floats become float32, integers of less than
+    a byte int64, both exactly. Long doubles, integers of Python beyond 64 bits, fractions and decimals are rounded to
+    float64.
+
+    **Raises** `ValueError` that names the offending value: ragged nesting, entries that are not real numbers, NaN,
+    infinity, what is too large for the floats that JAX computes with, or entries that are masked.
     """
     if not concrete(value) or any(not concrete(leaf) for leaf in jax.tree.leaves(value)):
         return jnp.asarray(value)
+    if np.ma.is_masked(value):
+        raise ValueError(f"`{name}` has entries that are masked; fill them, by `.filled(…)`.")
     try:
-        array = np.asarray(value)
+        given = np.asarray(value)
     except ValueError as error:
         raise ValueError(f"`{name}` must be a rectangular array of numbers; its rows differ in length.") from error
-    if array.dtype.kind not in "biuf":
+    except (TypeError, RuntimeError) as error:  # typed keys, arrays of other libraries
+        raise ValueError(f"`{name}` must hold numbers only, but is {value!r}.") from error
+    array = _as_standard(name, value, given)
+    if not np.isfinite(array).all():
+        where = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])
+        if _is_long(given.dtype) and np.isfinite(given[where]):
+            raise ValueError(_TOO_LARGE.format(name=name, where=list(where)))
+        raise ValueError(f"`{name}` must hold finite numbers, but entry {list(where)} is {given[where]}.")
+    _check_range(name, array)
+    return array
+
+
+def _as_standard(name: str, value: Any, given: np.ndarray) -> np.ndarray:
+    """An array of one of NumPy's own types of real numbers, in this machine's order of bytes."""
+    dtype = given.dtype
+    if dtype.isbuiltin == 2:  # a type of ml_dtypes
+        if jnp.issubdtype(dtype, jnp.floating):
+            return given.astype(np.float32)
+        if jnp.issubdtype(dtype, jnp.integer):
+            return given.astype(np.int64)
+        raise ValueError(f"`{name}` must hold real numbers, but is of type {dtype.name}; pass float32 or float64.")
+    if dtype.kind == "c":
+        raise ValueError(f"`{name}` must hold real numbers, but is of type {dtype.name}; pass its real part.")
+    if dtype.kind == "O":
+        return _from_objects(name, given)
+    if dtype.kind not in "biuf":
         wrong = _first_non_number(value)
         raise ValueError(f"`{name}` must hold numbers only, but holds {wrong!r}.")
-    if not np.isfinite(array).all():
-        where = [int(i) for i in np.argwhere(~np.isfinite(array))[0]]
-        raise ValueError(f"`{name}` must hold finite numbers, but entry {where} is {array[tuple(where)]}.")
-    return array
+    if _is_long(dtype):
+        with np.errstate(over="ignore", under="ignore"):
+            return given.astype(np.float64)
+    return given.astype(dtype.newbyteorder("="), copy=False)
+
+
+def _from_objects(name: str, given: np.ndarray) -> np.ndarray:
+    """The entries, Python's or NumPy's numbers of several types, as float64."""
+    rounded = np.empty(given.shape)
+    for where in np.ndindex(given.shape):
+        entry = given[where]
+        if isinstance(entry, list | tuple) or np.ndim(entry) > 0:
+            raise ValueError(f"`{name}` must be a rectangular array of numbers; its rows differ in length.")
+        if not _is_real(entry):
+            raise ValueError(f"`{name}` must hold numbers only, but holds {entry!r}.")
+        try:
+            rounded[where] = float(entry)
+        except OverflowError as error:
+            raise ValueError(_TOO_LARGE.format(name=name, where=list(where))) from error
+    return rounded
+
+
+def _is_long(dtype: np.dtype) -> bool:
+    return dtype.kind == "f" and dtype.itemsize > 8
+
+
+def _check_range(name: str, array: np.ndarray) -> None:
+    """Unless 64-bit types are on, JAX computes in float32, in which large numbers are infinite."""
+    dtype = jnp.result_type(float)
+    too_large = np.abs(array.astype(np.float64)) > float(jnp.finfo(dtype).max)
+    if too_large.any():
+        where = tuple(int(i) for i in np.argwhere(too_large)[0])
+        raise ValueError(
+            f"`{name}` must hold numbers that fit into {dtype}, but entry {list(where)} is {array[where]}; scale them "
+            f'down, or switch on 64-bit types: jax.config.update("jax_enable_x64", True).'
+        )
+
+
+def floating(array: Any) -> Array:
+    """As a JAX array of the default floating-point type; of what `numbers` returns, all fits."""
+    return jnp.asarray(array, dtype=jnp.result_type(float))
+
+
+def as_setting(value: Any) -> Any:
+    """A setting that is one real number: in Python's or JAX's default precision, whatever its type is.
+
+    What is no such number is returned as it is, for a check to refuse.
+    """
+    if isinstance(value, jax.Array):
+        real = any(jnp.issubdtype(value.dtype, kind) for kind in (jnp.floating, jnp.integer))
+        return value.astype(jnp.result_type(float)) if real else value
+    if type(value) in (int, float) or not is_number(value):
+        return value
+    try:
+        return float(value)
+    except OverflowError:
+        return value
 
 
 def is_number(value: Any) -> bool:
     """Whether the value, which is not traced, is one real number."""
-    kind = np.asarray(value).dtype
-    return np.ndim(value) == 0 and np.issubdtype(kind, np.number) and not np.issubdtype(kind, np.complexfloating)
+    truth = isinstance(value, bool) or getattr(value, "dtype", None) == np.dtype(bool)
+    return not truth and _is_real(value)
+
+
+def _is_real(entry: Any) -> bool:
+    """Whether it is one real number (or truth value), of Python, NumPy or JAX."""
+    dtype = getattr(entry, "dtype", None)
+    if dtype is None:
+        return isinstance(entry, kinds.Real | Decimal)
+    standard = isinstance(dtype, np.dtype) and dtype.kind != "m"  # spans of time count as integers
+    real = standard and any(jnp.issubdtype(dtype, kind) for kind in (bool, np.floating, np.integer))
+    return real and np.ndim(entry) == 0
 
 
 def check_share(name: str, value: Any) -> None:
@@ -85,7 +190,7 @@ def check_whole(name: str, value: Any, least: int, why: str = "") -> None:
 
 def check_finite(name: str, value: Any) -> None:
     """**Raises** `ValueError` unless the value is a finite number; skipped where it is traced."""
-    if concrete(value) and not (is_number(value) and math.isfinite(value)):
+    if concrete(value) and not (is_number(value) and _fits(value)):
         raise ValueError(f"`{name}` must be a finite number, but is {value!r}.")
 
 
@@ -122,6 +227,14 @@ def in_words(count: int) -> str:
     if count < 10**15:
         return f"{count:,}"
     return f"about 10^{round((count.bit_length() - 1) * math.log10(2))}"
+
+
+def _fits(value: Any) -> bool:
+    """Whether a number is finite, as a float, too."""
+    try:
+        return math.isfinite(value)
+    except OverflowError:
+        return False
 
 
 def _first_non_number(value: Any) -> Any:

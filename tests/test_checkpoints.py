@@ -1,5 +1,6 @@
 """States on disk: what is kept, what is broken, and a full disk."""
 
+import io
 import resource
 import shutil
 import subprocess
@@ -8,9 +9,12 @@ import sys
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 from coala_eqx.training import Checkpoints, CorruptCheckpointWarning
+from coala_eqx.training import checkpoints as checkpoints_file
+from coala_eqx.training.mesh import on_host
 from coala_eqx.training.scaling import free_port
 from experiments.progress import Progress, remove_checkpoints
 
@@ -122,6 +126,77 @@ def test_other_arrays_are_refused(folder):
     assert {path.name for path in folder.parent.iterdir()} == {folder.name}
     assert (folder / "10").is_dir()
     assert (folder / "20").is_dir()
+
+
+SMALL = ("bfloat16", "float16", "float8_e4m3fn", "float8_e5m2", "float4_e2m1fn", "int2", "int4", "uint4", "bool")
+
+
+def assert_same_bits(found, expected):
+    assert jax.tree.structure(found) == jax.tree.structure(expected)
+    for mine, theirs in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
+        one, other = map(on_host, (mine, theirs))
+        assert (one.dtype, one.shape) == (other.dtype, other.shape)
+        assert one.tobytes() == other.tobytes()
+
+
+def test_all_types_are_restored_bit_by_bit(folder):
+    """Also NaN, −0, empty arrays, single numbers, and other orders of axes and bytes."""
+    moments = optax.adam(1e-3, mu_dtype=jnp.bfloat16).init(jnp.zeros(3))
+    state = (
+        moments,
+        {
+            **{name: jnp.asarray(np.arange(6).reshape(2, 3) % 2, name) for name in SMALL},
+            "special": jnp.array([jnp.nan, -0.0, jnp.inf], jnp.bfloat16),
+            "empty": jnp.zeros((0, 3), jnp.float8_e5m2),
+            "single": jnp.asarray(1.5, jnp.bfloat16),
+            "turned": np.asarray(jnp.ones((2, 3), jnp.bfloat16)).T,
+            "complex": jnp.array([1 + 2j], jnp.complex64),
+            "swapped": np.array([1.0, 2.0], ">f8"),
+            "long": np.array([1.0], np.longdouble),
+            "keys": jax.random.split(jax.random.key(1), 3),
+            "other keys": jax.random.key(2, impl="rbg"),
+            "number": 3,
+        },
+    )
+    checkpoints = Checkpoints(folder)
+    checkpoints.save(1, state)
+    checkpoints.close()
+    done, found = Checkpoints(folder).load(state)
+    assert done == 1
+    assert_same_bits(found, state)
+
+
+def test_checkpoints_of_earlier_versions_are_read(folder, monkeypatch):
+    """They had no names of types, so that those which NumPy does not know were of nothing but bytes."""
+    state = [jnp.array([1.5, -2], jnp.bfloat16), jnp.arange(4, dtype=jnp.int4), np.arange(3.0)]
+
+    def pack(leaves):
+        stream = io.BytesIO()
+        np.savez(stream, *leaves)
+        return np.frombuffer(stream.getvalue(), np.uint8)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoints_file, "_pack", pack)
+        keep_state = Checkpoints(folder)
+        keep_state.save(1, state)
+        keep_state.close()
+    assert_same_bits(Checkpoints(folder).load(state)[1], state)
+    with pytest.raises(ValueError, match=r"other shapes or types.*float64\[3\] instead of float32\[3\]"):
+        Checkpoints(folder).load([*state[:2], np.arange(3, dtype=np.float32)])
+
+
+def test_another_small_type_is_refused(folder):
+    states = Checkpoints(folder)
+    states.save(1, jnp.ones(2, jnp.bfloat16))
+    states.close()
+    with pytest.raises(ValueError, match=r"It holds bfloat16\[2\] instead of float16\[2\]"):
+        Checkpoints(folder).load(jnp.ones(2, jnp.float16))
+
+
+def test_what_cannot_be_read_again_is_not_written(folder):
+    with pytest.raises(ValueError, match="must consist of arrays and numbers, but has"):
+        Checkpoints(folder).save(1, {"a": np.arange(3), "b": 2**70})
+    assert not folder.exists()
 
 
 def test_what_was_half_written_is_removed(folder):

@@ -202,7 +202,7 @@ class Unhashable(Named):
 
 
 @pytest.mark.parametrize(("environment", "message"), [
-    (Half, "an `action_space` with a positive whole `n`, or `num_actions`"),
+    (Half, "by an `action_space` with a positive whole `n`, or `num_actions`"),
     (Twins, r"Twins must have players of different names, but has \('left', 'left'\)"),
     (Spelled, "Spelled must have a whole number of players, but has '2'"),
     (Complex, "must be an array of real numbers, or a tree of them"),
@@ -213,8 +213,8 @@ class Unhashable(Named):
     (Unpaid, "Unpaid: a step must take a key, a state and actions, and give"),
     (Counting, r"Counting: a step must give a state of the same arrays as it took, but took float\d\d\[2\] and gave"),
     (Blind, r"Blind: observations must hold a number or more, but their lengths are \[0, 0\]"),
-    (Idle, "must have actions that are numbers, from 0 on"),
-    (Raising, "must have actions that are numbers, from 0 on"),
+    (Idle, "actions must be discrete \\(0, 1, …\\)"),
+    (Raising, "actions must be discrete \\(0, 1, …\\)"),
     (Nobody, "must say who plays: `agents`, `num_agents` or `num_players`"),
     (Single, "a step must take a key, a state and actions, and give observations, a state, and rewards"),
     (Growing, r"players see \(2, 5\) numbers at first, but \(2, 10\) after a step"),
@@ -223,7 +223,7 @@ class Unhashable(Named):
     (Uneven, r"theirs are \[4, 2\]. Pad the shorter"),
     (Missing, "one observation, and one reward, for each of the players left, right, but there are \\['left'\\]"),
     (Alone, "must have two players or more, but has 1"),
-    (Continuous, "must have actions that are numbers"),
+    (Continuous, "actions must be discrete .*; its space of actions is namespace"),
 ])  # fmt: skip
 def test_environments_that_make_no_game(environment, message):
     with pytest.raises(ValueError, match=message):

@@ -123,7 +123,7 @@ class EgoTrajectories:
 def digits(number: Int[Array | np.ndarray, "*many"], base: int, digits: int) -> Int[Array | np.ndarray, "*many digits"]:
     """The inner outcome of each inner episode of a trajectory."""
     places = np.array([base**place for place in reversed(range(digits))])
-    return number[..., None] // places % base
+    return number[..., None] // places.reshape((1,) * np.ndim(number) + (-1,)) % base
 
 
 def scores_of(

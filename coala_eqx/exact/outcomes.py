@@ -34,12 +34,10 @@ class InnerOutcomes(eqx.Module):
 
 def count_inner_outcomes(table: TabularGame, steps: int) -> int:
     """How many outcomes `list_inner_outcomes` would list, without listing them."""
-    joint_actions = math.prod(table.num_actions)
-    follows = table.possible_moves.reshape(len(table.possible_starts), joint_actions, -1).sum(axis=1)
-    paths = table.possible_starts.astype(object)
+    paths, spread = table.possible_starts.astype(object), table.moves.spread()
     for _ in range(steps - 1):
-        paths = paths @ follows.astype(object)
-    return int(paths.sum()) * joint_actions
+        paths = spread(paths)
+    return int(paths.sum()) * math.prod(table.num_actions)
 
 
 def list_inner_outcomes(table: TabularGame, steps: int) -> InnerOutcomes:
@@ -52,15 +50,15 @@ def list_inner_outcomes(table: TabularGame, steps: int) -> InnerOutcomes:
         chosen = np.tile(joint, (len(actions), 1))
         actions = np.concatenate([np.repeat(actions, len(joint), axis=0), chosen[:, None]], axis=1)
         if step + 1 < steps:
-            row, successor = np.nonzero(table.possible_moves[(states[:, -1], *chosen.T)])
+            row, successor = table.moves.successors(states[:, -1], chosen)
             states = np.concatenate([states[row], successor[:, None]], axis=1)
             actions = actions[row]
     chance = table.initial[states[:, 0]]
     for step in range(1, steps):
-        chance *= table.transition[(states[:, step - 1], *actions[:, step - 1].T, states[:, step])]
+        chance *= table.moves.chance(states[:, step - 1], actions[:, step - 1], states[:, step])
     return InnerOutcomes(
         observations=jnp.moveaxis(table.observations[:, states], 0, -1),
         actions=jnp.asarray(actions),
-        rewards=jnp.moveaxis(table.rewards[(slice(None), states, *np.moveaxis(actions, -1, 0))], 0, -1),
+        rewards=jnp.moveaxis(table.earned(states, actions), 0, -1),
         chance=chance,
     )

@@ -4,6 +4,7 @@ import abc
 from typing import TYPE_CHECKING, Any
 
 import equinox as eqx
+import jax
 from jaxtyping import Array, Float, Int, Key, Shaped
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ class AbstractGame(eqx.Module):
 
         num_observations: eqx.AbstractVar[tuple[int, ...]]
         """For each player, the number of distinct observations if they are integers, or their length if
-        they are vectors."""
+        they are vectors; 1 if they are single numbers that are no integers."""
 
     @abc.abstractmethod
     def reset(self, key: Key[Array, ""]) -> tuple[State, Shaped[Array, "players *features"]]:
@@ -49,6 +50,11 @@ class AbstractGame(eqx.Module):
 
         **Returns** the next state, the observations made there, and the rewards of the move.
         """
+
+    def observation_type(self) -> jax.ShapeDtypeStruct:
+        """Shape and type of what one player observes; nothing is drawn or computed."""
+        _, observations = jax.eval_shape(self.reset, jax.random.key(0))
+        return jax.ShapeDtypeStruct(observations.shape[1:], observations.dtype)
 
 
 class AbstractEnumerableGame(AbstractGame):

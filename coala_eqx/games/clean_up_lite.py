@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Key
 
-from coala_eqx.arrays import check_choice, check_share, check_whole, concrete, is_number
+from coala_eqx.arrays import as_setting, check_choice, check_share, check_whole, concrete, is_number
 from coala_eqx.games.drawn import AbstractDrawnGame
 from coala_eqx.games.tabular import TabularGame
 
@@ -101,10 +101,10 @@ class CleanUpLite(AbstractDrawnGame):
     rows: int = eqx.field(static=True, default=5)
     columns: int = eqx.field(static=True, default=4)
     actions: tuple[str, ...] = eqx.field(static=True, default=tuple(MOVES), converter=_names)
-    dirt_probability: float = 0.35
-    dirt_capacity: float = 3.0
+    dirt_probability: float = eqx.field(default=0.35, converter=as_setting)
+    dirt_capacity: float = eqx.field(default=3.0, converter=as_setting)
     initial_dirt: int = eqx.field(static=True, default=3)
-    zap_probability: float = 0.9
+    zap_probability: float = eqx.field(default=0.9, converter=as_setting)
     zap_distance: int = eqx.field(static=True, default=2)
     metric: str = eqx.field(static=True, default="manhattan")
     freeze_steps: int = eqx.field(static=True, default=5)
@@ -192,7 +192,7 @@ class CleanUpLite(AbstractDrawnGame):
 
     def apple_probability(self, dirt: Bool[Array, "rows"]) -> Float[Array, ""]:
         """Of a new apple."""
-        return 1 - jnp.minimum(1, dirt.sum() / self.dirt_capacity)
+        return 1 - jnp.minimum(1, dirt.sum(dtype=float) / self.dirt_capacity)
 
     def probability(self, state: CleanUpState, chance: CleanUpChance) -> Float[Array, ""]:
         grows = self.apple_probability(_with(state.dirt, chance.dirt))
@@ -217,7 +217,7 @@ class CleanUpLite(AbstractDrawnGame):
         at_apple = free & (column == 0) & apples[row]
         both = at_apple.all() & (row[0] == row[1])
         eats = at_apple & (~both | (jnp.arange(2) == chance.eater))
-        here = row[:, None] == jnp.arange(self.rows)
+        here = row[:, None] == jnp.arange(self.rows)[None]
         apples &= ~(here & at_apple[:, None]).any(axis=0)
         cleans = free & (column == self.columns - 1)
         dirt &= ~(here & cleans[:, None]).any(axis=0)
@@ -235,8 +235,8 @@ class CleanUpLite(AbstractDrawnGame):
     def observe(self, state: CleanUpState) -> Bool[Array, "players features"]:
         cells = jax.nn.one_hot(state.cells, self.num_cells, dtype=bool)
         column = jnp.arange(self.columns)
-        apples = (state.apples[:, None] & (column == 0)).ravel()
-        dirt = (state.dirt[:, None] & (column == self.columns - 1)).ravel()
+        apples = (state.apples[:, None] & (column == 0)[None]).ravel()
+        dirt = (state.dirt[:, None] & (column == self.columns - 1)[None]).ravel()
         grid = jnp.stack([apples, dirt, ~(apples | dirt)], axis=1).ravel()
         flags = state.frozen > 0
         sides = [jnp.concatenate([cells[me], cells[1 - me], grid, flags[jnp.array([me, 1 - me])]]) for me in range(2)]
@@ -320,16 +320,18 @@ def _with(column: Bool[Array, "rows"], row: Int[Array, ""]) -> Bool[Array, "rows
 def _drawn_row(free: Bool[Array, "rows"], probability: Any, uniform: Float[Array, ""]) -> Int[Array, ""]:
     """With this probability one of the free rows, all alike; otherwise, or if none is free, the number of rows."""
     number = free.sum()
-    nth = jnp.minimum((uniform / jnp.maximum(probability, 1e-30) * number).astype(int), number - 1)
+    nth = jnp.minimum(
+        (uniform / jnp.maximum(probability, 1e-30) * number.astype(uniform.dtype)).astype(int), number - 1
+    )
     row = jnp.argmax(jnp.cumsum(free) > nth)
     return jnp.where((uniform < probability) & (number > 0), row, len(free))
 
 
 def _probability(free: Bool[Array, "rows"], probability: Any, row: Int[Array, ""]) -> Float[Array, ""]:
     """That `_drawn_row` draws this row."""
-    number = free.sum()
+    number = free.sum(dtype=float)
     some = jnp.where(number > 0, probability, 0.0)
-    one = jnp.append(free, False)[row] * some / jnp.maximum(1, number)
+    one = jnp.append(free, False)[row].astype(float) * some / jnp.maximum(1, number)
     return jnp.where(row == len(free), 1 - some, one)
 
 

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Key
 
-from coala_eqx.arrays import check_choice, check_finite, check_whole
+from coala_eqx.arrays import as_setting, check_choice, check_finite, check_whole
 from coala_eqx.games.drawn import AbstractDrawnGame
 
 MOVES = {"right": (0, 1), "left": (0, -1), "up": (-1, 0), "down": (1, 0), "stay": (0, 0)}
@@ -69,8 +69,8 @@ class CoinGame(AbstractDrawnGame):
     coins: str = eqx.field(static=True, default="one")
     stay: bool = eqx.field(static=True, default=False)
     new_coins: str = eqx.field(static=True, default="free")
-    reward: float = 1.0
-    loss: float = 2.0
+    reward: float = eqx.field(default=1.0, converter=as_setting)
+    loss: float = eqx.field(default=2.0, converter=as_setting)
 
     def __check_init__(self):
         check_whole("size", self.size, 2, "so that two players and a coin fit")
@@ -123,10 +123,10 @@ class CoinGame(AbstractDrawnGame):
         self, state: CoinGameState, actions: Int[Array, "players"], chance: CoinGameChance
     ) -> tuple[CoinGameState, Float[Array, "players"]]:
         cells = jnp.asarray(_targets(self.size))[state.cells, actions]
-        takes = cells[:, None] == state.coins
-        rewards = self.reward * takes.sum(axis=1) - self.loss * jnp.diagonal(takes[::-1])
+        takes = cells[:, None] == state.coins[None]
+        rewards = self.reward * takes.sum(axis=1, dtype=float) - self.loss * jnp.diagonal(takes[::-1]).astype(float)
         left = jnp.where(takes.any(axis=0), self.num_cells, state.coins)
-        return CoinGameState(cells, self._replaced(cells, left, chance)), rewards.astype(float)
+        return CoinGameState(cells, self._replaced(cells, left, chance)), rewards
 
     def _replaced(
         self, cells: Int[Array, "players"], coins: Int[Array, "players"], chance: CoinGameChance
@@ -141,9 +141,9 @@ class CoinGame(AbstractDrawnGame):
             in_turn = least, taken.sum() - least - most, most
             # whether there is something else in a cell that is not counted yet
             counts = True, in_turn[1] > least, (most > in_turn[1]) & (most < self.num_cells)
-            cell = number % (self.num_cells - sum(counts))
+            cell = number % (self.num_cells - sum(jnp.asarray(count, int) for count in counts))
             for where, count in zip(in_turn, counts, strict=True):
-                cell += count & (cell >= where)
+                cell += (count & (cell >= where)).astype(int)
             return cell
 
         missing = coins == self.num_cells
@@ -157,7 +157,7 @@ class CoinGame(AbstractDrawnGame):
     def observe(self, state: CoinGameState) -> Bool[Array, "players features"]:
         own_first = jnp.stack([state.cells, state.coins])
         where = jnp.stack([own_first, own_first[:, ::-1]]).reshape(2, 4)
-        return (where[..., None] == jnp.arange(self.num_cells)).reshape(2, -1)
+        return (where[..., None] == jnp.arange(self.num_cells)[None, None]).reshape(2, -1)
 
     def seen(self, observations: Bool[Array, "*steps features"]) -> CoinGameState:
         """The states that player 0 sees."""

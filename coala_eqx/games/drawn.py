@@ -12,7 +12,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Key, Shaped
 
+from coala_eqx.arrays import in_words
 from coala_eqx.games.base import AbstractEnumerableGame, State
+from coala_eqx.games.moves import MOST_PROBABILITIES
 from coala_eqx.games.tabular import TabularGame
 
 LIMIT = 1024
@@ -72,7 +74,8 @@ class AbstractDrawnGame(AbstractEnumerableGame):
         Where rewards depend on what chance draws, a state of the table is one of the game together with that, which
         nobody sees. Observations are numbered, for each player, in the order in which they are met.
 
-        **Raises** `ValueError` if there are more than `LIMIT` states.
+        **Raises** `ValueError` if there are more than `LIMIT` states, or if it would hold more probabilities than
+        `MOST_PROBABILITIES`. (Where nothing is left to chance it holds next states instead.)
         """
         return _table_of(self, *self.starts(), self.chances())
 
@@ -85,6 +88,11 @@ class _Outcome:
     probability: float = 0.0
     after: list[tuple[float, Int[np.ndarray, " joint_actions"]]] = dataclasses.field(default_factory=list)
     """Where the joint actions lead, by numbers of states, with the shares of the probability."""
+
+    @property
+    def is_certain(self) -> bool:
+        """Whether it is the only one, and leads to one state by each joint action."""
+        return self.probability == 1 and all((numbers == self.after[0][1]).all() for _, numbers in self.after)
 
 
 def _table_of(
@@ -104,16 +112,21 @@ def _table_of(
     initial = np.zeros(size)
     for number, probability in zip(first, probabilities, strict=True):
         add(initial, number, probability)
-    transition = np.zeros((size, joint, size))
-    for row, outcome in enumerate(itertools.chain.from_iterable(outcomes)):
-        for weight, numbers in outcome.after:
-            for action, number in enumerate(numbers.tolist()):
-                add(transition[row, action], number, weight / outcome.probability)
+    if all(len(one) == 1 and one[0].is_certain for one in outcomes):
+        transition = np.stack([one[0].after[0][1] for one in outcomes]).reshape(size, *game.num_actions)
+    else:
+        _check_dense(size, joint)
+        transition = np.zeros((size, joint, size))
+        for row, outcome in enumerate(itertools.chain.from_iterable(outcomes)):
+            for weight, numbers in outcome.after:
+                for action, number in enumerate(numbers.tolist()):
+                    add(transition[row, action], number, weight / outcome.probability)
+        transition = transition.reshape(size, *game.num_actions, size)
     rewards = np.stack([outcome.rewards for outcome in itertools.chain.from_iterable(outcomes)])
     seen = np.repeat(_observations(game, states), np.diff(offsets), axis=1)
     return TabularGame(
         initial=initial,
-        transition=transition.reshape(size, *game.num_actions, size),
+        transition=transition,
         rewards=np.moveaxis(rewards, 2, 0).reshape(-1, size, *game.num_actions),
         observations=seen,
     )
@@ -156,6 +169,15 @@ def _check_size(size: int) -> None:
         raise ValueError(
             f"The game has more than {LIMIT} states that can be reached, too many for a table. Make it smaller: fewer "
             "cells or actions or, of a game that has them, a fixed start and probabilities of 0 or 1."
+        )
+
+
+def _check_dense(size: int, joint: int) -> None:
+    if (numbers := size * joint * size) > MOST_PROBABILITIES:
+        raise ValueError(
+            f"The game has {size:,} states that can be reached and {joint:,} joint actions: its table would hold "
+            f"{in_words(numbers)} probabilities (limit {MOST_PROBABILITIES:,}). Make it smaller: fewer cells or "
+            "actions."
         )
 
 

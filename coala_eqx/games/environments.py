@@ -1,5 +1,6 @@
 """Environments of other libraries as games."""
 
+import copy
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
@@ -78,6 +79,10 @@ class FromEnvironment(AbstractGame):
         self.num_observations = tuple(lengths)
         self._check_step(state)
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> "FromEnvironment":
+        # The environment is static and may be compared by identity: a copy with another one would be another game.
+        return jax.tree.map(lambda leaf: copy.deepcopy(leaf, memo), self)
+
     def _check_step(self, state: Any) -> None:
         """**Raises** `ValueError` unless a step gives what is seen, of the same sizes, the next state, and rewards."""
         name, actions = type(self.environment).__name__, jnp.zeros(len(self.players), int)
@@ -136,15 +141,18 @@ class FromEnvironment(AbstractGame):
         return jnp.stack([_as_vector(observation) for observation in self._by_player(observations)])
 
     def _number_of_actions(self, player: Any) -> int:
-        environment = self.environment
-        sources = [lambda where=where: environment.action_space(where).n for where in (player, *self._params())]
-        for source in (*sources, lambda: environment.num_actions):
+        environment, spaces = self.environment, []
+        for where in (player, *self._params()):
             with suppress(Exception):  # of any kind, as it is somebody else's
+                spaces.append(environment.action_space(where))
+        sources = [lambda space=space: space.n for space in spaces]
+        for source in (*sources, lambda: environment.num_actions):
+            with suppress(Exception):
                 if (number := int(given := source())) > 0 and number == given:
                     return number
         raise _Unfit(
-            f"{type(environment).__name__} must have actions that are numbers, from 0 on: an `action_space` with a "
-            "positive whole `n`, or `num_actions`."
+            f"{type(environment).__name__}: actions must be discrete (0, 1, …), by an `action_space` with a positive "
+            f"whole `n`, or `num_actions`{f'; its space of actions is {spaces[0]!r}' if spaces else ''}."
         )
 
 

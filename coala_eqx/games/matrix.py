@@ -7,9 +7,12 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
-from coala_eqx.arrays import check_whole, numbers
+from coala_eqx.arrays import check_whole, floating, in_words, numbers
 from coala_eqx.games.base import AbstractEnumerableGame
 from coala_eqx.games.tabular import TabularGame
+
+_MOST_PAYOFFS = 2**24
+"""Of a game that is made here; 128 MB in float64."""
 
 
 class MatrixGame(AbstractEnumerableGame):
@@ -37,7 +40,7 @@ class MatrixGame(AbstractEnumerableGame):
                 f"`payoffs` must have shape [players, actions of player 0, actions of player 1, …], one axis of "
                 f"actions per player (two players with two actions each: [2, 2, 2]), but has {payoffs.shape}."
             )
-        self.payoffs = jnp.asarray(payoffs).astype(jnp.result_type(float))
+        self.payoffs = floating(payoffs)
 
     @property
     def num_players(self) -> int:
@@ -64,17 +67,14 @@ class MatrixGame(AbstractEnumerableGame):
 
     def table(self) -> TabularGame:
         """State 0 is the start, state 1 + k follows the k-th joint action (player 0's action first)."""
-        states = 1 + math.prod(self.num_actions)
-        joint_actions = np.indices(self.num_actions).reshape(self.num_players, -1)
-        transition = np.zeros((states, states - 1, states))
-        transition[:, np.arange(states - 1), 1 + np.arange(states - 1)] = 1.0
+        joint_actions = math.prod(self.num_actions)
+        states = 1 + joint_actions
         observations = np.zeros((self.num_players, states), dtype=int)
-        observations[:, 1:] = 1 + self._place_values() @ joint_actions
-        shape = (self.num_players, states, *self.num_actions)
+        observations[:, 1:] = 1 + self._place_values() @ np.indices(self.num_actions).reshape(self.num_players, -1)
         return TabularGame(
-            initial=np.eye(states)[0],
-            transition=transition.reshape(states, *self.num_actions, states),
-            rewards=jnp.broadcast_to(self.payoffs[:, None], shape),
+            initial=np.arange(states) == 0,
+            transition=1 + np.arange(joint_actions).reshape(1, *self.num_actions),
+            rewards=self.payoffs[:, None],
             observations=observations,
             num_observations=self.num_observations,
         )
@@ -145,5 +145,10 @@ def public_goods(players: int = 3, multiplier: float = 1.8) -> MatrixGame:
     check_whole("players", players, 2)
     if not 1 < multiplier < players:
         raise ValueError(f"`multiplier` must lie strictly between 1 and players = {players}, but is {multiplier}.")
+    if (size := players * 2**players) > _MOST_PAYOFFS:
+        raise ValueError(
+            f"`players` = {players} would need {in_words(size)} payoffs, one per player and joint action (limit "
+            f"{_MOST_PAYOFFS:,}); take fewer players."
+        )
     contributes = 1.0 - np.indices((2,) * players)
     return MatrixGame(multiplier / players * contributes.sum(axis=0) - contributes)

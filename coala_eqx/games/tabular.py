@@ -8,8 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
-from coala_eqx.arrays import Frozen, concrete, numbers
+from coala_eqx.arrays import Frozen, concrete, floating, numbers
 from coala_eqx.games.base import AbstractEnumerableGame
+from coala_eqx.games.moves import AbstractMoves, CertainMoves, RandomMoves
 
 _SUM_TOLERANCE = 1e-6
 """Rows may be given in float32, where k rounded entries sum to one up to k · 6e-8."""
@@ -24,23 +25,28 @@ class TabularGame(AbstractEnumerableGame):
     **Arguments**, with S states, players p = 0..P−1 and A_p actions of player p:
 
     - `initial` `[S]`: the distribution of the first state.
-    - `transition` `[S, A_0, …, A_{P−1}, S]`: the distribution of the next state.
+    - `transition` `[S, A_0, …, A_{P−1}, S]`: the distribution of the next state; or, of a deterministic game,
+      `[S, A_0, …, A_{P−1}]`: the number of the next state, which needs no array of S² · ΠA_p probabilities.
     - `rewards` `[P, S, A_0, …, A_{P−1}]`: what each player earns for a joint action in a state.
     - `observations` `[P, S]`: the integer that each player sees in a state.
     - `num_observations`: for each player, how many observations there are; one more than the largest
       in its row of `observations` unless given.
 
+    Where the state does not matter, the axis of states may have length 1, in `rewards` and in numbers of next states.
+
     **Raises** `ValueError` where shapes disagree, an entry is not a finite number, a distribution has a
-    negative entry or does not sum to one (the row and its sum are named), or an observation is not an
-    integer ≥ 0.
+    negative entry or does not sum to one (the row and its sum are named), a next state is none, or an observation is
+    not an integer ≥ 0.
     """
 
     initial: Float[Array, " states"]
-    transition: Float[Array, "states *actions states"]
-    rewards: Float[Array, "players states *actions"]
+    moves: AbstractMoves
+    paid: Float[Array, "players states_or_one *actions"]
+    """`rewards`, as they were given."""
+
     num_observations: tuple[int, ...] = eqx.field(static=True)
     seen: Frozen = eqx.field(static=True)
-    support: Frozen = eqx.field(static=True)
+    starts: Frozen = eqx.field(static=True)
 
     def __init__(
         self,
@@ -54,13 +60,26 @@ class TabularGame(AbstractEnumerableGame):
         rewards, observations = numbers("rewards", rewards), numbers("observations", observations)
         _check_shapes(initial.shape, transition.shape, rewards.shape, observations.shape)
         _check_distributions("initial", initial)
-        _check_distributions("transition", transition)
         self.num_observations = _count_observations(observations, num_observations)
-        self.support = _support(initial, transition)
-        self.initial = _floating(initial)
-        self.transition = _floating(transition)
-        self.rewards = _floating(rewards)
+        self.moves = _moves(transition, rewards.ndim, len(initial))
+        # Static, so that enumeration knows what to enumerate even where the probabilities are traced.
+        self.starts = Frozen(np.asarray(initial) > 0 if concrete(initial) else np.ones(initial.shape, dtype=bool))
+        self.initial = floating(initial)
+        self.paid = floating(rewards)
         self.seen = Frozen(np.asarray(observations).astype(int))
+
+    @property
+    def transition(self) -> Float[Array, "states *actions states"]:
+        """The distribution of the next state; of a deterministic game it is made now, and can be large."""
+        return self.moves.probabilities()
+
+    @property
+    def rewards(self) -> Float[Array, "players states *actions"]:
+        """What each player earns for a joint action in a state."""
+        players, states, *actions = self.paid.shape
+        if states == self.num_states:
+            return self.paid
+        return jnp.broadcast_to(self.paid, (players, self.num_states, *actions))
 
     @property
     def observations(self) -> Int[Array, "players states"]:
@@ -68,12 +87,17 @@ class TabularGame(AbstractEnumerableGame):
         return jnp.asarray(self.seen.array)
 
     @property
+    def num_states(self) -> int:
+        """How many states there are."""
+        return self.seen.array.shape[1]
+
+    @property
     def num_players(self) -> int:
-        return self.rewards.shape[0]
+        return self.paid.shape[0]
 
     @property
     def num_actions(self) -> tuple[int, ...]:
-        return tuple(self.rewards.shape[2:])
+        return tuple(self.paid.shape[2:])
 
     def reset(self, key: Key[Array, ""]) -> tuple[Int[Array, ""], Int[Array, " players"]]:
         state = jax.random.categorical(key, jnp.log(self.initial))
@@ -82,45 +106,64 @@ class TabularGame(AbstractEnumerableGame):
     def step(
         self, state: Int[Array, ""], actions: Int[Array, " players"], key: Key[Array, ""]
     ) -> tuple[Int[Array, ""], Int[Array, " players"], Float[Array, " players"]]:
-        joint = tuple(actions)
-        rewards = self.rewards[(slice(None), state, *joint)]
-        state = jax.random.categorical(key, jnp.log(self.transition[(state, *joint)]))
+        rewards = self.earned(state, actions)
+        state = self.moves.draw(state, actions, key)
         return state, self.observations[:, state], rewards
+
+    def earned(self, states: Any, actions: Any) -> Float[Array, "players *states"]:
+        """What each player earns in states, by joint actions `[*states, players]`."""
+        place = states if self.paid.shape[1] > 1 else states * 0
+        return self.paid[(slice(None), place, *(actions[..., player] for player in range(self.num_players)))]
 
     def table(self) -> "TabularGame":
         # Rows given in float32 sum to one only up to its rounding, which would show in exact results.
-        normalised = (self.initial / self.initial.sum(), self.transition / self.transition.sum(axis=-1, keepdims=True))
-        return eqx.tree_at(lambda game: (game.initial, game.transition), self, normalised)
+        normalised = (self.initial / self.initial.sum(), self.moves.normalised())
+        return eqx.tree_at(lambda game: (game.initial, game.moves), self, normalised)
 
     @property
     def possible_starts(self) -> np.ndarray:
         """`[S]`: which states an episode can start in."""
-        return self.support.array[0]
+        return self.starts.array
 
     @property
     def possible_moves(self) -> np.ndarray:
-        """`[S, A_0, …, A_{P−1}, S]`: which states can follow."""
-        return self.support.array[1:].reshape(self.transition.shape)
+        """`[S, A_0, …, A_{P−1}, S]`: which states can follow; large as `transition` is."""
+        return self.moves.possible()
 
 
-def _floating(array: Any) -> Array:
-    return jnp.asarray(array).astype(jnp.result_type(float))
+def _moves(transition: Any, axes: int, states: int) -> AbstractMoves:
+    if transition.ndim == axes:
+        _check_distributions("transition", transition)
+        return RandomMoves(transition)
+    if not concrete(transition):
+        raise ValueError(
+            "`transition` as numbers of next states must be known beforehand, but is traced by `jit`, `vmap` or `grad`."
+        )
+    wrong = (transition != np.floor(transition)) | (transition < 0) | (transition >= states)
+    if wrong.any():
+        where = tuple(int(i) for i in np.argwhere(wrong)[0])
+        raise ValueError(
+            f"`transition` without a last axis of states holds the numbers of next states, integers from 0 to "
+            f"{states - 1}, but entry {list(where)} is {transition[where]:g}."
+        )
+    return CertainMoves(transition, states)
 
 
 def _check_shapes(initial: tuple, transition: tuple, rewards: tuple, observations: tuple) -> None:
     if len(initial) != 1 or initial[0] < 1:
         raise ValueError(f"`initial` must have shape [states] with states ≥ 1, but has {initial}.")
     states = initial[0]
-    if len(rewards) < 3 or rewards[1] != states or rewards[0] != len(rewards) - 2 or 0 in rewards:
+    if len(rewards) < 3 or rewards[1] not in (1, states) or rewards[0] != len(rewards) - 2 or 0 in rewards:
         raise ValueError(
             f"`rewards` must have shape [players, states, actions of player 0, …], one axis of actions per "
             f"player, with states = {states} as in `initial`, but has {rewards}."
         )
     expected = (states, *rewards[2:], states)
-    if transition != expected:
+    if transition not in (expected, expected[:-1], (1, *expected[1:-1])):
         raise ValueError(
             f"`transition` must have shape [states, actions of each player, states] = {expected} to agree "
-            f"with `initial` and `rewards`, but has {transition}."
+            f"with `initial` and `rewards` (or {expected[:-1]} with the number of the next state), but has "
+            f"{transition}."
         )
     if observations != (rewards[0], states):
         raise ValueError(
@@ -161,16 +204,3 @@ def _count_observations(observations: Any, given: tuple[int, ...] | None) -> tup
     if len(given) != len(smallest) or any(g < s for g, s in zip(given, smallest, strict=True)):
         raise ValueError(f"`num_observations` is {given}, but `observations` needs at least {smallest}.")
     return tuple(given)
-
-
-def _support(initial: Any, transition: Any) -> Frozen:
-    """Which starts and moves are possible: a boolean `[1 + S·ΠA, S]`, all true where probabilities are traced.
-
-    It is static, so that enumeration knows what to enumerate even when the probabilities are traced.
-    """
-    states = initial.shape[0]
-
-    def possible(array: Any) -> np.ndarray:
-        return np.asarray(array) > 0 if concrete(array) else np.ones(array.shape, dtype=bool)
-
-    return Frozen(np.concatenate([possible(initial)[None], possible(transition).reshape(-1, states)]))

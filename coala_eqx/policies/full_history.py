@@ -8,11 +8,12 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
-from coala_eqx.arrays import Frozen, in_words
+from coala_eqx.arrays import Frozen, check_whole, floating, in_words
 from coala_eqx.games import AbstractEnumerableGame, AbstractGame
 from coala_eqx.policies.base import AbstractPolicy, Memory, PolicyOutput, shift_actions
 
-_MOST_ROWS = 20_000_000
+_MOST_LOGITS = 40_000_000
+"""Of a table, over all rows and actions; 320 MB in float64."""
 
 
 class FullHistory(AbstractPolicy):
@@ -60,11 +61,11 @@ class FullHistory(AbstractPolicy):
         - `key`: draws the logits.
         - `player`: which player's observations and actions.
 
-        **Raises** `ValueError` if `steps` < 1, if the game cannot be tabulated, or if the table would have more than
-        2e7 rows.
+        **Raises** `ValueError` if `steps` is no whole number ≥ 1, if the game cannot be tabulated, or if the table
+        would have more than 4e7 logits.
         """
         root_of, branch_of = _tree(game, player)
-        rows = _count_rows(root_of, branch_of, steps)
+        rows = _count_rows(root_of, branch_of, steps, game.num_actions[player])
         logits = scale * jax.random.normal(key, (rows, game.num_actions[player]))
         return cls(logits, steps, root_of, branch_of)
 
@@ -82,7 +83,7 @@ class FullHistory(AbstractPolicy):
         Differentiable in `policy`. Raises as `random` does.
         """
         root_of, branch_of = _tree(game, player)
-        _count_rows(root_of, branch_of, steps)
+        _count_rows(root_of, branch_of, steps, game.num_actions[player])
         actions_of, observations_of = np.nonzero(branch_of.array >= 0)
         observations = np.nonzero(root_of.array >= 0)[0][:, None]
         previous_actions = np.full_like(observations, -1)
@@ -102,7 +103,7 @@ class FullHistory(AbstractPolicy):
 
         **Raises** `ValueError` for another shape.
         """
-        critic = jnp.asarray(critic)
+        critic = floating(critic)
         if critic.shape != self.logits.shape[:1]:
             raise ValueError(
                 f"`critic` must hold one value for each of the {self.logits.shape[0]} histories, but has shape "
@@ -164,12 +165,12 @@ class FullHistory(AbstractPolicy):
 
     def _next_row(self, row: Array, observation: Array, previous_action: Array) -> Array:
         """The row of the history that follows; one past the last row for a history outside the tree."""
-        root = jnp.asarray(self.root_of.array)[observation]
-        branch = jnp.asarray(self.branch_of.array)[previous_action, observation]
+        root = jnp.asarray(self.root_of.array)[observation].astype(row.dtype)
+        branch = jnp.asarray(self.branch_of.array)[previous_action, observation].astype(row.dtype)
         child = _size(self.root_of) + row * _size(self.branch_of) + branch
         known = jnp.where(row < 0, root, branch) >= 0
         rows = self.logits.shape[0]
-        return jnp.where(known & (row < rows), jnp.where(row < 0, root, child), rows).astype(row.dtype)
+        return jnp.where(known & (row < rows), jnp.where(row < 0, root, child), rows)
 
     def _output(self, rows: Int[Array, " *steps"]) -> PolicyOutput:
         logits = self.logits.at[rows].get(mode="fill", fill_value=jnp.nan)
@@ -189,9 +190,8 @@ def _tree(game: AbstractGame, player: int) -> tuple[Frozen, Frozen]:
     starts = np.zeros(game.num_observations[player], dtype=bool)
     starts[seen[table.possible_starts]] = True
     pairs = np.tile(starts, (game.num_actions[player], 1))
-    moves = np.moveaxis(table.possible_moves, 1 + player, 0)
-    for action, follows in enumerate(moves):
-        pairs[action, seen[follows.reshape(-1, follows.shape[-1]).any(axis=0)]] = True
+    for action, follows in enumerate(table.moves.following(player)):
+        pairs[action, seen[follows]] = True
     return Frozen(_numbered(starts)), Frozen(_numbered(pairs))
 
 
@@ -204,14 +204,13 @@ def _size(numbered: Frozen) -> int:
     return int(numbered.array.max()) + 1
 
 
-def _count_rows(root_of: Frozen, branch_of: Frozen, steps: int) -> int:
-    if steps < 1:
-        raise ValueError(f"`steps` must be at least 1, but is {steps}.")
+def _count_rows(root_of: Frozen, branch_of: Frozen, steps: int, actions: int) -> int:
+    check_whole("steps", steps, 1)
     rows = sum(_size(root_of) * _size(branch_of) ** level for level in range(int(steps)))
-    if rows > _MOST_ROWS:
+    if rows * actions > _MOST_LOGITS:
         raise ValueError(
-            f"A table of every history of {steps} steps would have {in_words(rows)} rows (limit {_MOST_ROWS:,}); "
-            f"lower `steps` (episodes × steps of the problem), or use a GRU."
+            f"A table of every history of {steps} steps would have {in_words(rows)} rows of {actions} logits (limit "
+            f"{_MOST_LOGITS:,} in all); lower `steps` (episodes × steps of the problem), or use a GRU."
         )
     return rows
 

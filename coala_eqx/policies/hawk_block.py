@@ -44,7 +44,7 @@ class RMSNorm(eqx.Module):
 
     def __call__(self, features: Float[Array, "*steps width"]) -> Float[Array, "*steps width"]:
         mean_square = (features**2).mean(axis=-1, keepdims=True)
-        return self.scale * features * jax.lax.rsqrt(mean_square + 1e-6)
+        return jnp.broadcast_to(self.scale, features.shape) * features * jax.lax.rsqrt(mean_square + 1e-6)
 
 
 class BlockDiagonal(eqx.Module):
@@ -60,7 +60,8 @@ class BlockDiagonal(eqx.Module):
 
     def __call__(self, features: Float[Array, "*steps width"]) -> Float[Array, "*steps width"]:
         # one product with zeros in it is faster, for small layers, than one for each head on parts of the features
-        return features @ jax.scipy.linalg.block_diag(*self.weight) + self.bias.reshape(-1)
+        outputs = features @ jax.scipy.linalg.block_diag(*self.weight)
+        return outputs + jnp.broadcast_to(self.bias.reshape(-1), outputs.shape)
 
 
 class RGLRU(eqx.Module):
@@ -90,7 +91,7 @@ class RGLRU(eqx.Module):
         scan: str,
     ) -> Float[Array, "steps recurrent"]:
         """The states h_t for all steps, from the one before; at age 0 from none."""
-        log_decay = _SHARPNESS * jax.nn.sigmoid(self.recurrence_gate(inputs)) * jax.nn.log_sigmoid(self.decay)
+        log_decay = _SHARPNESS * jax.nn.sigmoid(self.recurrence_gate(inputs)) * jax.nn.log_sigmoid(self.decay)[None]
         gated = jax.nn.sigmoid(self.input_gate(inputs)) * inputs
         # −expm1 keeps 1 − a² exact to rounding for decays near 1
         kept = jnp.where(age[:, None] > 0, jnp.exp(log_decay), 0)
@@ -161,10 +162,10 @@ class HawkBlock(eqx.Module):
         """Along the sequence: convolution, then recurrence."""
         steps, kernel = len(inputs), len(self.convolution)
         padded = jnp.concatenate([memory.inputs, inputs])
-        convolved = self.convolution_bias
+        convolved = jnp.broadcast_to(self.convolution_bias, inputs.shape)
         for i in range(kernel):
             remembered = age[:, None] >= kernel - 1 - i
-            convolved += self.convolution[i] * jnp.where(remembered, padded[i : i + steps], 0)
+            convolved += self.convolution[i][None] * jnp.where(remembered, padded[i : i + steps], 0)
         states = self.unit(convolved, memory.state, age, scan)
         return BlockMemory(state=states[-1], inputs=padded[steps:]), states
 

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key
 
-from coala_eqx.arrays import numbers
+from coala_eqx.arrays import floating, numbers
 from coala_eqx.games import AbstractGame
 from coala_eqx.policies.base import AbstractPolicy, Memory, PolicyOutput
 
@@ -61,7 +61,7 @@ class MemoryOne(AbstractMemoryOne):
         logits = numbers("logits", logits)
         if logits.ndim != 2 or 0 in logits.shape:
             raise ValueError(f"`logits` must have shape [observations, actions], but has {logits.shape}.")
-        self.logits = jnp.asarray(logits).astype(jnp.result_type(float))
+        self.logits = floating(logits)
 
     @classmethod
     def random(cls, game: AbstractGame, key: Key[Array, ""], *, player: int = 0, scale: float = 1.0) -> "MemoryOne":
@@ -96,7 +96,7 @@ class BinaryMemoryOne(AbstractMemoryOne):
         logits = numbers("logits", logits)
         if logits.ndim != 1 or 0 in logits.shape:
             raise ValueError(f"`logits` must have shape [observations], but has {logits.shape}.")
-        self.logits = jnp.asarray(logits).astype(jnp.result_type(float))
+        self.logits = floating(logits)
 
     @property
     def action_logits(self) -> Float[Array, "observations 2"]:

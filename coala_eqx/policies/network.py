@@ -1,11 +1,14 @@
 """What policies that are networks share: how they read observations, and their read-outs."""
 
+import math
 from typing import Any
 
 import equinox as eqx
 import jax
+import jax.numpy as jnp
 from jaxtyping import Array, DTypeLike, Float, Key, Shaped
 
+from coala_eqx.arrays import check_whole
 from coala_eqx.policies.base import PolicyOutput
 
 
@@ -34,26 +37,38 @@ class ReadOut(eqx.Module):
 def apply(linear: eqx.nn.Linear, features: Float[Array, "*steps inputs"]) -> Float[Array, "*steps outputs"]:
     """A linear layer, on any number of steps at once."""
     outputs = features @ linear.weight.T
-    return outputs if linear.bias is None else outputs + linear.bias
+    return outputs if linear.bias is None else outputs + jnp.broadcast_to(linear.bias, outputs.shape)
 
 
 def encode(
     observations: Shaped[Array, "*steps_and_features"], number: int, dtype: DTypeLike, *, axes: int
 ) -> Float[Array, "*steps number"]:
-    """Numbers of observations as one-hot vectors; observations that are vectors as they are.
+    """Integers as one-hot vectors, vectors as they are, and a scalar that is no integer as a vector of length one.
 
     `axes` is how many axes of steps there are: 0 or 1.
+
+    **Raises** `ValueError` unless vectors have the length `number`.
     """
-    if observations.ndim == axes:
-        return jax.nn.one_hot(observations, number, dtype=dtype)
+    shape = observations.shape[axes:]
+    if not shape and not jnp.issubdtype(observations.dtype, jnp.floating):
+        return jax.nn.one_hot(observations.astype(int), number, dtype=dtype)
+    if not shape and number == 1:
+        return observations.astype(dtype)[..., None]
+    if shape != (number,):
+        seen = f"vectors of length {shape[0]}" if len(shape) == 1 else f"arrays of shape {list(shape)}; flatten them"
+        seen = seen if shape else f"single numbers of type {observations.dtype}, which are vectors of length 1"
+        raise ValueError(
+            f"The network is made for {number} observations, or vectors of that length, but its observations are "
+            f"{seen}. Make the network with observations={math.prod(shape)}, or observations that are integers."
+        )
     return observations.astype(dtype)
 
 
 def check_sizes(**sizes: Any) -> None:
-    """Raises `ValueError` unless all of them that are given are at least 1."""
+    """Raises `ValueError` unless all of them that are given are whole numbers, and at least 1."""
     for name, size in sizes.items():
-        if size is not None and size < 1:
-            raise ValueError(f"`{name}` must be at least 1, but is {size}.")
+        if size is not None:
+            check_whole(name, size, 1)
 
 
 def _scaled(linear: eqx.nn.Linear, scale: float) -> eqx.nn.Linear:

@@ -126,7 +126,7 @@ def _resolvent(discount: Any, transition: Float[Array, "states states"]) -> Floa
         row = (rows[state] / leaves).at[state].set(0)
         to_state = rows[:, state].at[state].set(0)
         stops += to_state * (stops[state] / leaves)
-        rows = (rows + to_state[:, None] * row).at[state].set(row).at[:, state].set(0)
+        rows = (rows + to_state[:, None] * row[None]).at[state].set(row).at[:, state].set(0)
     return rows[:, states:]
 
 

@@ -36,13 +36,14 @@ def episode_returns(
     for step in range(steps):
         branch, minds = _joint_probabilities(table, policies, minds, states, joint)
         weights = probabilities[:, None] * branch
-        rewards = table.rewards[(slice(None), states[:, None], *joint.T[:, None])]
+        rewards = table.earned(states[:, None], joint[None])
         returns += discount**step * jnp.einsum("nj,pnj->p", weights, rewards)
         if step + 1 < steps:
-            possible = table.possible_moves[(states[:, None], *joint.T[:, None])]
-            node, choice, successor = np.nonzero(possible)
-            _check_size(len(node), steps)
-            chance = table.transition[(states[node], *joint[choice].T, successor)]
+            before, chosen = np.repeat(states, len(joint)), np.tile(joint, (len(states), 1))
+            _check_size(table.moves.count_successors(before, chosen), steps)
+            pair, successor = table.moves.successors(before, chosen)
+            node, choice = np.divmod(pair, len(joint))
+            chance = table.moves.chance(before[pair], chosen[pair], successor)
             probabilities = weights[node, choice] * chance
             minds = [_branch(mind, node, joint[choice, p]) for p, mind in enumerate(minds)]
             states = successor

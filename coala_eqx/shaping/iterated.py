@@ -3,10 +3,9 @@
 from typing import Any
 
 import equinox as eqx
-import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from coala_eqx.arrays import numbers
+from coala_eqx.arrays import floating, numbers
 from coala_eqx.learners import AbstractExactLearner, ExactAscent, LearningPath
 from coala_eqx.policies import AbstractMemoryOne
 from coala_eqx.returns import discounted_returns
@@ -48,7 +47,7 @@ class IteratedShapingProblem(eqx.Module):
             raise ValueError(f"`payoffs` must have shape [2, A_1, A_2], but has {payoffs.shape}.")
         if isinstance(discount, int | float) and not 0 <= discount < 1:
             raise ValueError(f"`discount` must lie in [0, 1), but is {discount}.")
-        self.payoffs = jnp.asarray(payoffs).astype(jnp.result_type(float))
+        self.payoffs = floating(payoffs)
         self.discount = float(discount)
         self.normalise = normalise
         self.learner = ExactAscent() if learner is None else learner

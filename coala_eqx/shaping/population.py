@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Key
 
-from coala_eqx.arrays import concrete, numbers
+from coala_eqx.arrays import concrete, floating, numbers
 from coala_eqx.policies import AbstractPolicy
 
 
@@ -52,7 +52,7 @@ class Population(eqx.Module):
             (probabilities < 0).any() or not math.isclose(probabilities.sum(), 1, abs_tol=1e-6)
         ):
             raise ValueError(f"`probabilities` must be ≥ 0 and sum to one, but are {np.asarray(probabilities)}.")
-        self.probabilities = jnp.asarray(probabilities).astype(jnp.result_type(float))
+        self.probabilities = floating(probabilities)
 
     def draw(self, key: Key[Array, ""]) -> AbstractPolicy:
         """One member, by `probabilities`."""

@@ -1,9 +1,11 @@
 """The batched co-player shaping POMDP."""
 
+import math
 from typing import Any
 
 import equinox as eqx
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Key
 
@@ -11,7 +13,7 @@ from coala_eqx.arrays import check_flag
 from coala_eqx.games import AbstractGame
 from coala_eqx.learners import AbstractLearner, Static, check_learner
 from coala_eqx.learners.optimising import is_optimiser
-from coala_eqx.policies import AbstractPolicy, FullHistory
+from coala_eqx.policies import AbstractMemoryOne, AbstractPolicy, FullHistory
 from coala_eqx.shaping.episode import MetaEpisode
 from coala_eqx.shaping.population import CoPlayer, Population, draw_co_player
 from coala_eqx.shaping.roll_out import roll_out
@@ -142,20 +144,45 @@ class ShapingProblem(eqx.Module):
         if not isinstance(policy, AbstractPolicy):
             raise ValueError(f"The policy of player {player} must be an AbstractPolicy, but is {policy!r}.")
         name, game = type(policy).__name__, self.game
-        if policy.num_actions != game.num_actions[player]:
+        actions = game.num_actions[player]
+        if not isinstance(actions, int | np.integer) or actions < 1:
+            raise ValueError(
+                f"The actions of player {player} must be discrete (0, 1, …), and their number at least 1, but "
+                f"`num_actions` of {type(game).__name__} says {actions!r}."
+            )
+        if policy.num_actions != actions:
             raise ValueError(
                 f"The policy of player {player}, a {name}, is made for {policy.num_actions} actions, but the game has "
-                f"{game.num_actions[player]} for this player; make the policy with actions={game.num_actions[player]}."
+                f"{actions} for this player; make the policy with actions={actions}."
             )
-        if policy.num_observations < game.num_observations[player]:
-            raise ValueError(
-                f"The policy of player {player}, a {name}, is made for {policy.num_observations} observations, but the "
-                f"game has {game.num_observations[player]} for this player; make the policy with "
-                f"observations={game.num_observations[player]}."
-            )
+        _check_observations(policy, player, game)
         if isinstance(policy, FullHistory):
             remembers = player == 0 or self.co_players_remember
             policy.check_game(game, player, self.steps * (self.episodes if remembers else 1))
+
+
+def _check_observations(policy: AbstractPolicy, player: int, game: AbstractGame) -> None:
+    """Integers must be among those that the policy tells apart; vectors must have the very length it is made for."""
+    name, declared, seen = type(policy).__name__, game.num_observations[player], game.observation_type()
+    is_integer = not seen.shape and not jnp.issubdtype(seen.dtype, jnp.floating)
+    if not is_integer and isinstance(policy, AbstractMemoryOne | FullHistory):
+        raise ValueError(
+            f"The policy of player {player}, a {name}, has a row for each observation, which must be an integer, but "
+            f"{type(game).__name__} shows {seen.dtype}{list(seen.shape)}; use a network, such as a GRU."
+        )
+    is_vector = not is_integer and len(seen.shape) < 2
+    if is_vector and declared != math.prod(seen.shape):
+        raise ValueError(
+            f"{type(game).__name__} says that player {player} observes vectors of length {declared}, but shows "
+            f"{seen.dtype}{list(seen.shape)}; its `num_observations` must be {math.prod(seen.shape)} (or observations "
+            f"integers)."
+        )
+    if policy.num_observations < declared or (is_vector and policy.num_observations > declared):
+        vectors = f"vectors of length {declared}" if is_vector else declared
+        raise ValueError(
+            f"The policy of player {player}, a {name}, is made for {policy.num_observations} observations, but the "
+            f"game has {vectors} for this player; make the policy with observations={declared}."
+        )
 
 
 def size(name: str, value: Any) -> int:

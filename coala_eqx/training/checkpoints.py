@@ -68,10 +68,13 @@ class Checkpoints:
     def save(self, done: int, state: Any) -> None:
         """Begin to write a state.
 
-        **Raises** `ValueError` unless `done` is larger than those before, `OSError` if it, or the one before, cannot
-        be written; those that are there stay.
+        **Raises** `ValueError` unless `done` is larger than those before and all leaves are numbers, `OSError` if it,
+        or the one before, cannot be written; those that are there stay.
         """
         leaves = [on_host(leaf) for leaf in jax.tree.leaves(state)]
+        for leaf in leaves:
+            if leaf.dtype.hasobject:  # would be written as code, and is not read again
+                raise ValueError(f"A state must consist of arrays and numbers, but has {leaf.tolist()!r}.")
 
         def begin() -> bool:
             item = self._orbax.args.StandardSave({"bytes": _pack(leaves)})
@@ -117,14 +120,16 @@ class Checkpoints:
         steps, errors = sorted(self._manager().all_steps(), reverse=True), {}
         for step in steps:
             try:
-                leaves = self._read(step)
+                leaves = _typed(self._read(step), shapes)
             except Exception as error:  # of any kind, as it depends on what is broken
                 errors[step] = " ".join(str(error).split())[:200] or type(error).__name__
                 continue
-            if [(leaf.shape, leaf.dtype) for leaf in leaves] != [(one.shape, one.dtype) for one in shapes]:
+            if (held := _described(leaves)) != (expected := _described(shapes)):
+                differ = next((one for one in zip(held, expected, strict=False) if one[0] != one[1]), None)
+                what = f"{differ[0]} instead of {differ[1]}" if differ else f"{len(held)} instead of {len(expected)}"
                 raise ValueError(
                     f"{self.folder / str(step)} holds arrays of other shapes or types, and is kept as it is. Move it "
-                    "away to start this part again."
+                    f"away to start this part again. (It holds {what}.)"
                 )
             if errors:
                 self.close()  # it knows of those that are moved now
@@ -210,16 +215,53 @@ def _move_away(folder: Path, steps: Iterable[int], taken: int) -> None:
         )
 
 
+_TYPES = "types"
+"""Of the packed arrays, by JAX's names; `_pack` writes them, as NumPy's format has none for bfloat16 and the like."""
+
+
 def _pack(leaves: list[np.ndarray]) -> np.ndarray:
     """As one array of bytes, in NumPy's format, which has checksums."""
     stream = io.BytesIO()
-    np.savez(stream, *leaves)
+    np.savez(stream, *map(_as_bytes, leaves), types=np.array([leaf.dtype.name for leaf in leaves], dtype=str))
     return np.frombuffer(stream.getvalue(), np.uint8)
+
+
+def _as_bytes(leaf: np.ndarray) -> np.ndarray:
+    """An array of a type that NumPy has; of another, and of nothing but numbers, the bytes `[…, bytes of one]`."""
+    if leaf.dtype.isbuiltin != 2:
+        return leaf
+    return np.frombuffer(leaf.tobytes(), np.uint8).reshape(*leaf.shape, leaf.dtype.itemsize)
 
 
 def _unpack(packed: np.ndarray) -> list[np.ndarray]:
     with np.load(io.BytesIO(packed.tobytes())) as held:
-        return [held[name] for name in held.files]
+        leaves = [held[name] for name in held.files if name != _TYPES]
+        types = held[_TYPES].tolist() if _TYPES in held.files else [leaf.dtype.name for leaf in leaves]
+    return [_from_bytes(leaf, name) for leaf, name in zip(leaves, types, strict=True)]
+
+
+def _from_bytes(leaf: np.ndarray, name: str) -> np.ndarray:
+    if leaf.dtype.name == name:
+        return leaf
+    return np.frombuffer(leaf.tobytes(), jax.numpy.dtype(name)).reshape(leaf.shape[:-1]).copy()  # to be written to
+
+
+def _typed(leaves: list[np.ndarray], shapes: list[jax.ShapeDtypeStruct]) -> list[np.ndarray]:
+    """Of earlier versions, which had no types, arrays of nothing but bytes get those that are expected."""
+    if len(leaves) != len(shapes):
+        return leaves
+    return [
+        leaf.view(one.dtype) if leaf.dtype.kind == "V" and leaf.dtype.isbuiltin != 2 and _fits(leaf, one) else leaf
+        for leaf, one in zip(leaves, shapes, strict=True)
+    ]
+
+
+def _described(arrays: Iterable[Any]) -> list[str]:
+    return [f"{array.dtype}{list(array.shape)}" for array in arrays]
+
+
+def _fits(leaf: np.ndarray, one: jax.ShapeDtypeStruct) -> bool:
+    return leaf.dtype.itemsize == one.dtype.itemsize and one.dtype.isbuiltin == 2
 
 
 def _as(like: Any, found: list[np.ndarray]) -> Any:

@@ -1,6 +1,5 @@
 """The benchmarks of `coala-eqx bench`: ratios of things measured in one run, as machines differ and are noisy."""
 
-import resource
 import sys
 from collections.abc import Iterator
 from typing import Any
@@ -80,7 +79,7 @@ def _growth() -> Iterator[tuple[str, ...]]:
         for_moments = shortest_seconds(lambda n=named: moments(CoalaPG(), n.problem, n.policy), repeats=1)
         each = 1e6 * (for_gradient + for_moments) / count
         timings = f"{for_gradient:.2f} s", f"{for_moments:.2f} s", f"{each:.2f}"
-        yield (*map(str, sizes), f"{count:,}", *timings, f"{_peak_memory():.2f} GB")
+        yield (*map(str, sizes), f"{count:,}", *timings, _peak_memory())
 
 
 def _exchangeability() -> str:
@@ -114,7 +113,11 @@ def _estimators() -> Iterator[tuple[str, str]]:
         yield cls.__name__, f"{seconds / reference:.2f}"
 
 
-def _peak_memory() -> float:
-    """GB that this process has held at most so far, on the host."""
+def _peak_memory() -> str:
+    """What this process has held at most so far, on the host."""
+    try:
+        import resource  # noqa: PLC0415 (Windows has none)
+    except ImportError:
+        return "not known"
     unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9
+    return f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9:.2f} GB"

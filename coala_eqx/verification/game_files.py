@@ -52,19 +52,38 @@ def _read(source: str) -> dict[str, Any]:
     """The content of a JSON or TOML file; a bare JSON array counts as its `payoffs`."""
     path = Path(source)
     try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+        raw = path.read_bytes()
+    except (OSError, ValueError) as error:
         raise ValueError(
             f"{source!r} is neither a known game ({', '.join(GAMES)}) nor a file that can be read: {error}."
         ) from error
     if path.suffix.lower() not in (".json", ".toml"):
         raise ValueError(f"{source!r} must be a .json or .toml file, but ends with {path.suffix!r}.")
     try:
+        text = _decode(raw)
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{source!r} is no text; save it as UTF-8: {error}.") from error
+    try:
         content = tomllib.loads(text) if path.suffix.lower() == ".toml" else json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{source!r} cannot be parsed: {error}.") from error
     if isinstance(content, list):
         content = {"payoffs": content}
     if not isinstance(content, dict):
         raise ValueError(f"{source!r} must hold a table or an array of payoffs, but holds {content!r}.")
     return content
+
+
+def _decode(raw: bytes) -> str:
+    """The text of a file of any system: UTF-8, UTF-16 or UTF-32, with or without a mark of the order of bytes, or else
+    Windows-1252; with any ends of lines; without what pads its end.
+    """
+    encoding = json.detect_encoding(raw)
+    try:
+        text = raw.decode(encoding)
+    except UnicodeDecodeError:
+        if encoding != "utf-8":
+            raise
+        text = raw.decode("cp1252")
+    text = text.replace("\r\n", "\n").replace("\r", "\n")
+    return text.lstrip("\ufeff").rstrip("\0\x1a \t\n") + "\n"
