@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from coala_eqx.terminal import Terminal
+from coala_eqx.terminal import ReaderGoneError, Terminal
 from coala_eqx.version import __version__
 
 
@@ -20,7 +20,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         try:
             status = _run(arguments)
             out.flush()
-        except BrokenPipeError:
+        except ReaderGoneError:
             status = 141  # as of a program that the signal ends
         if out.failure is not None and not out.broken:
             print(f"coala-eqx: cannot write to standard output: {out.failure}", file=err)
@@ -35,7 +35,7 @@ def _run(arguments: Sequence[str] | None) -> int:
         return end.code if isinstance(end.code, int) else 2
     try:
         return options.run(options)
-    except BrokenPipeError:
+    except ReaderGoneError:
         raise
     except KeyboardInterrupt:
         return _say("interrupted", 130)

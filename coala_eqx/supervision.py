@@ -27,7 +27,7 @@ def run_supervised(arguments: Sequence[str], sources: Sequence[str]) -> int:
         program = f"import sys; sys.path[:] = {sys.path!r}; from coala_eqx.supervision import run; run()"
         opened = [str(int(stream is not None)) for stream in (sys.stdout, sys.stderr)]
         command = [sys.executable, "-c", program, str(report), *opened, *arguments]
-        child = subprocess.Popen(command, stdin=subprocess.DEVNULL)
+        child = subprocess.Popen(command, stdin=subprocess.DEVNULL, close_fds=False)
 
         def forward(number: int, _: FrameType | None) -> None:
             if number != signal.SIGINT or not _on_terminal():  # a terminal tells both

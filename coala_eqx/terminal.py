@@ -18,6 +18,10 @@ EVERY = 10.0
 """Seconds between lines on what is done, where there is no terminal."""
 
 
+class ReaderGoneError(Exception):
+    """Nobody reads standard output any more; no `OSError`, which libraries that print would take for their own."""
+
+
 class Terminal(io.TextIOBase):
     """A text stream that takes everything: what cannot be written is dropped, and the first failure kept.
 
@@ -32,7 +36,7 @@ class Terminal(io.TextIOBase):
         if stream is None:
             self.failure = OSError(errno.EBADF, os.strerror(errno.EBADF))
         self.stops = False
-        """Whether a reader that went away ends the program, by a `BrokenPipeError`."""
+        """Whether a reader that went away ends the program, by a `ReaderGoneError`."""
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.stream, name)
@@ -76,7 +80,7 @@ class Terminal(io.TextIOBase):
     def _fail(self, error: Exception) -> None:
         self.failure = error
         if self.stops and self.broken:
-            raise error
+            raise ReaderGoneError from error
 
 
 class Countdown:

@@ -60,15 +60,19 @@ def run_apart(function: Callable[[], Value], *, program: str) -> Value:
 
 def describe(error: BaseException) -> str:
     """The type and the text of an error, in one line; for `SystemExit` that it ends Python."""
-    try:
-        words = " ".join(str(error).split())
-    except BaseException:  # its text is foreign code, too
-        words = ""
-    if len(words) > 400:
-        words = f"{words[:400]} …"
+    words = in_one_line(error, str)
     name = type(error).__name__
     end = " (it ends Python)" if isinstance(error, SystemExit) else ""
     return f"{name}: {words}{end}" if words else f"{name}{end}"
+
+
+def in_one_line(value: Any, words: Callable[[Any], str] = repr) -> str:
+    """What a foreign object says of itself, which is foreign code, too; cut if it is long."""
+    try:
+        line = " ".join(words(value).split())
+    except BaseException:
+        line = "" if isinstance(value, BaseException) else f"a {type(value).__name__}"
+    return f"{line[:400]} …" if len(line) > 400 else line
 
 
 @contextlib.contextmanager

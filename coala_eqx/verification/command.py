@@ -16,7 +16,7 @@ from coala_eqx import verification
 from coala_eqx.arrays import in_words
 from coala_eqx.estimators import AbstractEstimator, Inapplicable
 from coala_eqx.exact import LIMIT, count_outcomes
-from coala_eqx.terminal import Countdown
+from coala_eqx.terminal import Countdown, ReaderGoneError
 from coala_eqx.verification.apart import describe
 from coala_eqx.verification.certificate import certify_all
 from coala_eqx.verification.files import check_outputs, write_json, write_safely
@@ -54,9 +54,11 @@ def verify(options: argparse.Namespace) -> int:
     read = [name.rpartition(":")[0] for name in named if name.rpartition(":")[0].endswith(".py")]
     out = sys.stdout
     try:
-        check_outputs(outputs, [*read, *filter(None, [options.payoffs])])
+        check_outputs(outputs, [*read, *filter(None, [options.payoffs])], (out, sys.stderr))
     except ImportError as error:
         raise ValueError(str(error)) from error
+    if options.kernels is not None and not hasattr(verification, "draw_kernels"):
+        raise ValueError("--kernels is not available in this version.")
     if any(path is not None for path in outputs.values()) and hasattr(out, "stops"):
         out.stops = False  # type: ignore[attr-defined] (a reader that goes away does not keep files from being written)
     with contextlib.redirect_stdout(sys.stderr):  # whatever estimators print
@@ -92,7 +94,7 @@ class _Run:
             self._certificates()
         except (KeyboardInterrupt, ValueError) as error:
             ended = error
-        except BrokenPipeError:
+        except ReaderGoneError:
             raise
         except BaseException as error:  # foreign code
             ended = ValueError(describe(error))
@@ -162,7 +164,7 @@ class _Run:
                         table = CertificateTable(self._console, *names, rounding=has_bounds([certificate]))
                         table.head()
                     table.row(certificate)
-            except (KeyboardInterrupt, BrokenPipeError, ValueError):
+            except (KeyboardInterrupt, ReaderGoneError, ValueError):
                 raise
             except BaseException as error:  # whatever a user's game, learner or estimator may raise
                 raise ValueError(f"'{named.name}' cannot be enumerated: {describe(error)}") from error

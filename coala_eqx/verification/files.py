@@ -6,7 +6,9 @@ import json
 import math
 import os
 import platform
+import re
 import shutil
+import stat
 import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -20,17 +22,20 @@ from coala_eqx.verification.certificate import Certificate
 from coala_eqx.verification.problems import NamedProblem
 from coala_eqx.version import __version__
 
+_STREAM = re.compile(r"/dev/(stdin|stdout|stderr|fd/[012])|/proc/self/fd/[012]")
+
 PICTURES = (".png", ".pdf", ".svg")
 """How names of pictures end."""
 
 
-def check_outputs(outputs: Mapping[str, Path | None], inputs: Iterable[str] = ()) -> None:
+def check_outputs(outputs: Mapping[str, Path | None], inputs: Iterable[str] = (), streams: Iterable[Any] = ()) -> None:
     """Refuse files that cannot be written, before anything is computed.
 
     **Arguments:**
 
     - `outputs`: paths by option; those of `--json` may have any name, others are pictures.
     - `inputs`: files that are read, and must not be overwritten.
+    - `streams`: where tables are printed, which must not be replaced.
 
     **Raises** `ValueError` that names the option.
     """
@@ -39,12 +44,16 @@ def check_outputs(outputs: Mapping[str, Path | None], inputs: Iterable[str] = ()
         if path is None:
             continue
         try:
+            if _STREAM.fullmatch(str(path)) or any(_is_stream(path, stream) for stream in streams):
+                raise ValueError(
+                    f"{option} must name a file of its own, but {str(path)!r} is where tables are printed."
+                )
             place = path.resolve()
             if place in seen:
                 raise ValueError(f"{option} would overwrite {seen[place]}; name another file.")
             if place.is_dir():
                 raise ValueError(f"{option} must name a file, but {str(path)!r} is a folder.")
-            if place.is_file() or not place.exists():
+            if not _is_special(path):
                 seen[place] = f"what {option} writes"
                 _check_writable(option, path, place)
         except OSError as error:
@@ -59,7 +68,7 @@ def write_safely(path: Path, write: Callable[[Path], None]) -> None:
     What is no regular file, such as `/dev/stdout`, is written to as it is.
     """
     place = path.resolve()
-    if place.exists() and not place.is_file():
+    if _is_special(path):
         with tempfile.TemporaryDirectory() as folder:
             whole = Path(folder, f"whole{path.suffix}")
             write(whole)
@@ -115,6 +124,20 @@ def write_json(
     text = json.dumps(_plain(content), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
     # Bytes of a path that are no UTF-8 are surrogates, which JSON can spell and UTF-8 cannot.
     write_safely(path, lambda place: _store(place, text.encode("utf-8", "backslashreplace")))
+
+
+def _is_special(path: Path) -> bool:
+    """Whether it is a pipe or a device; asked of the path as it is, as a pipe's real path does not exist."""
+    return path.exists() and not path.is_file()
+
+
+def _is_stream(path: Path, stream: Any) -> bool:
+    """Whether a stream is redirected to this very file."""
+    try:
+        printed, file = os.fstat(stream.fileno()), path.stat()
+    except (OSError, ValueError):
+        return False
+    return stat.S_ISREG(file.st_mode) and os.path.samestat(printed, file)
 
 
 def _store(path: Path, content: bytes) -> None:

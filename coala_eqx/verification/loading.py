@@ -12,7 +12,7 @@ from coala_eqx import estimators as builtin
 from coala_eqx.estimators import AbstractEstimator
 from coala_eqx.policies import AbstractPolicy
 from coala_eqx.shaping import ShapingProblem
-from coala_eqx.verification.apart import ForeignError, run_apart
+from coala_eqx.verification.apart import ForeignError, in_one_line, run_apart
 from coala_eqx.verification.user_files import import_source
 
 ENTRY_POINTS = "coala_eqx.estimators"
@@ -90,15 +90,15 @@ def load_policy(source: str, problem: ShapingProblem, key: Key[Array, ""]) -> Ab
 
     needed = "a policy, a class of policies with .random(game, key), or a function (problem, key) → policy"
     if not (isinstance(found, AbstractPolicy) or callable(found)):
-        raise ValueError(f"{source} is no policy: it must be {needed}, but is {found!r}.")
+        raise ValueError(f"{source} is no policy: it must be {needed}, but is {in_one_line(found)}.")
     if inspect.isclass(found) and not (issubclass(found, AbstractPolicy) and hasattr(found, "random")):
-        raise ValueError(f"{source} makes no policy: it must be {needed}, but is {found!r}.")
+        raise ValueError(f"{source} makes no policy: it must be {needed}, but is {in_one_line(found)}.")
     try:
         policy = run_apart(make, program=source)
     except ForeignError as error:
         raise ValueError(f"{source} makes no policy for this problem: {error}") from error
     if not isinstance(policy, AbstractPolicy):
-        raise ValueError(f"{source} makes no policy: it must give an AbstractPolicy, but gives {policy!r}.")
+        raise ValueError(f"{source} makes no policy: it must give an AbstractPolicy, but gives {in_one_line(policy)}.")
     problem.check_policy(policy)
     return policy
 
@@ -115,13 +115,15 @@ def load_object(source: str, kind: type[Kind], what: str) -> Kind:
         missing = ", ".join(sorted(getattr(found, "__abstractmethods__", ())))
         raise ValueError(f"{source} is abstract: it must define {missing}.")
     if not _is_kind(found, kind):
-        raise ValueError(f"{source} is no {what}: it must be a subclass of {kind.__name__}, but is {found!r}.")
+        raise ValueError(
+            f"{source} is no {what}: it must be a subclass of {kind.__name__}, but is {in_one_line(found)}."
+        )
     try:
         made = run_apart(found, program=source)
     except ForeignError as error:
         raise ValueError(f"{source} cannot be made without arguments: {error}") from error
     if not isinstance(made, kind):
-        raise ValueError(f"{source} is no {what}: it makes {made!r}, which is no {kind.__name__}.")
+        raise ValueError(f"{source} is no {what}: it makes {in_one_line(made)}, which is no {kind.__name__}.")
     return made
 
 

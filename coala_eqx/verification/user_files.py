@@ -111,5 +111,6 @@ def _import_module(name: str, what: str) -> ModuleType:
     except ForeignError as error:
         raise ValueError(f"The module {name!r} fails on import: {error}") from error
     if isinstance(module, ModuleNotFoundError):
-        raise ValueError(f"There is no module {name!r} to load the {what} from.") from module
+        hint = f" For the file write {name}.py:NAME." if Path(f"{name}.py").is_file() else ""
+        raise ValueError(f"There is no module {name!r} to load the {what} from.{hint}") from module
     return module
