@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import FrameType
 
@@ -24,7 +24,10 @@ def run_supervised(arguments: Sequence[str], sources: Sequence[str]) -> int:
     """
     with tempfile.TemporaryDirectory(prefix="coala-eqx-") as folder:
         report = Path(folder, "status")
-        program = f"import sys; sys.path[:] = {sys.path!r}; from coala_eqx.supervision import run; run()"
+        program = (
+            f"import sys; sys.path[:] = {sys.path!r}\n"
+            f"from coala_eqx.cli import main; from coala_eqx.supervision import run; run(main)"
+        )
         opened = [str(int(stream is not None)) for stream in (sys.stdout, sys.stderr)]
         command = [sys.executable, "-c", program, str(report), *opened, *arguments]
         child = subprocess.Popen(command, stdin=subprocess.DEVNULL, close_fds=False)
@@ -51,13 +54,11 @@ def run_supervised(arguments: Sequence[str], sources: Sequence[str]) -> int:
             return 2
 
 
-def run() -> None:
+def run(main: Callable[[Sequence[str]], int]) -> None:
     """The other process: runs the command, leaves its exit status in a file, and ends, whatever still runs.
 
     Standard output belongs to the command; all that foreign code prints goes to standard error.
     """
-    from coala_eqx.cli import main  # noqa: PLC0415 (which imports this module)
-
     report, out, err, *arguments = sys.argv[1:]
     sys.stdout = (
         os.fdopen(os.dup(1), "w", encoding=sys.stdout.encoding, errors=sys.stdout.errors) if out == "1" else None

@@ -42,7 +42,7 @@ class Terminal(io.TextIOBase):
         return getattr(self.stream, name)
 
     @property
-    def encoding(self) -> str:  # type: ignore[override]
+    def encoding(self) -> str:
         return getattr(self.stream, "encoding", None) or "utf-8"
 
     @property

@@ -2,6 +2,7 @@
 
 import argparse
 import dataclasses
+from collections.abc import Mapping
 
 import jax
 
@@ -47,7 +48,7 @@ def own_problem(options: argparse.Namespace, limit: int) -> tuple[NamedProblem, 
     return named, _remark(named, given, sizes)
 
 
-def _remark(named: NamedProblem, given: dict[str, int | None], sizes: dict[str, int]) -> str:
+def _remark(named: NamedProblem, given: Mapping[str, int | None], sizes: Mapping[str, int]) -> str:
     usual = {name: 2 if size is None else size for name, size in given.items()}
     if sizes == usual:
         return ""
