@@ -106,7 +106,7 @@ def write_json(
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "settings": settings,
         "complete": complete,
-        "structural": [_entries(structure) for structure in structures],
+        "structural": [_entries(structure) | {"kept": structure.kept} for structure in structures],
         "problems": [
             {
                 "name": named.name,

@@ -31,7 +31,8 @@ def own_problem(options: argparse.Namespace, limit: int) -> tuple[NamedProblem, 
     game_name, game = load_game(options.payoffs or "prisoners-dilemma")
     learner, policy = options.learner or "sgd", options.policy or "full-history"
     given = {name: getattr(options, name) for name in _SIZES}
-    sizes = dict(zip(_SIZES, default_sizes(game, **given, most=min(ENOUGH, limit)), strict=True))
+    most = min(ENOUGH, limit)
+    sizes: dict[str, int] = dict(zip(_SIZES, default_sizes(game, **given, most=most), strict=True))
     own_policy = ":" in policy
     named = make_problem(
         game,
@@ -45,10 +46,10 @@ def own_problem(options: argparse.Namespace, limit: int) -> tuple[NamedProblem, 
     if own_policy:
         key, *_ = jax.random.split(jax.random.key(options.seed), game.num_players)
         named = dataclasses.replace(named, policy=load_policy(policy, named.problem, key))
-    return named, _remark(named, given, sizes)
+    return named, _remark(named, given, sizes, most)
 
 
-def _remark(named: NamedProblem, given: Mapping[str, int | None], sizes: Mapping[str, int]) -> str:
+def _remark(named: NamedProblem, given: Mapping[str, int | None], sizes: Mapping[str, int], most: int) -> str:
     usual = {name: 2 if size is None else size for name, size in given.items()}
     if sizes == usual:
         return ""
@@ -57,7 +58,7 @@ def _remark(named: NamedProblem, given: Mapping[str, int | None], sizes: Mapping
         count = f"{in_words(count_outcomes(named.problem))} outcomes"
     except ValueError:
         count = "outcomes that cannot be counted"
-    return f"Chosen as this game is large: {chosen}, which makes {count}; 2 would make more than {ENOUGH:,}."
+    return f"Chosen as this game is large: {chosen}, which makes {count}; 2 would make more than {most:,}."
 
 
 def _learner(source: str) -> AbstractLearner:

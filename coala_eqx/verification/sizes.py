@@ -23,6 +23,8 @@ def default_sizes(
     """(B, M, T) for a problem on `game` with at most `most` outcomes, if there are such: those that are given, and for
     the others 2, or 1 where that would be too many.
     """
+    if batch is not None and episodes is not None and steps is not None:
+        return batch, episodes, steps
     table = game.table()
     given = (batch, episodes, steps)
     # Who chooses one size means something by it: the others are not made trivial to suit it.

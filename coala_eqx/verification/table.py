@@ -195,7 +195,7 @@ def _sizes(sizes: Sequence[tuple[int, int, int]]) -> str:
 
 def claim_in_words(certificate: Any) -> str:
     """The objective, in brackets if it is not claimed."""
-    objective = _CLAIMS.get(certificate.objective, certificate.objective)
+    objective = _CLAIMS.get(certificate.objective, str(certificate.objective))
     return objective if certificate.claim else f"({objective})"
 
 
