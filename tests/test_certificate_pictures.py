@@ -54,7 +54,7 @@ def test_every_certificate_is_a_cell_with_its_verdict_bias_and_noise(draw):
     assert [label.get_text() for label in axis.get_yticklabels()] == ["one", "$two_"]
     heads = [label.get_text() for label in axis.get_xticklabels()]
     assert heads[:3] == ["CoalaPG\nshaping", "LolaExact\nshaping", "MFOS\n(shaping)"]
-    assert heads[3].replace("\n", "").startswith("Mine(/a/long/path/to/mine.py:Mine)")
+    assert "".join(heads[3].split()).startswith("Mine(/a/long/path/to/mine.py:Mine)")
 
 
 def test_colour_is_bias_and_a_frame_is_a_claim_in_trouble(draw):
