@@ -4,6 +4,7 @@ import argparse
 import contextlib
 import io
 import os
+import signal
 import sys
 import traceback
 from collections.abc import Iterator, Sequence
@@ -37,8 +38,9 @@ def _run(arguments: Sequence[str] | None) -> int:
         return options.run(options)
     except ReaderGoneError:
         raise
-    except KeyboardInterrupt:
-        return _say("interrupted", 130)
+    except KeyboardInterrupt as error:
+        number = error.args[0] if error.args and isinstance(error.args[0], int) else signal.SIGINT
+        return _say("interrupted", 128 + number)
     except ValueError as error:
         return _say(str(error))
     except BaseException as error:  # foreign code ends as it likes, and a status of 0 or 1 would be a verdict

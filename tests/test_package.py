@@ -6,6 +6,8 @@ import inspect
 import json
 import pkgutil
 import re
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -170,8 +172,17 @@ def test_the_extras_are_those_that_the_package_and_its_hints_name():
     ]:
         for named in re.findall(r"(?:\.|CLONE|coala_eqx)\[([a-z,]+)\]'", file.read_text()):
             assert set(named.split(",")) <= set(extras), (file.name, named)
+        assert "coala_eqx[" not in file.read_text(), f"{file.name}: there is no index that has it"
         for named in re.findall(r"how_to_get\(.*\"([a-z]+)\"\)", file.read_text()):
             assert named in extras, (file.name, named)
+
+
+def test_the_command_starts_without_what_only_some_of_it_needs():
+    """`resource` is not everywhere; the others take their time."""
+    late = "resource", "matplotlib", "rich", "polars", "orbax", "coala_eqx.verification.command"
+    program = f"import sys, coala_eqx.cli; print([name for name in {late} if name in sys.modules])"
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert result.stdout == "[]\n"
 
 
 def test_the_readme_example_runs(capsys):

@@ -3,11 +3,14 @@
 import argparse
 import contextlib
 import dataclasses
+import signal
 import sys
+import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from types import FrameType
+from typing import Any, NoReturn
 
 import jax
 from rich.console import Console
@@ -61,9 +64,26 @@ def verify(options: argparse.Namespace) -> int:
         raise ValueError("--kernels is not available in this version.")
     if any(path is not None for path in outputs.values()) and hasattr(out, "stops"):
         out.stops = False  # type: ignore[attr-defined] (a reader that goes away does not keep files from being written)
-    with contextlib.redirect_stdout(sys.stderr):  # whatever estimators print
+    with contextlib.redirect_stdout(sys.stderr), _interruptible():  # whatever estimators print
         estimators = load_estimators(sources)
         return _Run(options, estimators, out).run()
+
+
+@contextlib.contextmanager
+def _interruptible() -> Iterator[None]:
+    """A request to end is as Ctrl-C, after which files are written."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def interrupt(number: int, _: FrameType | None) -> NoReturn:
+        raise KeyboardInterrupt(number)
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 class _Run:
