@@ -5,8 +5,10 @@ import io
 import json
 import math
 import os
+import signal
 import stat
 import sys
+import time
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -283,7 +285,8 @@ def test_json_takes_what_there_is(tmp_path):
     assert content["complete"] is False
 
 
-def test_what_was_certified_before_an_interruption_is_written(tmp_path, monkeypatch, capsys):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_what_was_certified_before_an_interruption_is_written(number, tmp_path, monkeypatch, capsys):
     path = tmp_path / "out.json"
     made = iter([[certificate()], None])
 
@@ -291,10 +294,11 @@ def test_what_was_certified_before_an_interruption_is_written(tmp_path, monkeypa
         yield from next(made) or interrupt()
 
     def interrupt():
-        raise KeyboardInterrupt
+        os.kill(os.getpid(), number)
+        time.sleep(60)
 
     monkeypatch.setattr("coala_eqx.verification.command.certify_all", certify_all)
-    assert main(["verify", "--estimator", "CoalaPG", "--json", str(path)]) == 130
+    assert main(["verify", "--estimator", "CoalaPG", "--json", str(path)]) == 128 + number
     content = json.loads(path.read_text())
     assert [entry["verdict"] for entry in content["certificates"]] == ["holds"]
     assert not content["complete"]
@@ -340,6 +344,25 @@ def test_sizes_that_were_chosen_for_a_large_game_are_said(capsys):
     assert captured.err.startswith(
         "1 of 1, rock-paper-scissors, with a bonus on rock: 3,321 outcomes, 1 estimator, about "
     )
+
+
+def test_a_policy_of_ones_own_is_verified(tmp_path, capsys):
+    """At the name's own class, drawn by the seed."""
+    (tmp_path / "mine.py").write_text(
+        "import coala_eqx as ce\ndef make(problem, key):\n    return ce.policies.MemoryOne.random(problem.game, key)\n"
+    )
+    results = []
+    for policy in (f"{tmp_path / 'mine.py'}:make", "memory-one", "coala_eqx.policies:MemoryOne"):
+        assert (
+            main(["verify", "--estimator", "CoalaPG", *SMALL, "--policy", policy, "--json", str(tmp_path / "x.json")])
+            == 0
+        )
+        content = json.loads((tmp_path / "x.json").read_text())
+        assert content["problems"][0]["policy"] == "MemoryOne"
+        results.append(content["certificates"][0]["gradient_norm"])
+    assert len(set(results)) == 1
+    assert main(["verify", "--estimator", "CoalaPG", *SMALL, "--policy", "coala_eqx.policies:FullHistory"]) == 2
+    assert "makes no policy for this problem: TypeError" in capsys.readouterr().err
 
 
 def test_the_count_comes_before_the_computing(monkeypatch, capsys):

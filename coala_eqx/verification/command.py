@@ -21,7 +21,7 @@ from coala_eqx.estimators import AbstractEstimator, Inapplicable
 from coala_eqx.exact import LIMIT, count_outcomes
 from coala_eqx.terminal import Countdown, ReaderGoneError
 from coala_eqx.verification.apart import describe
-from coala_eqx.verification.certificate import certify_all
+from coala_eqx.verification.certificate import Certificate, certify_all
 from coala_eqx.verification.files import check_outputs, write_json, write_safely
 from coala_eqx.verification.loading import DEFAULT_ESTIMATORS, load_estimators
 from coala_eqx.verification.own_problem import is_own, own_problem
@@ -157,42 +157,43 @@ class _Run:
         """One problem after the other, each row as it is made."""
         counts = [_count(named) for named in self._problems]
         print_problems(self._console, self._problems, counts)
+        names = [list(self._estimators), [problem.name for problem in self._problems]]
         table: CertificateTable | None = None
         for number, (named, count) in enumerate(zip(self._problems, counts, strict=True), start=1):
             countdown = Countdown(sys.stderr)
             countdown.say(f"{number} of {len(self._problems)}, {named.name}: {self._forecast(count)}")
             began = time.monotonic()
-
-            def show(done: int, total: int, named: NamedProblem = named, countdown: Countdown = countdown) -> None:
-                countdown.show(f"{named.name}: {done:,} of {total:,} outcomes")
-
-            made = certify_all(
-                self._estimators.values(),
-                named.problem,
-                named.policy,
-                name=named.name,
-                limit=self._limit,
-                progress=show,
-            )
-            try:
-                for name, unnamed in zip(self._estimators, made, strict=True):
-                    certificate = dataclasses.replace(unnamed, estimator=name)
-                    self._findings.certificates.append(certificate)
-                    countdown.clear()
-                    if table is None:
-                        names = [list(self._estimators), [problem.name for problem in self._problems]]
-                        table = CertificateTable(self._console, *names, rounding=has_bounds([certificate]))
-                        table.head()
-                    table.row(certificate)
-            except (KeyboardInterrupt, ReaderGoneError, ValueError):
-                raise
-            except BaseException as error:  # whatever a user's game, learner or estimator may raise
-                raise ValueError(f"'{named.name}' cannot be enumerated: {describe(error)}") from error
-            finally:
-                countdown.clear()
+            for certificate in self._rows(named, countdown):
+                self._findings.certificates.append(certificate)
+                if table is None:
+                    table = CertificateTable(self._console, *names, rounding=has_bounds([certificate]))
+                    table.head()
+                table.row(certificate)
             if count is not None and count <= self._limit:
                 self._seconds += time.monotonic() - began
                 self._work += self._units(count)
+
+    def _rows(self, named: NamedProblem, countdown: Countdown) -> Iterator[Certificate]:
+        """Certificates of one problem, by the estimators' names in tables."""
+        row = 1
+
+        def show(done: int, total: int) -> None:
+            countdown.show(f"{named.name}, row {row} of {len(self._estimators)}: {done:,} of {total:,} outcomes")
+
+        made = certify_all(
+            self._estimators.values(), named.problem, named.policy, name=named.name, limit=self._limit, progress=show
+        )
+        try:
+            for name, certificate in zip(self._estimators, made, strict=True):
+                row += 1
+                countdown.clear()
+                yield dataclasses.replace(certificate, estimator=name)
+        except (KeyboardInterrupt, ReaderGoneError, ValueError, GeneratorExit):
+            raise
+        except BaseException as error:  # whatever a user's game, learner or estimator may raise
+            raise ValueError(f"'{named.name}' cannot be enumerated: {describe(error)}") from error
+        finally:
+            countdown.clear()
 
     def _units(self, count: int) -> float:
         """Work for a problem, in seconds as forecast before anything is measured."""
