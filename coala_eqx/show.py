@@ -1,7 +1,6 @@
 """What trained agents do: meta-episodes that were kept are shown as animations, film strips, and curves of measures."""
 
 import dataclasses
-import importlib.util
 import json
 import zipfile
 import zlib
@@ -14,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from coala_eqx.arrays import check_whole
+from coala_eqx.extras import require_matplotlib
 from coala_eqx.games import AbstractDrawnGame, CleanUpLite, CoinGame
 
 GAMES: dict[str, type[Any]] = {"CleanUpLite": CleanUpLite, "CoinGame": CoinGame}
@@ -162,8 +162,7 @@ def show(folder: Path, out: Path | None = None) -> list[Path]:
             f"{folder} holds no meta-episodes. Runs on grids, such as fig6, fig7 and coin-game, keep some, whose games "
             "can be seen."
         )
-    if importlib.util.find_spec("matplotlib") is None:  # which brings Pillow
-        raise ImportError("Showing needs matplotlib: pip install 'coala_eqx[figures]'.")
+    require_matplotlib("Showing")  # which brings Pillow
     written = []
     for file in recordings:
         recording, stem = Recording.load(file), (out or folder) / file.stem

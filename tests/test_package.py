@@ -6,6 +6,8 @@ import inspect
 import json
 import pkgutil
 import re
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -13,6 +15,7 @@ import equinox as eqx
 import pytest
 
 import coala_eqx as ce
+from coala_eqx.extras import how_to_get
 from coala_eqx.verification import default_problems
 from experiments.__main__ import run, settings_of
 from tests.runs import SMALL
@@ -20,6 +23,8 @@ from tests.runs import SMALL
 ROOT = Path(__file__).parent.parent
 ORDER = [
     "arrays",
+    "extras",
+    "terminal",
     "timing",
     "games",
     "policies",
@@ -31,7 +36,9 @@ ORDER = [
     "verification",
     "training",
     "show",
+    "supervision",
     "cli",
+    "__main__",
 ]
 MODULES = [m.name for m in pkgutil.walk_packages(ce.__path__, "coala_eqx.")]
 
@@ -94,12 +101,88 @@ def test_public_names_are_there():
         assert value.__doc__, name
 
 
-def test_every_public_function_and_class_has_a_docstring():
-    for module in MODULES:
-        for name, value in vars(importlib.import_module(module)).items():
-            defined_here = getattr(value, "__module__", None) == module
-            if defined_here and not name.startswith("_") and (inspect.isclass(value) or inspect.isfunction(value)):
-                assert inspect.getdoc(value), f"{module}.{name}"
+def undocumented(source):
+    """Names of public classes, their methods and functions without a docstring; from the text, as a dataclass makes one
+    for itself.
+    """
+    tree = ast.parse(source)
+    kinds = (ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+    public = [node for node in tree.body if isinstance(node, kinds) and not node.name.startswith("_")]
+    return [node.name for node in public if ast.get_docstring(node) is None]
+
+
+def test_a_missing_docstring_is_found():
+    text = 'class Mine(eqx.Module):\n    x: int\ndef f(): "what it is"\ndef g(): ...\nclass _Own: ...\n'
+    assert undocumented(text) == ["Mine", "g"]
+
+
+@pytest.mark.parametrize("module", ["coala_eqx", *MODULES])
+def test_every_public_function_class_and_method_has_a_docstring(module):
+    """A method that overrides another may inherit it."""
+    loaded = importlib.import_module(module)
+    source = Path(inspect.getfile(loaded)).read_text()
+    assert ast.get_docstring(ast.parse(source)), module
+    assert not undocumented(source)
+    for name, value in vars(loaded).items():
+        if inspect.isclass(value) and value.__module__ == module and not name.startswith("_"):
+            for attribute, method in vars(value).items():
+                if inspect.isfunction(method) and not attribute.startswith("_"):
+                    assert inspect.getdoc(getattr(value, attribute)), f"{module}.{name}.{attribute}"
+
+
+def _local_imports(folder):
+    """Packages of this repository that files of a folder import."""
+    for file in (ROOT / folder).rglob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text())):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            if isinstance(node, ast.ImportFrom) and node.module:
+                names = [node.module]
+            yield from {name.split(".")[0] for name in names if (ROOT / name.split(".")[0]).is_dir()}
+
+
+def test_the_source_distribution_holds_what_its_files_import_and_read():
+    """Whatever is imported by what it holds, and what tests read from the root."""
+    included = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["build"]["targets"]["sdist"][
+        "include"
+    ]
+    held = {place.removeprefix("/") for place in included}
+    for place in held:
+        assert (ROOT / place).exists(), place
+    folders = {place for place in held if (ROOT / place).is_dir()}
+    needed = {name for folder in folders for name in _local_imports(folder)}
+    assert {"proofs_checks", "experiments", "examples", "coala_eqx"} <= needed
+    assert needed <= folders
+    read = {
+        name for file in (ROOT / "tests").glob("*.py") for name in re.findall(r'ROOT / "([\w.]+)', file.read_text())
+    }
+    assert {"README.md", "Makefile", "docs"} <= read
+    assert read - {"pyproject.toml"} <= held  # which is always there
+
+
+def test_the_extras_are_those_that_the_package_and_its_hints_name():
+    """Parts of the package can be had from a wheel; hints name an extra that there is."""
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    assert set(extras) == {"figures", "training", "environments", "clone", "tests", "development", "all"}
+    assert how_to_get("matplotlib", "figures") == "pip install matplotlib (in a clone: pip install -e '.[figures]')"
+    for file in [
+        *(ROOT / "coala_eqx").rglob("*.py"),
+        ROOT / "README.md",
+        ROOT / "Makefile",
+        *(ROOT / "docs").glob("*.md"),
+    ]:
+        for named in re.findall(r"(?:\.|CLONE|coala_eqx)\[([a-z,]+)\]'", file.read_text()):
+            assert set(named.split(",")) <= set(extras), (file.name, named)
+        assert "coala_eqx[" not in file.read_text(), f"{file.name}: there is no index that has it"
+        for named in re.findall(r"how_to_get\(.*\"([a-z]+)\"\)", file.read_text()):
+            assert named in extras, (file.name, named)
+
+
+def test_the_command_starts_without_what_only_some_of_it_needs():
+    """`resource` is not everywhere; the others take their time."""
+    late = "resource", "matplotlib", "rich", "polars", "orbax", "coala_eqx.verification.command"
+    program = f"import sys, coala_eqx.cli; print([name for name in {late} if name in sys.modules])"
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert result.stdout == "[]\n"
 
 
 def test_the_readme_example_runs(capsys):
@@ -145,30 +228,48 @@ def test_the_readme_names_the_two_commands():
         assert re.search(rf"^{target}:", makefile, flags=re.MULTILINE)
 
 
+def _rows(title):
+    """The rows of a table of `verify` in the README, by the heads of their columns."""
+    table = re.search(
+        rf"^ *{title}\n(.*?)(?:^```|\Z)", (ROOT / "README.md").read_text(), flags=re.DOTALL | re.MULTILINE
+    )
+    lines = [re.split(r" {2,}", line.strip()) for line in table[1].splitlines() if line.strip()]
+    heads = lines[0]
+    rows = []
+    for cells in lines[1:]:
+        if len(cells) == len(heads):
+            rows.append(dict(zip(heads, cells, strict=True)))
+        elif rows:
+            break  # where another table or text begins
+    return rows
+
+
 def test_the_readme_lists_the_problems_of_verify():
-    table = (ROOT / "README.md").read_text().partition("Problems\n")[2].partition("Certificates\n")[0]
-    rows = [re.split(r" {2,}", line.strip()) for line in table.splitlines()]
     expected = [
-        [named.name, named.game, *map(str, (p.batch, p.episodes, p.steps)), type(named.policy).__name__, named.learner]
+        {
+            "problem": named.name, "game": named.game, "B": str(p.batch), "M": str(p.episodes), "T": str(p.steps),
+            "ego policy": type(named.policy).__name__, "co-players' learner": named.learner,
+        }
         for named in default_problems()
         for p in [named.problem]
-    ]
-    assert [row for row in rows if len(row) == len(expected[0])][1:] == expected  # below the head
+    ]  # fmt: skip
+    rows = _rows("Problems")
+    assert [{head: row[head] for head in expected[0]} for row in rows] == expected
 
 
 def test_the_readme_shows_the_certificates_that_are_kept():
-    table = (ROOT / "README.md").read_text().partition("Certificates\n")[2].partition("```")[0]
-    rows = [re.split(r" {2,}", line.strip()) for line in table.splitlines() if re.search(r"\d s ", line)]
+    rows = _rows("Certificates")
     kept = json.loads((ROOT / "paper_figs/reference/verify/verify.json").read_text())["certificates"]
     assert len(rows) == len(kept)
     for row, entry in zip(rows, kept, strict=True):
-        estimator, problem, claim, bias, cosine, variance, _, outcomes, _, verdict = row
-        assert (estimator, problem, verdict) == (entry["estimator"], entry["problem"], entry["verdict"])
+        assert [row[what] for what in ("estimator", "problem", "verdict")] == [
+            entry[what] for what in ("estimator", "problem", "verdict")
+        ]
         objective = entry["objective"].removesuffix("_return").replace("_", " ").replace("lookahead", "look-ahead")
-        assert claim == (objective if entry["claim"] else f"({objective})")
-        assert (bias, cosine) == (f"{entry['relative_bias']:.1e}", f"{entry['cosine']:.4f}")
-        of_the_entry = f"{entry['variance'] if entry['variance'] > 1e-20 else 0:.3g}"
-        assert (variance, outcomes) == (of_the_entry, f"{entry['outcomes']:,}")
+        assert row["claims"] == (objective if entry["claim"] else f"({objective})")
+        assert (row["relative bias"], row["cosine"]) == (f"{entry['relative_bias']:.1e}", f"{entry['cosine']:.4f}")
+        variance = f"{entry['variance'] if entry['variance'] > 1e-20 else 0:.3g}"
+        assert (row["variance"], row["outcomes"]) == (variance, f"{entry['outcomes']:,}")
 
 
 def anchors(page):

@@ -1,7 +1,10 @@
 """Meta-episodes that are kept, and how they are shown."""
 
+import contextlib
 import dataclasses
+import io
 import json
+import sys
 
 import equinox as eqx
 import jax
@@ -208,6 +211,35 @@ def test_what_cannot_be_shown_is_named(tmp_path, capsys):
     (tmp_path / "file").write_text("")
     assert main(["show", str(tmp_path), "--out", str(tmp_path / "file" / "out")]) == 2
     assert "Not a directory" in capsys.readouterr().err
+
+
+def test_without_matplotlib_the_hint_works_from_a_clone_and_elsewhere(tmp_path, monkeypatch, capsys):
+    recording_of(COIN_GAMES[0]).save(tmp_path / "meta-episode-x.npz")
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    assert main(["show", str(tmp_path)]) == 2
+    message = capsys.readouterr().err
+    assert "Showing needs matplotlib: pip install matplotlib (in a clone: pip install -e '.[figures]')" in message
+    assert message.count("\n") == 1
+
+
+def test_files_are_drawn_even_if_their_names_cannot_be_printed(tmp_path, monkeypatch):
+    """On a terminal without the signs of a folder's name; on a full disk the status says so."""
+    folder = tmp_path / "Läufe×"
+    folder.mkdir()
+    recording_of(COIN_GAMES[0]).save(folder / "meta-episode-x.npz")
+    stream = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    monkeypatch.setattr(sys, "stdout", stream)
+    assert main(["show", str(folder)]) == 0
+    stream.flush()
+    assert stream.buffer.getvalue().decode().splitlines()[0].endswith("Laufex/meta-episode-x.gif")
+    (folder / "meta-episode-x.gif").unlink()
+    with open("/dev/full", "w") as full:  # noqa: PTH123
+        monkeypatch.setattr(sys, "stdout", full)
+        assert main(["show", str(folder)]) == 2
+        monkeypatch.undo()
+        with contextlib.suppress(OSError):
+            full.close()
+    assert (folder / "meta-episode-x.gif").exists()
 
 
 def test_trained_pools_are_recorded(monkeypatch):

@@ -12,6 +12,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from coala_eqx.extras import how_to_get
 from coala_eqx.games.base import AbstractGame
 from coala_eqx.games.clean_up_lite import CleanUpLite
 from coala_eqx.games.coin_game import CoinGame
@@ -47,7 +48,7 @@ def print_benchmarks(console: Console) -> None:
         table.add_row("JaxMARL's coin game", f"{reference:.2g}", "1.0")
     console.print(table)
     if not theirs:
-        hint = "(JaxMARL is not installed: pip install 'coala_eqx[environments]' measures its, too.)"
+        hint = f"(JaxMARL is not installed: {how_to_get('gymnax jaxmarl', 'environments')} measures its, too.)"
         console.print(hint, markup=False, soft_wrap=True)
 
 

@@ -13,6 +13,7 @@ import jax
 import numpy as np
 from jax.experimental import multihost_utils
 
+from coala_eqx.extras import how_to_get
 from coala_eqx.training.mesh import is_key, on_host
 
 Result = TypeVar("Result")
@@ -193,7 +194,7 @@ def _import_orbax() -> Any:
     try:
         import orbax.checkpoint  # noqa: PLC0415 (only those who keep checkpoints need it)
     except ImportError as error:
-        raise ImportError("Checkpoints need Orbax: pip install 'coala_eqx[training]'.") from error
+        raise ImportError(f"Checkpoints need Orbax: {how_to_get('orbax-checkpoint', 'training')}.") from error
     logging.getLogger("absl").addFilter(_is_not_of_orbax)  # its errors are raised here; it logs each of its threads'
     return orbax.checkpoint
 

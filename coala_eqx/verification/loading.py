@@ -1,16 +1,19 @@
 """Loading what a user names on the command line: classes in files, in modules, and of other packages."""
 
-import importlib
+import functools
 import importlib.metadata
-import importlib.util
 import inspect
-import sys
-from pathlib import Path
-from types import ModuleType
+from collections.abc import Iterable
 from typing import Any, TypeVar
+
+from jaxtyping import Array, Key
 
 from coala_eqx import estimators as builtin
 from coala_eqx.estimators import AbstractEstimator
+from coala_eqx.policies import AbstractPolicy
+from coala_eqx.shaping import ShapingProblem
+from coala_eqx.verification.apart import ForeignError, in_one_line, run_apart
+from coala_eqx.verification.user_files import import_source
 
 ENTRY_POINTS = "coala_eqx.estimators"
 """The entry-point group under which other packages can register estimators."""
@@ -29,6 +32,11 @@ DEFAULT_ESTIMATORS: tuple[type[AbstractEstimator], ...] = (
 Kind = TypeVar("Kind")
 
 
+def is_foreign(source: str) -> bool:
+    """Whether an estimator's, a learner's or a policy's name stands for code that is not of this package."""
+    return ":" in source or source in _registered()
+
+
 def load_estimator(source: str) -> AbstractEstimator:
     """An estimator by its name: of this package, of an entry point, `FILE.py:NAME` or `module:NAME`.
 
@@ -37,9 +45,9 @@ def load_estimator(source: str) -> AbstractEstimator:
     known = {cls.__name__: cls for cls in DEFAULT_ESTIMATORS}
     if source in known:
         return known[source]()
-    registered = {point.name: point for point in importlib.metadata.entry_points(group=ENTRY_POINTS)}
+    registered = _registered()
     if source in registered:
-        return load_object(registered[source].value, AbstractEstimator, "estimator")
+        return load_object(registered[source], AbstractEstimator, "estimator")
     if ":" not in source:
         raise ValueError(
             f"There is no estimator {source!r}: it is none of {', '.join([*known, *registered])}; for one of your own "
@@ -48,16 +56,89 @@ def load_estimator(source: str) -> AbstractEstimator:
     return load_object(source, AbstractEstimator, "estimator")
 
 
+def load_estimators(sources: Iterable[str]) -> dict[str, AbstractEstimator]:
+    """Estimators by the name that they have in tables: that of the class, with its source where several share it.
+
+    What is named twice is loaded once.
+
+    **Raises** `ValueError` as `load_estimator` does.
+    """
+    loaded = {source: load_estimator(source) for source in sources}
+    names = {source: _printable(type(estimator).__name__) for source, estimator in loaded.items()}
+    shared = {name for name in names.values() if list(names.values()).count(name) > 1}
+    return {
+        f"{names[source]} ({_printable(source)})" if names[source] in shared else names[source]: estimator
+        for source, estimator in loaded.items()
+    }
+
+
+def load_policy(source: str, problem: ShapingProblem, key: Key[Array, ""]) -> AbstractPolicy:
+    """An ego policy for `problem` from `FILE.py:NAME` or `module:NAME`.
+
+    `NAME` is a policy, a class of policies with `.random(game, key)`, or a function (problem, key) → policy.
+
+    **Raises** `ValueError` that says what was not found, what went wrong, or what was found instead.
+    """
+    found = _find(source, AbstractPolicy, "policy")
+
+    def make() -> Any:
+        if isinstance(found, AbstractPolicy):
+            return found
+        if not inspect.isclass(found):
+            return found(problem, key)
+        return found.random(problem.game, key)  # type: ignore[attr-defined]
+
+    needed = "a policy, a class of policies with .random(game, key), or a function (problem, key) → policy"
+    if not (isinstance(found, AbstractPolicy) or callable(found)):
+        raise ValueError(f"{source} is no policy: it must be {needed}, but is {in_one_line(found)}.")
+    if inspect.isclass(found) and not (issubclass(found, AbstractPolicy) and hasattr(found, "random")):
+        raise ValueError(f"{source} makes no policy: it must be {needed}, but is {in_one_line(found)}.")
+    try:
+        policy = run_apart(make, program=source)
+    except ForeignError as error:
+        raise ValueError(f"{source} makes no policy for this problem: {error}") from error
+    if not isinstance(policy, AbstractPolicy):
+        raise ValueError(f"{source} makes no policy: it must give an AbstractPolicy, but gives {in_one_line(policy)}.")
+    problem.check_policy(policy)
+    return policy
+
+
 def load_object(source: str, kind: type[Kind], what: str) -> Kind:
     """An instance of `kind` from `FILE.py:NAME` or `module:NAME`; a class is called without arguments.
 
     **Raises** `ValueError` that says what was not found, what went wrong, or what was found instead.
     """
+    found = _find(source, kind, what)
+    if isinstance(found, kind):
+        return found
+    if inspect.isabstract(found) and issubclass(found, kind):
+        missing = ", ".join(sorted(getattr(found, "__abstractmethods__", ())))
+        raise ValueError(f"{source} is abstract: it must define {missing}.")
+    if not _is_kind(found, kind):
+        raise ValueError(
+            f"{source} is no {what}: it must be a subclass of {kind.__name__}, but is {in_one_line(found)}."
+        )
+    try:
+        made = run_apart(found, program=source)
+    except ForeignError as error:
+        raise ValueError(f"{source} cannot be made without arguments: {error}") from error
+    if not isinstance(made, kind):
+        raise ValueError(f"{source} is no {what}: it makes {in_one_line(made)}, which is no {kind.__name__}.")
+    return made
+
+
+def _find(source: str, kind: type, what: str) -> Any:
+    """What the source names; names within a class are joined by dots."""
     place, _, name = source.rpartition(":")
     if not place or not name:
         raise ValueError(f"The {what} {source!r} must be written FILE.py:NAME or module:NAME.")
-    module = _import_file(Path(place), what) if place.endswith(".py") else _import_module(place, what)
-    found = getattr(module, name, None)
+    module = import_source(place, what)
+    try:
+        found = run_apart(
+            lambda: functools.reduce(lambda o, part: getattr(o, part, None), name.split("."), module), program=place
+        )
+    except ForeignError as error:
+        raise ValueError(f"{source} cannot be looked up: {error}") from error
     if found is None:
         offered = [
             key
@@ -69,17 +150,13 @@ def load_object(source: str, kind: type[Kind], what: str) -> Kind:
             if offered
             else f"{place} has no {name!r}, and no other {what}."
         )
-    if isinstance(found, kind):
-        return found
-    if inspect.isabstract(found) and issubclass(found, kind):
-        missing = ", ".join(sorted(getattr(found, "__abstractmethods__", ())))
-        raise ValueError(f"{source} is abstract: it must define {missing}.")
-    if not _is_kind(found, kind):
-        raise ValueError(f"{source} is no {what}: it must be a subclass of {kind.__name__}, but is {found!r}.")
-    try:
-        return found()
-    except Exception as error:
-        raise ValueError(f"{source} cannot be made without arguments: {error}") from error
+    return found
+
+
+def _registered() -> dict[str, str]:
+    """Estimators of other packages: the source of each by its name."""
+    points = importlib.metadata.entry_points(group=ENTRY_POINTS)
+    return {point.name: f"{point.module}:{point.attr}" for point in points}
 
 
 def _is_kind(value: Any, kind: type) -> bool:
@@ -88,34 +165,5 @@ def _is_kind(value: Any, kind: type) -> bool:
     )
 
 
-def _import_file(path: Path, what: str) -> ModuleType:
-    if not path.is_file():
-        raise ValueError(f"There is no file {str(path)!r} to load the {what} from.")
-    # A prefix, so that a file called json.py does not replace the module json.
-    name = f"_coala_eqx_user_{path.stem}"
-    spec = importlib.util.spec_from_file_location(name, path)
-    if spec is None or spec.loader is None:
-        raise ValueError(f"{str(path)!r} is no Python file.")
-    module = importlib.util.module_from_spec(spec)
-    directory = str(path.parent.resolve())
-    sys.path.insert(0, directory)
-    sys.modules[name] = module
-    try:
-        spec.loader.exec_module(module)
-    except Exception as error:
-        del sys.modules[name]
-        raise ValueError(f"{str(path)!r} fails on import: {type(error).__name__}: {error}") from error
-    finally:
-        sys.path.remove(directory)
-    return module
-
-
-def _import_module(name: str, what: str) -> ModuleType:
-    try:
-        return importlib.import_module(name)
-    except ModuleNotFoundError as error:
-        if error.name and (name == error.name or name.startswith(error.name + ".")):
-            raise ValueError(f"There is no module {name!r} to load the {what} from.") from error
-        raise ValueError(f"The module {name!r} fails on import: {error}") from error
-    except Exception as error:
-        raise ValueError(f"The module {name!r} fails on import: {type(error).__name__}: {error}") from error
+def _printable(text: str) -> str:
+    return "".join(character if character.isprintable() else "?" for character in text)

@@ -1,110 +1,121 @@
-"""The bias–variance picture."""
+"""The picture of certificates: a map of problems × estimators."""
 
 import math
+import re
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from coala_eqx.verification.certificate import TOLERANCE, Certificate
+from coala_eqx.extras import require_matplotlib
+from coala_eqx.verification.certificate import Certificate
+from coala_eqx.verification.table import claim_in_words
 
-_COLOURS = ("#0072B2", "#D55E00", "#E69F00", "#009E73", "#000000", "#56B4E9", "#CC79A7")
-"""Okabe and Ito's palette, told apart by colour-blind readers; in order of appearance, then again."""
+_LEAST, _MOST = 1e-3, 10.0
+"""Relative biases between which colours change."""
 
-_MARKERS = "osD^v<>Ph*"
-_STRIP = 1.6
-"""Width of the strip for the unbiased, in decades of the axis of biases to the right of it."""
+_UNBIASED, _NOTHING, _TROUBLE = "#E3F1E7", "#EFEFEF", "#000000"
+_CAPTION = (
+    "J: the return named under the estimator, in brackets if it claims nothing. Green: unbiased. Framed: a claim that "
+    "fails, or was not judged. Noise: of one sampled estimate, √variance / ‖∇J‖."
+)
+_LETTERS = 14
+"""How many fit above a column."""
 
 
 def draw_certificates(path: Path, certificates: Sequence[Certificate]) -> None:
-    """Write a figure with one panel per problem: bias to the right, noise upwards.
-
-    Estimators whose bias is zero up to rounding stand side by side in the shaded strip, so that none
-    hides another; to the right of it the axis is logarithmic.
+    """Write a figure: a row for each problem, a column for each estimator, relative bias as colour, and in words and
+    numbers whether the claim holds, the bias, and the noise of one sampled estimate.
 
     **Raises** `ImportError` if matplotlib is missing, `ValueError` if the suffix is no picture format,
     `OSError` if the file cannot be written.
     """
-    try:
-        from matplotlib.figure import Figure  # noqa: PLC0415 (an optional dependency)
-        from matplotlib.lines import Line2D  # noqa: PLC0415
-    except ImportError as error:
-        raise ImportError(f"{error}; figures need: pip install 'coala_eqx[figures]'") from error
+    require_matplotlib("The picture")
+    from matplotlib.cm import ScalarMappable  # noqa: PLC0415 (an optional dependency)
+    from matplotlib.colors import LogNorm  # noqa: PLC0415
+    from matplotlib.figure import Figure  # noqa: PLC0415
 
-    shown = [c for c in certificates if c.verdict not in ("inapplicable", "error")]
-    problems = list(dict.fromkeys(c.problem for c in shown))
-    names = list(dict.fromkeys(c.estimator for c in shown))
-    rows = max(1, math.ceil(len(problems) / 4))
-    columns = max(1, math.ceil(len(problems) / rows))
-    figure = Figure(figsize=(max(7.0, 2.2 + 2.4 * columns), 1.5 + 2.2 * rows), layout="constrained", dpi=150)
-    axes = figure.subplots(rows, columns, squeeze=False)
-    scale = _Scale(shown, names)
-    for panel, axis in enumerate(axes.flat):
-        if panel >= len(problems):
-            axis.axis("off")
-            continue
-        _panel(axis, [c for c in shown if c.problem == problems[panel]], scale, left=panel % columns == 0)
-        axis.set_title(problems[panel], fontsize=10, parse_math=False)
-    title = (
-        f"In the shaded strip: unbiased (below {TOLERANCE:g}).",
-        "Left and right mean nothing there.",
-        "Further right: more biased. Higher: noisier.",
-    )
-    figure.suptitle((" " if columns > 3 else "\n").join(title), fontsize=9)
-    figure.supxlabel("relative bias  ‖E[ĝ] − ∇J‖ / ‖∇J‖,  J what each estimates", fontsize=9)
-    figure.supylabel("noise of one sample  √variance / ‖∇J‖", fontsize=9)
-    handles = [Line2D([], [], **scale.style(name)) for name in names]
-    figure.legend(handles, names, loc="outside right upper", frameon=False, fontsize=8)
+    problems = list(dict.fromkeys(c.problem for c in certificates))
+    names = list(dict.fromkeys(c.estimator for c in certificates))
+    longest = max(map(len, problems), default=0)
+    width, height = 2.0 + 0.085 * longest + 1.06 * max(len(names), 3), 1.9 + 0.46 * max(len(problems), 2)
+    figure = Figure(figsize=(width, height), layout="constrained", dpi=150)
+    axis = figure.subplots()
+    colours = ScalarMappable(LogNorm(_LEAST, _MOST), "Oranges")
+    for certificate in certificates:
+        place = names.index(certificate.estimator), problems.index(certificate.problem)
+        _draw_cell(axis, place, certificate, colours)
+    axis.set_xlim(-0.5, max(len(names), 1) - 0.5)
+    axis.set_ylim(max(len(problems), 1) - 0.5, -0.5)
+    claims = {c.estimator: claim_in_words(c) for c in certificates}
+    heads = [f"{_wrapped(name)}\n{claims[name]}" for name in names]
+    axis.set_xticks(range(len(names)), heads, fontsize=9, parse_math=False)
+    axis.set_yticks(range(len(problems)), problems, fontsize=9, parse_math=False)
+    axis.xaxis.tick_top()
+    axis.tick_params(length=0)
+    axis.spines[:].set_visible(False)
+    bar = figure.colorbar(colours, ax=axis, extend="both", fraction=0.04, pad=0.02, aspect=25)
+    bar.set_label("relative bias  ‖E[ĝ] − ∇J‖ / ‖∇J‖", fontsize=9)
+    bar.ax.tick_params(labelsize=8)
+    figure.suptitle("Bias (colour) and noise of every estimator on every problem", fontsize=10)
+    figure.supxlabel(textwrap.fill(_CAPTION, int(13.5 * width)), fontsize=8)
     figure.savefig(path)
 
 
-class _Scale:
-    """Where a certificate goes, the same in all panels."""
+def _draw_cell(axis: Any, place: tuple[int, int], certificate: Certificate, colours: Any) -> None:
+    from matplotlib.patches import Rectangle  # noqa: PLC0415
 
-    def __init__(self, certificates: Sequence[Certificate], names: list[str]):
-        self.names = names
-        biases = [c.relative_bias for c in certificates if c.relative_bias > TOLERANCE and c.relative_bias < math.inf]
-        noises = [_noise(c) for c in certificates if _noise(c) > 0]
-        self.least_decade = math.floor(math.log10(min([0.1, *biases])))
-        self.last_decade = math.ceil(math.log10(max([1.0, *biases])))
-        self.bottom = 10.0 ** math.floor(math.log10(min([1.0, *noises])) - 0.3)
-        self.top = 10.0 ** math.ceil(math.log10(max([1.0, *noises])) + 0.1)
-
-    def right(self) -> float:
-        return _STRIP + self.last_decade - self.least_decade + 0.15
-
-    def ticks(self) -> tuple[list[float], list[str]]:
-        decades = range(self.least_decade, self.last_decade + 1)
-        step = max(1, math.ceil(len(decades) / 5))
-        shown = [d for d in reversed(decades) if (self.last_decade - d) % step == 0]
-        return [_STRIP / 2, *(_STRIP + d - self.least_decade for d in shown)], ["0", *(f"{10.0**d:g}" for d in shown)]
-
-    def place(self, certificate: Certificate) -> tuple[float, float]:
-        number = self.names.index(certificate.estimator)
-        if certificate.verdict in ("holds", "unbiased"):
-            x = _STRIP * (number + 0.5) / len(self.names)
-        else:
-            decade = math.log10(min(certificate.relative_bias, 10.0**self.last_decade))
-            x = _STRIP + max(decade - self.least_decade, 0.0)
-        return x, max(_noise(certificate), self.bottom)
-
-    def style(self, name: str) -> dict[str, Any]:
-        number = self.names.index(name)
-        look = {"marker": _MARKERS[number % len(_MARKERS)], "color": _COLOURS[number % len(_COLOURS)]}
-        return look | {"ls": "none", "ms": 6.5, "mec": "white", "mew": 0.6, "clip_on": False, "zorder": 3}
+    x, y = place
+    words, colour, trouble = _look(certificate, colours)
+    edge = {"edgecolor": _TROUBLE, "linewidth": 2.0, "zorder": 2} if trouble else {"edgecolor": "white", "linewidth": 1}
+    inset = 0.03 if trouble else 0.0
+    size = 1 - 2 * inset
+    axis.add_patch(Rectangle((x - 0.5 + inset, y - 0.5 + inset), size, size, facecolor=colour, **edge))
+    red, green, blue = _rgb(colour)
+    dark = 0.299 * red + 0.587 * green + 0.114 * blue < 0.55
+    axis.text(
+        x,
+        y,
+        words,
+        ha="center",
+        va="center",
+        fontsize=7,
+        zorder=3,
+        color="white" if dark else "#202020",
+        linespacing=1.25,
+    )
 
 
-def _panel(axis: Any, certificates: Sequence[Certificate], scale: _Scale, *, left: bool) -> None:
-    axis.set_yscale("log")
-    axis.set_xlim(0, scale.right())
-    axis.set_ylim(scale.bottom, scale.top)
-    axis.axvspan(0, _STRIP, color="#009E73", alpha=0.12, lw=0)
-    axis.set_xticks(*scale.ticks())
-    axis.tick_params(labelsize=8, labelleft=left)
-    axis.grid(visible=True, which="major", lw=0.3, alpha=0.6)
-    for certificate in certificates:
-        axis.plot(*scale.place(certificate), **scale.style(certificate.estimator))
-    if any(_noise(c) == 0 for c in certificates):
-        axis.text(_STRIP * 1.05, scale.bottom * 1.1, "bottom edge: no noise", color="#666666", fontsize=7, va="bottom")
+def _look(certificate: Certificate, colours: Any) -> tuple[str, Any, bool]:
+    """The words, the colour, and whether it needs attention."""
+    verdict, bias = certificate.verdict, certificate.relative_bias
+    if verdict in ("inapplicable", "error", "not resolved"):
+        return verdict.replace(" ", "\n"), _NOTHING, verdict != "inapplicable"
+    noise = _noise(certificate)
+    second = f"noise {noise:.2g}" if noise > 0 else "no noise"
+    if verdict in ("holds", "unbiased"):
+        return f"{verdict}\n{second}", _UNBIASED, False
+    size = f"{bias:.2g}" if math.isfinite(bias) else "∞"
+    first = f"FAILS: {size}" if verdict == "fails" else f"bias {size}"
+    return f"{first}\n{second}", colours.to_rgba(min(max(bias, _LEAST), _MOST)), verdict == "fails"
+
+
+def _rgb(colour: Any) -> tuple[float, float, float]:
+    from matplotlib.colors import to_rgb  # noqa: PLC0415
+
+    return to_rgb(colour)
+
+
+def _wrapped(name: str) -> str:
+    """In lines that fit above a column: broken before capitals and after other signs, never cut."""
+    lines = [""]
+    for part in re.findall(r".+?(?:(?<=[a-z])(?=[A-Z])|(?<=[^\w])|$)", name):
+        for start in range(0, len(part), _LETTERS):
+            piece = part[start : start + _LETTERS]
+            if len(lines[-1] + piece) > _LETTERS:
+                lines.append("")
+            lines[-1] += piece
+    return "\n".join(line.strip() for line in lines)
 
 
 def _noise(certificate: Certificate) -> float:

@@ -1,152 +1,219 @@
-"""Certificates as a table on a terminal, and as JSON."""
+"""Certificates on a terminal: tables whose rows are printed as they are made, and what the columns mean."""
 
-import dataclasses
-import datetime
-import json
-import math
-import platform
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Iterable, Sequence
 from typing import Any
 
-import jax
-from rich import box
+from rich.cells import cell_len
 from rich.console import Console
-from rich.measure import Measurement
-from rich.table import Table
 from rich.text import Text
 
-from coala_eqx.verification.certificate import TOLERANCE, Certificate
+from coala_eqx.arrays import in_words
+from coala_eqx.terminal import spell
+from coala_eqx.verification.certificate import Certificate
+from coala_eqx.verification.files import write_json  # noqa: F401 (read from here by others)
 from coala_eqx.verification.problems import NamedProblem
-from coala_eqx.version import __version__
+from coala_eqx.verification.verdict import summary  # noqa: F401 (likewise)
 
 _STYLES = {
     "holds": "green",
     "unbiased": "green",
     "biased": "yellow",
+    "not linear": "yellow",
     "fails": "bold red",
+    "not resolved": "bold red",
     "inapplicable": "dim",
     "error": "bold red",
 }
 _CLAIMS = {"shaping_return": "shaping", "last_episode_return": "last episode", "lookahead_return": "look-ahead"}
+_WITHOUT_NUMBERS = ("inapplicable", "error")
 
 
-def print_problems(console: Console, problems: Sequence[NamedProblem]) -> None:
-    """What is verified on."""
-    table = Table(title="Problems", box=box.SIMPLE_HEAD, title_justify="left")
-    for column in ("problem", "game"):
-        table.add_column(column, no_wrap=True)
-    for column in ("B", "M", "T"):
-        table.add_column(column, justify="right", no_wrap=True)
-    for column in ("ego policy", "co-players' learner"):
-        table.add_column(column, no_wrap=True)
-    for named in problems:
+class Columns:
+    """A table of fixed widths, so that a row can be printed before the next one is known.
+
+    **Arguments:**
+
+    - `console`: where it is printed; its encoding decides how characters are spelled.
+    - `columns`: head and width of each; a negative width is that of a column of numbers, which are set to the right.
+    """
+
+    def __init__(self, console: Console, columns: Sequence[tuple[str, int]]):
+        self._console = console
+        self._heads = [self._spelled(head) for head, _ in columns]
+        self._widths = [max(abs(width), cell_len(head)) for (_, width), head in zip(columns, self._heads, strict=True)]
+        self._right = [width < 0 for _, width in columns]
+
+    def head(self, title: str) -> None:
+        """Print a title, the heads and a line."""
+        print_lines(self._console, title)
+        self.row(self._heads, style="bold")
+        print_lines(self._console, self._spelled(" " + "─" * (sum(self._widths) + 2 * len(self._widths))))
+
+    def row(self, cells: Iterable[str], *, style: str = "", last_style: str | None = None) -> None:
+        """Print one row; a cell that is too wide shifts those after it, and is never cut."""
+        line = Text(style=style)
+        spelled = [self._spelled(cell) for cell in cells]
+        for number, (cell, width, right) in enumerate(zip(spelled, self._widths, self._right, strict=True)):
+            padding = " " * (width - cell_len(cell))
+            padded = padding + cell if right else cell + padding
+            last = number + 1 == len(spelled)
+            line.append("  " + (padded.rstrip() if last else padded), style=last_style if last else None)
+        print_lines(self._console, line)
+
+    def _spelled(self, cell: str) -> str:
+        return spell(cell, self._console.encoding)
+
+
+class CertificateTable:
+    """The table of certificates, row by row.
+
+    **Arguments:**
+
+    - `estimators`, `problems`: all names that will appear.
+    """
+
+    def __init__(self, console: Console, estimators: Sequence[str], problems: Sequence[str], *, rounding: bool = False):
+        self._console = console
+        self._rounding = rounding
+        columns = [("estimator", _widest(estimators)), ("problem", _widest(problems)), ("claims", 14)]
+        columns += [("relative bias", -8)] + [("rounding", -8)] * rounding
+        columns += [("cosine", -8), ("variance", -9), ("SNR", -8), ("outcomes", -11), ("time", -8), ("verdict", 12)]
+        self._columns = Columns(console, columns)
+        self._problem: str | None = None
+
+    def head(self) -> None:
+        """Begin the table."""
+        self._columns.head("Certificates")
+
+    def row(self, certificate: Certificate) -> None:
+        """Print one; an empty line separates problems."""
+        if self._problem not in (None, certificate.problem):
+            print_lines(self._console, "")
+        self._problem = certificate.problem
+        verdict = "FAILS" if certificate.verdict == "fails" else certificate.verdict
+        self._columns.row([*_cells(certificate, self._rounding), verdict], last_style=_STYLES[certificate.verdict])
+
+
+def print_lines(console: Console, text: str | Text, *, style: str = "") -> None:
+    """Print text as it is, wider than the terminal if need be."""
+    console.print(text, soft_wrap=True, highlight=False, markup=False, emoji=False, style=style or None)
+
+
+def print_problems(console: Console, problems: Sequence[NamedProblem], counts: Sequence[int | None] = ()) -> None:
+    """What is verified on, with numbers of outcomes where they are known."""
+    rows = []
+    for named, count in zip(problems, counts or [None] * len(problems), strict=True):
         problem = named.problem
         sizes = (str(problem.batch), str(problem.episodes), str(problem.steps))
-        cells = (named.name, named.game, *sizes, type(named.policy).__name__, named.learner)
-        table.add_row(*map(Text, cells))  # a Text, as a string would be read as markup
-    _print(console, table)
+        outcomes = [in_words(count) if count is not None else "–"] if counts else []
+        rows.append([named.name, named.game, *sizes, type(named.policy).__name__, *outcomes, named.learner])
+    heads = ["problem", "game", "B", "M", "T", "ego policy", *["outcomes"] * bool(counts), "co-players' learner"]
+    widths = [max(cell_len(cell) for cell in column) for column in zip(*rows, strict=True)]
+    numbers = ("B", "M", "T", "outcomes")
+    columns = [(head, -width if head in numbers else width) for head, width in zip(heads, widths, strict=True)]
+    table = Columns(console, columns)
+    table.head("Problems")
+    for row in rows:
+        table.row(row)
+    print_lines(console, "")
+
+
+def print_structures(console: Console, structures: Sequence[Any], judged_otherwise: Sequence[str] = ()) -> None:
+    """What holds for all games, one row per score function; then what refutes the others.
+
+    **Arguments:**
+
+    - `judged_otherwise`: names of estimators that are no score functions.
+    """
+    columns = [("estimator", _widest([s.estimator for s in structures])), ("claims", 14), ("sizes", 20)]
+    columns += [("downstream wrong", -18), ("free in use", -9), ("forbidden values", -9), ("verdict", 12)]
+    table = Columns(console, columns)
+    table.head("Structural certificates")
+    for structure in structures:
+        wrong = f"{structure.wrong:,} of {structure.downstream:,}"
+        numbers = (wrong, f"{structure.free_in_use:,}", f"{structure.forbidden_values:,}")
+        verdict = structure.verdict if structure.kept else structure.verdict.upper()
+        style = _STYLES[structure.verdict] if structure.kept else _STYLES["fails"]
+        row = (structure.estimator, claim_in_words(structure), _sizes(structure.sizes), *numbers, verdict)
+        table.row(row, last_style=style)
+    print_lines(
+        console,
+        "downstream: entries of the Jacobian of coefficients in rewards that must be 1/B; free: those that may be "
+        "anything; forbidden: values where an action has an influence on them.",
+    )
+    for structure in structures:
+        if structure.counterexample is not None:
+            print_lines(console, f"{structure.estimator}: {structure.counterexample.text}")
+        elif structure.note and structure.verdict != "unbiased":
+            print_lines(console, f"{structure.estimator}: {structure.note}")
+    if judged_otherwise:
+        print_lines(console, f"{', '.join(judged_otherwise)}: no score functions, judged by enumeration only.")
+    print_lines(console, "")
 
 
 def print_certificates(console: Console, certificates: Sequence[Certificate]) -> None:
     """One row per estimator and problem, and what the columns mean."""
-    table = Table(title="Certificates", box=box.SIMPLE_HEAD, title_justify="left")
-    table.add_column("estimator", no_wrap=True)
-    table.add_column("problem", no_wrap=True)
-    table.add_column("claims", no_wrap=True)
-    for column in ("relative bias", "cosine", "variance", "SNR", "outcomes", "time"):
-        table.add_column(column, justify="right", no_wrap=True)
-    table.add_column("verdict", no_wrap=True)
-    for index, certificate in enumerate(certificates):
-        ends = index + 1 == len(certificates) or certificates[index + 1].problem != certificate.problem
-        table.add_row(*_cells(certificate), end_section=ends)
-    _print(console, table)
-    console.print(
-        f"relative bias: ‖E[ĝ] − ∇J‖ / ‖∇J‖, exact; unbiased means below {TOLERANCE:g}. J: the objective named under "
-        f"'claims', in brackets if it is not claimed.\n"
+    names = [[getattr(c, what) for c in certificates] for what in ("estimator", "problem")]
+    table = CertificateTable(console, *names, rounding=has_bounds(certificates))
+    table.head()
+    for certificate in certificates:
+        table.row(certificate)
+    print_legend(console, certificates)
+
+
+def print_legend(console: Console, certificates: Sequence[Certificate]) -> None:
+    """What the columns mean, and what the notes of certificates say."""
+    rounding = "rounding: bound on the error of the bias, relative like it. " * has_bounds(certificates)
+    print_lines(
+        console,
+        f"\nA certificate says: this estimator, on this problem, at this policy. A structural certificate says: every "
+        f"game, learner and policy at its sizes.\n"
+        f"relative bias: ‖E[ĝ] − ∇J‖ / ‖∇J‖, exact. {rounding}J: the objective named under 'claims', in brackets if it "
+        f"is not claimed.\n"
         f"variance: of one sampled ĝ, exact (trace of the covariance). SNR: ‖E[ĝ]‖ / √variance. time: compilation "
         f"included, in the first row also what all rows of the problem share.",
-        soft_wrap=True,
-        highlight=False,
     )
     for certificate in certificates:
         if certificate.note:
-            style = _STYLES[certificate.verdict]
-            note = f"{certificate.verdict} on '{certificate.problem}': {certificate.note}"
-            console.print(note, soft_wrap=True, highlight=False, markup=False, style=style)
+            note = f"{certificate.estimator} on '{certificate.problem}', {certificate.verdict}: {certificate.note}"
+            print_lines(console, " ".join(note.split()), style=_STYLES[certificate.verdict])
 
 
-def summary(certificates: Sequence[Certificate]) -> str:
-    """One sentence on who keeps what, and one on what could not be judged."""
-    claims = [c for c in certificates if c.verdict in ("holds", "fails")]
-    failed = [c for c in claims if c.verdict == "fails"]
-    if failed:
-        names = ", ".join(f"{c.estimator} on '{c.problem}' (relative bias {c.relative_bias:.2g})" for c in failed)
-        words = f"{len(failed)} of {len(claims)} claims FAIL: {names}."
-    elif claims:
-        words = "The claim holds." if len(claims) == 1 else f"All {len(claims)} claims hold."
-    else:
-        words = "No claim was judged."
-    errors = sum(c.verdict == "error" for c in certificates)
-    if errors:
-        words += f" {errors} of {len(certificates)} rows are errors."
-    flat = dict.fromkeys(c.problem for c in certificates if c.gradient_norm < 1e-14)
-    if flat:
-        words += f" The exact gradient vanishes on {', '.join(map(repr, flat))}: little is proved there."
-    return words
+def has_bounds(certificates: Sequence[Certificate]) -> bool:
+    """Whether certificates bound the rounding of their biases."""
+    return any(hasattr(certificate, "error_bound") for certificate in certificates)
 
 
-def write_json(
-    path: Path, certificates: Sequence[Certificate], problems: Sequence[NamedProblem], settings: Any
-) -> None:
-    """Everything in the table, unrounded, and what made it. Infinities and NaN become `null`.
-
-    **Raises** `OSError` if the file cannot be written.
-    """
-    content = {
-        "coala_eqx": __version__,
-        "jax": jax.__version__,
-        "python": platform.python_version(),
-        "machine": platform.machine(),
-        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "settings": settings,
-        "problems": [
-            {
-                "name": named.name,
-                "game": named.game,
-                "batch": named.problem.batch,
-                "episodes": named.problem.episodes,
-                "steps": named.problem.steps,
-                "policy": type(named.policy).__name__,
-                "learner": named.learner,
-            }
-            for named in problems
-        ],
-        "certificates": [{key: _finite(value) for key, value in dataclasses.asdict(c).items()} for c in certificates],
-    }
-    path.write_text(json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
+def _widest(texts: Iterable[str]) -> int:
+    return max(map(cell_len, texts), default=0)
 
 
-def _cells(certificate: Certificate) -> list[str | Text]:
-    objective = _CLAIMS[certificate.objective]
-    cells: list[str | Text] = [
-        Text(certificate.estimator),
-        Text(certificate.problem),
-        objective if certificate.claim else f"({objective})",
+def _sizes(sizes: Sequence[tuple[int, int, int]]) -> str:
+    largest = ", ".join(str(max(size)) for size in zip(*sizes, strict=True))
+    return f"({largest})" if len(sizes) == 1 else f"{len(sizes):,}, up to ({largest})"
+
+
+def claim_in_words(certificate: Any) -> str:
+    """The objective, in brackets if it is not claimed."""
+    objective = _CLAIMS.get(certificate.objective, str(certificate.objective))
+    return objective if certificate.claim else f"({objective})"
+
+
+def _cells(certificate: Certificate, rounding: bool) -> list[str]:
+    cells = [certificate.estimator, certificate.problem, claim_in_words(certificate)]
+    if certificate.verdict in _WITHOUT_NUMBERS:
+        return [*cells, *["–"] * (6 + rounding)]
+    bound = [f"{certificate.error_bound:.1e}"] if rounding else []  # type: ignore[attr-defined]
+    return [
+        *cells,
+        f"{certificate.relative_bias:.1e}",
+        *bound,
+        f"{certificate.cosine:.4f}",
+        _number(_without_rounding(certificate.variance, certificate.gradient_norm)),
+        _number(certificate.snr) if certificate.snr < 1e6 else "∞",
+        f"{certificate.outcomes:,}",
+        f"{certificate.seconds:.1f} s",
     ]
-    if certificate.verdict in ("inapplicable", "error"):
-        cells += ["–"] * 6
-    else:
-        cells += [
-            f"{certificate.relative_bias:.1e}",
-            f"{certificate.cosine:.4f}",
-            _number(_without_rounding(certificate.variance, certificate.gradient_norm)),
-            _number(certificate.snr) if certificate.snr < 1e6 else "∞",
-            f"{certificate.outcomes:,}",
-            f"{certificate.seconds:.1f} s",
-        ]
-    verdict = "FAILS" if certificate.verdict == "fails" else certificate.verdict
-    return [*cells, Text(verdict, style=_STYLES[certificate.verdict])]
 
 
 def _without_rounding(variance: float, gradient_norm: float) -> float:
@@ -156,15 +223,3 @@ def _without_rounding(variance: float, gradient_norm: float) -> float:
 
 def _number(value: float) -> str:
     return "0" if value == 0 else f"{value:.3g}"
-
-
-def _finite(value: Any) -> Any:
-    return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def _print(console: Console, table: Table) -> None:
-    """Print whole, even where the terminal is narrower: a cut cell is worse than a wrapped line."""
-    wide = Console(width=10_000, file=console.file)
-    needed = Measurement.get(wide, wide.options, table).maximum
-    console.width = max(console.width, needed)
-    console.print(table)

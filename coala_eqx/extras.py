@@ -1,0 +1,17 @@
+"""Packages that only some parts need, and how to get them."""
+
+
+def how_to_get(packages: str, extra: str) -> str:
+    """A command that installs them anywhere, and one for a clone, which pins nothing else."""
+    return f"pip install {packages} (in a clone: pip install -e '.[{extra}]')"
+
+
+def require_matplotlib(who: str) -> None:
+    """Import matplotlib.
+
+    **Raises** `ImportError` that says how to get it; `who` begins the sentence.
+    """
+    try:
+        import matplotlib.figure  # noqa: F401, PLC0415 (an optional dependency)
+    except ImportError as error:
+        raise ImportError(f"{who} needs matplotlib: {how_to_get('matplotlib', 'figures')}; {error}.") from error

@@ -1,0 +1,254 @@
+"""`coala-eqx verify`: checks its input, certifies, prints each row as it is made, and writes files before it judges."""
+
+import argparse
+import contextlib
+import dataclasses
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from types import FrameType
+from typing import Any, NoReturn
+
+import jax
+from rich.console import Console
+
+from coala_eqx import verification
+from coala_eqx.arrays import in_words
+from coala_eqx.estimators import AbstractEstimator, Inapplicable
+from coala_eqx.exact import LIMIT, count_outcomes
+from coala_eqx.terminal import Countdown, ReaderGoneError
+from coala_eqx.verification.apart import describe
+from coala_eqx.verification.certificate import Certificate, certify_all
+from coala_eqx.verification.files import check_outputs, write_json, write_safely
+from coala_eqx.verification.loading import DEFAULT_ESTIMATORS, load_estimators
+from coala_eqx.verification.own_problem import is_own, own_problem
+from coala_eqx.verification.picture import draw_certificates
+from coala_eqx.verification.problems import NamedProblem, default_problems
+from coala_eqx.verification.table import (
+    CertificateTable,
+    has_bounds,
+    print_legend,
+    print_lines,
+    print_problems,
+    print_structures,
+)
+from coala_eqx.verification.verdict import Findings
+
+Estimators = Mapping[str, AbstractEstimator]
+"""Estimators by their names in tables."""
+
+_SECONDS_PER_OUTCOME = 2e-5
+_SECONDS_PER_PROBLEM = 5.0
+"""What an estimator takes for an outcome, and a problem for compilation, until it is measured: two slow cores."""
+
+
+def verify(options: argparse.Namespace) -> int:
+    """Do what the options of `coala-eqx verify` say; **returns** the exit status.
+
+    **Raises** `ValueError` on bad input, before anything is computed where it can be known.
+    """
+    jax.config.update("jax_enable_x64", True)
+    outputs = {"--json": options.json, "--figure": options.figure, "--kernels": options.kernels}
+    sources = options.estimator or [cls.__name__ for cls in DEFAULT_ESTIMATORS]
+    named = [*sources, options.learner or "", options.policy or ""]
+    read = [name.rpartition(":")[0] for name in named if name.rpartition(":")[0].endswith(".py")]
+    out = sys.stdout
+    try:
+        check_outputs(outputs, [*read, *filter(None, [options.payoffs])], (out, sys.stderr))
+    except ImportError as error:
+        raise ValueError(str(error)) from error
+    if options.kernels is not None and not hasattr(verification, "draw_kernels"):
+        raise ValueError("--kernels is not available in this version.")
+    if any(path is not None for path in outputs.values()) and hasattr(out, "stops"):
+        out.stops = False  # type: ignore[attr-defined] (a reader that goes away does not keep files from being written)
+    with contextlib.redirect_stdout(sys.stderr), _interruptible():  # whatever estimators print
+        estimators = load_estimators(sources)
+        return _Run(options, estimators, out).run()
+
+
+@contextlib.contextmanager
+def _interruptible() -> Iterator[None]:
+    """A request to end is as Ctrl-C, after which files are written."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def interrupt(number: int, _: FrameType | None) -> NoReturn:
+        raise KeyboardInterrupt(number)
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+class _Run:
+    """One run of the command."""
+
+    def __init__(self, options: argparse.Namespace, estimators: Estimators, out: Any):
+        self._options = options
+        self._estimators = estimators
+        self._console = Console(file=out, highlight=False)
+        self._out = out
+        self._limit = options.limit or LIMIT
+        self._findings = Findings()
+        self._problems: tuple[NamedProblem, ...] = ()
+        self._seconds = self._work = 0.0
+
+    def run(self) -> int:
+        own = is_own(self._options)
+        if own:
+            named, remark = own_problem(self._options, self._limit)
+            self._problems = (named,)
+        else:
+            remark, self._problems = "", default_problems(self._options.seed)
+        ended: BaseException | None = None
+        try:
+            self._structures()
+            if remark:
+                print_lines(self._console, remark)
+            self._certificates()
+        except (KeyboardInterrupt, ValueError) as error:
+            ended = error
+        except ReaderGoneError:
+            raise
+        except BaseException as error:  # foreign code
+            ended = ValueError(describe(error))
+        written = self._write(complete=ended is None)
+        if self._findings.certificates:
+            print_legend(self._console, self._findings.certificates)
+        if self._findings.certificates or self._findings.structures:
+            print_lines(self._console, self._findings.words())
+        for line in written:
+            print_lines(self._console, line)
+        if ended is not None:
+            raise ended
+        if None in written.values():
+            return 2
+        nobody_asked = self._estimators if own and not self._options.estimator else ()
+        return self._findings.status(nobody_asked)
+
+    def _structures(self) -> None:
+        """What holds for all games."""
+        certify = getattr(verification, "certify_structure", None)
+        if certify is None:
+            return
+        others = []
+        for name, estimator in self._estimators.items():
+            try:
+                certificate = certify(estimator)
+            except Inapplicable:
+                others.append(name)
+            except KeyboardInterrupt:
+                raise
+            except BaseException as error:  # foreign code
+                self._findings.broken[name] = describe(error)
+            else:
+                self._findings.structures.append(dataclasses.replace(certificate, estimator=name))
+        print_structures(self._console, self._findings.structures, others)
+        for name, reason in self._findings.broken.items():
+            print_lines(self._console, f"{name}: its structure cannot be examined: {reason}")
+
+    def _certificates(self) -> None:
+        """One problem after the other, each row as it is made."""
+        counts = [_count(named) for named in self._problems]
+        print_problems(self._console, self._problems, counts)
+        names = [list(self._estimators), [problem.name for problem in self._problems]]
+        table: CertificateTable | None = None
+        for number, (named, count) in enumerate(zip(self._problems, counts, strict=True), start=1):
+            countdown = Countdown(sys.stderr)
+            countdown.say(f"{number} of {len(self._problems)}, {named.name}: {self._forecast(count)}")
+            began = time.monotonic()
+            for certificate in self._rows(named, countdown):
+                self._findings.certificates.append(certificate)
+                if table is None:
+                    table = CertificateTable(self._console, *names, rounding=has_bounds([certificate]))
+                    table.head()
+                table.row(certificate)
+            if count is not None and count <= self._limit:
+                self._seconds += time.monotonic() - began
+                self._work += self._units(count)
+
+    def _rows(self, named: NamedProblem, countdown: Countdown) -> Iterator[Certificate]:
+        """Certificates of one problem, by the estimators' names in tables."""
+        row = 1
+
+        def show(done: int, total: int) -> None:
+            countdown.show(f"{named.name}, row {row} of {len(self._estimators)}: {done:,} of {total:,} outcomes")
+
+        made = certify_all(
+            self._estimators.values(), named.problem, named.policy, name=named.name, limit=self._limit, progress=show
+        )
+        try:
+            for name, certificate in zip(self._estimators, made, strict=True):
+                row += 1
+                countdown.clear()
+                yield dataclasses.replace(certificate, estimator=name)
+        except (KeyboardInterrupt, ReaderGoneError, ValueError, GeneratorExit):
+            raise
+        except BaseException as error:  # whatever a user's game, learner or estimator may raise
+            raise ValueError(f"'{named.name}' cannot be enumerated: {describe(error)}") from error
+        finally:
+            countdown.clear()
+
+    def _units(self, count: int) -> float:
+        """Work for a problem, in seconds as forecast before anything is measured."""
+        return _SECONDS_PER_PROBLEM + _SECONDS_PER_OUTCOME * count * len(self._estimators)
+
+    def _forecast(self, count: int | None) -> str:
+        if count is None:
+            return "outcomes cannot be counted"
+        if count > self._limit:
+            return f"{in_words(count)} outcomes"
+        pace = self._seconds / self._work if self._work else 1.0
+        seconds = pace * self._units(count)
+        about = f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
+        estimators = f"{len(self._estimators)} estimator{'s' * (len(self._estimators) != 1)}"
+        return f"{count:,} outcomes, {estimators}, about {about}"
+
+    def _write(self, *, complete: bool) -> dict[str, Path | None]:
+        """Write what was asked for; a file that cannot be written does not keep the others from being written.
+
+        **Returns** a line for each, and its path, if it was written.
+        """
+        options, findings = self._options, self._findings
+        settings = {name: str(value) if isinstance(value, Path) else value for name, value in vars(options).items()}
+        del settings["run"]
+        settings["limit"] = self._limit
+        draw_kernels = getattr(verification, "draw_kernels", None)
+        wishes: list[tuple[Path | None, Callable[[Path], Any]]] = [
+            (
+                options.json,
+                lambda path: write_json(
+                    path, findings.certificates, self._problems, settings, findings.structures, complete=complete
+                ),
+            ),
+            (options.figure, lambda path: write_safely(path, lambda p: draw_certificates(p, findings.certificates))),
+        ]
+        if draw_kernels is not None:
+            functions = [self._estimators[s.estimator] for s in findings.structures]
+            wishes.append((options.kernels, lambda path: write_safely(path, lambda p: draw_kernels(p, functions))))
+        written: dict[str, Path | None] = {}
+        for path, write in wishes:
+            if path is None:
+                continue
+            try:
+                write(path)
+            except Exception as error:  # of a library that draws, too
+                reason = error.strerror if isinstance(error, OSError) and error.strerror else describe(error)
+                print(f"coala-eqx: cannot write {str(path)!r}: {reason}", file=sys.stderr)
+                written[f"not written: {path}"] = None
+            else:
+                written[f"wrote {path}"] = path
+        return written
+
+
+def _count(named: NamedProblem) -> int | None:
+    try:
+        return count_outcomes(named.problem)
+    except ValueError:
+        return None

@@ -1,0 +1,72 @@
+"""The problem that the options of `coala-eqx verify` describe."""
+
+import argparse
+import dataclasses
+from collections.abc import Mapping
+
+import jax
+
+from coala_eqx.arrays import in_words
+from coala_eqx.exact import count_outcomes
+from coala_eqx.learners import AbstractLearner
+from coala_eqx.verification.game_files import load_game
+from coala_eqx.verification.loading import load_object, load_policy
+from coala_eqx.verification.problems import LEARNERS, NamedProblem, make_problem
+from coala_eqx.verification.sizes import ENOUGH, default_sizes
+
+_OPTIONS = ("payoffs", "batch", "episodes", "steps", "learner", "policy")
+_SIZES = ("batch", "episodes", "steps")
+
+
+def is_own(options: argparse.Namespace) -> bool:
+    """Whether the options describe a problem."""
+    return any(getattr(options, name) is not None for name in _OPTIONS)
+
+
+def own_problem(options: argparse.Namespace, limit: int) -> tuple[NamedProblem, str]:
+    """The problem, and a sentence on sizes that nobody chose, if they are smaller than usual.
+
+    **Raises** `ValueError` if it cannot be made.
+    """
+    game_name, game = load_game(options.payoffs or "prisoners-dilemma")
+    learner, policy = options.learner or "sgd", options.policy or "full-history"
+    given = {name: getattr(options, name) for name in _SIZES}
+    most = min(ENOUGH, limit)
+    sizes: dict[str, int] = dict(zip(_SIZES, default_sizes(game, **given, most=most), strict=True))
+    own_policy = ":" in policy
+    named = make_problem(
+        game,
+        _learner(learner),
+        policy="memory-one" if own_policy else policy,
+        **sizes,
+        seed=options.seed,
+        game_name=game_name,
+        learner_name=learner,
+    )
+    if own_policy:
+        key, *_ = jax.random.split(jax.random.key(options.seed), game.num_players)
+        named = dataclasses.replace(named, policy=load_policy(policy, named.problem, key))
+    return named, _remark(named, given, sizes, most)
+
+
+def _remark(named: NamedProblem, given: Mapping[str, int | None], sizes: Mapping[str, int], most: int) -> str:
+    usual = {name: 2 if size is None else size for name, size in given.items()}
+    if sizes == usual:
+        return ""
+    chosen = ", ".join(f"--{name} {sizes[name]}" for name in _SIZES if sizes[name] != usual[name])
+    try:
+        count = f"{in_words(count_outcomes(named.problem))} outcomes"
+    except ValueError:
+        count = "outcomes that cannot be counted"
+    return f"Chosen as this game is large: {chosen}, which makes {count}; 2 would make more than {most:,}."
+
+
+def _learner(source: str) -> AbstractLearner:
+    if source in LEARNERS:
+        return LEARNERS[source]()
+    if ":" not in source:
+        raise ValueError(
+            f"There is no learner {source!r}: it is none of {', '.join(LEARNERS)}; for one of your own write "
+            f"FILE.py:NAME or module:NAME."
+        )
+    return load_object(source, AbstractLearner, "learner")
