@@ -1,16 +1,16 @@
 """Which coefficients are unbiased for every game, learner and policy?
 
-**Claim.** Let C_l^b = Σ K[l,b → k,c]·r_k^c + Σ V[l,b → k,c]·V̂(h_k^c). A reward r_k^c is *downstream* of the action a_l^b if
-it comes at l or later in the same trajectory's inner episode, or in a later inner episode of any trajectory. Then
-E[Σ_b Σ_l ∇log π(a_l^b|h_l^b)·C_l^b] = ∇J̄ for every game, learner and policy (that factorises over the batch) if
+**Claim.** Let C_l^b = Σ K[l,b → k,c]·r_k^c + Σ V[l,b → k,c]·V̂(h_k^c). A reward r_k^c is *downstream* of the action
+a_l^b if it comes at l or later in the same trajectory's inner episode, or in a later inner episode of any trajectory.
+Then E[Σ_b Σ_l ∇log π(a_l^b|h_l^b)·C_l^b] = ∇J̄ for every game, learner and policy (that factorises over the batch) if
 
 1. K = 1/B at every downstream entry, and
 2. V = 0 wherever V̂(h_k^c) may depend on a_l^b: in the own trajectory after l, and in the others after the first step of
    the next inner episode (whose observation must not tell what co-players have learned, as Eqs 13–14 need).
 
-All other entries are free. Conversely, if an entry breaks this, there is a game in which the estimator is biased; but in
-the first inner episode only Σ_b K[l,b → k,b] matters for k in that episode, as all trajectories are alike there, whatever
-learners do later.
+All other entries are free. Conversely, if an entry breaks this, there is a game in which the estimator is biased. There
+is one exception: in the first inner episode all trajectories are alike, whatever learners do later, so that of the own
+entries there only Σ_b K[l,b → k,b] matters.
 
 **Why.** The product of the score of a_l^b with what does not depend on a_l^b, given what was before, has mean zero, so
 that free entries drop out. With 1, what remains is Theorem 3.1's formula. For the converse let the ego agent toss fair
@@ -19,12 +19,12 @@ saw in trajectories β and γ, and the game pays only at step k:
 
     r_k^c = x^c·u^γ·u^c  (own inner episode),     r_k^c = x^β·u^γ·u^c  (later ones).
 
-As u^γ·u^c is 1 for c = γ, and has mean 0 for all others, only the reward of trajectory γ goes along with an action: with
-that of γ itself, or of β. If the entry there is 1/B + δ, then E[ĝ] − ∇J̄ is δ·E[x·∂log π] in the logit of that action and
-0 elsewhere: δ/2 for a fair coin.
+As u^γ·u^c is 1 for c = γ, and has mean 0 for all others, only the reward of trajectory γ goes along with an action:
+with that of γ itself, or of β. If the entry there is 1/B + δ, then E[ĝ] − ∇J̄ is δ·E[x·∂log π] in the logit of that
+action and 0 elsewhere: δ/2 for a fair coin.
 
-**Drawn at random.** Sufficiency: all free and admissible entries, on the games, learners (also such to whom the order of
-the batch matters) and policies of Theorem 3.1. Necessity: the entry, δ, and all free entries.
+**Drawn at random.** Sufficiency: all free and admissible entries, on the games, learners (also such to whom the order
+of the batch matters) and policies of Theorem 3.1. Necessity: the entry, δ, and all free entries.
 """
 
 from typing import Any

@@ -1,7 +1,7 @@
 """The contract of an estimator."""
 
 import abc
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeGuard
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -154,7 +154,7 @@ class AbstractScoreFunctionEstimator(AbstractEstimator):
         return weigh_scores(policy, episode, self.checked_coefficients(episode.rewards, episode.values))
 
 
-def trains_by_coefficients(estimator: AbstractEstimator) -> bool:
+def trains_by_coefficients(estimator: AbstractEstimator) -> TypeGuard[AbstractScoreFunctionEstimator]:
     """Whether an estimator is a score function whose `coefficients` say everything: what is trained, and certified."""
     kind, base = type(estimator), AbstractScoreFunctionEstimator
     return isinstance(estimator, base) and all(getattr(kind, name) is getattr(base, name) for name in _FINAL[base])

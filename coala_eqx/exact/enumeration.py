@@ -1,7 +1,9 @@
 """Sums over every outcome of a whole shaping problem."""
 
+import dataclasses
 import functools
 import itertools
+import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -32,6 +34,9 @@ Progress = Callable[[int, int], None]
 _TOTAL_TOLERANCE = 1e-9
 """Probabilities are products of some dozens of rounded factors, and added up pairwise: rounding is below 1e-12."""
 
+_MOST_DIGITS = 300
+"""Larger numbers are not counted exactly: binomials of astronomical numbers take for ever."""
+
 _CHUNK_BYTES = 16 * 2**20
 """Measured: larger chunks leave the cache and spend their time on fresh memory pages, smaller ones on dispatch."""
 
@@ -43,11 +48,28 @@ def count_outcomes(problem: ShapingProblem, *, exchangeable: bool = True) -> int
 
     - `exchangeable`: up to the order of the trajectories (if the learners allow it), or all.
 
+    **Returns** the exact number; a power of ten near it where it has more than 300 digits.
+
     **Raises** `ValueError` if the problem cannot be enumerated.
     """
-    trajectories = count_inner_outcomes(_table(problem), problem.steps) ** problem.episodes
-    batches = count_batches(trajectories, problem.batch, exchangeable=exchangeable and learners_exchangeable(problem))
+    inner = count_inner_outcomes(_table(problem), problem.steps)
+    exchangeable = exchangeable and learners_exchangeable(problem)
+    digits = _digits(inner, problem.batch, problem.episodes, exchangeable=exchangeable)
+    if digits > _MOST_DIGITS:
+        return 10 ** min(round(digits), 10**6)
+    batches = count_batches(inner**problem.episodes, problem.batch, exchangeable=exchangeable)
     return batches * len(list_meetings(problem))
+
+
+def _digits(inner: int, batch: int, episodes: int, *, exchangeable: bool) -> float:
+    """About the decimal logarithm of the number of batches, without computing it."""
+    trajectories = episodes * math.log(inner) if inner > 1 else 0.0
+    if not exchangeable:
+        return batch * trajectories / math.log(10)
+    if trajectories > 600:  # C(n + B − 1, B) ≈ nᴮ / B!
+        return (batch * trajectories - math.lgamma(batch + 1)) / math.log(10)
+    number = math.exp(trajectories)
+    return (math.lgamma(number + batch) - math.lgamma(number) - math.lgamma(batch + 1)) / math.log(10)
 
 
 def learners_exchangeable(problem: ShapingProblem) -> bool:
@@ -232,23 +254,32 @@ def _too_many(problem: ShapingProblem, count: int, limit: int, exchangeable: boo
     )
     sizes = {name: getattr(problem, name) for name in ("batch", "episodes", "steps")}
     for name, size in sizes.items():
-        if size > 1:
-            smaller = ShapingProblem(
-                game=problem.game,
-                co_players=problem.co_players,
-                learner=problem.learner,
-                co_players_remember=problem.co_players_remember,
-                **{**sizes, name: size - 1},
-            )
-            fewer = count_outcomes(smaller, exchangeable=exchangeable)
-            message += f" With {name}={size - 1} there are {in_words(fewer)}."
+        fits = _largest_that_fits(problem, name, size, limit, exchangeable)
+        if fits is not None:
+            message += f" With {name}={fits[0]} there are {fits[1]:,}."
     return message
+
+
+def _largest_that_fits(
+    problem: ShapingProblem, name: str, size: int, limit: int, exchangeable: bool
+) -> tuple[int, int] | None:
+    """The largest value of one size, and its number of outcomes, that is within the limit."""
+
+    def count(value: int) -> int:
+        return count_outcomes(dataclasses.replace(problem, **{name: value}), exchangeable=exchangeable)
+
+    least, most = 0, size
+    while most - least > 1:
+        middle = (least + most) // 2
+        least, most = (middle, most) if count(middle) <= limit else (least, middle)
+    return (least, count(least)) if least else None
 
 
 def check_total(total: Any) -> None:
     """A guard on policies, games and this file. Skipped where the sum is traced."""
     if concrete(total) and not abs(float(total) - 1) < _TOTAL_TOLERANCE:
         raise ValueError(
-            f"The probabilities of all outcomes add up to {float(total)!r} instead of 1: the policy's logits are NaN "
-            f"or infinite for some history, or a row of the game's tables does not sum to one to rounding."
+            f"The probabilities of all outcomes add up to {float(total)!r} instead of 1: a policy's logits are NaN or "
+            f"infinite for some history, a learner makes them so (by a learning rate that is NaN or too large, say), "
+            f"or a row of the game's tables does not sum to one to rounding."
         )

@@ -51,4 +51,5 @@ class compiled:  # noqa: N801 (used as a decorator)
 
     @functools.lru_cache(maxsize=2)  # noqa: B019 (decorated functions live as long as their module)
     def _program(self, quick: bool) -> Callable[..., Any]:
-        return eqx.filter_jit(self.function, compiler_options=quick_options() if quick else {})
+        options: Any = {"compiler_options": quick_options()} if quick else {}
+        return eqx.filter_jit(self.function, **options)

@@ -66,6 +66,7 @@ class Scored:
 
     def result(self, factor: float) -> list[Estimated]:
         """The moments of each estimator; an error is `factor` times what is summed in absolute value."""
+        assert self._units is not None  # as there is a chunk at least
         means, squares, sizes = self._sums.value
         if self._products is not None:
             means = self.ego.weigh(means.reshape(len(self.estimators), self.ego.count, self.ego.long))

@@ -73,7 +73,7 @@ class FullHistory(AbstractPolicy):
     def uniform(cls, game: AbstractGame, steps: int, *, player: int = 0) -> "FullHistory":
         """All actions equally likely after every history. Arguments and errors are those of `random`."""
         root_of, branch_of = _tree(game, player)
-        rows = _count_rows(root_of, branch_of, steps)
+        rows = _count_rows(root_of, branch_of, steps, game.num_actions[player])
         return cls(jnp.asarray(np.zeros((rows, game.num_actions[player]))), steps, root_of, branch_of)
 
     @classmethod

@@ -186,7 +186,9 @@ class _Certification:
             estimator.check_problem(self.problem)
         except Inapplicable as reason:
             made[number] = self._without_numbers(estimator, "inapplicable", str(reason))
-        except Exception as error:  # whatever a user's estimator may raise
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # whatever a user's estimator may raise
             made[number] = self._without_numbers(estimator, "error", _words(error))
         return number not in made
 
@@ -225,7 +227,9 @@ class _Certification:
         try:
             told = survey(space, estimators, objectives)
             return [(told, estimated) for estimated in told.estimated], [""] * len(estimators)
-        except Exception:
+        except KeyboardInterrupt:
+            raise
+        except BaseException:  # whatever a user's estimator may raise
             alone = survey(space, (), objectives)  # raises if it is the problem that cannot be enumerated
         surveys: list[tuple[Survey, Estimated | None]] = []
         errors = []
@@ -234,7 +238,9 @@ class _Certification:
                 told = survey(space, (estimator,), objectives)
                 surveys.append((told, told.estimated[0]))
                 errors.append("")
-            except Exception as error:  # whatever a user's estimator may raise
+            except KeyboardInterrupt:
+                raise
+            except BaseException as error:  # whatever a user's estimator may raise
                 surveys.append((alone, None))
                 errors.append(_words(error))
         return surveys, errors
@@ -293,18 +299,8 @@ class _Certification:
         """Whether it is unbiased; `None`, and why and what would help, if that is open."""
         if not all(map(math.isfinite, (true_norm, bias, error, noise))):
             return None, "a number is beyond float64: divide the payoffs by their size"
-        if bias > error and true_norm <= true_error:
-            return False, "the exact gradient is 0 to rounding, and the estimate's mean is not"
-        if 0 < true_norm <= UNDERFLOW:
-            return None, (
-                f"the exact gradient ({true_norm:.1e}) is so small that float64 loses digits: multiply the payoffs, or "
-                f"take a less deterministic policy"
-            )
-        if true_norm <= true_error:
-            return None, (
-                f"the exact gradient ({true_norm:.1e}) is 0 to rounding, so that no bias can be relative to it: take "
-                f"another policy or other payoffs"
-            )
+        if true_norm <= max(true_error, UNDERFLOW):
+            return self._resolve_vanishing(true_norm, bias > error, true_error)
         if bias + error <= self.tolerance * (true_norm - true_error):
             return True, ""
         if bias - error > self.tolerance * (true_norm + true_error):
@@ -313,6 +309,20 @@ class _Certification:
             f"rounding may be as large as {error / true_norm:.1e} of the gradient, and {self.tolerance:g} is asked: "
             f"what is summed is much larger than what is left. A constant in the coefficients or in the payoffs can be "
             f"subtracted; a less deterministic policy and smaller sizes help, too"
+        )
+
+    def _resolve_vanishing(self, true_norm: float, is_biased: bool, true_error: float) -> tuple[bool | None, str]:
+        """The same where the exact gradient is 0 to rounding, or nearly underflows."""
+        if true_norm > true_error:
+            return None, (
+                f"the exact gradient ({true_norm:.1e}) is so small that float64 loses digits: multiply the payoffs, or "
+                f"take a less deterministic policy"
+            )
+        if is_biased:
+            return False, "the exact gradient is 0 to rounding, and the estimate's mean is not"
+        return None, (
+            f"the exact gradient ({true_norm:.1e}) is 0 to rounding, so that no bias can be relative to it: take "
+            f"another policy or other payoffs"
         )
 
     def _without_numbers(self, estimator: AbstractEstimator, verdict: Verdict, note: str) -> Certificate:
@@ -349,7 +359,7 @@ def objective_of(estimator: AbstractEstimator) -> str:
     return OBJECTIVES[0]
 
 
-def _words(error: Exception) -> str:
+def _words(error: BaseException) -> str:
     return str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
 
 

@@ -15,7 +15,6 @@ from typing import Any, NoReturn
 import jax
 from rich.console import Console
 
-from coala_eqx import verification
 from coala_eqx.arrays import in_words
 from coala_eqx.estimators import AbstractEstimator, Inapplicable
 from coala_eqx.exact import LIMIT, count_outcomes
@@ -23,13 +22,14 @@ from coala_eqx.terminal import Countdown, ReaderGoneError
 from coala_eqx.verification.apart import describe
 from coala_eqx.verification.certificate import Certificate, certify_all
 from coala_eqx.verification.files import check_outputs, write_json, write_safely
+from coala_eqx.verification.kernel_picture import draw_kernels
 from coala_eqx.verification.loading import DEFAULT_ESTIMATORS, load_estimators
 from coala_eqx.verification.own_problem import is_own, own_problem
 from coala_eqx.verification.picture import draw_certificates
 from coala_eqx.verification.problems import NamedProblem, default_problems
+from coala_eqx.verification.structural import certify_structure
 from coala_eqx.verification.table import (
     CertificateTable,
-    has_bounds,
     print_legend,
     print_lines,
     print_problems,
@@ -60,8 +60,6 @@ def verify(options: argparse.Namespace) -> int:
         check_outputs(outputs, [*read, *filter(None, [options.payoffs])], (out, sys.stderr))
     except ImportError as error:
         raise ValueError(str(error)) from error
-    if options.kernels is not None and not hasattr(verification, "draw_kernels"):
-        raise ValueError("--kernels is not available in this version.")
     if any(path is not None for path in outputs.values()) and hasattr(out, "stops"):
         out.stops = False  # type: ignore[attr-defined] (a reader that goes away does not keep files from being written)
     with contextlib.redirect_stdout(sys.stderr), _interruptible():  # whatever estimators print
@@ -134,13 +132,10 @@ class _Run:
 
     def _structures(self) -> None:
         """What holds for all games."""
-        certify = getattr(verification, "certify_structure", None)
-        if certify is None:
-            return
         others = []
         for name, estimator in self._estimators.items():
             try:
-                certificate = certify(estimator)
+                certificate = certify_structure(estimator)
             except Inapplicable:
                 others.append(name)
             except KeyboardInterrupt:
@@ -166,7 +161,7 @@ class _Run:
             for certificate in self._rows(named, countdown):
                 self._findings.certificates.append(certificate)
                 if table is None:
-                    table = CertificateTable(self._console, *names, rounding=has_bounds([certificate]))
+                    table = CertificateTable(self._console, *names)
                     table.head()
                 table.row(certificate)
             if count is not None and count <= self._limit:
@@ -219,7 +214,6 @@ class _Run:
         settings = {name: str(value) if isinstance(value, Path) else value for name, value in vars(options).items()}
         del settings["run"]
         settings["limit"] = self._limit
-        draw_kernels = getattr(verification, "draw_kernels", None)
         wishes: list[tuple[Path | None, Callable[[Path], Any]]] = [
             (
                 options.json,
@@ -229,9 +223,8 @@ class _Run:
             ),
             (options.figure, lambda path: write_safely(path, lambda p: draw_certificates(p, findings.certificates))),
         ]
-        if draw_kernels is not None:
-            functions = [self._estimators[s.estimator] for s in findings.structures]
-            wishes.append((options.kernels, lambda path: write_safely(path, lambda p: draw_kernels(p, functions))))
+        functions = [one.source for one in findings.structures if one.verdict != "not linear"]
+        wishes.append((options.kernels, lambda path: write_safely(path, lambda p: draw_kernels(p, functions))))
         written: dict[str, Path | None] = {}
         for path, write in wishes:
             if path is None:

@@ -148,8 +148,8 @@ def _store(path: Path, content: bytes) -> None:
 
 
 def _entries(certificate: Any) -> dict[str, Any]:
-    """The fields of a certificate, but for arrays."""
-    fields = {field.name: getattr(certificate, field.name) for field in dataclasses.fields(certificate)}
+    """The fields of a certificate, but for arrays and the estimator itself."""
+    fields = {field.name: getattr(certificate, field.name) for field in dataclasses.fields(certificate) if field.repr}
     return {name: value for name, value in fields.items() if not isinstance(value, np.ndarray | jax.Array)}
 
 

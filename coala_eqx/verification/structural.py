@@ -108,7 +108,7 @@ class StructuralCertificate:
         if self.finding is None:
             return None
         return find_counterexample(
-            self.source, self.finding.size, self.finding.sentence, with_critic=self.finding.of_values
+            self.source, self.finding.size, self.finding.text, with_critic=self.finding.of_values
         )
 
 
@@ -128,7 +128,7 @@ class Finding:
     of_values: bool
 
     @property
-    def sentence(self) -> str:
+    def text(self) -> str:
         """In words."""
         (b, m, t), (c, n, s) = self.action, self.other
         what = "value" if self.of_values else "reward"
@@ -200,7 +200,7 @@ def _certify(estimator: AbstractEstimator, sizes: tuple[Size, ...] | None) -> St
         finding = finding or _find(kernel, wrong, forbidden, by_episode)
     verdict: StructuralVerdict = "biased" if finding else "not linear" if bent else "unbiased"
     against: StructuralVerdict = "biased" if exchangeable else "not linear" if bent else "unbiased"
-    note = finding.sentence if finding else bent or f"unbiased for every game, learner and policy at {len(sizes)} sizes"
+    note = finding.text if finding else bent or f"unbiased for every game, learner and policy at {len(sizes)} sizes"
     return StructuralCertificate(
         name, estimator.unbiased_for, objective, verdict, against, tuple(sizes), **counts, note=note, finding=finding,
         source=estimator,

@@ -10,9 +10,8 @@ from rich.text import Text
 from coala_eqx.arrays import in_words
 from coala_eqx.terminal import spell
 from coala_eqx.verification.certificate import Certificate
-from coala_eqx.verification.files import write_json  # noqa: F401 (read from here by others)
 from coala_eqx.verification.problems import NamedProblem
-from coala_eqx.verification.verdict import summary  # noqa: F401 (likewise)
+from coala_eqx.verification.structural import StructuralCertificate
 
 _STYLES = {
     "holds": "green",
@@ -72,11 +71,10 @@ class CertificateTable:
     - `estimators`, `problems`: all names that will appear.
     """
 
-    def __init__(self, console: Console, estimators: Sequence[str], problems: Sequence[str], *, rounding: bool = False):
+    def __init__(self, console: Console, estimators: Sequence[str], problems: Sequence[str]):
         self._console = console
-        self._rounding = rounding
         columns = [("estimator", _widest(estimators)), ("problem", _widest(problems)), ("claims", 14)]
-        columns += [("relative bias", -8)] + [("rounding", -8)] * rounding
+        columns += [("relative bias", -8), ("rounding", -8)]
         columns += [("cosine", -8), ("variance", -9), ("SNR", -8), ("outcomes", -11), ("time", -8), ("verdict", 12)]
         self._columns = Columns(console, columns)
         self._problem: str | None = None
@@ -91,7 +89,7 @@ class CertificateTable:
             print_lines(self._console, "")
         self._problem = certificate.problem
         verdict = "FAILS" if certificate.verdict == "fails" else certificate.verdict
-        self._columns.row([*_cells(certificate, self._rounding), verdict], last_style=_STYLES[certificate.verdict])
+        self._columns.row([*_cells(certificate), verdict], last_style=_STYLES[certificate.verdict])
 
 
 def print_lines(console: Console, text: str | Text, *, style: str = "") -> None:
@@ -118,7 +116,9 @@ def print_problems(console: Console, problems: Sequence[NamedProblem], counts: S
     print_lines(console, "")
 
 
-def print_structures(console: Console, structures: Sequence[Any], judged_otherwise: Sequence[str] = ()) -> None:
+def print_structures(
+    console: Console, structures: Sequence[StructuralCertificate], judged_otherwise: Sequence[str] = ()
+) -> None:
     """What holds for all games, one row per score function; then what refutes the others.
 
     **Arguments:**
@@ -142,10 +142,10 @@ def print_structures(console: Console, structures: Sequence[Any], judged_otherwi
         "anything; forbidden: values where an action has an influence on them.",
     )
     for structure in structures:
-        if structure.counterexample is not None:
-            print_lines(console, f"{structure.estimator}: {structure.counterexample.text}")
-        elif structure.note and structure.verdict != "unbiased":
-            print_lines(console, f"{structure.estimator}: {structure.note}")
+        # A counterexample is searched for where a claim is refuted.
+        found = None if structure.kept else structure.counterexample
+        if structure.verdict != "unbiased":
+            print_lines(console, f"{structure.estimator}: {structure.note if found is None else found.text}.")
     if judged_otherwise:
         print_lines(console, f"{', '.join(judged_otherwise)}: no score functions, judged by enumeration only.")
     print_lines(console, "")
@@ -154,7 +154,7 @@ def print_structures(console: Console, structures: Sequence[Any], judged_otherwi
 def print_certificates(console: Console, certificates: Sequence[Certificate]) -> None:
     """One row per estimator and problem, and what the columns mean."""
     names = [[getattr(c, what) for c in certificates] for what in ("estimator", "problem")]
-    table = CertificateTable(console, *names, rounding=has_bounds(certificates))
+    table = CertificateTable(console, *names)
     table.head()
     for certificate in certificates:
         table.row(certificate)
@@ -163,25 +163,19 @@ def print_certificates(console: Console, certificates: Sequence[Certificate]) ->
 
 def print_legend(console: Console, certificates: Sequence[Certificate]) -> None:
     """What the columns mean, and what the notes of certificates say."""
-    rounding = "rounding: bound on the error of the bias, relative like it. " * has_bounds(certificates)
     print_lines(
         console,
-        f"\nA certificate says: this estimator, on this problem, at this policy. A structural certificate says: every "
-        f"game, learner and policy at its sizes.\n"
-        f"relative bias: ‖E[ĝ] − ∇J‖ / ‖∇J‖, exact. {rounding}J: the objective named under 'claims', in brackets if it "
-        f"is not claimed.\n"
-        f"variance: of one sampled ĝ, exact (trace of the covariance). SNR: ‖E[ĝ]‖ / √variance. time: compilation "
-        f"included, in the first row also what all rows of the problem share.",
+        "\nA certificate says: this estimator, on this problem, at this policy. A structural certificate says: every "
+        "game, learner and policy at its sizes.\n"
+        "relative bias: ‖E[ĝ] − ∇J‖ / ‖∇J‖, exact. rounding: a bound on its error. J: the objective named under "
+        "'claims', in brackets if it is not claimed.\n"
+        "variance: of one sampled ĝ, exact (trace of the covariance). SNR: ‖E[ĝ]‖ / √variance. time: compilation "
+        "included; all rows of a problem share one enumeration, and its time.",
     )
     for certificate in certificates:
         if certificate.note:
             note = f"{certificate.estimator} on '{certificate.problem}', {certificate.verdict}: {certificate.note}"
             print_lines(console, " ".join(note.split()), style=_STYLES[certificate.verdict])
-
-
-def has_bounds(certificates: Sequence[Certificate]) -> bool:
-    """Whether certificates bound the rounding of their biases."""
-    return any(hasattr(certificate, "error_bound") for certificate in certificates)
 
 
 def _widest(texts: Iterable[str]) -> int:
@@ -199,15 +193,14 @@ def claim_in_words(certificate: Any) -> str:
     return objective if certificate.claim else f"({objective})"
 
 
-def _cells(certificate: Certificate, rounding: bool) -> list[str]:
+def _cells(certificate: Certificate) -> list[str]:
     cells = [certificate.estimator, certificate.problem, claim_in_words(certificate)]
     if certificate.verdict in _WITHOUT_NUMBERS:
-        return [*cells, *["–"] * (6 + rounding)]
-    bound = [f"{certificate.error_bound:.1e}"] if rounding else []  # type: ignore[attr-defined]
+        return [*cells, *["–"] * 7]
     return [
         *cells,
         f"{certificate.relative_bias:.1e}",
-        *bound,
+        f"{certificate.error_bound:.1e}",
         f"{certificate.cosine:.4f}",
         _number(_without_rounding(certificate.variance, certificate.gradient_norm)),
         _number(certificate.snr) if certificate.snr < 1e6 else "∞",
