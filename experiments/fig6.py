@@ -81,12 +81,17 @@ def run(settings: sampled.Settings, name: str, pool: Pool, progress: Progress) -
 
 
 def claims(records: Sequence[Record]) -> list[dict[str, Any]]:
-    """What the figure is judged by: means over seeds at the end of training."""
+    """What the figure is judged by: means over seeds at the end of training.
+
+    Where `panel` is `again`, only an agent's final reward is known, of a seed of another run at the same settings: leads
+    are over all seeds in which both are.
+    """
     table = table_of(records)
     over_training, episodes = (table.filter(pl.col("panel") == panel) for panel in ("training", "episodes"))
 
     def reward(name: str) -> Estimate:
-        return over_seeds(final(over_training, estimator=name), "reward")
+        known = over_seeds(table.filter(pl.col("panel") == "again", pl.col("estimator") == name), "reward")
+        return Estimate({**over_seeds(final(over_training, estimator=name), "reward").by_seed, **known.by_seed})
 
     def within(name: str, column: str) -> Estimate:
         return over_seeds(kept(episodes).filter(pl.col("estimator") == name), column)
