@@ -74,8 +74,9 @@ def run(settings: sampled.Settings, name: str, pool: Pool, progress: Progress) -
     records, seen = training.shape(settings, name, pool, progress)
 
     def defects(record: Record) -> Record:
-        here = record["seed"], -1, 0, record["iteration"] - 1, 1
-        return {"defects": float(seen.own_actions[here]), "naive_defects": float(seen.naive_actions[here])}
+        """How often they take another action than the first."""
+        here = record["seed"], -1, 0, record["iteration"] - 1, slice(1, None)
+        return {"defects": float(seen.own_actions[here].sum()), "naive_defects": float(seen.naive_actions[here].sum())}
 
     return [record | defects(record) if record["panel"] == "episodes" else record for record in records]
 

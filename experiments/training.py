@@ -190,7 +190,7 @@ def _train(settings: Settings, pool: Pool, mesh: Mesh, progress: Progress) -> tu
         )
     arrays, sums, nothing = (place(tree, mesh) for tree in (arrays, sums, nothing))
     progress.log(rows(seen[0], settings.every, range(done // settings.every)))
-    progress(done)
+    progress.begin(done)
     note = ""
     while done < settings.iterations:
         began = time.perf_counter()
@@ -205,7 +205,7 @@ def _train(settings: Settings, pool: Pool, mesh: Mesh, progress: Progress) -> tu
             progress.log(rows(seen[0], settings.every, [record]))
             note, sums = _rewards(pool, news[0]), nothing
         checkpoint.save(done, (arrays, sums, seen), always=done == settings.iterations)
-        progress(piece, f"{note}{pace:.2g} steps per second")
+        progress(piece, f"{note}{pace:.2g} steps/s")
     progress.keep(jax.tree.map(on_host, arrays.agents))
     return eqx.combine(arrays, programs.static), *seen
 

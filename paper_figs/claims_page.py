@@ -13,20 +13,23 @@ from paper_figs.kept import again, claims_of, game_of, heading, made, origins
 
 _HEAD = """# Claims
 
-What of the paper these runs show, at their size, and what not: written by `python -m paper_figs.reference` from what is kept of each run.
+What of the paper these runs show, at their size, and what not: written by `python -m paper_figs.reference` from what
+is kept of each run.
 
 {summary}
 
-A claim is a number held against a threshold. Each threshold stands in `claims` of the figure's [module](../experiments), in the commit
-that made the run; the number alone decides, and "within two errors" says that it lies nearer to the threshold than two standard errors.
-Settings of small size were searched for before, mostly on COALA-PG ([what was tried](small_size.md)). All seeds of a kept run count, and
-further seeds at the same settings, where they are known.
+A claim is a number held against a threshold. Each threshold stands in `claims` of the figure's
+[module](../experiments), in the commit that made the run; the number alone decides, and "within two errors" says that
+it lies nearer to the threshold than two standard errors. Settings of small size were searched for before, mostly on
+COALA-PG ([what was tried](small_size.md)). All seeds of a kept run count, and further seeds at the same settings,
+where they are known.
 
 `tensorboard --logdir runs` (after `pip install tensorboard`) shows training live, while it runs.
 
 ## The paper's figures
 
-Each by its command, which goes on where it was stopped; several figures may stand in one. Minutes are those of two cores; where it says "over", not all of an interrupted run is timed.
+Each by its command, which goes on where it was stopped; several figures may stand in one. Minutes are those of two
+cores; where it says "over", not all of an interrupted run is timed.
 
 """
 
@@ -76,8 +79,8 @@ def _summary(folders: Iterable[Path]) -> str:
     count = Counter((claim["holds"], within_two_errors(claim)) for claim in claims if claim["applicable"])
     held, failed = (count[word, True] + count[word, False] for word in (True, False))
     return (
-        f"**Of {held + failed} claims about the paper's figures {held} hold, {count[True, True]} of them within two errors only; "
-        f"{failed} do not, {count[False, True]} of them within two errors.**"
+        f"**Of {held + failed} claims about the paper's figures {held} hold, {count[True, True]} of them within two "
+        f"errors only; {failed} do not, {count[False, True]} of them within two errors.**"
     )
 
 

@@ -20,12 +20,14 @@ def read(records: Path) -> pl.DataFrame:
 
 
 def rewards_of_note(records: Path) -> tuple[float, ...]:
-    """The first player's after (C, C) and after (D, D), by the settings beside the records; none without them."""
+    """The first player's after (C, C) and after (D, D), by the settings beside the records; none without them, or in a
+    game of more actions.
+    """
     settings = records.parent / "settings.json"
     if not settings.exists():
         return ()
-    (both_first, _), (_, both_second) = json.loads(settings.read_text())["payoff_table"][0]
-    return both_first, both_second
+    payoffs = json.loads(settings.read_text(encoding="utf-8"))["payoff_table"][0]
+    return (payoffs[0][0], payoffs[1][1]) if [len(row) for row in payoffs] == [2, 2] else ()
 
 
 def panels(number: int, height: float = 2.2) -> tuple[Figure, Any]:

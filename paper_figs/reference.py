@@ -22,6 +22,7 @@ import polars.selectors as cs
 from PIL import Image
 
 from experiments.records import DILEMMA
+from experiments.rewards import as_markdown, final_rewards
 from paper_figs import claims_page
 from paper_figs.kept import (
     AGAIN,
@@ -41,8 +42,19 @@ REFERENCE = Path(__file__).parent / "reference"
 PAGE = Path(__file__).parent.parent / "docs" / "figures.md"
 CLAIMS_PAGE = PAGE.with_name("claims.md")
 
-WITH_TABLE = ("fig5a", "fig5b", "fig6", "coin-game")
-"""Figures with a table of rewards on the page."""
+_HEAD = """# Figures
+
+Every figure with the claims that it is judged by: what was measured, over how many seeds, the threshold, and whether
+the claim holds ([all of the paper's claims on one page](claims.md)). Means over seeds, and differences of them, have
+their standard errors, by how seeds differ; in differences seeds are pairs, as all parts of a run start from the same
+policies. Errors of ratios are by the jackknife, those of medians by the bootstrap, both over seeds (of phase portraits
+over paths); what is enumerated or solved has none. With two or three seeds errors are rough, and what is held against
+the best of several is not corrected for the choice. A claim is judged by what was measured alone; where two errors
+could make it otherwise, the table says so.
+
+Made by the command below each, and written here by `python -m paper_figs.reference`; settings, and records in single
+precision, lie beside the pictures.
+"""
 
 _KEPT = ("settings.json", "origin.json", RECORDS)
 
@@ -132,19 +144,7 @@ def draw(folder: Path) -> None:
 
 def page() -> str:
     """The page of all figures, from what is kept."""
-    head = (
-        "# Figures\n\n"
-        "Every figure with the claims that it is judged by: what was measured, over how many seeds, the threshold, and "
-        "whether the claim holds\n([all of the paper's claims on one page](claims.md)). Means over seeds, and differences "
-        "of them, have their standard errors, by how seeds differ; in\ndifferences seeds are pairs, as all parts of a run "
-        "start from the same policies. Errors of ratios are by the jackknife, those of medians by the\nbootstrap, both "
-        "over seeds (of phase portraits over paths); what is enumerated or solved has none. With two or three seeds errors "
-        "are rough, and what\nis held against the best of several is not corrected for the choice. A claim is judged by "
-        "what was measured alone; where two errors could make\nit otherwise, the table says so.\n\n"
-        "Made by the command below each, and written here by `python -m paper_figs.reference`; settings, and records "
-        "in single precision, lie\nbeside the pictures.\n"
-    )
-    return "\n".join([head, *map(_section, kept_folders(REFERENCE))])
+    return "\n".join([_HEAD, *map(_section, kept_folders(REFERENCE))])
 
 
 def _section(folder: Path) -> str:
@@ -154,8 +154,7 @@ def _section(folder: Path) -> str:
     title, _, rest = document(folder).partition("\n")
     drawing = inspect.getdoc(importlib.import_module(f"paper_figs.{module}").draw) or ""
     caption = " ".join(part for part in (rest.strip(), drawing) if part)
-    table = folder / f"{figure}.md"
-    shown = figure in WITH_TABLE and table.exists()
+    records = records_of(folder)
     return "\n".join(
         [
             f"## {heading(folder)}\n",
@@ -165,7 +164,7 @@ def _section(folder: Path) -> str:
             "| --- | ---: | ---: | ---: | --- |",
             *map(claims_page.row, claims_of(folder)),
             "",
-            *([table.read_text(encoding="utf-8")] if shown else []),
+            *([as_markdown(records)] if final_rewards(records) else []),
             *_again_in_words(folder),
             *_made_by(figure, origins(folder)),
             "",
@@ -181,12 +180,13 @@ def _again_in_words(folder: Path) -> list[str]:
     table = pl.read_csv(folder / AGAIN, comment_prefix="#")
     names = sorted({record["estimator"] for record in records})
     link = f"../paper_figs/reference/{folder.name}/{AGAIN}"
-    return [
-        f"Of {' and '.join(names)} {len(records) // len(names)} more seeds at the same settings are in these claims "
-        f"(`{table['command'][0]}`, commit {table['commit'][0]}): of them only [final rewards]({link}) were kept, to "
-        f"three digits, so that all else, and the picture, is of {made(folder)['settings']['seeds']} seeds.",
-        "",
-    ]
+    text = (
+        f"{' and '.join(names)} were trained from {len(records) // len(names)} more seeds at the same settings "
+        f"(`{table['command'][0]}`, commit {table['commit'][0]}). Of these only [final rewards]({link}) were kept, to "
+        f"three digits: they count in the lead, and all else, as the picture, is of "
+        f"{made(folder)['settings']['seeds']} seeds."
+    )
+    return [text, ""]
 
 
 def _made_by(figure: str, origins: list[dict[str, Any]]) -> list[str]:
@@ -230,9 +230,8 @@ def _other_settings(folder: Path, module: str) -> list[str]:
 
     lines = {"Settings, and those of the preset `paper` in brackets where they differ": differing("paper")}
     if _looks_through_adam(folder, given):
-        lines[
-            "Learners of LOLA-DiCE have another Adam than those of the other estimators, as it differentiates through it"
-        ] = f"{given['lola_smoothing']:g} is added under the root (lola_smoothing)"
+        what = "Learners of LOLA-DiCE have another Adam than the others', as it differentiates through it"
+        lines[what] = f"lola_smoothing {given['lola_smoothing']:g} is added under its root"
     commands = [shlex.split(origin["command"]) for origin in origins(folder)]
     if all("cpu" in words for words in commands):
         lines["Today's preset `cpu` has other ones, in brackets"] = differing("cpu", leave=_given(commands))
