@@ -70,8 +70,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         nargs="+",
         choices=[*FIGURES, *GROUPS],
         metavar="FIGURE",
-        help=f"one or more of {', '.join(FIGURES)}; all of the paper's in closed form; or paper, for these and those that "
-        "are sampled",
+        help=f"one or more of {', '.join(FIGURES)}; all of the paper's in closed form; or paper, for these and those "
+        "that are sampled",
     )
     parser.add_argument("--preset", choices=PRESETS, default="cpu", help="smoke, cpu (default) or paper")
     parser.add_argument("--seeds", type=int, help="how many, in place of the preset's")

@@ -154,7 +154,8 @@ def _section(folder: Path) -> str:
     title, _, rest = document(folder).partition("\n")
     drawing = inspect.getdoc(importlib.import_module(f"paper_figs.{module}").draw) or ""
     caption = " ".join(part for part in (rest.strip(), drawing) if part)
-    records = records_of(folder)
+    lent = hasattr(importlib.import_module(f"experiments.{module}"), "RECORDS_OF")
+    records = [] if lent else records_of(folder)
     return "\n".join(
         [
             f"## {heading(folder)}\n",
@@ -164,7 +165,7 @@ def _section(folder: Path) -> str:
             "| --- | ---: | ---: | ---: | --- |",
             *map(claims_page.row, claims_of(folder)),
             "",
-            *([as_markdown(records)] if final_rewards(records) else []),
+            *([as_markdown(records)] if records and final_rewards(records) else []),
             *_again_in_words(folder),
             *_made_by(figure, origins(folder)),
             "",
