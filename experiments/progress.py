@@ -14,8 +14,6 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import equinox as eqx
-
 from coala_eqx.show import Recording
 from coala_eqx.training.checkpoints import Checkpoints
 from experiments import files
@@ -221,10 +219,10 @@ class Progress:
         return self._checkpoints[-1]
 
     def keep(self, agents: Any) -> None:
-        """Write what was trained to `agents-PART.eqx`, as Equinox does, at once or not at all."""
+        """Write what was trained to `agents-PART.eqx`, at once or not at all."""
         if self.folder is not None:
             file = self.folder / f"agents-{self.part}.eqx"
-            files.write(file, lambda path: eqx.tree_serialise_leaves(path, agents))
+            files.write(file, lambda path: files.write_leaves(path, agents))
 
     def keep_recording(self, against: str, recording: Recording) -> None:
         """Write what `coala-eqx show` draws, to `meta-episode-PART-AGAINST.npz`."""

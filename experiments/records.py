@@ -1,7 +1,6 @@
 """A run directory: settings, records, claims and what made them, so that a run can be interrupted and resumed."""
 
 import dataclasses
-import fcntl
 import itertools
 import json
 import math
@@ -35,9 +34,9 @@ def locked(path: Path) -> Iterator[None]:
     **Raises** `ValueError` if another one does.
     """
     path.mkdir(parents=True, exist_ok=True)
-    with (path / ".lock").open("a+") as stream:
+    with (path / ".lock").open("a+", encoding="utf-8") as stream:
         try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            files.lock(stream)
         except BlockingIOError as error:
             stream.seek(0)
             raise ValueError(
@@ -348,7 +347,7 @@ def smallest_of(values: Iterable[Number]) -> Number:
 
 def _read(file: Path, kind: type = dict) -> Any:
     try:
-        content = json.loads(file.read_text())
+        content = json.loads(file.read_text(encoding="utf-8"))
         if not isinstance(content, kind):
             raise ValueError(f"a {kind.__name__} is expected, but it holds a {type(content).__name__}")
         return content
@@ -367,4 +366,4 @@ def _plain(value: Any) -> Any:
 
 
 def _write(file: Path, text: str) -> None:
-    files.write(file, lambda path: path.write_text(text))
+    files.write(file, lambda path: path.write_text(text, encoding="utf-8", newline="\n"))

@@ -41,7 +41,8 @@ def train(settings: Settings, pool: Pool, progress: Progress) -> tuple[PoolState
 
 def recordings(pool: Pool, game: AbstractDrawnGame, state: PoolState) -> dict[str, Recording]:
     """Of the first seed's first agent against naive learners, and against other agents, as far as the pool has them
-    (`naive`, `meta`): a trajectory of a meta-episode, and means over all of as many as `RECORDED`.
+    (`naive`, `meta`): a trajectory of a meta-episode, and means over all of as many as `RECORDED`. Numbers that NumPy's
+    files have no name for, such as bfloat16, become single precision, which holds them all.
     """
     arrays, static = eqx.partition(state, eqx.is_array)
     first = jax.tree.map(lambda leaf: _on_host_as_it_was(leaf)[0], arrays)
@@ -61,11 +62,16 @@ def recordings(pool: Pool, game: AbstractDrawnGame, state: PoolState) -> dict[st
         return *jax.tree.map(lambda leaf: leaf[0, 0], shown), means
 
     kinds = {"naive": (pool.num_naive, 1.0), "meta": (pool.num_meta, 0.0)}
-    played = {kind: jax.device_get(play(first, p_naive)) for kind, (number, p_naive) in kinds.items() if number}
+    played = {kind: play(first, p_naive) for kind, (number, p_naive) in kinds.items() if number}
+    played = jax.tree.map(_with_a_name, jax.device_get(played))
     return {
         kind: Recording(game, observations, actions.astype(np.uint8), rewards, means, meta_batch * pool.batch)
         for kind, (observations, actions, rewards, means) in played.items()
     }
+
+
+def _with_a_name(leaf: np.ndarray) -> np.ndarray:
+    return leaf.astype(np.float32) if leaf.dtype.kind == "V" else leaf
 
 
 def _on_host_as_it_was(leaf: Array) -> Array:

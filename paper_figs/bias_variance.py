@@ -77,7 +77,7 @@ def write_table(records: Path, page: Path) -> None:
     table = pl.read_parquet(records)
     rows = [list(_COLUMNS.values()), ["---"] * len(_COLUMNS)]
     rows += [[_in_words(row[column]) for column in _COLUMNS] for row in table.iter_rows(named=True)]
-    page.write_text("".join(f"| {' | '.join(row)} |\n" for row in rows))
+    page.write_text("".join(f"| {' | '.join(row)} |\n" for row in rows), encoding="utf-8")
 
 
 def _in_words(value: Any) -> str:

@@ -29,4 +29,4 @@ def write_table(records: Path, page: Path) -> None:
     for (pool, name), rows in last.group_by("pool", "estimator", maintain_order=True):
         cells = [f"{rows[c].mean():.3f} ± {rows[c].std() or 0:.3f}" for c in ("together", "reward")]
         lines.append(f"| {pool} | {look(name)['label']} | {' | '.join(cells)} |")
-    page.write_text("\n".join(lines) + "\n")
+    page.write_text("\n".join(lines) + "\n", encoding="utf-8")
