@@ -43,7 +43,7 @@ def write_leaves(path: Path, tree: Any) -> None:
 
     def save(stream: Any, leaf: Any) -> None:
         leaf = np.asarray(leaf) if eqx.is_array(leaf) else leaf
-        bits = leaf.view(f"u{leaf.dtype.itemsize}") if _is_nameless(leaf) else leaf
+        bits = leaf.view(f"u{leaf.dtype.itemsize}") if has_no_name(leaf) else leaf
         eqx.default_serialise_filter_spec(stream, bits)
 
     eqx.tree_serialise_leaves(path, tree, filter_spec=save)
@@ -53,16 +53,17 @@ def read_leaves(path: Path, like: Any) -> Any:
     """What `write_leaves` wrote, to the bit; **raises** `RuntimeError` unless it has the leaves of `like`."""
 
     def load(stream: Any, leaf: Any) -> Any:
-        if _is_nameless(leaf):
+        if has_no_name(leaf):
             return jnp.asarray(np.load(stream).view(leaf.dtype))
         return eqx.default_deserialise_filter_spec(stream, leaf)
 
     return eqx.tree_deserialise_leaves(path, like, filter_spec=load)
 
 
-def _is_nameless(leaf: Any) -> bool:
+def has_no_name(leaf: Any) -> bool:
+    """Whether its type is none of NumPy's own, so that NumPy's files do not bring it back."""
     kind = getattr(leaf, "dtype", None)
-    return isinstance(kind, np.dtype) and kind.kind == "V"
+    return isinstance(kind, np.dtype) and kind.isbuiltin == 2
 
 
 def lock(stream: IO[str]) -> None:

@@ -17,6 +17,7 @@ from coala_eqx.show import Recording
 from coala_eqx.training import Pool, PoolInfo, PoolState, place
 from coala_eqx.training.mesh import SEEDS, is_key, on_host
 from coala_eqx.training.pool import members, without_co_players
+from experiments import files
 from experiments.progress import Progress
 from experiments.records import Record
 from experiments.sampled import Settings
@@ -71,7 +72,7 @@ def recordings(pool: Pool, game: AbstractDrawnGame, state: PoolState) -> dict[st
 
 
 def _with_a_name(leaf: np.ndarray) -> np.ndarray:
-    return leaf.astype(np.float32) if leaf.dtype.kind == "V" else leaf
+    return leaf.astype(np.float32) if files.has_no_name(leaf) else leaf
 
 
 def _on_host_as_it_was(leaf: Array) -> Array:
