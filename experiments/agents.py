@@ -38,4 +38,14 @@ def load_agents(path: Path, part: str) -> tuple[Settings, Pool, AbstractPolicy]:
         raise ValueError(f"{file} does not exist: this part has not come to its end.")
     with jax.enable_x64(False):
         agents = eqx.filter_eval_shape(settings.init, pool).agents
-        return settings, pool, files.read_leaves(file, agents)
+        try:
+            return settings, pool, files.read_leaves(file, agents)
+        except (OSError, RuntimeError, ValueError) as error:  # what Equinox finds is named at its root
+            reason = " ".join(str(_root(error)).split())
+            raise ValueError(f"{file} holds no agents as its settings make them: {reason}.") from error
+
+
+def _root(error: BaseException) -> BaseException:
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return error

@@ -54,7 +54,10 @@ def read_leaves(path: Path, like: Any) -> Any:
 
     def load(stream: Any, leaf: Any) -> Any:
         if has_no_name(leaf):
-            return jnp.asarray(np.load(stream).view(leaf.dtype))
+            bits = np.load(stream)
+            if bits.dtype.kind not in "uV":  # as older versions wrote them
+                raise ValueError(f"{bits.dtype} where {leaf.dtype} is expected")
+            return jnp.asarray(bits.view(leaf.dtype))
         return eqx.default_deserialise_filter_spec(stream, leaf)
 
     return eqx.tree_deserialise_leaves(path, like, filter_spec=load)

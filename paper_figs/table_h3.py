@@ -10,7 +10,9 @@ from paper_figs.style import look, styled
 
 @styled
 def draw(records: Path, picture: Path) -> None:
-    """Rewards of meta agents against each other, mean and standard deviation over seeds (right: and agents)."""
+    """Rewards of meta agents against each other, mean and standard deviation over seeds (right: each the mean of its
+    agents).
+    """
     table = read(records)
     pools = table["pool"].unique(maintain_order=True)
     figure, axes = panels(len(pools), height=2.4)
