@@ -27,14 +27,15 @@ class Display:
     """
 
     def __init__(self, console: Console, figure: str, total: int):
-        def narrow() -> Column:
-            return Column(no_wrap=True)
+        def narrow(least: int = 0) -> Column:
+            """What is too wide loses its end, but for what is needed in full."""
+            return Column(no_wrap=True, min_width=least)
 
         columns = (
             TextColumn("{task.description}", table_column=narrow()),
             BarColumn(bar_width=None, table_column=Column(max_width=40)),  # gets what the others leave
-            MofNCompleteColumn(table_column=narrow()),
-            _Left(self.left, narrow()),
+            MofNCompleteColumn(table_column=narrow(2 * len(str(total)) + 1)),
+            _Left(self.left, narrow(len("23:59:59 left"))),
             TextColumn("{task.fields[note]}", table_column=narrow()),
         )
         self._console = console
@@ -123,4 +124,4 @@ class _Left(ProgressColumn):
 def _duration(seconds: float) -> str:
     minutes, seconds = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{seconds:02}"
+    return f"{hours}:{minutes:02}:{seconds:02}" if hours < 100 else f"{hours} hours"

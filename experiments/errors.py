@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -76,7 +77,8 @@ def bootstrapped(statistic: Callable[..., float], *samples: Any, over_seeds: boo
     def of_drawn(*places: np.ndarray) -> float:
         return statistic(*(sample[place.astype(int)] for sample, place in zip(rows, places, strict=True)))
 
-    with np.errstate(invalid="ignore"):
+    with np.errstate(invalid="ignore"), warnings.catch_warnings():
+        warnings.simplefilter("ignore", scipy.stats.DegenerateDataWarning)
         drawn = scipy.stats.bootstrap(
             [np.arange(len(sample)) for sample in rows],
             of_drawn,
