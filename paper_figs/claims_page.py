@@ -112,6 +112,8 @@ def _command(folder: Path, words: Sequence[str]) -> str:
     named = shlex.join(words).replace(" --preset cpu", "").replace(" --devices 2", "")
     if figure in words:
         return f"`{named}`"
+    if not words:
+        return f"`python -m experiments {figure}`"
     return f"`python -m experiments {figure}`, after `{words[3]}`"
 
 

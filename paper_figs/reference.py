@@ -40,7 +40,6 @@ from paper_figs.kept import (
 
 REFERENCE = Path(__file__).parent / "reference"
 PAGE = Path(__file__).parent.parent / "docs" / "figures.md"
-CLAIMS_PAGE = PAGE.with_name("claims.md")
 
 _HEAD = """# Figures
 
@@ -77,7 +76,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for name in options.draw:
         draw(REFERENCE / name)
     _write(PAGE, page())
-    _write(CLAIMS_PAGE, claims_page.page(kept_folders(REFERENCE)))
+    _write(PAGE.with_name("claims.md"), claims_page.page(kept_folders(REFERENCE)))
     return 0
 
 

@@ -217,7 +217,7 @@ def test_of_a_seed_that_goes_wrong_nothing_is_kept_in_that_part():
 def test_the_pages_are_those_of_the_references():
     assert reference.PAGE.read_text(encoding="utf-8") == reference.page()
     page = claims_page.page(kept.kept_folders(reference.REFERENCE))
-    assert reference.CLAIMS_PAGE.read_text(encoding="utf-8") == page
+    assert reference.PAGE.with_name("claims.md").read_text(encoding="utf-8") == page
 
 
 def test_the_page_of_claims_counts_them(tmp_path, monkeypatch):
@@ -262,7 +262,7 @@ def test_every_number_that_is_measured_over_seeds_has_an_error(folder):
 def test_links_of_the_page_of_claims_lead_somewhere():
     headings = [line[3:] for line in reference.PAGE.read_text(encoding="utf-8").splitlines() if line.startswith("## ")]
     anchors = {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
-    linked = re.findall(r"figures\.md#([^)]*)", reference.CLAIMS_PAGE.read_text(encoding="utf-8"))
+    linked = re.findall(r"figures\.md#([^)]*)", reference.PAGE.with_name("claims.md").read_text(encoding="utf-8"))
     assert len(linked) == len(headings)
     assert set(linked) == anchors
 

@@ -113,10 +113,12 @@ def wait_for(process, words):
 )
 def test_asked_to_stop_in_the_middle_of_a_long_piece_it_answers_and_the_second_time_it_ends(number, name, tmp_path):
     """The piece would take hours, and lets no handler of Python's in."""
-    sizes = {"network": "mlp", "naive_network": "mlp", "steps": 200, "episodes": 200, "meta_batch": 512, "batch": 128}
-    process = runs.start(tmp_path, "--seeds", "1", *runs.set_to(sizes))
+    settings = runs.MEMORYLESS | {"iterations": 10**6, "every": 10**6}
+    change = "from experiments import __main__, sampled; sampled.AT_ONCE = 10**12"
+    command = "-c", f"import sys; {change}; sys.exit(__main__.main())"
+    process = runs.start(tmp_path, "--seeds", "1", *runs.set_to(settings), command=command)
     assert wait_until((tmp_path / "origin.json").exists, process)
-    time.sleep(20)  # until it has begun, or is compiled
+    time.sleep(5)  # it is compiled, and then runs
     process.send_signal(number)
     assert wait_for(process, f"Stopping after this piece; {name} again stops now and loses it.") < 10
     assert process.poll() is None

@@ -60,7 +60,7 @@ class PoolInfo(eqx.Module):
     own_actions: Float[Array, "agents episodes actions"]
     """How often the agents take each action there."""
 
-    naive_actions: Float[Array, "agents episodes actions"]
+    naive_actions: Float[Array, "agents episodes naive_actions"]
     """And the learners."""
 
     together: Float[Array, " agents"]
