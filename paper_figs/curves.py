@@ -36,15 +36,13 @@ def panels(number: int, height: float = 2.2) -> tuple[Figure, Any]:
     return figure, figure.subplots(1, number, squeeze=False)[0]
 
 
-def curve(
-    panel: Any, table: pl.DataFrame, column: str, band: str = QUARTILES, most: float | None = None, **look: Any
-) -> None:
+def curve(panel: Any, table: pl.DataFrame, column: str, band: str = QUARTILES, most: Any = None, **look: Any) -> None:
     """One quantity over `iteration`, over seeds: median and quartiles, or mean and standard error or deviation.
 
     Of several agents of a seed their mean is taken first, so that a band says how seeds differ. No band of what is
     never below 0 goes below, and none above `most`.
     """
-    values, least = pl.col(column), 0.0 if (table[column].min() or 0.0) >= 0 else None
+    values, least = pl.col(column), 0.0 if (table[column] >= 0).all() else None
     if "seed" in table.columns:
         table = table.group_by("iteration", "seed", maintain_order=True).agg(values.mean())
     if band == QUARTILES:

@@ -7,6 +7,7 @@ import os
 import re
 import resource
 import signal
+import subprocess
 import sys
 from types import SimpleNamespace
 
@@ -29,6 +30,7 @@ from experiments.progress import Progress, Stopped
 from experiments.records import RunDirectory, locked
 from experiments.rewards import final_rewards
 from paper_figs import reference
+from tests.runs import ROOT
 
 KEYS = {"claim", "measured", "error", "relation", "threshold", "holds", "applicable", "seeds"}
 """Of a claim that was judged."""
@@ -147,6 +149,22 @@ def test_records_without_settings_are_not_taken_for_others(tmp_path, capsys):
     (tmp_path / "records.parquet").touch()
     assert main(["fig3a", "--preset", "smoke", "--run-dir", str(tmp_path)]) == 2
     assert "holds records, but no settings.json" in capsys.readouterr().err
+
+
+def test_alarms_of_what_takes_long_to_compile_are_silenced_before_jax_reads_it():
+    """XLA's is an error in its log, two minutes after the beginning."""
+    program = "import os, sys, experiments; print('jax' in sys.modules, os.environ['TF_CPP_MIN_LOG_LEVEL'])"
+    environment = {name: value for name, value in os.environ.items() if name != "TF_CPP_MIN_LOG_LEVEL"}
+    for given, level in (({}, "3"), ({"TF_CPP_MIN_LOG_LEVEL": "1"}, "1")):
+        made = subprocess.run(
+            [sys.executable, "-c", program],
+            env=environment | given,
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert made.stdout.split() == ["False", level]
 
 
 def test_a_run_directory_that_is_a_file_is_refused(tmp_path, capsys):
