@@ -1,10 +1,11 @@
-"""`python -m experiments FIGURE`: run or resume an experiment, judge its claims, draw its figure."""
+"""`python -m experiments FIGURE …`: run or resume experiments, judge their claims, draw their figures."""
 
 import argparse
 import ast
 import dataclasses
 import importlib
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
@@ -14,7 +15,7 @@ from typing import Any
 
 import jax
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from experiments import training
 from experiments.display import Display
@@ -22,6 +23,7 @@ from experiments.origin import origin
 from experiments.processes import agree, first_then_others, is_first, join, use_all_cores
 from experiments.progress import INTERVAL, Progress, Stopped, check_names, file_name, listening, remove_checkpoints
 from experiments.records import DILEMMA, Part, Record, RunDirectory, flagged, in_words, locked, verdict
+from experiments.rewards import REWARDS, final_rewards
 from experiments.trackers import TensorBoard, Tracker, WeightsAndBiases, check_for_wandb, run_name
 
 ANALYTIC = ("fig3a", "fig3b", "fig3c", "fig4a", "fig4b", "fig4c", "fig8", "fig9", "fig10")
@@ -64,10 +66,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     parser = argparse.ArgumentParser(prog="python -m experiments", description=__doc__)
     parser.add_argument(
-        "figure",
+        "figures",
+        nargs="+",
         choices=[*FIGURES, *GROUPS],
         metavar="FIGURE",
-        help=f"{', '.join(FIGURES)}; all of the paper's in closed form; or paper, for these and those that are sampled",
+        help=f"one or more of {', '.join(FIGURES)}; all of the paper's in closed form; or paper, for these and those "
+        "that are sampled",
     )
     parser.add_argument("--preset", choices=PRESETS, default="cpu", help="smoke, cpu (default) or paper")
     parser.add_argument("--seeds", type=int, help="how many, in place of the preset's")
@@ -76,7 +80,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--set", action="append", default=[], metavar="NAME=VALUE", help="another setting, such as p_naive=0.5"
     )
-    parser.add_argument("--run-dir", type=Path, help="default: runs/FIGURE; of several, the folder of these")
+    parser.add_argument("--run-dir", type=Path, help="default: runs/FIGURE; of several figures, the folder of theirs")
     parser.add_argument(
         "--checkpoint-seconds",
         type=float,
@@ -101,18 +105,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     jax.config.update("jax_enable_x64", True)
     try:
         _refuse(unknown)
-        _prepare(options)
+        asked = list(dict.fromkeys(figure for name in options.figures for figure in GROUPS.get(name, (name,))))
+        _prepare(options, asked)
         changes = _changes(options)
-        if options.figure in GROUPS:
-            figures = all_settings(GROUPS[options.figure], options.preset, changes)
+        if len(asked) > 1:
+            figures = all_settings(asked, options.preset, changes)
             paths = {figure: (options.run_dir or Path("runs")) / figure for figure in figures}
         else:
-            figures = {options.figure: settings_of(options.figure, options.preset, changes)}
-            paths = {options.figure: options.run_dir or Path("runs") / options.figure}
+            figures = {figure: settings_of(figure, options.preset, changes) for figure in asked}
+            paths = {figure: options.run_dir or Path("runs") / figure for figure in asked}
         if options.plan:
             for figure in _trained(figures):
                 _print_plans(figure, figures[figure])
             return 0
+        for figure in figures:
+            _check_drawing(figure)
+            _check_folder(paths[figure])
         for figure, settings in figures.items():
             keeping = {"interval": options.checkpoint_seconds, "wandb": options.wandb if figure in TRAINED else None}
             run(figure, paths[figure], settings, _command(figure, options), **keeping)
@@ -127,11 +135,33 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _prepare(options: argparse.Namespace) -> None:
+def _check_drawing(figure: str) -> None:
+    """**Raises** `ValueError` if what draws it is not installed."""
+    try:
+        importlib.import_module(f"paper_figs.{FIGURES[figure]}")
+    except ImportError as error:
+        raise ValueError(f"Figures are drawn with matplotlib: pip install matplotlib. ({error})") from error
+
+
+def _check_folder(path: Path) -> None:
+    """**Raises** `ValueError` unless a run can be written there, as far as that is seen before; leaves nothing."""
+    there = next(folder for folder in (path, *path.absolute().parents) if folder.exists())
+    if not there.is_dir():
+        raise ValueError(f"--run-dir must be a folder, but {there} is a file, not a folder.")
+    try:
+        with tempfile.TemporaryFile(dir=there):
+            pass
+    except OSError as error:
+        raise ValueError(
+            f"--run-dir must be a folder that can be written, but in {there}: {error.strerror}."
+        ) from error
+
+
+def _prepare(options: argparse.Namespace, figures: Sequence[str]) -> None:
     """Before JAX is used, which sees its devices then; **raises** `ValueError` for options that do not fit."""
     if not options.checkpoint_seconds >= 0:
         raise ValueError(f"--checkpoint-seconds must be at least 0, but is {options.checkpoint_seconds}.")
-    trained = _trained(GROUPS.get(options.figure, (options.figure,)))
+    trained = _trained(figures)
     if options.plan and not trained:
         raise ValueError(f"--plan is for figures that are trained: {', '.join(TRAINED)}.")
     if options.wandb is not None:
@@ -140,8 +170,10 @@ def _prepare(options: argparse.Namespace) -> None:
         check_for_wandb()
     given = options.coordinator, options.processes, options.process
     if options.cluster or given != (None,) * 3:
-        if options.figure not in TRAINED:  # before any process waits for another
-            raise ValueError(f"{options.figure} runs in one process; several can share {', '.join(TRAINED)}.")
+        if len(trained) < len(figures):  # before any process waits for another
+            raise ValueError(
+                f"{' '.join(options.figures)} runs in one process; several can share {', '.join(TRAINED)}."
+            )
         join(*given, options.devices)
     elif trained:
         use_all_cores()
@@ -358,6 +390,8 @@ def _run(
     if hasattr(drawing, "write_table"):
         drawing.write_table(path / "records.parquet", path / f"{figure}.md")
     console.print(_table(claims))
+    if len(rewards := final_rewards(records)):
+        console.print(_rewards(rewards))
     console.print("Written:", *sorted(str(file) for file in path.glob("[!.]*")), sep="\n  ")
 
 
@@ -374,10 +408,18 @@ def _experiment(figure: str) -> ModuleType:
 
 
 def _table(claims: Sequence[dict[str, Any]]) -> Table:
-    table = Table("claim", "measured", "threshold", "holds")
+    columns = (Column(name, no_wrap=True) for name in ("measured", "threshold"))
+    table = Table("claim", *columns, "holds")
     for claim in claims:
         threshold = f"{claim['relation']} {claim['threshold']:g}"
         table.add_row(claim["claim"], in_words(claim), threshold, verdict(claim))
+    return table
+
+
+def _rewards(rows: Sequence[Sequence[str]]) -> Table:
+    table = Table(*REWARDS)
+    for row in rows:
+        table.add_row(*row)
     return table
 
 

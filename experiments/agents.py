@@ -9,6 +9,7 @@ import jax
 
 from coala_eqx.policies import AbstractPolicy
 from coala_eqx.training import Pool
+from experiments import files
 from experiments.progress import file_name
 from experiments.sampled import Settings
 
@@ -19,7 +20,7 @@ def load_agents(path: Path, part: str) -> tuple[Settings, Pool, AbstractPolicy]:
     **Raises** `ValueError` if the folder holds no run of a sampled figure, or the part is none of it, or not trained.
     """
     try:
-        made_by = json.loads((path / "settings.json").read_text())
+        made_by = json.loads((path / "settings.json").read_text(encoding="utf-8"))
         experiment = importlib.import_module(f"experiments.{made_by['figure'].replace('-', '_')}")
         given = {name: tuple(v) if isinstance(v, list) else v for name, v in made_by["settings"].items()}
         here = {"devices": 1, "chunk": 1}  # which were of the machine that trained
@@ -37,4 +38,14 @@ def load_agents(path: Path, part: str) -> tuple[Settings, Pool, AbstractPolicy]:
         raise ValueError(f"{file} does not exist: this part has not come to its end.")
     with jax.enable_x64(False):
         agents = eqx.filter_eval_shape(settings.init, pool).agents
-        return settings, pool, eqx.tree_deserialise_leaves(file, agents)
+        try:
+            return settings, pool, files.read_leaves(file, agents)
+        except (OSError, RuntimeError, ValueError) as error:  # what Equinox finds is named at its root
+            reason = " ".join(str(_root(error)).split())
+            raise ValueError(f"{file} holds no agents as its settings make them: {reason}.") from error
+
+
+def _root(error: BaseException) -> BaseException:
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return error

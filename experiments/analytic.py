@@ -121,6 +121,14 @@ def check_share(settings: Any, name: str) -> None:
     arrays.check_share(name, getattr(settings, name))
 
 
+def load_two_player(source: str) -> MatrixGame:
+    """A matrix game by name or file; **raises** `ValueError` if it is none of two players."""
+    name, game = load_game(source)
+    if not isinstance(game, MatrixGame) or game.num_players != 2:
+        raise ValueError(f"This figure needs a matrix game of two players; {name} is none.")
+    return game
+
+
 def load_two_by_two(source: str) -> MatrixGame:
     """A matrix game by name or file; **raises** `ValueError` if it is none of two players with two actions each."""
     name, game = load_game(source)

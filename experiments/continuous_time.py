@@ -20,9 +20,10 @@ import coala_eqx as ce
 from coala_eqx.learners import AbstractExactLearner, ExactAscent, GradientFlow
 from coala_eqx.policies import BinaryMemoryOne
 from experiments import analytic, evaluation, fig3a
+from experiments.errors import median_of
 from experiments.evaluation import rows
 from experiments.progress import Progress
-from experiments.records import Part, claim, final, kept, median, table_of
+from experiments.records import Part, claim, final, kept, table_of
 
 KINDS = ("ascent", "flow")
 
@@ -145,7 +146,7 @@ def claims(records: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     gaps = []
     for kind in KINDS:
         end = final([r for r in records if r.get("panel") == "training" and r.get("kind") == kind])
-        gaps += [(kind, other, median(end[f"shaping_{other}"] - end[f"naive_{other}"])) for other in KINDS]
+        gaps += [(kind, other, median_of(end[f"shaping_{other}"] - end[f"naive_{other}"])) for other in KINDS]
     return [
         *(
             claim(f"The {name}'s error halves with the step: the last two steps' ratio, its distance from 2",

@@ -7,7 +7,10 @@ from types import TracebackType
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn
+from rich.table import Column
 from rich.text import Text
+
+from experiments.progress import COMPILING
 
 EVERY = 60.0
 """Seconds between lines."""
@@ -24,42 +27,59 @@ class Display:
     """
 
     def __init__(self, console: Console, figure: str, total: int):
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), _Left(self.left))
-        note = TextColumn("{task.fields[note]}")
+        def narrow(least: int = 0) -> Column:
+            """What is too wide loses its end, but for what is needed in full."""
+            return Column(no_wrap=True, min_width=least)
+
+        columns = (
+            TextColumn("{task.description}", table_column=narrow()),
+            BarColumn(bar_width=None, table_column=Column(max_width=40)),  # gets what the others leave
+            MofNCompleteColumn(table_column=narrow(2 * len(str(total)) + 1)),
+            _Left(self.left, narrow(len("23:59:59 left"))),
+            TextColumn("{task.fields[note]}", table_column=narrow()),
+        )
         self._console = console
-        self._bar = Progress(*columns, note, console=console, disable=not console.is_terminal)
+        self._bar = Progress(*columns, console=console, disable=not console.is_terminal)
         self._figure = figure
         self._total = total
         self._done = 0
-        self._resumed: int | None = None
         self._task = self._bar.add_task(figure, total=total, note="")
         self._description = figure
         self._note = ""
-        self._started = self._advanced = time.monotonic()
+        self._counted, self._seconds = 0, 0.0
+        self._counts = False
+        self._advanced = time.monotonic()
         self._ended = threading.Event()
         self._lines = threading.Thread(target=self._print_lines, daemon=True)
 
     def begin(self, part: str) -> None:
-        """Another part of the work."""
-        self._description = f"{self._figure}: {part}"
-        self._bar.update(self._task, description=self._description)
+        """Another part of the work, of which nothing is known yet."""
+        self._description, self._note = f"{self._figure}: {part}", ""
+        self._counts, self._advanced = self._done > 0, time.monotonic()
+        self._bar.update(self._task, description=self._description, note="")
 
     def advance(self, done: int, note: str) -> None:
-        """So much more is done."""
+        """So much more is done. What is compiled meanwhile, or was done before, says nothing of the pace."""
+        now, compiling = time.monotonic(), note.endswith(COMPILING)
+        if self._counts and not compiling:
+            self._counted += done
+            self._seconds += now - self._advanced
         self._done += done
-        self._advanced = time.monotonic()
-        self._note = note
+        self._counts, self._advanced, self._note = not compiling, now, note
+        if compiling:
+            self._counts = False
+            if note != COMPILING:
+                self._print(f"{self._description}: {note.removesuffix(', ' + COMPILING)}")
         self._bar.update(self._task, advance=done, note=note)
-        if self._resumed is None:
-            self._resumed = self._done  # by an earlier process, or the first piece, which is compiled
-            self._started = self._advanced
 
     def left(self) -> str:
         """How long the rest will take, at the pace until now; nothing before that is known."""
-        if self._resumed is None or self._done == self._resumed:
+        if not self._counted:
             return ""
-        pace = (self._advanced - self._started) / (self._done - self._resumed)
-        seconds = pace * (self._total - self._done) - (time.monotonic() - self._advanced)
+        pace = self._seconds / self._counted
+        seconds = pace * (self._total - self._done)
+        if self._counts:
+            seconds -= time.monotonic() - self._advanced
         return f"{_duration(max(0.0, seconds))} left"
 
     def line(self) -> str:
@@ -67,9 +87,12 @@ class Display:
         words = (f"{self._description} {self._done}/{self._total}", self.left(), self._note)
         return ", ".join(filter(None, words))
 
+    def _print(self, text: str) -> None:
+        self._console.print(text, highlight=False, soft_wrap=True)
+
     def _print_lines(self) -> None:
         while not self._ended.wait(EVERY):
-            self._console.print(self.line(), highlight=False, soft_wrap=True)
+            self._print(self.line())
 
     def __enter__(self) -> "Display":
         self._bar.__enter__()
@@ -89,8 +112,8 @@ class Display:
 class _Left(ProgressColumn):
     """Rich's own is blank where pieces of work take longer than half a minute."""
 
-    def __init__(self, left: Callable[[], str]):
-        super().__init__()
+    def __init__(self, left: Callable[[], str], column: Column):
+        super().__init__(column)
         self._left = left
 
     def render(self, task: Task) -> Text:
@@ -101,4 +124,4 @@ class _Left(ProgressColumn):
 def _duration(seconds: float) -> str:
     minutes, seconds = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{seconds:02}"
+    return f"{hours}:{minutes:02}:{seconds:02}" if hours < 100 else f"{hours} hours"

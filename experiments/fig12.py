@@ -22,8 +22,9 @@ from coala_eqx.training.batch import in_a_row, less_the_others
 from coala_eqx.training.pool import members
 from experiments import fig5c, sampled, training
 from experiments.analytic import check_at_least
+from experiments.errors import Measured
 from experiments.progress import Progress
-from experiments.records import Part, Record, claim, kept, mean, table_of
+from experiments.records import Part, Record, claim, kept, of_means, over_seeds, table_of
 
 SINGLE = True
 """Training is done in single precision."""
@@ -180,10 +181,12 @@ def claims(records: Sequence[Record]) -> list[dict[str, Any]]:
     """
     table = kept(table_of(records))
 
-    def ratio(part: str, estimator: str) -> float:
-        here = table.filter(pl.col("part") == part, pl.col("estimator") == estimator)
-        current, future = mean(here["current"]), mean(here["future"])
+    def root(future: float, current: float) -> float:
         return (max(future, 0.0) / current) ** 0.5 if current > 0 else float("nan")
+
+    def ratio(part: str, estimator: str) -> Measured:
+        here = table.filter(pl.col("part") == part, pl.col("estimator") == estimator)
+        return of_means(root, over_seeds(here, "future"), over_seeds(here, "current"))
 
     first, second = MEMORIES
     coala = ratio(first, "CoalaPG")

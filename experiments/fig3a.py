@@ -10,9 +10,10 @@ import coala_eqx as ce
 from coala_eqx.policies import BinaryMemoryOne
 from experiments import analytic, evaluation, meta_training
 from experiments.analytic import ENTRIES
+from experiments.errors import median_of
 from experiments.evaluation import rows
 from experiments.progress import Progress
-from experiments.records import Part, claim, final, median
+from experiments.records import Part, claim, final
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,6 +68,7 @@ def claims(records: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     end = final(records)
     return [
         claim("The shaper earns more than the learner on the learner's last step: median difference",
-              median(end["shaping"] - end["naive"]), "≥", 0.3),
-        claim("From pure defection: its reward at the start, median", median(final(records, 0)["shaping"]), "≤", 0.1),
+              median_of(end["shaping"] - end["naive"]), "≥", 0.3),
+        claim("From pure defection: its reward at the start, median",
+              median_of(final(records, 0)["shaping"]), "≤", 0.1),
     ]  # fmt: skip

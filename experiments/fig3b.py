@@ -6,11 +6,13 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from experiments import analytic, evaluation, meta_training
+from experiments.errors import bootstrapped, median_of
 from experiments.evaluation import rows
 from experiments.progress import Progress
-from experiments.records import Part, claim, final, median
+from experiments.records import Part, claim, final
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,10 +83,11 @@ def run(settings: Settings, progress: Progress) -> list[dict[str, Any]]:
 def claims(records: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """What the figure is judged by."""
     shaped, end = final(records, records[0]["span_1"]), final(records)
-    gaps = [median(shaped[f"shaping_{agent}"] - shaped[f"naive_{agent}"]) for agent in (1, 2)]
+    gaps = np.stack([shaped[f"shaping_{agent}"] - shaped[f"naive_{agent}"] for agent in (1, 2)], axis=1)
+    smaller = bootstrapped(lambda drawn: np.median(drawn, axis=0).min(), gaps)
     return [
-        claim("In the shaded span both extort: median difference to the learner's reward, the smaller one", min(gaps),
+        claim("In the shaded span both extort: median difference to the learner's reward, the smaller one", smaller,
               "≥", 0.3),
-        claim("Then the first earns against the second: median", median(end["play_1"]), "≥", 0.8),
-        claim("And the second against the first: median", median(end["play_2"]), "≥", 0.8),
+        claim("Then the first earns against the second: median", median_of(end["play_1"]), "≥", 0.8),
+        claim("And the second against the first: median", median_of(end["play_2"]), "≥", 0.8),
     ]  # fmt: skip

@@ -7,9 +7,10 @@ from typing import Any
 import polars as pl
 
 from experiments import analytic, evaluation, meta_training
+from experiments.errors import median_of
 from experiments.evaluation import rows
 from experiments.progress import Progress
-from experiments.records import Part, claim, final, median
+from experiments.records import Part, claim, final
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,7 +61,7 @@ def claims(records: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     mixed, pure = (final(records, part=part) for part in ("mixed pool", "meta agents only"))
     return [
         claim("The mixed pool cooperates: median reward of meta agents against each other, the smaller of two",
-              median(evaluation.smaller_reward(mixed)), "≥", 0.8),
+              median_of(evaluation.smaller_reward(mixed)), "≥", 0.8),
         claim("Meta agents alone do not, from the same initial policies: median of the larger one",
-              median(pure.select(pl.max_horizontal("play_1", "play_2")).to_series()), "≤", 0.1),
+              median_of(pure.select(pl.max_horizontal("play_1", "play_2")).to_series()), "≤", 0.1),
     ]  # fmt: skip

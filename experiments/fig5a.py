@@ -19,7 +19,7 @@ from coala_eqx.training import Pool
 from coala_eqx.verification.loading import load_estimator
 from experiments import sampled, training
 from experiments.progress import Progress
-from experiments.records import Part, Record, claim, final, largest_of, over_seeds, table_of
+from experiments.records import Part, Ran, Record, final, largest_of, of_means, over_seeds, table_of
 
 SINGLE = True
 """Training is done in single precision."""
@@ -74,8 +74,9 @@ def run(settings: sampled.Settings, name: str, pool: Pool, progress: Progress) -
     records, seen = training.shape(settings, name, pool, progress)
 
     def defects(record: Record) -> Record:
-        here = record["seed"], -1, 0, record["iteration"] - 1, 1
-        return {"defects": float(seen.own_actions[here]), "naive_defects": float(seen.naive_actions[here])}
+        """How often they take another action than the first."""
+        here = record["seed"], -1, 0, record["iteration"] - 1, slice(1, None)
+        return {"defects": float(seen.own_actions[here].sum()), "naive_defects": float(seen.naive_actions[here].sum())}
 
     return [record | defects(record) if record["panel"] == "episodes" else record for record in records]
 
@@ -83,13 +84,21 @@ def run(settings: sampled.Settings, name: str, pool: Pool, progress: Progress) -
 def claims(records: Sequence[Record]) -> list[dict[str, Any]]:
     """What the figure is judged by: means over seeds at the end of training."""
     table = table_of(records).filter(pl.col("panel") == "training")
+    ran = Ran(table)
     rewards = {name: over_seeds(final(table, estimator=name), "reward") for name in (COALA, M_FOS, UNAWARE, LOLA)}
-    ours, others = float(rewards[COALA]), float(largest_of((rewards[M_FOS], rewards[UNAWARE])))
-    ratio = float("nan") if np.isnan(others) or ours <= 0 else ours / others if others > 0 else float("inf")
     return [
-        claim("COALA-PG earns more than the others: its mean reward over the larger one of M-FOS and batch-unaware",
-              ratio, "≥", 2),
-        claim("It shapes: its mean reward", rewards[COALA], "≥", 0.8),
-        claim("It earns more than LOLA-DiCE: difference of mean rewards", rewards[COALA] - rewards[LOLA],
-              "≥", 0.2),
+        ran.claim((COALA, M_FOS, UNAWARE), "COALA-PG earns more than the others: its mean reward over the larger one "
+                  "of M-FOS and batch-unaware",
+                  of_means(_over_the_larger, rewards[COALA], rewards[M_FOS], rewards[UNAWARE]), "≥", 2),
+        ran.claim((COALA,), "It shapes: its mean reward", rewards[COALA], "≥", 0.8),
+        ran.claim((COALA, LOLA), "It earns more than LOLA-DiCE: difference of mean rewards",
+                  rewards[COALA] - rewards[LOLA], "≥", 0.2),
     ]  # fmt: skip
+
+
+def _over_the_larger(ours: float, *others: float) -> float:
+    """Infinite if the others earn nothing, NaN if we do."""
+    most = largest_of(others)
+    if np.isnan(most) or ours <= 0:
+        return float("nan")
+    return ours / most if most > 0 else float("inf")

@@ -10,7 +10,8 @@ from coala_eqx.training import Pool
 from experiments import clean_up, sampled, training
 from experiments.analytic import check_at_least
 from experiments.progress import Progress
-from experiments.records import Estimate, Part, Record, claim, final, kept, over_seeds, table_of
+from experiments.records import Estimate, Part, Record, claim, kept, over_seeds, table_of
+from experiments.rewards import final_reward
 
 SINGLE = True
 """Training is done in single precision."""
@@ -81,12 +82,13 @@ def run(settings: sampled.Settings, name: str, pool: Pool, progress: Progress) -
 
 
 def claims(records: Sequence[Record]) -> list[dict[str, Any]]:
-    """What the figure is judged by: means over seeds at the end of training."""
-    table = table_of(records)
-    over_training, episodes = (table.filter(pl.col("panel") == panel) for panel in ("training", "episodes"))
+    """What the figure is judged by: means over seeds at the end of training.
 
-    def reward(name: str) -> Estimate:
-        return over_seeds(final(over_training, estimator=name), "reward")
+    Where `panel` is `again`, only an agent's final reward is known, of a seed of another run at the same settings.
+    Leads are over all seeds in which both are.
+    """
+    table = table_of(records)
+    episodes = table.filter(pl.col("panel") == "episodes")
 
     def within(name: str, column: str) -> Estimate:
         return over_seeds(kept(episodes).filter(pl.col("estimator") == name), column)
@@ -94,7 +96,8 @@ def claims(records: Sequence[Record]) -> list[dict[str, Any]]:
     lower = (("cleaning discrepancy", "cleaning_discrepancy", 0.02), ("zapping", "zaps", 0.005))
     return [
         *(
-            claim(f"COALA-PG earns more per step than {name} by", reward("CoalaPG") - reward(name), "≥", 0.01)
+            claim(f"COALA-PG earns more per step than {name} by",
+                  final_reward(table, "CoalaPG") - final_reward(table, name), "≥", 0.01)
             for name in OTHERS
         ),
         *(

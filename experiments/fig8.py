@@ -20,8 +20,9 @@ import numpy as np
 import coala_eqx as ce
 from experiments import analytic, evaluation, fig3a
 from experiments.analytic import ENTRIES
+from experiments.errors import bootstrapped, median_of
 from experiments.progress import Progress
-from experiments.records import Part, claim, final, median
+from experiments.records import Part, claim, final
 
 
 @dataclasses.dataclass(frozen=True)
@@ -127,8 +128,9 @@ def fit(probabilities: np.ndarray, payoffs: np.ndarray) -> tuple[float, float, f
 def claims(records: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """What the figure is judged by."""
     shaping, random = (final(records, part=part) for part in ("shaping", "random"))
+    ratio = bootstrapped(lambda ours, theirs: np.median(ours) / np.median(theirs), shaping["loss"], random["loss"])
     return [
         claim("Shaping policies are nearer to extortion than random ones: ratio of the median losses",
-              median(shaping["loss"]) / median(random["loss"]), "≤", 0.2),
-        claim("They extort: median of the fitted χ", median(shaping["chi"]), "≥", 1.1),
+              ratio, "≤", 0.2),
+        claim("They extort: median of the fitted χ", median_of(shaping["chi"]), "≥", 1.1),
     ]  # fmt: skip

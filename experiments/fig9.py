@@ -5,15 +5,15 @@ from collections.abc import Sequence
 from typing import Any
 
 import jax
-import numpy as np
 import polars as pl
 
 from coala_eqx.policies import BinaryMemoryOne
 from experiments import analytic, evaluation, meta_training
 from experiments.analytic import ENTRIES
+from experiments.errors import median_of
 from experiments.evaluation import rows
 from experiments.progress import Progress
-from experiments.records import Part, claim, final, kept, median, table_of
+from experiments.records import Part, claim, final, kept, table_of
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,10 +72,10 @@ def claims(records: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     lags = [_lag(seed) for _, seed in path.sort("iteration").group_by("seed", maintain_order=True)]
     return [
         claim("It escapes from defection: median reward of agents against each other in the end, the smaller of two",
-              median(evaluation.smaller_reward(end)), "≥", 0.8),
+              median_of(evaluation.smaller_reward(end)), "≥", 0.8),
         claim("The start logit rises last: iterations from when another entry was the last before it to become "
-              "positive, median over seeds", median(np.array(lags)), "≥", 1),
-        claim("The start logit does become positive: its median in the end", median(end["start"]), "≥", 0),
+              "positive, median over seeds", median_of(lags), "≥", 1),
+        claim("The start logit does become positive: its median in the end", median_of(end["start"]), "≥", 0),
     ]  # fmt: skip
 
 

@@ -1,12 +1,22 @@
-"""Files that are written at once or not at all."""
+"""Files that are written at once or not at all, and locks."""
 
+import errno
+import importlib
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import IO, Any
 
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
 from polars.exceptions import PolarsError
 
 from experiments.processes import is_first
+
+FAR = 1 << 30
+"""Bytes into a file, where Windows locks one: what it locks cannot be read by others."""
 
 
 def write(file: Path, by: Callable[[Path], object]) -> None:
@@ -26,3 +36,68 @@ def write(file: Path, by: Callable[[Path], object]) -> None:
                 f"{file} could not be written: {reason}. When that is mended, the same command goes on from what is "
                 "kept."
             ) from error
+
+
+def write_leaves(path: Path, tree: Any) -> None:
+    """As Equinox does; what NumPy's files have no name for, such as bfloat16, as whole numbers of the same bits."""
+
+    def save(stream: Any, leaf: Any) -> None:
+        leaf = np.asarray(leaf) if eqx.is_array(leaf) else leaf
+        bits = leaf.view(f"u{leaf.dtype.itemsize}") if has_no_name(leaf) else leaf
+        eqx.default_serialise_filter_spec(stream, bits)
+
+    eqx.tree_serialise_leaves(path, tree, filter_spec=save)
+
+
+def read_leaves(path: Path, like: Any) -> Any:
+    """What `write_leaves` wrote, to the bit; **raises** `RuntimeError` unless it has the leaves of `like`."""
+
+    def load(stream: Any, leaf: Any) -> Any:
+        if has_no_name(leaf):
+            bits = np.load(stream)
+            if bits.dtype.kind not in "uV":  # as older versions wrote them
+                raise ValueError(f"{bits.dtype} where {leaf.dtype} is expected")
+            return jnp.asarray(bits.view(leaf.dtype))
+        return eqx.default_deserialise_filter_spec(stream, leaf)
+
+    return eqx.tree_deserialise_leaves(path, like, filter_spec=load)
+
+
+def has_no_name(leaf: Any) -> bool:
+    """Whether its type is none of NumPy's own, so that NumPy's files do not bring it back."""
+    kind = getattr(leaf, "dtype", None)
+    return isinstance(kind, np.dtype) and kind.isbuiltin == 2
+
+
+def lock(stream: IO[str]) -> None:
+    """Keep other processes off the file until it is closed, or this process ends; where the system has no locks for it,
+    that is said, and it goes on without.
+
+    **Raises** `BlockingIOError` if another process has it.
+    """
+    try:
+        _try_to_lock(stream)
+    except BlockingIOError:
+        raise
+    except (ImportError, OSError) as error:
+        print(
+            f"experiments: {stream.name} cannot be locked here ({error}): see to it that no other process uses this "
+            "folder. The run goes on.",
+            file=sys.stderr,
+        )
+
+
+def _try_to_lock(stream: IO[str]) -> None:
+    try:
+        fcntl = importlib.import_module("fcntl")
+    except ImportError:
+        msvcrt = importlib.import_module("msvcrt")  # of Windows
+        os.lseek(stream.fileno(), FAR, os.SEEK_SET)
+        try:
+            msvcrt.locking(stream.fileno(), msvcrt.LK_NBLCK, 1)
+        except OSError as error:
+            if error.errno in {errno.EACCES, errno.EDEADLK}:
+                raise BlockingIOError(*error.args) from error
+            raise
+    else:
+        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -118,7 +118,7 @@ def train(
 
     checkpoint = progress.checkpoint()
     done, (agents, state, path) = checkpoint.load((agents, state, jax.tree.map(with_records, agents)))
-    progress(done)
+    progress.begin(done)
     for start in range(done, settings.iterations, settings.every):
         agents, state = some(agents, state, keys, jnp.asarray(start))
         done = start + settings.every

@@ -17,7 +17,7 @@ import polars as pl
 
 from coala_eqx.estimators import AbstractScoreFunctionEstimator
 from coala_eqx.training import GradientNoise, Pool, PoolState, gradient_noise
-from experiments import sampled, training
+from experiments import errors, sampled, training
 from experiments.analytic import check_at_least
 from experiments.progress import Progress
 from experiments.records import Part, Record, claim, kept, table_of
@@ -213,9 +213,12 @@ class Judged:
         return len(square) > 0 and square[0] > 2 * jackknife(square[1:])
 
     @staticmethod
-    def within(errors: int, ratio: pl.Series) -> float:
+    def within(number: int, ratio: pl.Series) -> errors.Measured:
         """By all meta-batches, and so many standard errors; NaN if there is no such ratio."""
-        return ratio[0] + errors * jackknife(ratio[1:]) if len(ratio) else np.nan
+        if not len(ratio):
+            return errors.Measured(np.nan, np.nan, None)
+        error = jackknife(ratio[1:])
+        return errors.Measured(ratio[0] + number * error, error, None, margin=abs(number))
 
 
 def claims(records: Sequence[Record]) -> list[dict[str, Any]]:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from experiments import clean_up, noise, sampled
+from experiments.errors import Measured
 from experiments.records import Record, claim
 
 SINGLE, parts = noise.SINGLE, noise.parts
@@ -32,10 +33,10 @@ def claims(records: Sequence[Record]) -> list[dict[str, Any]]:
     _, both = noise.BASELINES
     judged = noise.Judged(records)
 
-    def within(errors: int, column: str, estimator: str, gae_lambda: float) -> float:
-        return judged.within(errors, judged.by_left_out(column, estimator, gae_lambda, both))
+    def within(number: int, column: str, estimator: str, gae_lambda: float) -> Measured:
+        return judged.within(number, judged.by_left_out(column, estimator, gae_lambda, both))
 
-    def with_the_true_one(estimator: str, gae_lambda: float) -> float:
+    def with_the_true_one(estimator: str, gae_lambda: float) -> float | Measured:
         return within(2, "cosine", estimator, gae_lambda) if judged.seen("CoalaPG", 1.0, both) else np.nan
 
     return [

@@ -1,16 +1,18 @@
 """How far a part of a run has come: what is shown, what is kept of a part that is half done, and when to stop."""
 
+import math
+import os
 import re
 import shutil
 import signal
+import socket
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-import equinox as eqx
 
 from coala_eqx.show import Recording
 from coala_eqx.training.checkpoints import Checkpoints
@@ -22,6 +24,9 @@ if TYPE_CHECKING:
 
 INTERVAL = 10.0
 """Seconds from one checkpoint to the next, at least."""
+
+COMPILING = "compiling"
+"""With which a note ends if a program is compiled next."""
 
 
 class Stopped(Exception):
@@ -45,6 +50,11 @@ class StopRequest:
     lost: bool = False
     """Whether what was done last could not be kept."""
 
+    longest: float | None = None
+    """Seconds that a piece of work took, at most; none yet that was not compiled first."""
+
+    _began: float | None = None
+
     def look(self) -> bool:
         """Whether to stop, the same in all processes, which must all look."""
         self.agreed = largest(self.number or 0) or None
@@ -55,23 +65,74 @@ class StopRequest:
         if self.agreed is not None:
             raise Stopped(self.agreed, self.lost)
 
+    def piece_ends(self, counts: bool = True) -> None:
+        """And another one begins; the first one of a program, which is compiled then, does not count."""
+        now = time.monotonic()
+        if counts and self._began is not None:
+            self.longest = max(self.longest or 0.0, now - self._began)
+        self._began = now
+
+    def in_words(self) -> str:
+        """What happens now."""
+        name = "Ctrl-C" if self.number == signal.SIGINT else signal.Signals(self.number or 0).name
+        wait = ""
+        if self.longest is not None and self._began is not None:
+            wait = f" (≤ {max(1, math.ceil(self.longest - (time.monotonic() - self._began)))} s)"
+        return f"Stopping after this piece{wait}; {name} again stops now and loses it."
+
 
 @contextmanager
 def listening() -> Iterator[StopRequest]:
-    """SIGTERM and SIGINT become a request, at first; a second one ends the process as usual."""
+    """SIGTERM and SIGINT become a request, at first, and it is said at once what that means; the second one of a kind
+    ends the process.
+
+    A compiled program that runs lets no handler of Python's in: a thread is told of signals.
+    """
     request, before = StopRequest(), {}
+    ours, theirs = socket.socketpair()
+    theirs.setblocking(False)
+    seen: set[int] = set()
 
     def handle(number: int, _: Any) -> None:
         request.number = number
-        signal.signal(number, before[number])
+
+    def hear() -> None:
+        while number := int.from_bytes(ours.recv(1) or b"\0"):
+            if number in before and number not in seen:
+                seen.add(number)
+                request.number = number
+                _say(request.in_words())
+            elif number in seen:
+                _end(number)
 
     for number in (signal.SIGTERM, signal.SIGINT):
         before[number] = signal.signal(number, handle)
+    earlier = signal.set_wakeup_fd(theirs.fileno(), warn_on_full_buffer=False)
+    thread = threading.Thread(target=hear, daemon=True)
+    thread.start()
     try:
         yield request
     finally:
+        signal.set_wakeup_fd(earlier)
         for number, handler in before.items():
             signal.signal(number, handler)
+        theirs.send(b"\0")
+        thread.join()
+        ours.close()
+        theirs.close()
+
+
+def _say(text: str) -> None:
+    with suppress(OSError, ValueError):  # nobody may be there to read it
+        print(f"experiments: {text}", file=sys.stderr, flush=True)
+
+
+def _end(number: int) -> None:
+    """At once, whatever is done now."""
+    with suppress(OSError, ValueError):
+        if sys.stderr.isatty():
+            print("\033[?25h", end="", file=sys.stderr, flush=True)  # the cursor, which a bar hides
+    os._exit(128 + number)
 
 
 def file_name(part: str) -> str:
@@ -134,6 +195,7 @@ class Progress:
         self.request = StopRequest() if request is None else request
         self.interval = interval
         self._checkpoints: list[Checkpoint] = []
+        self._compiles = True  # whatever a part does first
 
     def __call__(self, done: int, note: str = "") -> None:
         """So much more is done. **Raises** `Stopped` if that was asked for when there was a checkpoint; a part without
@@ -141,7 +203,13 @@ class Progress:
         """
         if self.advance is not None:
             self.advance(done, note)
+        self.request.piece_ends(counts=not self._compiles)
+        self._compiles = note.endswith(COMPILING)
         self.request.obey()
+
+    def begin(self, done: int, what: str = "iteration") -> None:
+        """So much was done by an earlier process; the next piece of work is compiled first."""
+        self(done, f"resumed at {what} {done}, {COMPILING}" if done else COMPILING)
 
     def checkpoint(self) -> "Checkpoint":
         """Of the part's next piece of work: pieces are told apart by the order in which they ask."""
@@ -151,10 +219,10 @@ class Progress:
         return self._checkpoints[-1]
 
     def keep(self, agents: Any) -> None:
-        """Write what was trained to `agents-PART.eqx`, as Equinox does, at once or not at all."""
+        """Write what was trained to `agents-PART.eqx`, at once or not at all."""
         if self.folder is not None:
             file = self.folder / f"agents-{self.part}.eqx"
-            files.write(file, lambda path: eqx.tree_serialise_leaves(path, agents))
+            files.write(file, lambda path: files.write_leaves(path, agents))
 
     def keep_recording(self, against: str, recording: Recording) -> None:
         """Write what `coala-eqx show` draws, to `meta-episode-PART-AGAINST.npz`."""

@@ -1,7 +1,6 @@
 """A run directory: settings, records, claims and what made them, so that a run can be interrupted and resumed."""
 
 import dataclasses
-import fcntl
 import itertools
 import json
 import math
@@ -10,13 +9,14 @@ import platform
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, SupportsFloat, TypeVar
+from typing import Any, ClassVar, SupportsFloat, TypeVar
 
 import numpy as np
 import polars as pl
 
 from coala_eqx.version import __version__
 from experiments import files
+from experiments.errors import Measured, jackknifed
 from experiments.progress import Progress
 
 DILEMMA = "prisoners-dilemma"
@@ -34,9 +34,9 @@ def locked(path: Path) -> Iterator[None]:
     **Raises** `ValueError` if another one does.
     """
     path.mkdir(parents=True, exist_ok=True)
-    with (path / ".lock").open("a+") as stream:
+    with (path / ".lock").open("a+", encoding="utf-8") as stream:
         try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            files.lock(stream)
         except BlockingIOError as error:
             stream.seek(0)
             raise ValueError(
@@ -169,6 +169,13 @@ class Estimate:
 
     by_seed: Mapping[int, float]
 
+    margin: ClassVar[int] = 0
+
+    @property
+    def seeds(self) -> int:
+        """How many there are."""
+        return len(self.by_seed)
+
     @property
     def value(self) -> float:
         """NaN if there is no seed."""
@@ -194,6 +201,12 @@ class Estimate:
         return Estimate({seed: self.by_seed[seed] - other.by_seed[seed] for seed in both})
 
 
+def of_means(statistic: Callable[..., float], *estimates: Estimate) -> Measured:
+    """A function of means over seeds, such as their ratio, of those that all have; its error by the jackknife."""
+    common = sorted(set.intersection(*(set(estimate.by_seed) for estimate in estimates)))
+    return jackknifed(statistic, *([estimate.by_seed[seed] for seed in common] for estimate in estimates))
+
+
 def over_seeds(table: pl.DataFrame, column: str | pl.Expr) -> Estimate:
     """The mean over seeds of each one's mean."""
     value = pl.col(column) if isinstance(column, str) else column
@@ -201,11 +214,16 @@ def over_seeds(table: pl.DataFrame, column: str | pl.Expr) -> Estimate:
     return Estimate(dict(means.select("seed", "value").iter_rows()))
 
 
-def claim(text: str, measured: float | Estimate, relation: str, threshold: float) -> dict[str, Any]:
-    """A claim that is judged by a number: `relation` is `"≤"` or `"≥"`; `error` is its standard error over seeds, where
-    it is known. What is not a finite number becomes `None`.
+def claim(text: str, measured: "float | Estimate | Measured", relation: str, threshold: float) -> dict[str, Any]:
+    """A claim that is judged by a number: `relation` is `"≤"` or `"≥"`. What is not a finite number becomes `None`.
+
+    `error` is the standard error, `seeds` over how many seeds; both are `None` of what is exact. `margin` says how many
+    errors are in what was measured already, if there are any.
     """
-    value, error = (measured.value, measured.error) if isinstance(measured, Estimate) else (measured, math.nan)
+    if isinstance(measured, Estimate | Measured):
+        value, error, seeds, margin = measured.value, measured.error, measured.seeds, measured.margin
+    else:
+        value, error, seeds, margin = measured, math.nan, None, 0
     holds = value <= threshold if relation == "≤" else value >= threshold
     return {
         "claim": text,
@@ -214,24 +232,72 @@ def claim(text: str, measured: float | Estimate, relation: str, threshold: float
         "relation": relation,
         "threshold": threshold,
         "holds": bool(holds),
+        "applicable": True,
+        "seeds": seeds,
+        **({"margin": margin} if margin else {}),
     }
 
 
+def not_applicable(text: str, why: str, relation: str, threshold: float) -> dict[str, Any]:
+    """A claim about what was not run: it is not judged, and `holds` is `None`."""
+    nothing = dict.fromkeys(("measured", "error", "seeds"))
+    same = {"claim": text, "relation": relation, "threshold": threshold}
+    return same | nothing | {"holds": None, "applicable": False, "why": why}
+
+
+class Ran:
+    """Claims about estimators, of which only those are judged that were run.
+
+    **Arguments:**
+
+    - `table`: of all records.
+    """
+
+    def __init__(self, table: pl.DataFrame):
+        self._estimators = set(table["estimator"])
+
+    def claim(self, needed: Sequence[str], text: str, measured: Any, relation: str, threshold: float) -> dict[str, Any]:
+        """As `claim`, about the estimators that are `needed`."""
+        if missing := [name for name in needed if name not in self._estimators]:
+            return not_applicable(text, f"{' and '.join(missing)} not run", relation, threshold)
+        return claim(text, measured, relation, threshold)
+
+
 def in_words(claim: dict[str, Any]) -> str:
-    """What was measured, with its standard error over seeds."""
+    """What was measured, with its standard error over seeds; and which of the two are one number already."""
+    if not claim.get("applicable", True):
+        return "not run"
     if claim["measured"] is None:
         return "not finite"
     number = f"{claim['measured']:.3g}" if claim["measured"] else "0"
-    error = claim.get("error")  # which older versions did not know
-    return number if error is None else f"{number} ± {error:.2g}"
+    error, margin = claim.get("error"), claim.get("margin")  # which older versions did not know
+    if error is None:
+        return number
+    return f"{number}, with {margin} errors of {error:.2g}" if margin else f"{number} ± {error:.2g}"
 
 
 def verdict(claim: dict[str, Any]) -> str:
-    """Whether it holds, and whether two standard errors would be enough for it to be otherwise."""
-    word, measured, error = "yes" if claim["holds"] else "no", claim["measured"], claim.get("error")
-    if measured is None or error is None or abs(measured - claim["threshold"]) >= 2 * error:
+    """Whether it holds, and whether two standard errors would be enough for it to be otherwise, as far as one knows."""
+    if not claim.get("applicable", True):
+        return f"not applicable: {claim['why']}"
+    word = "yes" if claim["holds"] else "no"
+    if claim["measured"] is None:
         return word
-    return f"{word}, but within two errors"
+    if claim.get("seeds") == 1:
+        return f"{word}, of one seed"
+    return f"{word}, but within two errors" if within_two_errors(claim) else word
+
+
+def within_two_errors(claim: dict[str, Any]) -> bool:
+    """Whether two standard errors would be enough for it to be otherwise; so they are if they are not finite."""
+    measured, error, seeds = (claim.get(name) for name in ("measured", "error", "seeds"))
+    if measured is None or not claim.get("applicable", True):
+        return False
+    if error is None:
+        return seeds is not None and seeds > 1
+    margin = claim.get("margin", 0) * error
+    middle = measured + (margin if claim["relation"] == "≥" else -margin)
+    return abs(middle - claim["threshold"]) < 2 * error
 
 
 def table_of(records: Sequence[Record]) -> pl.DataFrame:
@@ -281,7 +347,7 @@ def smallest_of(values: Iterable[Number]) -> Number:
 
 def _read(file: Path, kind: type = dict) -> Any:
     try:
-        content = json.loads(file.read_text())
+        content = json.loads(file.read_text(encoding="utf-8"))
         if not isinstance(content, kind):
             raise ValueError(f"a {kind.__name__} is expected, but it holds a {type(content).__name__}")
         return content
@@ -300,4 +366,4 @@ def _plain(value: Any) -> Any:
 
 
 def _write(file: Path, text: str) -> None:
-    files.write(file, lambda path: path.write_text(text))
+    files.write(file, lambda path: path.write_text(text, encoding="utf-8", newline="\n"))

@@ -32,7 +32,7 @@ from coala_eqx.training import A2C, PPO, Pool, PoolState, check_symmetric, chunk
 from coala_eqx.training.fit import is_look_ahead
 from coala_eqx.training.mesh import META_BATCH
 from coala_eqx.training.updates import AbstractUpdate
-from experiments.analytic import check_at_least, check_seed, check_share, load_two_by_two
+from experiments.analytic import check_at_least, check_seed, check_share, load_two_player
 from experiments.pretraining import learned_in_pairs
 from experiments.progress import Progress
 from experiments.records import DILEMMA, Part, Record
@@ -476,10 +476,10 @@ class Settings:
         step = optax.adam(rate, eps=1e-5, eps_root=smoothing) if name == "adam" else optax.sgd(rate)
         return optax.chain(clip_by_global_norm(self.norm), step)
 
-    def make_policy(self, network: str, memory: int, key: Key[Array, ""]) -> AbstractPolicy:
+    def make_policy(self, network: str, memory: int, key: Key[Array, ""], player: int = 0) -> AbstractPolicy:
         """One network before training, that remembers so many inner episodes, or everything if 0."""
         game = self.game()
-        sizes = game.num_observations[0], game.num_actions[0]
+        sizes = game.num_observations[player], game.num_actions[player]
         changes: dict[str, Any] = {"width": self.width, "head_scale": 0.0}
         if network != "mlp":
             changes["forget_after"] = self.steps * memory or None
@@ -490,7 +490,7 @@ class Settings:
     def init(self, pool: Pool) -> PoolState:
         """Of all seeds. LOLA's agents do not remember earlier inner episodes, as a look-ahead starts anew."""
         make = functools.partial(self.make_policy, self.network, 1 if pool.looks_ahead else self.memory)
-        make_naive = functools.partial(self.make_policy, self.naive_network, 0)
+        make_naive = functools.partial(self.make_policy, self.naive_network, 0, player=1)
 
         @eqx.filter_jit
         @eqx.filter_vmap
@@ -510,14 +510,14 @@ class MatrixSettings(Settings):
     """Of an iterated matrix game."""
 
     payoffs: str = DILEMMA
-    """A game by name or file, of two players."""
+    """A game by name or file, of two players with any number of actions."""
 
     def contents(self) -> dict[str, Any]:
         """Of the file that `payoffs` may name: those of both players, as nested lists."""
         return {"payoff_table": np.asarray(self.game().payoffs).tolist()}
 
     def game(self) -> ce.games.MatrixGame:
-        return load_two_by_two(self.payoffs)
+        return load_two_player(self.payoffs)
 
 
 def parts(settings: Settings, run: Callable[[Settings, str, Pool, Progress], list[Record]]) -> list[Part]:

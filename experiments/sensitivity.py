@@ -12,6 +12,7 @@ from typing import Any
 import polars as pl
 
 from experiments import evaluation, fig3a, fig3c, fig4a, fig4c, fig9
+from experiments.errors import Measured, median_of
 from experiments.progress import Progress
 from experiments.records import DILEMMA, Estimate, Part, Record, claim, final, mean, median, over_seeds, table_of
 
@@ -143,11 +144,11 @@ def measure(settings: Any, same: Record, progress: Progress) -> list[Record]:
 def claims(records: Sequence[Record]) -> list[dict[str, Any]]:
     """What the study is judged by: that the defaults give the paper's result, and conditions that it needs."""
 
-    def outcome(figure: str, setting: str = "default", value: Any = "") -> float | Estimate:
+    def outcome(figure: str, setting: str = "default", value: Any = "") -> Measured | Estimate:
         end = final(_of(records, figure), setting=setting, value=str(value))
-        return over_seeds(end, "outcome") if TYPICAL[figure] is mean else median(end["outcome"])
+        return over_seeds(end, "outcome") if TYPICAL[figure] is mean else median_of(end["outcome"])
 
-    def judged(figure: str) -> float | Estimate:
+    def judged(figure: str) -> Measured | Estimate:
         return outcome(figure, *JUDGED[figure])
 
     return [

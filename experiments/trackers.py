@@ -81,8 +81,9 @@ def run_name(path: Path, part: str) -> str:
     """Of a part in Weights & Biases: that of the run's folder, which is drawn once, so that no two folders share it."""
     file = path / "wandb.txt"
     if not file.exists():
-        files.write(file, lambda new: new.write_text(f"{path.resolve().name}-{uuid.uuid4().hex[:8]}\n"))
-    return f"{file.read_text().strip()}-{file_name(part)}"
+        drawn = f"{path.resolve().name}-{uuid.uuid4().hex[:8]}\n"
+        files.write(file, lambda new: new.write_text(drawn, encoding="utf-8"))
+    return f"{file.read_text(encoding='utf-8').strip()}-{file_name(part)}"
 
 
 class WeightsAndBiases:

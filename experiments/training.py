@@ -17,6 +17,7 @@ from coala_eqx.show import Recording
 from coala_eqx.training import Pool, PoolInfo, PoolState, place
 from coala_eqx.training.mesh import SEEDS, is_key, on_host
 from coala_eqx.training.pool import members, without_co_players
+from experiments import files
 from experiments.progress import Progress
 from experiments.records import Record
 from experiments.sampled import Settings
@@ -41,7 +42,8 @@ def train(settings: Settings, pool: Pool, progress: Progress) -> tuple[PoolState
 
 def recordings(pool: Pool, game: AbstractDrawnGame, state: PoolState) -> dict[str, Recording]:
     """Of the first seed's first agent against naive learners, and against other agents, as far as the pool has them
-    (`naive`, `meta`): a trajectory of a meta-episode, and means over all of as many as `RECORDED`.
+    (`naive`, `meta`): a trajectory of a meta-episode, and means over all of as many as `RECORDED`. Numbers that NumPy's
+    files have no name for, such as bfloat16, become single precision, which holds them all.
     """
     arrays, static = eqx.partition(state, eqx.is_array)
     first = jax.tree.map(lambda leaf: _on_host_as_it_was(leaf)[0], arrays)
@@ -61,11 +63,16 @@ def recordings(pool: Pool, game: AbstractDrawnGame, state: PoolState) -> dict[st
         return *jax.tree.map(lambda leaf: leaf[0, 0], shown), means
 
     kinds = {"naive": (pool.num_naive, 1.0), "meta": (pool.num_meta, 0.0)}
-    played = {kind: jax.device_get(play(first, p_naive)) for kind, (number, p_naive) in kinds.items() if number}
+    played = {kind: play(first, p_naive) for kind, (number, p_naive) in kinds.items() if number}
+    played = jax.tree.map(_with_a_name, jax.device_get(played))
     return {
         kind: Recording(game, observations, actions.astype(np.uint8), rewards, means, meta_batch * pool.batch)
         for kind, (observations, actions, rewards, means) in played.items()
     }
+
+
+def _with_a_name(leaf: np.ndarray) -> np.ndarray:
+    return leaf.astype(np.float32) if files.has_no_name(leaf) else leaf
 
 
 def _on_host_as_it_was(leaf: Array) -> Array:
@@ -190,7 +197,7 @@ def _train(settings: Settings, pool: Pool, mesh: Mesh, progress: Progress) -> tu
         )
     arrays, sums, nothing = (place(tree, mesh) for tree in (arrays, sums, nothing))
     progress.log(rows(seen[0], settings.every, range(done // settings.every)))
-    progress(done)
+    progress.begin(done)
     note = ""
     while done < settings.iterations:
         began = time.perf_counter()
@@ -205,7 +212,7 @@ def _train(settings: Settings, pool: Pool, mesh: Mesh, progress: Progress) -> tu
             progress.log(rows(seen[0], settings.every, [record]))
             note, sums = _rewards(pool, news[0]), nothing
         checkpoint.save(done, (arrays, sums, seen), always=done == settings.iterations)
-        progress(piece, f"{note}{pace:.2g} steps per second")
+        progress(piece, f"{note}{pace:.2g} steps/s")
     progress.keep(jax.tree.map(on_host, arrays.agents))
     return eqx.combine(arrays, programs.static), *seen
 

@@ -8,17 +8,27 @@ from pathlib import Path
 
 from rich.console import Console
 
-from paper_figs.reference import REFERENCE
+REFERENCE = Path(__file__).parent / "reference"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; **returns** its exit status: 2 if a figure's records cannot be read."""
+    """Run the command; **returns** its exit status: 2 if nothing can be drawn, or some figure's records not be read."""
     parser = argparse.ArgumentParser(prog="python -m paper_figs", description=__doc__)
     parser.add_argument("--runs", type=Path, default=Path("runs"), help="where run directories are; default: runs")
     parser.add_argument("--figures", type=Path, default=Path("figures"), help="where to write; default: figures")
     options = parser.parse_args(arguments)
     console, status = Console(), 0
-    options.figures.mkdir(parents=True, exist_ok=True)
+    try:
+        importlib.import_module("matplotlib")
+        options.figures.mkdir(parents=True, exist_ok=True)
+    except ImportError:
+        print(
+            "paper_figs: figures are drawn with matplotlib, which is not there: pip install matplotlib", file=sys.stderr
+        )
+        return 2
+    except OSError as error:
+        print(f"paper_figs: --figures must be a folder that can be written: {error}", file=sys.stderr)
+        return 2
     for module in sorted(Path(__file__).parent.glob("*.py")):
         if module.stem == "__main__":
             continue

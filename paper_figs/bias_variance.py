@@ -11,18 +11,12 @@ from matplotlib.ticker import LogLocator, NullFormatter, NullLocator, StrMethodF
 
 from paper_figs.style import COLUMN, ESTIMATORS, styled
 
-_LINES: dict[tuple[str, str], dict[str, Any]] = {
-    ("FullHistory", "none"): {"ls": "-", "mec": "white"},
-    ("FullHistory", "Eqs 13–14"): {"ls": "--", "mec": "white"},
-    ("FullHistory", "Eq. 8"): {"ls": ":", "mfc": "white"},
-    ("MemoryOne", "none"): {"ls": "-", "lw": 0.6, "ms": 2.5},
-}
-"""How each ego policy and critic is drawn."""
+_LINES: dict[str, dict[str, Any]] = {"none": {"ls": "-"}, "Eqs 13–14": {"ls": "--", "mfc": "white"}}
+"""How each critic is drawn."""
 
 _AXES = {
     "B": ("batch", "batch size B\n(M = 2, T = 1)"),
     "M": ("episodes", "inner episodes M\n(B = 2, T = 1)"),
-    "T": ("steps", "steps T\n(B = 2, M = 2)"),
 }
 _ROWS = {
     "relative_bias": "bias\n‖E[ĝ] − ∇J̄‖ / ‖∇J̄‖",
@@ -39,8 +33,9 @@ _LEAST_BIAS = 0.1
 
 @styled
 def draw(records: Path, picture: Path) -> None:
-    """A column for each of B, M and T; rows: relative bias, cosine with the true gradient, noise, and from how many
-    meta-episodes on bias exceeds noise.
+    """A column for each of B and M; rows: relative bias, cosine with the true gradient, noise, and from how many
+    meta-episodes on bias exceeds noise, where there is any. T, the critic of Eq. 8 and an ego agent that sees the last
+    step only are in the [table](../paper_figs/reference/bias-variance/bias-variance.md).
     """
     table = pl.read_parquet(records)
     figure = Figure(figsize=(COLUMN, 7.0), layout="constrained")
@@ -77,7 +72,7 @@ def write_table(records: Path, page: Path) -> None:
     table = pl.read_parquet(records)
     rows = [list(_COLUMNS.values()), ["---"] * len(_COLUMNS)]
     rows += [[_in_words(row[column]) for column in _COLUMNS] for row in table.iter_rows(named=True)]
-    page.write_text("".join(f"| {' | '.join(row)} |\n" for row in rows))
+    page.write_text("".join(f"| {' | '.join(row)} |\n" for row in rows), encoding="utf-8")
 
 
 def _in_words(value: Any) -> str:
@@ -87,11 +82,7 @@ def _in_words(value: Any) -> str:
 
 
 def _panel(panel: Any, table: pl.DataFrame, axis: str, quantity: str) -> None:
-    """One quantity over one size.
-
-    What is unbiased does not appear in the last row. Eq. 8's critic hardly differs from that of Eqs 13–14 and is
-    drawn in the row of noise only.
-    """
+    """One quantity over one size; what is unbiased does not appear in the last row."""
     size, _ = _AXES[axis]
     if quantity == "relative_bias":
         panel.set_yscale("symlog", linthresh=_LEAST_BIAS)
@@ -105,14 +96,12 @@ def _panel(panel: Any, table: pl.DataFrame, axis: str, quantity: str) -> None:
         panel.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         panel.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
         panel.yaxis.set_minor_formatter(NullFormatter())
-    chosen = table.filter(pl.col("axis") == axis)
-    for (ego, critic), line_look in _LINES.items():
-        if critic == "Eq. 8" and quantity != "relative_noise":
-            continue
+    chosen = table.filter(pl.col("axis") == axis, pl.col("ego") == "FullHistory")
+    for critic, line_look in _LINES.items():
         for estimator, marker_size in _ORDER.items():
             look = {key: value for key, value in ESTIMATORS[estimator].items() if key != "label"}
-            look |= {"ms": marker_size, "mew": 0.4, **line_look}
-            line = chosen.filter(pl.col("ego") == ego, pl.col("critic") == critic, pl.col("estimator") == estimator)
+            look |= {"ms": marker_size, "mew": 0.8, **line_look}
+            line = chosen.filter(pl.col("critic") == critic, pl.col("estimator") == estimator)
             line = line.filter(pl.col(quantity).is_finite()).sort(size)
             panel.plot(line[size], line[quantity], **look)
     panel.set_xticks(sorted(chosen[size].unique().to_list()))
@@ -120,12 +109,12 @@ def _panel(panel: Any, table: pl.DataFrame, axis: str, quantity: str) -> None:
 
 def _legend(figure: Figure) -> None:
     estimators = [
-        Line2D([], [], color=look["color"], marker=look["marker"], label=look["label"], mec="white", mew=0.4)
+        Line2D([], [], **{key: look[key] for key in ("color", "marker", "label")})
         for look in (ESTIMATORS[name] for name in _ORDER)
     ]
-    names = "no critic", "critic of Eqs 13–14", "critic of Eq. 8", "memory-one, no critic"
+    names = "no critic", "critic of Eqs 13–14"
     critics = [
-        Line2D([], [], color="#666666", marker="o", mew=0.4, **look, label=name)
+        Line2D([], [], color="#666666", marker="o", **look, label=name)
         for look, name in zip(_LINES.values(), names, strict=True)
     ]
-    figure.legend(handles=[*estimators, *critics], loc="outside upper center", ncols=4, frameon=False, columnspacing=1)
+    figure.legend(handles=[*estimators, *critics], loc="outside upper center", ncols=3, frameon=False, columnspacing=1)

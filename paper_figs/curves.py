@@ -20,12 +20,14 @@ def read(records: Path) -> pl.DataFrame:
 
 
 def rewards_of_note(records: Path) -> tuple[float, ...]:
-    """The first player's after (C, C) and after (D, D), by the settings beside the records; none without them."""
+    """The first player's after (C, C) and after (D, D), by the settings beside the records; none without them, or in a
+    game of more actions.
+    """
     settings = records.parent / "settings.json"
     if not settings.exists():
         return ()
-    (both_first, _), (_, both_second) = json.loads(settings.read_text())["payoff_table"][0]
-    return both_first, both_second
+    payoffs = json.loads(settings.read_text(encoding="utf-8"))["payoff_table"][0]
+    return (payoffs[0][0], payoffs[1][1]) if [len(row) for row in payoffs] == [2, 2] else ()
 
 
 def panels(number: int, height: float = 2.2) -> tuple[Figure, Any]:
@@ -34,15 +36,22 @@ def panels(number: int, height: float = 2.2) -> tuple[Figure, Any]:
     return figure, figure.subplots(1, number, squeeze=False)[0]
 
 
-def curve(panel: Any, table: pl.DataFrame, column: str, band: str = QUARTILES, **look: Any) -> None:
-    """One quantity over `iteration`, over seeds: median and quartiles, or mean and standard error or deviation."""
-    values = pl.col(column)
+def curve(panel: Any, table: pl.DataFrame, column: str, band: str = QUARTILES, most: Any = None, **look: Any) -> None:
+    """One quantity over `iteration`, over seeds: median and quartiles, or mean and standard error or deviation.
+
+    Of several agents of a seed their mean is taken first, so that a band says how seeds differ. No band of what is
+    never below 0 goes below, and none above `most`.
+    """
+    values, least = pl.col(column), 0.0 if (table[column] >= 0).all() else None
+    if "seed" in table.columns:
+        table = table.group_by("iteration", "seed", maintain_order=True).agg(values.mean())
     if band == QUARTILES:
         middle, low, high = values.median(), values.quantile(0.25, "linear"), values.quantile(0.75, "linear")
     else:
         error = values.std() / (pl.len().sqrt() if band == STANDARD_ERROR else 1)
         middle, low, high = values.mean(), values.mean() - error, values.mean() + error
-    by = table.group_by("iteration").agg(middle.alias("middle"), low.alias("low"), high.alias("high")).sort("iteration")
+    drawn = {"middle": middle, "low": low.clip(lower_bound=least), "high": high.clip(upper_bound=most)}
+    by = table.group_by("iteration").agg(**drawn).sort("iteration")
     panel.plot(by["iteration"], by["middle"], **look)
     panel.fill_between(by["iteration"], by["low"], by["high"], color=look["color"], alpha=0.2, lw=0)
 
@@ -58,10 +67,24 @@ def points(panel: Any, table: pl.DataFrame, x: str, column: str, **look: Any) ->
     panel.minorticks_off()
 
 
-def finish(panel: Any, x: str, y: str, lines: Iterable[float] = (), **legend: Any) -> None:
-    """Labels, thin horizontal lines at rewards of note, and a legend above, where it hides no curve."""
+def label(panel: Any, x: str, y: str, lines: Iterable[float] = ()) -> None:
+    """Labels, and thin horizontal lines at rewards of note."""
     panel.set_xlabel(x)
     panel.set_ylabel(y)
     for line in lines:
         panel.axhline(line, color="black", lw=0.5, ls=":", zorder=0)
+
+
+def shared_legend(figure: Figure, **legend: Any) -> None:
+    """One for all panels, above them: each curve that has a name, once."""
+    named = [curve for panel in figure.axes for curve in zip(*panel.get_legend_handles_labels(), strict=True)]
+    curves = {name: handle for handle, name in reversed(named)}
+    names = list(dict.fromkeys(name for _, name in named))
+    look = {"loc": "outside upper center", "ncols": len(names), "frameon": False} | legend
+    figure.legend([curves[name] for name in names], names, **look)
+
+
+def finish(panel: Any, x: str, y: str, lines: Iterable[float] = (), **legend: Any) -> None:
+    """As `label`, and a legend of its own above, where it hides no curve."""
+    label(panel, x, y, lines)
     panel.legend(**({"frameon": False, "loc": "lower center", "bbox_to_anchor": (0.5, 1.0)} | legend))

@@ -12,7 +12,7 @@ from paper_figs.style import styled
 
 @styled
 def draw(records: Path, picture: Path) -> None:
-    """Means and standard deviations over seeds and agents.
+    """Means and standard deviations over seeds, each the mean of its agents.
 
     The preset `cpu` has the smallest map there is, a cell of the river and one of the orchard (`docs/small_size.md`).
     """

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import polars as pl
 
-from paper_figs.curves import DEVIATION, curve, finish, panels, read, rewards_of_note
+from paper_figs.curves import DEVIATION, curve, label, panels, read, rewards_of_note, shared_legend
 from paper_figs.style import look, styled
 
 
@@ -15,9 +15,10 @@ def draw(records: Path, picture: Path) -> None:
     figure, (actions, rewards) = panels(2, height=2.4)
     for name in table["estimator"].unique(maintain_order=True):
         rows = table.filter(pl.col("estimator") == name)
-        curve(actions, rows, "defects", DEVIATION, **look(name))
+        curve(actions, rows, "defects", DEVIATION, most=1.0, **look(name))
         curve(rewards, rows, "reward", DEVIATION, **look(name))
         curve(rewards, rows, "naive", DEVIATION, ls=":", color=look(name)["color"])
-    finish(actions, "inner episode", "share of defections", lines=(0, 1))
-    finish(rewards, "inner episode", "reward per step", lines=rewards_of_note(records))
+    label(actions, "inner episode", "share of defections", lines=(0, 1))
+    label(rewards, "inner episode", "reward per step", lines=rewards_of_note(records))
+    shared_legend(figure)
     figure.savefig(picture)

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from experiments.fig5c import ALONE
-from paper_figs.curves import DEVIATION, curve, finish, panels, read, rewards_of_note
+from paper_figs.curves import DEVIATION, curve, label, panels, read, rewards_of_note, shared_legend
 from paper_figs.style import look, styled
 
 _ALONE = {"color": look("CoalaPG")["color"], "ls": ":", "label": "COALA-PG, no naive agents"}
@@ -11,10 +11,12 @@ _ALONE = {"color": look("CoalaPG")["color"], "ls": ":", "label": "COALA-PG, no n
 
 @styled
 def draw(records: Path, picture: Path) -> None:
-    """Mean and standard deviation over seeds and agents: against each other (left), against naive learners (right)."""
+    """Mean and standard deviation over seeds, each the mean of its agents: against each other (left), against naive
+    learners (right).
+    """
     table = read(records)
     figure, axes = panels(2, height=2.6)
-    for panel, column, label in (
+    for panel, column, axis in (
         (axes[0], "together", "reward per step,\nmeta against meta"),
         (axes[1], "reward", "reward per step,\nmeta against naive"),
     ):
@@ -22,5 +24,6 @@ def draw(records: Path, picture: Path) -> None:
             drawn = _ALONE if name == ALONE else look(name)
             if rows[column].is_finite().all():
                 curve(panel, rows, column, DEVIATION, **drawn)
-        finish(panel, "meta-training iteration", label, lines=rewards_of_note(records))
+        label(panel, "meta-training iteration", axis, lines=rewards_of_note(records))
+    shared_legend(figure, columnspacing=1.0)
     figure.savefig(picture)

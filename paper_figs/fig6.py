@@ -11,18 +11,18 @@ from paper_figs.style import styled
 
 @styled
 def draw(records: Path, picture: Path) -> None:
-    """Means and standard deviations over seeds.
+    """Means and standard deviations over seeds; arrows say which way is better in the paper.
 
-    The preset `cpu` has the smallest map there is, a cell of the river and one of the orchard. Over all
-    trainings on it COALA-PG's lead over M-FOS is 0.011 ± 0.003, but not in each of them (`docs/small_size.md`).
+    The preset `cpu` has the smallest map there is, a cell of the river and one of the orchard. COALA-PG's lead over
+    M-FOS in this picture is not resolved over all seeds that are known at these settings (`docs/small_size.md`).
     """
     table = read(records)
     training, episodes = (table.filter(pl.col("panel") == panel) for panel in ("training", "episodes"))
     figure = draw_measures(
         [
-            (training, "iteration", "reward", "agent's reward\nper step"),
-            (episodes, "inner episode", "cleaning_discrepancy", "cleaning\ndiscrepancy"),
-            (episodes, "inner episode", "zaps", "share of steps\nzapping"),
+            (training, "iteration", "reward", "agent's reward\nper step (↑)"),
+            (episodes, "inner episode", "cleaning_discrepancy", "cleaning\ndiscrepancy (↓)"),
+            (episodes, "inner episode", "zaps", "share of steps\nzapping (↓)"),
         ]
     )
     figure.savefig(picture)

@@ -4,30 +4,47 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
+from matplotlib.figure import Figure
 
-from experiments.fig7 import SHAPING
-from paper_figs.curves import read
-from paper_figs.measures import draw_measures
-from paper_figs.style import look, styled
+from experiments.fig7 import POOLS, SHAPING
+from paper_figs.curves import DEVIATION, STANDARD_ERROR, curve, label, read, shared_legend
+from paper_figs.style import COLUMN, look, styled
+
+MEASURES = {
+    "together": "reward\nper step (↑)",
+    "cleaning_discrepancy_together": "cleaning\ndiscrepancy (↓)",
+    "zaps_together": "share of steps\nzapping (↓)",
+}
+"""What stands at the axis of each; an arrow says which way is better in the paper."""
 
 
 @styled
 def draw(records: Path, picture: Path) -> None:
-    """Means and standard deviations over seeds and agents; beside the zaps those of one that only shapes learners.
+    """Above: means and standard deviations over seeds, each the mean of its agents; beside the zaps those of one that
+    only shapes learners. Below: those of COALA-PG's pool less those of the others from the same seed, mean and standard
+    error over these pairs.
 
     The preset `cpu` has the smallest map there is, a cell of the river and one of the orchard (`docs/small_size.md`).
     """
-    table, shaping = read(records), pl.col("estimator") == SHAPING
-    pools = table.filter(~shaping)
-    zaps = table.with_columns(zaps_together=pl.when(shaping).then("zaps").otherwise("zaps_together"))
-    figure = draw_measures(
-        [
-            (pools, "iteration", "together", "reward per step"),
-            (pools, "iteration", "cleaning_discrepancy_together", "cleaning\ndiscrepancy"),
-            (zaps, "iteration", "zaps_together", "share of steps\nzapping"),
-        ],
-        look=_look,
-    )
+    shaping = pl.col("estimator") == SHAPING
+    table = read(records).with_columns(zaps_together=pl.when(shaping).then("zaps").otherwise("zaps_together"))
+    figure = Figure(figsize=(COLUMN, 3.6), layout="constrained")
+    axes = figure.subplots(2, len(MEASURES), sharex=True)
+    for (above, below), (column, axis) in zip(axes.T, MEASURES.items(), strict=True):
+        drawn = table if column.startswith("zaps") else table.filter(~shaping)
+        by_seed = drawn.group_by("estimator", "seed", "iteration", maintain_order=True).agg(pl.mean(column))
+        for (name,), of_name in by_seed.group_by("estimator", maintain_order=True):
+            curve(above, of_name, column, DEVIATION, **_look(str(name)))
+        ours = by_seed.filter(pl.col("estimator") == POOLS[0]).select("seed", "iteration", ours=column)
+        for (name,), theirs in by_seed.filter(pl.col("estimator") != POOLS[0]).group_by(
+            "estimator", maintain_order=True
+        ):
+            pairs = theirs.join(ours, on=("seed", "iteration")).with_columns(pl.col("ours") - pl.col(column))
+            curve(below, pairs, "ours", STANDARD_ERROR, **_look(str(name)) | {"label": None})
+        label(above, "", axis)
+        label(below, "iteration", "", lines=(0,))
+    axes[1, 0].set_ylabel("COALA-PG's less\nthe other's")
+    shared_legend(figure, columnspacing=1.2)
     figure.savefig(picture)
 
 

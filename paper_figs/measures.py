@@ -6,7 +6,7 @@ from typing import Any
 import polars as pl
 from matplotlib.figure import Figure
 
-from paper_figs.curves import DEVIATION, curve
+from paper_figs.curves import DEVIATION, curve, shared_legend
 from paper_figs.style import COLUMN, look
 
 
@@ -15,7 +15,7 @@ def draw_measures(
     by: str = "estimator",
     look: Callable[[str], dict[str, Any]] = look,
 ) -> Figure:
-    """Mean and standard deviation over seeds (and agents), a panel for each measure.
+    """Mean and standard deviation over seeds, a panel for each measure.
 
     - `measures`: records, what their `iteration` is, the column, and what stands at its axis.
     - `by`: the column that curves are told apart by, with the `look` of each.
@@ -31,6 +31,5 @@ def draw_measures(
         panel.set_ylabel(label)
     for panel in panels[len(measures) :]:
         panel.remove()
-    curves = {line.get_label(): line for panel in figure.axes for line in panel.get_lines()}
-    figure.legend(handles=[*curves.values()], loc="outside upper center", ncols=len(curves), frameon=False)
+    shared_legend(figure)
     return figure

@@ -6,7 +6,7 @@ import polars as pl
 
 from experiments.memory import WITHOUT
 from experiments.records import final
-from paper_figs.curves import finish, panels, points, read, rewards_of_note
+from paper_figs.curves import label, panels, points, read, rewards_of_note, shared_legend
 from paper_figs.style import styled
 
 NETWORKS = {
@@ -21,7 +21,7 @@ def draw(records: Path, picture: Path) -> None:
     """Mean and standard deviation over seeds, of agents (left) and learners (right)."""
     table = final(read(records))
     figure, axes = panels(2, height=2.4)
-    for panel, column, label in ((axes[0], "reward", "agent's"), (axes[1], "naive", "naive learner's")):
+    for panel, column, whose in ((axes[0], "reward", "agent's"), (axes[1], "naive", "naive learner's")):
         for network in table["network"].unique(maintain_order=True):
             here = table.filter(pl.col("network") == network)
             if network == WITHOUT:
@@ -29,5 +29,6 @@ def draw(records: Path, picture: Path) -> None:
             else:
                 points(panel, here, "memory", column, **NETWORKS[network])
         lines = rewards_of_note(records)
-        finish(panel, "inner episodes remembered", f"{label} final reward per step", lines=lines)
+        label(panel, "inner episodes remembered", f"{whose} final\nreward per step", lines=lines)
+    shared_legend(figure)
     figure.savefig(picture)

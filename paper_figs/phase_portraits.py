@@ -6,6 +6,7 @@ import numpy as np
 import polars as pl
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
+from matplotlib.lines import Line2D
 
 from paper_figs.curves import panels, read
 from paper_figs.style import ROLES, styled
@@ -13,12 +14,14 @@ from paper_figs.style import ROLES, styled
 
 @styled
 def draw(records: Path, picture: Path) -> None:
-    """Streamlines of the field over the opponent's reward, and paths of learners."""
+    """White: which way a learner moves from each point. Orange: paths of learners that start on a grid, with a dot
+    where they end. Shades: what the opponent earns there.
+    """
     table = read(records)
     opponents = table["panel"].unique(maintain_order=True)
     field = table.filter(pl.col("kind") == "field")
     norm = Normalize(*np.quantile(field["other"], (0, 1)))
-    figure, axes = panels(len(opponents), height=2.1)
+    figure, axes = panels(len(opponents), height=2.3)
     color = ROLES["naive"]["color"]
     x_is, y_is = (table[f"{axis}_is"][0].replace(" + ", ", ") for axis in "xy")
     for panel, opponent in zip(axes, opponents, strict=True):
@@ -38,6 +41,14 @@ def draw(records: Path, picture: Path) -> None:
         panel.set_xlabel(f"cooperates after {x_is}\n(own, other's action)")
         panel.grid(visible=False)
     axes[0].set_ylabel(f"cooperates\nafter {y_is}")
+    drawn = (
+        Line2D([], [], color="white", lw=0.8, marker=">", ms=3, label="which way a learner moves"),
+        Line2D([], [], color=color, lw=1.0, label="paths of learners"),
+        Line2D([], [], color=color, ls="none", marker="o", ms=4, mec="white", mew=0.4, label="where they end"),
+    )
+    figure.legend(
+        handles=drawn, loc="outside upper center", ncols=3, facecolor="#4D5A6B", labelcolor="white", framealpha=1
+    )
     shades = ScalarMappable(norm, "cividis")
     figure.colorbar(shades, ax=axes, label="opponent's reward per step", shrink=0.9, pad=0.02)
     figure.savefig(picture)

@@ -1,7 +1,7 @@
-"""`python -m paper_figs.reference RUN_DIR …`: keep runs as the reference that the docs show, and write their page.
+"""`python -m paper_figs.reference RUN_DIR …`: keep runs as the reference that the docs show, and write their pages.
 
 What is kept of a run is its picture (in 256 colours), records (in single precision), claims, settings and origin.
-Without arguments only the page is written.
+Without arguments only the pages are written.
 """
 
 import argparse
@@ -21,12 +21,39 @@ import polars as pl
 import polars.selectors as cs
 from PIL import Image
 
-from experiments.records import DILEMMA, in_words, verdict
+from experiments.records import DILEMMA
+from experiments.rewards import as_markdown, final_rewards
+from paper_figs import claims_page
+from paper_figs.kept import (
+    AGAIN,
+    RECORDS,
+    again,
+    claims_of,
+    document,
+    game_of,
+    heading,
+    kept_folders,
+    made,
+    origins,
+    records_of,
+)
 
 REFERENCE = Path(__file__).parent / "reference"
 PAGE = Path(__file__).parent.parent / "docs" / "figures.md"
 
-RECORDS = "records.parquet"
+_HEAD = """# Figures
+
+Every figure with the claims that it is judged by: what was measured, over how many seeds, the threshold, and whether
+the claim holds ([all of the paper's claims on one page](claims.md)). Means over seeds, and differences of them, have
+their standard errors, by how seeds differ; in differences seeds are pairs, as all parts of a run start from the same
+policies. Errors of ratios are by the jackknife, those of medians by the bootstrap, both over seeds (of phase portraits
+over paths); what is enumerated or solved has none. With two or three seeds errors are rough, and what is held against
+the best of several is not corrected for the choice. A claim is judged by what was measured alone; where two errors
+could make it otherwise, the table says so.
+
+Made by the command below each, and written here by `python -m paper_figs.reference`; settings, and records in single
+precision, lie beside the pictures.
+"""
 
 _KEPT = ("settings.json", "origin.json", RECORDS)
 
@@ -35,94 +62,130 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; **returns** its exit status: 2 for a folder that holds no finished run."""
     parser = argparse.ArgumentParser(prog="python -m paper_figs.reference", description=__doc__)
     parser.add_argument("runs", nargs="*", type=Path, metavar="RUN_DIR")
-    for run in parser.parse_args(arguments).runs:
+    parser.add_argument("--judge", action="store_true", help="judge all that is kept anew, by its records")
+    parser.add_argument("--draw", nargs="+", default=[], metavar="NAME", help="draw these of what is kept anew")
+    options = parser.parse_args(arguments)
+    for run in options.runs:
         try:
             keep(run)
         except (OSError, ValueError) as error:
             print(f"{run} cannot be kept: {error}", file=sys.stderr)
             return 2
-    PAGE.write_text(page())
+    for folder in kept_folders(REFERENCE) if options.judge else ():
+        judge(folder)
+    for name in options.draw:
+        draw(REFERENCE / name)
+    _write(PAGE, page())
+    _write(PAGE.with_name("claims.md"), claims_page.page(kept_folders(REFERENCE)))
     return 0
 
 
 def keep(run: Path) -> None:
-    """Copy what is kept of a run; raises `OSError` or `ValueError`, and copies nothing, unless it is finished."""
-    made_by = json.loads((run / "settings.json").read_text())
-    figure, game = made_by["figure"], made_by["settings"].get("payoffs", DILEMMA)
-    if any("--preset smoke" in entry["command"] for entry in json.loads((run / "origin.json").read_text())):
+    """Copy what is kept of a run; raises `OSError` or `ValueError`, and copies nothing, unless it is finished, and has
+    at least as many seeds as are known at its settings.
+    """
+    made_by = made(run)
+    figure, game = made_by["figure"], game_of(run)
+    if any("--preset smoke" in entry["command"] for entry in origins(run)):
         raise ValueError("a run of the smoke preset only shows that the path works.")
     tables = [f"{figure}.md"] if (run / f"{figure}.md").exists() else []
     names = [*_KEPT, f"{figure}.json", f"{figure}.png", *tables]
     if missing := [name for name in names if not (run / name).exists()]:
         raise ValueError(f"it has no {missing[0]}, so that it is not finished.")
     folder = REFERENCE / (figure if game == DILEMMA else f"{figure}-{Path(game).stem}")
+    _check_seeds(run, folder)
     folder.mkdir(parents=True, exist_ok=True)
     for name in names:
         if name == RECORDS:
             records = pl.read_parquet(run / name)
             records.with_columns(cs.float().cast(pl.Float32)).write_parquet(folder / name, compression_level=19)
         elif name.endswith(".png"):
-            with Image.open(run / name) as picture:
-                few = picture.convert("RGB").quantize(256, dither=Image.Dither.NONE)
-            few.save(folder / name, optimize=True)
+            _in_few_colours(run / name, folder / name)
         else:
             shutil.copyfile(run / name, folder / name)
+    (folder / AGAIN).unlink(missing_ok=True)  # the run stands for these seeds, too
+
+
+def _check_seeds(run: Path, folder: Path) -> None:
+    """Raises `ValueError` for a run that would hide seeds of which only final rewards are kept."""
+    if not (folder / AGAIN).exists():
+        return
+    free = {"seeds", "seed", "devices", "chunk", "group"}
+    ours, theirs = ({k: v for k, v in made(one)["settings"].items() if k not in free} for one in (run, folder))
+    new = len(pl.read_parquet(run / RECORDS)["seed"].unique())
+    known = len({record["seed"] for record in records_of(folder)})
+    if ours == theirs and new < known:
+        raise ValueError(f"it has {new} seeds, but {known} are known at its settings, by {folder / AGAIN}.")
+
+
+def _in_few_colours(picture: Path, kept: Path) -> None:
+    with Image.open(picture) as drawn:
+        few = drawn.convert("RGB").quantize(256, dither=Image.Dither.NONE)
+    few.save(kept, optimize=True)
+
+
+def judge(folder: Path) -> None:
+    """Write the claims of what is kept, as they are judged today."""
+    figure = made(folder)["figure"]
+    claims = importlib.import_module("experiments.__main__").judged(figure, records_of(folder), game_of(folder))
+    _write(folder / f"{figure}.json", json.dumps(claims, indent=2, allow_nan=False) + "\n")
+
+
+def draw(folder: Path) -> None:
+    """Draw what is kept, as it is drawn today."""
+    figure = made(folder)["figure"]
+    drawing = importlib.import_module(f"paper_figs.{figure.replace('-', '_')}")
+    picture = folder / f"{figure}.png"
+    drawing.draw(folder / RECORDS, picture)
+    _in_few_colours(picture, picture)
 
 
 def page() -> str:
-    """The page of all figures, from what is kept, in the order of the experiments' list; other games come last."""
-    figures = list(importlib.import_module("experiments.__main__").FIGURES)
-    folders = [(_made(folder)["figure"], folder) for folder in REFERENCE.iterdir() if (folder / "origin.json").exists()]
-    folders.sort(key=lambda entry: (_game(entry[1]) != DILEMMA, figures.index(entry[0]), entry[1].name))
-    head = (
-        "# Figures\n\n"
-        "Every figure with the claims that it is judged by: what was measured, the threshold, and whether the claim "
-        "holds. Means over\nseeds, and differences of them, have their standard errors, by how seeds differ; in "
-        "differences seeds are pairs, as all parts of a run\nstart from the same policies. With two or three seeds "
-        "errors are rough, and what is held against the best of several is not corrected\nfor the choice. A claim is "
-        "judged by the mean alone; where two errors could make it otherwise, the table says so.\n\n"
-        "Made by the command below each, and written here by `python -m paper_figs.reference`; settings, and records "
-        "in single precision, lie\nbeside the pictures.\n"
-    )
-    return "\n".join([head, *(_section(figure, folder) for figure, folder in folders)])
+    """The page of all figures, from what is kept."""
+    return "\n".join([_HEAD, *map(_section, kept_folders(REFERENCE))])
 
 
-def _made(folder: Path) -> dict[str, Any]:
-    return json.loads((folder / "settings.json").read_text())
-
-
-def _game(folder: Path) -> str:
-    return _made(folder)["settings"].get("payoffs", DILEMMA)
-
-
-def _section(figure: str, folder: Path) -> str:
+def _section(folder: Path) -> str:
     """One figure."""
-    module, game = figure.replace("-", "_"), _game(folder)
-    claims = json.loads((folder / f"{figure}.json").read_text())
-    title, _, rest = (importlib.import_module(f"experiments.{module}").__doc__ or "").partition("\n")
-    name = title.partition(":")[0]
-    heading = title.rstrip(".") if game == DILEMMA else f"{name} in another game: {Path(game).stem}"
+    figure = made(folder)["figure"]
+    module = figure.replace("-", "_")
+    title, _, rest = document(folder).partition("\n")
     drawing = inspect.getdoc(importlib.import_module(f"paper_figs.{module}").draw) or ""
     caption = " ".join(part for part in (rest.strip(), drawing) if part)
-    rows = [
-        f"| {claim['claim']} | {in_words(claim)} | {claim['relation']} {claim['threshold']:g} "
-        f"| {verdict(claim).replace('no', '**no**', 1)} |"
-        for claim in claims
-    ]
+    lent = hasattr(importlib.import_module(f"experiments.{module}"), "RECORDS_OF")
+    records = [] if lent else records_of(folder)
     return "\n".join(
         [
-            f"## {heading}\n",
+            f"## {heading(folder)}\n",
             f"{caption}\n",
             f"![{title}](../paper_figs/reference/{folder.name}/{figure}.png)\n",
-            "| claim | measured | threshold | holds |",
-            "| --- | ---: | ---: | --- |",
-            *rows,
+            "| claim | measured | seeds | threshold | holds |",
+            "| --- | ---: | ---: | ---: | --- |",
+            *map(claims_page.row, claims_of(folder)),
             "",
-            *_made_by(figure, json.loads((folder / "origin.json").read_text())),
+            *([as_markdown(records)] if records and final_rewards(records) else []),
+            *_again_in_words(folder),
+            *_made_by(figure, origins(folder)),
             "",
             *_other_settings(folder, module),
         ]
     )
+
+
+def _again_in_words(folder: Path) -> list[str]:
+    """What else is known of the same settings."""
+    if not (records := again(folder)):
+        return []
+    table = pl.read_csv(folder / AGAIN, comment_prefix="#")
+    names = sorted({record["estimator"] for record in records})
+    link = f"../paper_figs/reference/{folder.name}/{AGAIN}"
+    text = (
+        f"{' and '.join(names)} were trained from {len(records) // len(names)} more seeds at the same settings "
+        f"(`{table['command'][0]}`, commit {table['commit'][0]}). Of these only [final rewards]({link}) were kept, to "
+        f"three digits: they count in the lead, and all else, as the picture, is of "
+        f"{made(folder)['settings']['seeds']} seeds."
+    )
+    return [text, ""]
 
 
 def _made_by(figure: str, origins: list[dict[str, Any]]) -> list[str]:
@@ -156,19 +219,35 @@ def _other_settings(folder: Path, module: str) -> list[str]:
     kind = type(presets["paper"])
     defaults = {field.name: field.default for field in dataclasses.fields(kind)}
     told = [name for name in defaults if name not in getattr(kind, "LAYOUT", ())]
-    made = {name: default for name, default in defaults.items() if default is not dataclasses.MISSING}
-    made = json.loads(json.dumps(made)) | _made(folder)["settings"]
+    given = {name: default for name, default in defaults.items() if default is not dataclasses.MISSING}
+    given = json.loads(json.dumps(given)) | made(folder)["settings"]
 
     def differing(preset: str, leave: Collection[str] = ()) -> str:
         theirs = json.loads(json.dumps(dataclasses.asdict(presets[preset])))
-        names = [name for name in told if made[name] != theirs[name] and name not in leave]
-        return ", ".join(f"{name} {made[name]} ({theirs[name]})" for name in names)
+        names = [name for name in told if given[name] != theirs[name] and name not in leave]
+        return ", ".join(f"{name} {given[name]} ({theirs[name]})" for name in names)
 
     lines = {"Settings, and those of the preset `paper` in brackets where they differ": differing("paper")}
-    commands = [shlex.split(origin["command"]) for origin in json.loads((folder / "origin.json").read_text())]
+    if _looks_through_adam(folder, given):
+        what = "Learners of LOLA-DiCE have another Adam than the others', as it differentiates through it"
+        lines[what] = f"lola_smoothing {given['lola_smoothing']:g} is added under its root"
+    commands = [shlex.split(origin["command"]) for origin in origins(folder)]
     if all("cpu" in words for words in commands):
         lines["Today's preset `cpu` has other ones, in brackets"] = differing("cpu", leave=_given(commands))
     return [line for head, text in lines.items() if text for line in (f"{head}: {text}.", "")]
+
+
+def _looks_through_adam(folder: Path, settings: dict[str, Any]) -> bool:
+    """Whether there are agents by LOLA-DiCE whose learners have an Adam of their own."""
+    if settings.get("naive_optimiser") != "adam" or not settings.get("lola_smoothing"):
+        return False
+    records = folder / RECORDS
+    columns = pl.read_parquet_schema(records) if records.exists() else {}
+    return "estimator" in columns and "LolaDice" in set(pl.read_parquet(records, columns=["estimator"])["estimator"])
+
+
+def _write(file: Path, text: str) -> None:
+    file.write_text(text, encoding="utf-8", newline="\n")
 
 
 def _given(commands: Sequence[Sequence[str]]) -> set[str]:

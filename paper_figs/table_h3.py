@@ -10,7 +10,9 @@ from paper_figs.style import look, styled
 
 @styled
 def draw(records: Path, picture: Path) -> None:
-    """Rewards of meta agents against each other, mean and standard deviation over seeds (right: and agents)."""
+    """Rewards of meta agents against each other, mean and standard deviation over seeds (right: each the mean of its
+    agents).
+    """
     table = read(records)
     pools = table["pool"].unique(maintain_order=True)
     figure, axes = panels(len(pools), height=2.4)
@@ -29,4 +31,4 @@ def write_table(records: Path, page: Path) -> None:
     for (pool, name), rows in last.group_by("pool", "estimator", maintain_order=True):
         cells = [f"{rows[c].mean():.3f} ± {rows[c].std() or 0:.3f}" for c in ("together", "reward")]
         lines.append(f"| {pool} | {look(name)['label']} | {' | '.join(cells)} |")
-    page.write_text("\n".join(lines) + "\n")
+    page.write_text("\n".join(lines) + "\n", encoding="utf-8")

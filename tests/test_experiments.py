@@ -3,8 +3,12 @@
 import dataclasses
 import importlib
 import json
+import os
+import re
 import resource
 import signal
+import subprocess
+import sys
 from types import SimpleNamespace
 
 import jax
@@ -23,8 +27,13 @@ from experiments.fig8 import fit
 from experiments.fig9 import _lag
 from experiments.fig10 import _steps
 from experiments.progress import Progress, Stopped
-from experiments.records import RunDirectory
+from experiments.records import RunDirectory, locked
+from experiments.rewards import final_rewards
 from paper_figs import reference
+from tests.runs import ROOT
+
+KEYS = {"claim", "measured", "error", "relation", "threshold", "holds", "applicable", "seeds"}
+"""Of a claim that was judged."""
 
 SETTINGS = Settings(batches=(1, 2), episodes=(1,), steps=(1,), memory_one_steps=(1,))
 
@@ -42,7 +51,7 @@ def test_a_run_writes_records_claims_and_a_picture(directory):
     assert set(records["axis"]) == {"B", "M", "T"}
     assert records.filter(pl.col("estimator") == "CoalaPG")["relative_bias"].max() < 1e-9
     claims = json.loads((directory / "bias-variance.json").read_text())
-    assert all(set(entry) == {"claim", "measured", "error", "relation", "threshold", "holds"} for entry in claims)
+    assert all(set(entry) == KEYS for entry in claims)
     assert (directory / "bias-variance.png").read_bytes().startswith(b"\x89PNG")
     assert len((directory / "bias-variance.md").read_text().splitlines()) == 2 + len(records)
     assert {file.name for file in directory.glob("[!.]*")} == {
@@ -142,10 +151,141 @@ def test_records_without_settings_are_not_taken_for_others(tmp_path, capsys):
     assert "holds records, but no settings.json" in capsys.readouterr().err
 
 
+def test_alarms_of_what_takes_long_to_compile_are_silenced_before_jax_reads_it():
+    """XLA's is an error in its log, two minutes after the beginning."""
+    program = "import os, sys, experiments; print('jax' in sys.modules, os.environ['TF_CPP_MIN_LOG_LEVEL'])"
+    environment = {name: value for name, value in os.environ.items() if name != "TF_CPP_MIN_LOG_LEVEL"}
+    for given, level in (({}, "3"), ({"TF_CPP_MIN_LOG_LEVEL": "1"}, "1")):
+        made = subprocess.run(
+            [sys.executable, "-c", program],
+            env=environment | given,
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert made.stdout.split() == ["False", level]
+
+
 def test_a_run_directory_that_is_a_file_is_refused(tmp_path, capsys):
-    (tmp_path / "file").touch()
-    assert main(["fig3a", "--preset", "smoke", "--run-dir", str(tmp_path / "file")]) == 2
-    assert "File exists" in capsys.readouterr().err
+    file = tmp_path / "own.py"
+    file.touch()
+    for figures, folder in ((["fig3a"], file), (["fig3a"], file / "runs"), (["fig3a", "fig9"], file)):
+        assert main([*figures, "--preset", "smoke", "--run-dir", str(folder)]) == 2
+        assert f"{file} is a file, not a folder" in capsys.readouterr().err
+
+
+def test_what_is_needed_in_the_end_is_looked_at_before_anything_is_computed(tmp_path, monkeypatch, capsys):
+    """Folders of all figures, and what draws them."""
+    computed = []
+    monkeypatch.setattr("experiments.__main__.run", lambda figure, *_, **__: computed.append(figure))
+
+    def no_file(**_):  # as of a disk that cannot be written
+        raise OSError(30, "Read-only file system")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("tempfile.TemporaryFile", no_file)
+        assert main(["fig3a", "--preset", "smoke", "--run-dir", str(tmp_path / "run")]) == 2
+    error = capsys.readouterr().err
+    assert f"must be a folder that can be written, but in {tmp_path}: Read-only file system" in error
+    with monkeypatch.context() as patch:
+        patch.setitem(sys.modules, "paper_figs.fig9", None)  # as if it could not be imported
+        assert main(["fig3a", "fig9", "--preset", "smoke", "--run-dir", str(tmp_path / "run")]) == 2
+    assert "Figures are drawn with matplotlib: pip install matplotlib" in capsys.readouterr().err
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "fig9").touch()
+    assert main(["fig3a", "fig9", "--preset", "smoke", "--run-dir", str(tmp_path / "run")]) == 2
+    assert computed == []
+    (tmp_path / "run" / "fig9").unlink()
+    assert main(["fig3a", "fig9", "fig3a", "--preset", "smoke", "--run-dir", str(tmp_path / "run")]) == 0
+    assert computed == ["fig3a", "fig9"]
+    assert list((tmp_path / "run").iterdir()) == [], "looking leaves nothing"
+
+
+def test_several_figures_in_one_command_have_the_settings_that_each_knows(tmp_path, monkeypatch, capsys):
+    ran = {}
+    monkeypatch.setattr(
+        "experiments.__main__.run", lambda figure, path, settings, command, **_: ran.update({figure: (path, settings)})
+    )
+    given = ["--preset", "smoke", "--seeds", "3", "--set", "p_naive=0.5", "--run-dir", str(tmp_path)]
+    assert main(["fig9", "fig3a", *given]) == 0
+    assert {figure: path for figure, (path, _) in ran.items()} == {
+        "fig9": tmp_path / "fig9",
+        "fig3a": tmp_path / "fig3a",
+    }
+    assert [settings.seeds for _, settings in ran.values()] == [3, 3]
+    assert ran["fig9"][1].p_naive == 0.5
+    assert main(["fig3a", "scripted", "--preset", "smoke", "--processes", "2"]) == 2
+    assert "fig3a scripted runs in one process" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("actions", [(3, 3), (2, 3), (4, 2)])
+def test_sampled_figures_play_any_matrix_game_of_two_players(actions, tmp_path):
+    file = tmp_path / "game.json"
+    payoffs = np.random.default_rng(0).normal(size=(2, *actions))
+    file.write_text(json.dumps({"payoffs": payoffs.tolist()}))
+    settings = settings_of("fig5a", "smoke", {"payoffs": str(file), "network": "mlp", "naive_network": "mlp"})
+    settings = dataclasses.replace(settings, estimators=("CoalaPG",), seeds=1)
+    run("fig5a", tmp_path / "run", settings)
+    records = pl.read_parquet(tmp_path / "run" / "records.parquet")
+    assert (records["finite"] == 1).all()
+    assert records["defects"].drop_nulls().is_between(0, 1).all()
+    assert (tmp_path / "run" / "fig5a.png").read_bytes().startswith(b"\x89PNG")
+    with jax.enable_x64(False):
+        state = settings.init(settings.trainings()["CoalaPG"][1])
+    assert (state.agents.num_actions, state.naive.num_actions) == actions
+
+
+def test_an_estimator_of_ones_own_has_its_number_and_claims_about_others_are_not_judged(tmp_path, capsys):
+    file = tmp_path / "mine.py"
+    file.write_text("import coala_eqx as ce\n\nclass Mine(ce.estimators.CoalaPG):\n    pass\n")
+    changes = {"estimators": ("CoalaPG", f"{file}:Mine"), "network": "mlp", "naive_network": "mlp"}
+    run("fig5a", tmp_path / "run", settings_of("fig5a", "smoke", changes))
+    shown = capsys.readouterr().out
+    claims = json.loads((tmp_path / "run" / "fig5a.json").read_text())
+    assert [entry["applicable"] for entry in claims] == [False, True, False]
+    assert [entry["holds"] for entry in claims] == [None, claims[1]["measured"] >= 0.8, None]
+    assert [entry.get("why") for entry in claims] == ["MFOS and BatchUnaware not run", None, "LolaDice not run"]
+    assert shown.count("not applicable:") == 2
+    records = pl.read_parquet(tmp_path / "run" / "records.parquet").to_dicts()
+    last = [r for r in records if r["panel"] == "training" and r["iteration"] == 4]
+    rewards = {name: [r["reward"] for r in last if r["estimator"] == name] for name in ("CoalaPG", "Mine")}
+    number = f"{np.mean(rewards['Mine']):.3g} ± {np.std(rewards['Mine'], ddof=1) / 2**0.5:.2g}"
+    assert final_rewards(records)[1] == ("Mine", number, "2", "0 ± 0")
+    assert re.search(f"Mine +│ {number} +│ 2 +│ 0 ± 0", shown)
+
+
+def test_where_there_is_no_lock_a_run_goes_on_and_says_so(tmp_path, monkeypatch, capsys):
+    """On Windows there is another one, far behind the file's end; on some disks none at all."""
+    held = []
+
+    def locking(descriptor, mode, size):
+        place = os.lseek(descriptor, 0, os.SEEK_CUR)
+        if (place, size) in held:
+            raise PermissionError(13, "Permission denied")
+        held.append((place, size))
+
+    with monkeypatch.context() as patch:
+        patch.setitem(sys.modules, "fcntl", None)
+        patch.setitem(sys.modules, "msvcrt", SimpleNamespace(locking=locking, LK_NBLCK=2))
+        with locked(tmp_path), pytest.raises(ValueError, match=f"is in use by another process .process {os.getpid()}"):
+            locked(tmp_path).__enter__()
+        assert held == [(1 << 30, 1)]
+        assert (tmp_path / ".lock").stat().st_size < 1000
+        patch.setitem(sys.modules, "msvcrt", None)
+        with locked(tmp_path):
+            pass
+        assert "cannot be locked here" in capsys.readouterr().err
+
+    def refuse(*_):
+        raise OSError(37, "No locks available")
+
+    monkeypatch.setattr("fcntl.flock", refuse)
+    with locked(tmp_path):
+        pass
+    error = capsys.readouterr().err
+    assert "No locks available" in error
+    assert "see to it that no other process uses this folder" in error
 
 
 def test_a_part_without_checkpoints_is_kept_before_a_run_stops(tmp_path, monkeypatch):
@@ -313,7 +453,7 @@ def test_a_full_disk_is_named_and_what_was_there_stays(tmp_path, monkeypatch, ca
         (["fig5a", "--set", f"seed={2**32}"], "`seed` must lie between 0 and 2**32 - 1, but is 4294967296"),
         (["fig3a", "--set", "seed=-1"], "`seed` must lie between 0 and 2**32 - 1, but is -1"),
         (["fig5a", "--set", "norm=nan"], "'norm' must be like 1.0, but is 'nan'"),
-        (["fig5a", "--payoffs", "public-goods"], "two players with two actions each; public-goods is none"),
+        (["fig5a", "--payoffs", "public-goods"], "a matrix game of two players; public-goods is none"),
         (["fig5c", "--set", "p_naive=0.6"], "must be a whole number of opponents, but is 0.6 · 4"),
         (["fig7", "--set", "p_naive=1"], "`p_naive` must be below 1, so that the 2 agents of a pool meet each other"),
         (["fig7", "--set", "naive_network=mlp"], "`naive_network` must be `hawk` with `dynamic_naive`, as learners"),
@@ -340,8 +480,9 @@ def test_settings_that_make_no_sense(arguments, message, tmp_path, capsys):
         ({"CoalaPG": 1.0, "MFOS": 0.3, "BatchUnaware": 0.6}, 1.0 / 0.6, False),
         ({"CoalaPG": -0.5, "MFOS": -0.1, "BatchUnaware": -0.2}, None, False),
         ({"CoalaPG": 0.5, "MFOS": -0.1, "BatchUnaware": -0.2}, None, True),  # infinitely many times as much
-        ({"CoalaPG": 1.0, "MFOS": 0.4}, None, False),
-        ({"CoalaPG": 1.0, "BatchUnaware": 0.4}, None, False),
+        ({"CoalaPG": float("nan"), "MFOS": 0.4, "BatchUnaware": 0.4}, None, False),
+        ({"CoalaPG": 1.0, "MFOS": 0.4}, None, None),
+        ({"CoalaPG": 1.0, "BatchUnaware": 0.4}, None, None),
     ],
 )
 def test_figure_5a_compares_with_all_that_it_names(rewards, measured, holds):

@@ -9,6 +9,7 @@ import time
 import polars as pl
 import pytest
 
+from experiments.progress import StopRequest
 from experiments.records import locked
 from tests import runs
 from tests.runs import QUICK, finish, states, wait_until
@@ -96,6 +97,48 @@ def test_asked_to_stop_it_keeps_what_it_has_and_goes_on_from_there(whole, argume
     assert all(name.isdigit() for name in states(tmp_path))
     finish(start(tmp_path, *arguments))
     assert_same(tmp_path, whole[0])
+
+
+def wait_for(process, words):
+    """The seconds until it has printed them."""
+    begun = time.monotonic()
+    for line in process.stdout:
+        if words in line:
+            return time.monotonic() - begun
+    pytest.fail(f"It ended without {words!r}")
+
+
+@pytest.mark.parametrize(
+    ("number", "name"), [(signal.SIGINT, "Ctrl-C"), (signal.SIGTERM, "SIGTERM")], ids=["SIGINT", "SIGTERM"]
+)
+def test_asked_to_stop_in_the_middle_of_a_long_piece_it_answers_and_the_second_time_it_ends(number, name, tmp_path):
+    """The piece would take hours, and lets no handler of Python's in."""
+    settings = runs.MEMORYLESS | {"iterations": 10**6, "every": 10**6}
+    change = "from experiments import __main__, sampled; sampled.AT_ONCE = 10**12"
+    command = "-c", f"import sys; {change}; sys.exit(__main__.main())"
+    process = runs.start(tmp_path, "--seeds", "1", *runs.set_to(settings), command=command)
+    assert wait_until((tmp_path / "origin.json").exists, process)
+    time.sleep(5)  # it is compiled, and then runs
+    process.send_signal(number)
+    assert wait_for(process, f"Stopping after this piece; {name} again stops now and loses it.") < 10
+    assert process.poll() is None
+    process.send_signal(number)
+    assert process.wait(timeout=10) == 128 + number
+    process.stdout.close()
+
+
+def test_how_long_a_piece_takes_at_most_is_said():
+    request = StopRequest()
+    request.number = signal.SIGINT
+    assert request.in_words() == "Stopping after this piece; Ctrl-C again stops now and loses it."
+    now = iter([0.0, 100.0, 103.5, 104.5, 105.0])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("experiments.progress.time.monotonic", lambda: next(now))
+        request.piece_ends()
+        request.piece_ends(counts=False)  # it was compiled
+        request.piece_ends()
+        request.piece_ends()
+        assert request.in_words() == "Stopping after this piece (≤ 3 s); Ctrl-C again stops now and loses it."
 
 
 def test_a_second_process_is_refused(arguments, start, tmp_path):

@@ -20,13 +20,13 @@ from coala_eqx.estimators.advantages import batch_advantages
 from coala_eqx.policies.base import NO_ACTION
 from coala_eqx.training.batch import less_the_others
 from coala_eqx.training.pool import members
-from experiments import fig12, sampled, training
+from experiments import fig12, files, sampled, training
 from experiments.__main__ import main, run, settings_of
 from experiments.agents import load_agents
 from experiments.progress import Progress
-from experiments.records import flagged
+from experiments.records import RunDirectory, flagged
 from experiments.trackers import TensorBoard, WeightsAndBiases, run_name
-from tests.runs import QUICK, SMALL
+from tests.runs import MEMORYLESS, QUICK, SMALL
 
 
 class Killed(BaseException):
@@ -142,6 +142,38 @@ def test_a_seed_that_goes_wrong_is_flagged_and_does_not_touch_the_others(tmp_pat
         load_agents(tmp_path / "one", "CoalaPG")
     with pytest.raises(ValueError, match="holds no run of a sampled figure"):
         load_agents(tmp_path, "CoalaPG")
+
+
+@pytest.mark.parametrize("kind", ["bfloat16", "float8_e4m3fn", "float8_e5m2", "float16", "float32", "int4"])
+def test_agents_of_any_type_are_read_back_to_the_bit(kind, tmp_path):
+    """NumPy's files know neither bfloat16 nor float8."""
+    numbers = np.asarray(jnp.linspace(-3, 3, 7).astype(kind))
+    leaves = {"a": numbers, "b": jnp.ones((2, 0), kind), "c": jnp.asarray(1, kind)}
+    Progress(None, tmp_path, "one").keep(leaves)
+    like = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), leaves)
+    found = files.read_leaves(tmp_path / "agents-one.eqx", like)
+    for one, other in zip(jax.tree.leaves(leaves), jax.tree.leaves(found), strict=True):
+        assert (one.dtype, one.shape) == (other.dtype, other.shape)
+        assert np.asarray(one).tobytes() == np.asarray(other).tobytes()
+
+
+def test_agents_of_another_type_are_refused_by_name(tmp_path, monkeypatch):
+    settings = settings_of("fig5a", "smoke", {"estimators": ("CoalaPG",), "seeds": 1, **MEMORYLESS})
+    RunDirectory(tmp_path, "fig5a", settings)
+    with jax.enable_x64(False):
+        agents = settings.init(settings.trainings()["CoalaPG"][1]).agents
+    agents = jax.tree.map(lambda leaf: leaf.astype("bfloat16") if eqx.is_inexact_array(leaf) else leaf, agents)
+    Progress(None, tmp_path, "CoalaPG").keep(agents)
+    with pytest.raises(ValueError, match="agents-coalapg.eqx holds no agents as its settings make them: .*float32"):
+        load_agents(tmp_path, "CoalaPG")
+
+
+def test_a_recording_of_a_type_that_files_do_not_know_is_in_single_precision():
+    for kind, kept in (("bfloat16", "float32"), ("float8_e5m2", "float32"), ("float16", "float16"), ("int8", "int8")):
+        leaf = np.asarray(jnp.arange(5).astype(kind))
+        found = training._with_a_name(leaf)
+        assert found.dtype == kept
+        np.testing.assert_array_equal(found.astype(float), leaf.astype(float))
 
 
 @pytest.mark.parametrize(("changes", "message"), [

@@ -1,7 +1,8 @@
 """One pass over all outcomes for everything that is asked of a problem: estimators, objectives, and returns."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -123,16 +124,18 @@ class _Pass:
     def _check_estimators(self) -> None:
         """Against every member of a population, as estimators may look at the co-players."""
         for number, (_, co_players) in enumerate(self.space.meetings):
-            if self.scored is not None and number == 0:
-                for index, estimator in enumerate(self.scored.estimators):
-                    self._check(
-                        estimator, self.scored, lambda seen, i=index: [self.scored.by_trajectory(seen)[i]], co_players
-                    )
+            scored = self.scored if number == 0 else None  # which do not
+            for index, estimator in enumerate(scored.estimators if scored is not None else ()):
+                self._check(estimator, scored, co_players, lambda seen, i=index, s=scored: [s.by_trajectory(seen)[i]])
             for one in self.general:
-                self._check(one.estimator, one, lambda seen, o=one, c=co_players: o.leaves(seen, c), co_players)
+                self._check(one.estimator, one, co_players, lambda seen, o=one, c=co_players: o.leaves(seen, c))
 
     def _check(
-        self, estimator: AbstractEstimator, collector: Scored | General, leaves: object, co_players: Policies
+        self,
+        estimator: AbstractEstimator,
+        collector: Any,
+        co_players: Policies,
+        leaves: Callable[[Seen], Sequence[np.ndarray]],
     ) -> None:
         def values(chunk: Chunk) -> Sequence[np.ndarray]:
             seen = see(self.space, self.ego, co_players, chunk)
@@ -149,7 +152,9 @@ class _Truth:
         self.name = name
         self.space = space
         self.ego = ego
-        self.objective = as_episode_return(name, space.problem.episodes)
+        objective = as_episode_return(name, space.problem.episodes)
+        assert objective is not None  # as a meta-episode shows it
+        self.objective = objective
         # Where there are few trajectories, one reverse pass at the end serves all batches.
         self.gathers = ego.count <= 16 * space.chunk * space.problem.batch
         self._sums = Sum()
@@ -191,7 +196,8 @@ def _pulls(
     by_episode: Float[Array, " episodes"],
 ) -> tuple[Float[Array, " chunk"], Float[Array, " chunk"]]:
     """∂(Σ p·J)/∂(log p of a batch), and the same of rewards without their signs."""
-    return tuple(weights * (earned.sum(axis=3).mean(axis=1) @ by_episode) for earned in (rewards, jnp.abs(rewards)))
+    pulls, sizes = (earned.sum(axis=3).mean(axis=1) @ by_episode for earned in (rewards, jnp.abs(rewards)))
+    return weights * pulls, weights * sizes
 
 
 @compiled

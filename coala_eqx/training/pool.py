@@ -61,7 +61,7 @@ class PoolInfo(eqx.Module):
     own_actions: Float[Array, "agents episodes actions"]
     """How often the agents take each action there."""
 
-    naive_actions: Float[Array, "agents episodes actions"]
+    naive_actions: Float[Array, "agents episodes naive_actions"]
     """And the learners."""
 
     together: Float[Array, " agents"]
@@ -247,10 +247,11 @@ class Pool(eqx.Module):
         key_draw, key_play = jax.random.split(key)
         starts = state.agents if self.dynamic_naive else state.naive
         naive, meta = self.draw(index, number_of(starts), key_draw)
+        others = state.agents if self.num_meta else starts  # who fit the second player's seat
         keys = jax.random.split(key_play, self.meta_batch)
         return (
             self._play(agent, members(starts, naive), keys[: self.num_naive], naive=True),
-            self._play(agent, members(state.agents, meta), keys[self.num_naive :], naive=False),
+            self._play(agent, members(others, meta), keys[self.num_naive :], naive=False),
         )
 
     def draw(

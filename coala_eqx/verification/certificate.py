@@ -207,7 +207,7 @@ class _Certification:
         )
         surveys, errors = self._survey(space, [estimators[number] for number in numbers], objectives)
         for number, (told, estimated), error in zip(numbers, surveys, errors, strict=True):
-            if error:
+            if estimated is None:
                 made[number] = self._without_numbers(estimators[number], "error", error)
                 continue
             objective = objective_of(estimators[number])

@@ -126,7 +126,7 @@ def _projections(
 ) -> Iterator[Float[np.ndarray, "plays directions"]]:
     """Of the estimates of each estimator of the survey, in order."""
     plain = eqx.tree_at(lambda one: one.co_player_policies, episodes, ())
-    coefficients = np.asarray(survey.scored.coefficients(plain)) if survey.scored is not None else None
+    coefficients = np.asarray(survey.scored.coefficients(plain)) if survey.scored is not None else np.zeros(0)
     scored, general = iter(range(len(survey.estimated))), iter(survey.general)
     for is_scored in survey.order:
         if is_scored:

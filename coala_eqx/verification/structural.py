@@ -308,8 +308,8 @@ def _find(kernel: Kernel, wrong: np.ndarray, forbidden: np.ndarray, by_episode: 
         if places.any():
             first = tuple(int(index) for index in np.argwhere(places)[0])
             expected = 0.0 if of_values else float(by_episode[first[4]]) / kernel.size[0]
-            action, other = (tuple(1 + index for index in part) for part in (first[:3], first[3:]))
-            return Finding(kernel.size, action, other, float(matrix[first]), expected, of_values)
+            b, m, t, c, n, s = (1 + index for index in first)
+            return Finding(kernel.size, (b, m, t), (c, n, s), float(matrix[first]), expected, of_values)
     return None
 
 

@@ -1,0 +1,51 @@
+"""What agents of several estimators earn against naive learners at the end of training, side by side."""
+
+import math
+from collections.abc import Sequence
+
+import polars as pl
+
+from experiments.records import Estimate, Record, final, over_seeds, table_of
+
+REWARDS = ("estimator", "final reward ± s.e.", "seeds", "minus the first's, in pairs")
+"""Columns of the table."""
+
+
+def final_rewards(records: Sequence[Record]) -> list[tuple[str, ...]]:
+    """A row for each estimator, in the order in which they were trained; none of a figure without such agents.
+
+    The difference is of seeds that both have, which start from the same policies.
+    """
+    table = table_of(records)
+    if not {"panel", "estimator", "reward"} <= set(table.columns):
+        return []
+    training = table.filter(pl.col("panel") == "training")
+    names = training["estimator"].unique(maintain_order=True)
+    rewards = {name: final_reward(table, name) for name in names}
+    first = next(iter(rewards.values()), None)
+    return [
+        (name, _number(one), str(one.seeds), "" if first is None or one is first else _number(one - first))
+        for name, one in rewards.items()
+    ]
+
+
+def final_reward(table: pl.DataFrame, estimator: str) -> Estimate:
+    """Of the agents by it: by the last records of training, and, where `panel` is `again`, of seeds of which no more is
+    known than that.
+    """
+    training, again = (table.filter(pl.col("panel") == panel) for panel in ("training", "again"))
+    known = over_seeds(again.filter(pl.col("estimator") == estimator), "reward")
+    return Estimate({**over_seeds(final(training, estimator=estimator), "reward").by_seed, **known.by_seed})
+
+
+def as_markdown(records: Sequence[Record]) -> str:
+    """All rows, as a table."""
+    rows = [REWARDS, ("---", "---:", "---:", "---:"), *final_rewards(records)]
+    return "".join(f"| {' | '.join(row)} |\n" for row in rows)
+
+
+def _number(estimate: Estimate) -> str:
+    if not math.isfinite(estimate.value):
+        return "not finite"
+    error = f" ± {estimate.error:.2g}" if math.isfinite(estimate.error) else ""
+    return f"{estimate.value:.3g}{error}"

@@ -1,0 +1,78 @@
+"""What is kept of runs, beside the pictures that the docs show."""
+
+import importlib
+import json
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from experiments.records import DILEMMA
+
+RECORDS = "records.parquet"
+
+AGAIN = "again.csv"
+"""Final rewards of seeds of which the records are not kept: by `seed`, the `--set seed` of their run, and `number`."""
+
+
+def kept_folders(root: Path) -> list[Path]:
+    """Of all that is kept, in the order of the experiments' list; other games come last."""
+    figures = list(importlib.import_module("experiments.__main__").FIGURES)
+    folders = [folder for folder in root.iterdir() if (folder / "origin.json").exists()]
+    return sorted(folders, key=lambda one: (game_of(one) != DILEMMA, figures.index(made(one)["figure"]), one.name))
+
+
+def records_of(folder: Path) -> list[dict[str, Any]]:
+    """All that is kept: records, and final rewards of further seeds (`panel` is `again`)."""
+    return [*pl.read_parquet(folder / RECORDS).to_dicts(), *again(folder)]
+
+
+def again(folder: Path) -> list[dict[str, Any]]:
+    """Final rewards of further seeds, as records, with seeds of their own."""
+    if not (folder / AGAIN).exists():
+        return []
+    table = pl.read_csv(folder / AGAIN, comment_prefix="#")
+    return [
+        {
+            "part": row["estimator"],
+            "panel": "again",
+            "estimator": row["estimator"],
+            "seed": 1000 * row["seed"] + row["number"],
+            "reward": row["reward"],
+            "finite": 1.0,
+        }
+        for row in table.iter_rows(named=True)
+    ]
+
+
+def made(folder: Path) -> dict[str, Any]:
+    """The figure of a run, and its settings."""
+    return json.loads((folder / "settings.json").read_text(encoding="utf-8"))
+
+
+def origins(folder: Path) -> list[dict[str, Any]]:
+    """What made a run."""
+    return json.loads((folder / "origin.json").read_text(encoding="utf-8"))
+
+
+def claims_of(folder: Path) -> list[dict[str, Any]]:
+    """As they are kept."""
+    return json.loads((folder / f"{made(folder)['figure']}.json").read_text(encoding="utf-8"))
+
+
+def game_of(folder: Path) -> str:
+    """By name or file."""
+    return made(folder)["settings"].get("payoffs", DILEMMA)
+
+
+def heading(folder: Path) -> str:
+    """Of its section."""
+    title = document(folder).partition("\n")[0].rstrip(".")
+    if game_of(folder) == DILEMMA:
+        return title
+    return f"{title.partition(':')[0]} in another game: {Path(game_of(folder)).stem}"
+
+
+def document(folder: Path) -> str:
+    """Of its experiment."""
+    return importlib.import_module(f"experiments.{made(folder)['figure'].replace('-', '_')}").__doc__ or ""
