@@ -102,6 +102,6 @@ def _experiences(
     problem: ShapingProblem, outcomes: InnerOutcomes, trajectories: Int[Array, " batch"]
 ) -> tuple[tuple[Experience, ...], Float[Array, ""]]:
     """What every player sees, does and earns in a batch, and the probability of what the game draws."""
-    numbers = digits(trajectories, len(outcomes.chance), problem.episodes)
+    numbers = jnp.asarray(digits(trajectories, len(outcomes.chance), problem.episodes))
     experiences = tuple(outcomes.experience(numbers, player) for player in range(problem.game.num_players))
     return experiences, outcomes.chance[numbers].prod()

@@ -110,7 +110,8 @@ class EgoTrajectories:
     def _seen_and_done(self, trajectories: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Observations and actions, `[trajectories, episodes, steps, …]`."""
         numbers = digits(trajectories, len(self.outcomes.chance), self.episodes)
-        return tuple(np.asarray(one)[numbers, :, 0] for one in (self.outcomes.observations, self.outcomes.actions))
+        observations, actions = np.asarray(self.outcomes.observations), np.asarray(self.outcomes.actions)
+        return observations[numbers, :, 0], actions[numbers, :, 0]
 
     def _blocks(self, trajectories: np.ndarray) -> Iterator[tuple[np.ndarray, int, int]]:
         """Yields blocks of equal length, how much of each is padding, and where it starts."""

@@ -37,16 +37,15 @@ class Scored:
         """C of every estimator, in meta-episodes with leaves `[chunk, …]`."""
         return _coefficients(self.estimators, episodes.rewards, episodes.values, quick=self.quick)
 
-    def by_trajectory(self, seen: Seen) -> list[np.ndarray]:
-        """What an estimate depends on, whatever the order of the batch: Σ C over equal trajectories, sorted.
+    def leaves(self, number: int, seen: Seen) -> list[np.ndarray]:
+        """What the estimates of one estimator depend on, whatever the order of a batch: `[chunk, batch, long]`.
 
-        One array `[chunk, batch, long]` for each estimator.
+        These are sums of C over equal trajectories, sorted.
         """
-        coefficients = np.asarray(self.coefficients(seen.episodes))
+        coefficients = np.asarray(self.coefficients(seen.episodes))[:, number]
         numbers = np.sort(seen.trajectories, axis=1)
         same = (numbers[:, :, None] == seen.trajectories[:, None, :]).astype(float)
-        summed = np.einsum("cjb,cebl->ecjl", same, coefficients)
-        return [*summed]
+        return [np.einsum("cjb,cbl->cjl", same, coefficients)]
 
     def add(self, seen: Seen, weights: Float[np.ndarray, " chunk"]) -> None:
         """Count a chunk."""

@@ -1,6 +1,7 @@
 """One pass over all outcomes for everything that is asked of a problem: estimators, objectives, and returns."""
 
 import dataclasses
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -125,8 +126,10 @@ class _Pass:
         """Against every member of a population, as estimators may look at the co-players."""
         for number, (_, co_players) in enumerate(self.space.meetings):
             scored = self.scored if number == 0 else None  # which do not
-            for index, estimator in enumerate(scored.estimators if scored is not None else ()):
-                self._check(estimator, scored, co_players, lambda seen, i=index, s=scored: [s.by_trajectory(seen)[i]])
+            if scored is not None:
+                for index, estimator in enumerate(scored.estimators):
+                    leaves = functools.partial(scored.leaves, index)
+                    self._check(estimator, scored, co_players, leaves)
             for one in self.general:
                 self._check(one.estimator, one, co_players, lambda seen, o=one, c=co_players: o.leaves(seen, c))
 
