@@ -27,17 +27,24 @@ class OrderMatters(ValueError):
     """Something is declared exchangeable and is not."""
 
 
-def batches_to_try(trajectories: int, batch: int, chunk: int) -> Iterator[tuple[int, list[Chunk]]]:
-    """Yields how many batches a chunk holds, and the chunk in several orders, as they are first; padded to `chunk`."""
+def batches_to_try(trajectories: int, batch: int, chunk: int) -> Iterator[tuple[np.ndarray, Chunk]]:
+    """Yields chunks of batches in all orders that are tried, and which row of a chunk is which batch in which order.
+
+    The latter is `[batches, orders]`. Chunks are padded to `chunk`.
+    """
     if count_batches(trajectories, batch, exchangeable=True) <= _SAMPLES:
         every = [*enumerate_batches(trajectories, batch, exchangeable=True, chunk=_SAMPLES)]
         picks = np.concatenate([np.asarray(part.trajectories)[np.asarray(part.multiplicities) > 0] for part in every])
     else:
         picks = _sample(np.random.default_rng(_SEED), trajectories, batch)
-    for start in range(0, len(picks), chunk):
-        some = picks[start : start + chunk]
-        padded = np.pad(some, ((0, chunk - len(some)), (0, 0)))
-        yield len(some), [Chunk(padded[:, order], np.ones(chunk)) for order in _orders(batch)]
+    orders = _orders(batch)[:chunk]
+    at_once = max(1, chunk // len(orders))
+    for start in range(0, len(picks), at_once):
+        some = picks[start : start + at_once]
+        rows = np.stack([some[:, order] for order in orders], axis=1)
+        flat = rows.reshape(-1, batch)
+        padded = np.pad(flat, ((0, max(0, chunk - len(flat))), (0, 0)))
+        yield np.arange(len(flat)).reshape(rows.shape[:2]), Chunk(padded, np.ones(len(padded)))
 
 
 def _sample(generator: np.random.Generator, trajectories: int, batch: int) -> np.ndarray:
@@ -72,8 +79,9 @@ def largest_deviation(
     NaN counts as infinitely large, as nothing can be compared with it.
     """
     largest = 0.0
-    for count, orders in batches_to_try(trajectories, batch, chunk):
-        first, *others = ([np.asarray(leaf)[:count] for leaf in values(order)] for order in orders)
+    for rows, every in batches_to_try(trajectories, batch, chunk):
+        made = [np.asarray(leaf) for leaf in values(every)]
+        first, *others = ([leaf[column] for leaf in made] for column in rows.T)
         for other in others:
             largest = max(largest, _deviation(first, other))
     return largest

@@ -1,12 +1,15 @@
 """The outcomes of one inner episode, listed."""
 
 import math
+from typing import Any
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Shaped
 
+from coala_eqx.arrays import concrete
 from coala_eqx.games import TabularGame
 from coala_eqx.learners import Experience
 
@@ -53,12 +56,18 @@ def list_inner_outcomes(table: TabularGame, steps: int) -> InnerOutcomes:
             row, successor = table.moves.successors(states[:, -1], chosen)
             states = np.concatenate([states[row], successor[:, None]], axis=1)
             actions = actions[row]
+    # Known numbers are picked by NumPy: for each new shape JAX would compile a program.
+    table = jax.tree.map(lambda leaf: np.asarray(leaf) if concrete(leaf) else leaf, table)
     chance = table.initial[states[:, 0]]
     for step in range(1, steps):
-        chance *= table.moves.chance(states[:, step - 1], actions[:, step - 1], states[:, step])
+        chance = chance * table.moves.chance(states[:, step - 1], actions[:, step - 1], states[:, step])
     return InnerOutcomes(
-        observations=jnp.moveaxis(table.observations[:, states], 0, -1),
+        observations=jnp.asarray(np.moveaxis(table.seen.array[:, states], 0, -1)),
         actions=jnp.asarray(actions),
-        rewards=jnp.moveaxis(table.earned(states, actions), 0, -1),
-        chance=chance,
+        rewards=jnp.asarray(_players_last(table.earned(states, actions))),
+        chance=jnp.asarray(chance),
     )
+
+
+def _players_last(rewards: Any) -> Any:
+    return np.moveaxis(rewards, 0, -1) if isinstance(rewards, np.ndarray) else jnp.moveaxis(rewards, 0, -1)

@@ -49,7 +49,7 @@ def check_play(survey: Survey, *, plays: int = PLAYS, seed: int = 0) -> list[str
 
     **Raises** `Disagreement`, a `ValueError`, if the policy or the game contradicts itself.
     """
-    key = jax.random.key(seed)
+    key = jax.random.key(seed, impl="rbg")  # which compiles faster
     off = _compare(survey, plays, key)
     wrong = max(off) > SUSPICIOUS
     if wrong:

@@ -1,6 +1,7 @@
 """The problems that `coala-eqx verify` uses: a default set, and one made from options."""
 
 import dataclasses
+import functools
 from collections.abc import Callable
 from typing import Any, ClassVar
 
@@ -36,11 +37,15 @@ def _adam() -> optax.GradientTransformation:
 
 
 LEARNERS: dict[str, Callable[[], AbstractLearner]] = {
-    "sgd": lambda: PolicyGradient(optimiser=optax.sgd(1.0)),
-    "momentum": lambda: PolicyGradient(optimiser=optax.sgd(1.0, momentum=0.9)),
-    "adam": lambda: PolicyGradient(optimiser=_adam()),
-    "a2c": lambda: PolicyGradient(optimiser=_adam(), discount=0.99, baseline="critic", normalise_advantages=True),
-    "static": Static,
+    # Made once: an optimiser is static, and with another object programs would be compiled anew.
+    name: functools.cache(make)
+    for name, make in {
+        "sgd": lambda: PolicyGradient(optimiser=optax.sgd(1.0)),
+        "momentum": lambda: PolicyGradient(optimiser=optax.sgd(1.0, momentum=0.9)),
+        "adam": lambda: PolicyGradient(optimiser=_adam()),
+        "a2c": lambda: PolicyGradient(optimiser=_adam(), discount=0.99, baseline="critic", normalise_advantages=True),
+        "static": Static,
+    }.items()
 }
 """Learners by the name that `--learner` knows."""
 
