@@ -71,9 +71,7 @@ class SecretlyOrdered(ce.estimators.AbstractScoreFunctionEstimator):
 
 def test_an_estimator_that_heeds_the_order_secretly_is_caught(getkey):
     problem = make_problem(getkey(), steps=1)
-    with pytest.raises(
-        ValueError, match="SecretlyOrdered or PolicyGradient is declared exchangeable, but the result changes"
-    ):
+    with pytest.raises(ValueError, match="SecretlyOrdered is declared exchangeable, but the result changes"):
         ce.exact.moments(SecretlyOrdered(), problem, make_policy("MemoryOne", problem, getkey()))
 
 
@@ -192,5 +190,5 @@ class Middle(ce.estimators.AbstractScoreFunctionEstimator):
 @pytest.mark.parametrize("chunk", [None, 1])
 def test_no_order_escapes_the_check(chunk, getkey):
     problem = make_problem(getkey(), batch=3, episodes=1, steps=1)
-    with pytest.raises(ValueError, match="Middle or PolicyGradient is declared exchangeable"):
+    with pytest.raises(ValueError, match="Middle is declared exchangeable"):
         ce.exact.moments(Middle(), problem, make_policy("MemoryOne", problem, getkey()), chunk=chunk)

@@ -48,7 +48,7 @@ def count_outcomes(problem: ShapingProblem, *, exchangeable: bool = True) -> int
 
     - `exchangeable`: up to the order of the trajectories (if the learners allow it), or all.
 
-    **Returns** the exact number; a power of ten near it where it has more than 300 digits.
+    **Returns** the exact number; a power of two near it where it has more than 300 digits.
 
     **Raises** `ValueError` if the problem cannot be enumerated.
     """
@@ -56,7 +56,7 @@ def count_outcomes(problem: ShapingProblem, *, exchangeable: bool = True) -> int
     exchangeable = exchangeable and learners_exchangeable(problem)
     digits = _digits(inner, problem.batch, problem.episodes, exchangeable=exchangeable)
     if digits > _MOST_DIGITS:
-        return 10 ** min(round(digits), 10**6)
+        return 1 << round(digits * math.log2(10))
     batches = count_batches(inner**problem.episodes, problem.batch, exchangeable=exchangeable)
     return batches * len(list_meetings(problem))
 
@@ -66,7 +66,7 @@ def _digits(inner: int, batch: int, episodes: int, *, exchangeable: bool) -> flo
     trajectories = episodes * math.log(inner) if inner > 1 else 0.0
     if not exchangeable:
         return batch * trajectories / math.log(10)
-    if trajectories > 600:  # C(n + B − 1, B) ≈ nᴮ / B!
+    if trajectories > 27:  # C(n + B − 1, B) ≈ nᴮ / B! for n beyond 5e11, where the difference of two log Γ would cancel
         return (batch * trajectories - math.lgamma(batch + 1)) / math.log(10)
     number = math.exp(trajectories)
     return (math.lgamma(number + batch) - math.lgamma(number) - math.lgamma(batch + 1)) / math.log(10)
@@ -166,7 +166,8 @@ class Enumeration:
             def likelihoods(chunk: Chunk, co_players: Policies = co_players) -> Sequence[np.ndarray]:
                 made = meet_chunk(self.problem, co_players, self.outcomes, chunk, quick=self.quick)
                 log_probs = np.asarray(made[0])
-                return np.where(np.isneginf(log_probs), 0.0, log_probs - 1.0), ~np.isneginf(log_probs)
+                known = np.isfinite(log_probs)  # if some are NaN, so is the sum of all probabilities
+                return np.where(known, log_probs - 1.0, 0.0), known
 
             self.check_order(likelihoods, [type(learner).__name__ for learner in self.problem.learners])
 
@@ -253,26 +254,35 @@ def _too_many(problem: ShapingProblem, count: int, limit: int, exchangeable: boo
         f"steps {problem.steps}), more than the limit of {limit:,}; lower one of these, or raise the limit."
     )
     sizes = {name: getattr(problem, name) for name in ("batch", "episodes", "steps")}
-    for name, size in sizes.items():
-        fits = _largest_that_fits(problem, name, size, limit, exchangeable)
-        if fits is not None:
-            message += f" With {name}={fits[0]} there are {fits[1]:,}."
+    changes = [
+        found
+        for name, size in sizes.items()
+        if (found := _largest_that_fits(problem, lambda value, n=name: {n: value}, size, limit, exchangeable))
+    ]
+    if not changes:  # one of them is not enough
+
+        def all_up_to(value: int) -> dict[str, int]:
+            return {name: min(size, value) for name, size in sizes.items()}
+
+        changes = filter(None, [_largest_that_fits(problem, all_up_to, max(sizes.values()), limit, exchangeable)])
+    for change, fewer in changes:
+        message += f" With {', '.join(f'{name}={value}' for name, value in change.items())} there are {fewer:,}."
     return message
 
 
 def _largest_that_fits(
-    problem: ShapingProblem, name: str, size: int, limit: int, exchangeable: bool
-) -> tuple[int, int] | None:
-    """The largest value of one size, and its number of outcomes, that is within the limit."""
+    problem: ShapingProblem, change: Callable[[int], dict[str, int]], size: int, limit: int, exchangeable: bool
+) -> tuple[dict[str, int], int] | None:
+    """The largest change of sizes, of those by numbers below `size`, that is within the limit, and its count."""
 
     def count(value: int) -> int:
-        return count_outcomes(dataclasses.replace(problem, **{name: value}), exchangeable=exchangeable)
+        return count_outcomes(dataclasses.replace(problem, **change(value)), exchangeable=exchangeable)
 
     least, most = 0, size
     while most - least > 1:
         middle = (least + most) // 2
         least, most = (middle, most) if count(middle) <= limit else (least, middle)
-    return (least, count(least)) if least else None
+    return (change(least), count(least)) if least else None
 
 
 def check_total(total: Any) -> None:

@@ -37,8 +37,9 @@ def batches_to_try(trajectories: int, batch: int, chunk: int) -> Iterator[tuple[
         picks = np.concatenate([np.asarray(part.trajectories)[np.asarray(part.multiplicities) > 0] for part in every])
     else:
         picks = _sample(np.random.default_rng(_SEED), trajectories, batch)
-    orders = _orders(batch)[:chunk]
-    at_once = max(1, chunk // len(orders))
+    orders = _orders(batch)
+    chunk = max(chunk, len(orders))
+    at_once = chunk // len(orders)
     for start in range(0, len(picks), at_once):
         some = picks[start : start + at_once]
         rows = np.stack([some[:, order] for order in orders], axis=1)
@@ -92,9 +93,9 @@ def _deviation(first: Sequence[np.ndarray], other: Sequence[np.ndarray]) -> floa
     (*leaves, counts), (*others, others_count) = first, other
     if not np.array_equal(counts, others_count):
         return np.inf
-    pairs = [(_rows(one[counts]), _rows(two[counts])) for one, two in zip(leaves, others, strict=True)]
     if not counts.any():
         return 0.0
+    pairs = [(_rows(one[counts]), _rows(two[counts])) for one, two in zip(leaves, others, strict=True)]
     sizes = [np.abs(one).max(axis=1, initial=0.0) for one, _ in pairs]
     # A leaf that is 0 but for rounding has rounding errors of the others' size.
     everything = max(float(size.max()) for size in sizes)

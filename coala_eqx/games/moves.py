@@ -55,7 +55,7 @@ class AbstractMoves(eqx.Module):
     @abc.abstractmethod
     def chance(
         self, states: Int[np.ndarray, " n"], actions: Int[np.ndarray, "n players"], successors: Int[np.ndarray, " n"]
-    ) -> Float[Array, " n"]:
+    ) -> Float[Array | np.ndarray, " n"]:
         """The probabilities of next states that can follow."""
 
     @abc.abstractmethod
@@ -112,7 +112,7 @@ class RandomMoves(AbstractMoves):
 
     def chance(
         self, states: Int[np.ndarray, " n"], actions: Int[np.ndarray, "n players"], successors: Int[np.ndarray, " n"]
-    ) -> Float[Array, " n"]:
+    ) -> Float[Array | np.ndarray, " n"]:
         return self.table[(states, *actions.T, successors)]
 
     def spread(self) -> Callable[[np.ndarray], np.ndarray]:
@@ -169,7 +169,7 @@ class CertainMoves(AbstractMoves):
 
     def chance(
         self, states: Int[np.ndarray, " n"], actions: Int[np.ndarray, "n players"], successors: Int[np.ndarray, " n"]
-    ) -> Float[Array, " n"]:
+    ) -> Float[Array | np.ndarray, " n"]:
         return jnp.ones(len(successors), jnp.result_type(float))
 
     def spread(self) -> Callable[[np.ndarray], np.ndarray]:

@@ -106,11 +106,11 @@ class TabularGame(AbstractEnumerableGame):
     def step(
         self, state: Int[Array, ""], actions: Int[Array, " players"], key: Key[Array, ""]
     ) -> tuple[Int[Array, ""], Int[Array, " players"], Float[Array, " players"]]:
-        rewards = self.earned(state, actions)
+        rewards = jnp.asarray(self.earned(state, actions))
         state = self.moves.draw(state, actions, key)
         return state, self.observations[:, state], rewards
 
-    def earned(self, states: Any, actions: Any) -> Float[Array, "players *states"]:
+    def earned(self, states: Any, actions: Any) -> Float[Array | np.ndarray, "players *states"]:
         """What each player earns in states, by joint actions `[*states, players]`."""
         place = states if self.paid.shape[1] > 1 else states * 0
         return self.paid[(slice(None), place, *(actions[..., player] for player in range(self.num_players)))]

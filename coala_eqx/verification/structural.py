@@ -142,7 +142,7 @@ class NotLinear(ValueError):
     """Coefficients are not linear in rewards and values."""
 
 
-def certify_structure(estimator: AbstractEstimator, sizes: Iterable[Size] | None = None) -> StructuralCertificate:
+def certify_structure(estimator: AbstractEstimator, sizes: Iterable[Any] | None = None) -> StructuralCertificate:
     """Hold the coefficients of a score-function estimator against Theorem 3.1, at many sizes at once.
 
     **Arguments:**
