@@ -128,8 +128,8 @@ def test_every_named_learner_and_policy_makes_a_problem(learner, policy):
 
 
 def test_an_unknown_policy_is_named(getkey):
-    with pytest.raises(ValueError, match="Unknown policy 'mlp'; known are memory-one"):
-        make_policy("mlp", makers.make_problem(getkey()), getkey())
+    with pytest.raises(ValueError, match="Unknown policy 'lstm'; known are memory-one"):
+        make_policy("lstm", makers.make_problem(getkey()), getkey())
 
 
 @pytest.mark.parametrize("name", GAMES)
@@ -248,7 +248,7 @@ def test_a_file_does_not_replace_a_module_of_its_name(tmp_path):
 
 def _certificates() -> list[Certificate]:
     base = Certificate(
-        "CoalaPG", "one", "shaping_return", "shaping_return", 1e-15, 1.0, 2.0, 0.5, 1.0, 100, 0.1, "holds"
+        "CoalaPG", "one", "shaping_return", "shaping_return", 1e-15, 1e-12, 1.0, 2.0, 0.5, 1.0, 100, 0.1, "holds"
     )
     return [
         base,

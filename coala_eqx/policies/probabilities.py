@@ -13,13 +13,15 @@ from jaxtyping import Array, Float, Int
 def chosen_log_probs(logits: Float[Array, "*steps actions"], actions: Int[Array, "*steps"]) -> Float[Array, "*steps"]:
     """The log-probability of one action each; NaN where a logit is NaN or +∞, or all of them are −∞."""
     chosen = jnp.take_along_axis(logits, actions[..., None], axis=-1)
-    is_chosen = jnp.arange(logits.shape[-1]) == actions[..., None]
+    number = jax.lax.broadcasted_iota(actions.dtype, logits.shape, logits.ndim - 1)
+    is_chosen = number == actions[..., None]
     return _log_prob(logits, chosen, is_chosen)
 
 
 def log_probabilities(logits: Float[Array, "*steps actions"]) -> Float[Array, "*steps actions"]:
     """The log-probability of every action; `chosen_log_probs` of each of them."""
-    is_chosen = jnp.eye(logits.shape[-1], dtype=bool)
+    one_each = jnp.eye(logits.shape[-1], dtype=bool)
+    is_chosen = one_each.reshape((1,) * (logits.ndim - 1) + one_each.shape)
     return _log_prob(logits[..., None, :], logits[..., :, None], is_chosen)
 
 

@@ -205,6 +205,9 @@ class _Run:
         estimators = f"{len(self._estimators)} estimator{'s' * (len(self._estimators) != 1)}"
         return f"{count:,} outcomes, {estimators}, about {about}"
 
+    def _draw_kernels(self, path: Path) -> None:
+        draw_kernels(path, [one.source for one in self._findings.structures if one.verdict != "not linear"])
+
     def _write(self, *, complete: bool) -> dict[str, Path | None]:
         """Write what was asked for; a file that cannot be written does not keep the others from being written.
 
@@ -223,8 +226,7 @@ class _Run:
             ),
             (options.figure, lambda path: write_safely(path, lambda p: draw_certificates(p, findings.certificates))),
         ]
-        functions = [one.source for one in findings.structures if one.verdict != "not linear"]
-        wishes.append((options.kernels, lambda path: write_safely(path, lambda p: draw_kernels(p, functions))))
+        wishes.append((options.kernels, lambda path: write_safely(path, self._draw_kernels)))
         written: dict[str, Path | None] = {}
         for path, write in wishes:
             if path is None:

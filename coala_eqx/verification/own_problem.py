@@ -1,10 +1,8 @@
 """The problem that the options of `coala-eqx verify` describe."""
 
 import argparse
-import dataclasses
+import functools
 from collections.abc import Mapping
-
-import jax
 
 from coala_eqx.arrays import in_words
 from coala_eqx.exact import count_outcomes
@@ -33,19 +31,15 @@ def own_problem(options: argparse.Namespace, limit: int) -> tuple[NamedProblem, 
     given = {name: getattr(options, name) for name in _SIZES}
     most = min(ENOUGH, limit)
     sizes: dict[str, int] = dict(zip(_SIZES, default_sizes(game, **given, most=most), strict=True))
-    own_policy = ":" in policy
     named = make_problem(
         game,
         _learner(learner),
-        policy="memory-one" if own_policy else policy,
+        policy=functools.partial(load_policy, policy) if ":" in policy else policy,
         **sizes,
         seed=options.seed,
         game_name=game_name,
         learner_name=learner,
     )
-    if own_policy:
-        key, *_ = jax.random.split(jax.random.key(options.seed), game.num_players)
-        named = dataclasses.replace(named, policy=load_policy(policy, named.problem, key))
     return named, _remark(named, given, sizes, most)
 
 

@@ -239,8 +239,8 @@ def _sharp(named: NamedProblem) -> NamedProblem:
     """The same with a nearly deterministic ego agent: probabilities of 1e-17."""
     policy = named.policy
     assert isinstance(policy, MemoryOne)
-    signs = np.where(np.asarray(policy.logits[:, 0] > policy.logits[:, 1]), 20.0, -20.0)
-    return dataclasses.replace(named, policy=MemoryOne(np.stack([signs, -signs], axis=1)))
+    drawn = np.asarray(policy.logits)
+    return dataclasses.replace(named, policy=MemoryOne(drawn + 20 * np.sign(drawn - drawn.mean(axis=1, keepdims=True))))
 
 
 def _with_population(named: NamedProblem, seed: int) -> NamedProblem:

@@ -11,7 +11,6 @@ from coala_eqx.arrays import in_words
 from coala_eqx.terminal import spell
 from coala_eqx.verification.certificate import Certificate
 from coala_eqx.verification.problems import NamedProblem
-from coala_eqx.verification.structural import StructuralCertificate
 
 _STYLES = {
     "holds": "green",
@@ -116,9 +115,7 @@ def print_problems(console: Console, problems: Sequence[NamedProblem], counts: S
     print_lines(console, "")
 
 
-def print_structures(
-    console: Console, structures: Sequence[StructuralCertificate], judged_otherwise: Sequence[str] = ()
-) -> None:
+def print_structures(console: Console, structures: Sequence[Any], judged_otherwise: Sequence[str] = ()) -> None:
     """What holds for all games, one row per score function; then what refutes the others.
 
     **Arguments:**
@@ -145,7 +142,8 @@ def print_structures(
         # A counterexample is searched for where a claim is refuted.
         found = None if structure.kept else structure.counterexample
         if structure.verdict != "unbiased":
-            print_lines(console, f"{structure.estimator}: {structure.note if found is None else found.text}.")
+            words = structure.note if found is None else found.text
+            print_lines(console, f"{structure.estimator}: {words.rstrip('.')}.")
     if judged_otherwise:
         print_lines(console, f"{', '.join(judged_otherwise)}: no score functions, judged by enumeration only.")
     print_lines(console, "")

@@ -72,9 +72,6 @@ def summary(certificates: Sequence[Certificate]) -> str:
     errors = sum(c.verdict == "error" for c in certificates)
     if errors:
         words += f" {errors} of {len(certificates)} rows are errors."
-    flat = dict.fromkeys(c.problem for c in certificates if c.gradient_norm < 1e-14)
-    if flat:
-        words += f" The exact gradient vanishes on {', '.join(map(repr, flat))}: little is proved there."
     return words
 
 
