@@ -112,6 +112,22 @@ def test_others_of_this_package_and_of_the_examples():
         certify_structure(LolaExact())
 
 
+class Shy(MFOS):
+    """A false claim that it does not let anybody try."""
+
+    unbiased_for: ClassVar[str | None] = "shaping_return"
+
+    def check_problem(self, problem):
+        raise ce.estimators.Inapplicable("not today")
+
+
+def test_an_estimator_that_declines_is_refuted_all_the_same():
+    certificate = certify_structure(Shy(), [(2, 1, 1)])
+    assert not certificate.kept
+    assert certificate.counterexample.certificate is None
+    assert "not today" in certificate.counterexample.text
+
+
 class Clipped(CoalaPG):
     def coefficients(self, rewards, values=None):
         return super().coefficients(jnp.clip(jnp.asarray(rewards), -6, 6), values)

@@ -52,7 +52,11 @@ def find_counterexample(
     """
     why = "no game of this size has few enough outcomes"
     for problem, policy in _problems(size, with_critic):
-        certificate = certify(estimator, problem, policy, name="counterexample", plays=0)
+        try:
+            certificate = certify(estimator, problem, policy, name="counterexample", plays=0)
+        except ValueError as error:  # it declines, or breaks its contract
+            why = str(error)
+            continue
         if certificate.verdict in ("fails", "biased"):
             text = (
                 f"{sentence}; in a random game of {problem.game.num_actions[0]}×{problem.game.num_actions[1]} actions "
