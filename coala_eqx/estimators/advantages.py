@@ -5,12 +5,12 @@ Arrays are `[batch, episodes, steps]`; l = 1..MT is the long time step and m_l i
 
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
 from coala_eqx.arrays import Scalar
+from coala_eqx.loops import scan
 
 
 def batch_lambda_returns(
@@ -41,23 +41,31 @@ def batch_lambda_returns(
     accumulators starting at 0, as the reading v_t = V̂(h_t) makes every advantage biased (see `docs/errata.md`).
     """
     rewards, next_values = _arrays("next_values", rewards, next_values)
-    batch, episodes, steps = rewards.shape
-    norm = batch if normalize_current_episode else 1
+    batch = len(rewards)
+    # What each step adds to its own return, and to the average that takes over at the end of an inner episode.
+    alone, together = rewards / batch if normalize_current_episode else rewards, rewards
+    if next_values is not None:
+        bootstrapped = discount * (1 - lambda_) * next_values
+        alone, together = alone + bootstrapped, together + bootstrapped
+    decay = discount * lambda_
 
     def back(carry: tuple[Array, Array], inputs: tuple[Array, Array, Array]) -> tuple[tuple[Array, Array], Array]:
         own, average = carry
-        reward, next_value, ends_episode = inputs
-        if average_future_episodes:
-            own = jnp.where(ends_episode, average, own)
-        bootstrapped = (1 - lambda_) * next_value
-        own = reward / norm + discount * (bootstrapped + lambda_ * own)
-        average = jnp.mean(reward + discount * (bootstrapped + lambda_ * average))
-        return (own, average), own
+        alone, together, ends_episode = inputs
+        own = alone + decay * jnp.where(ends_episode, average, own)
+        return (own, together + decay * average), own
 
-    ends_episode = np.tile(np.arange(steps) == steps - 1, episodes)
-    start = (jnp.zeros_like(rewards[:, 0, 0]), jnp.zeros_like(rewards[0, 0, 0]))
-    inputs = (rewards.reshape(batch, -1).T, next_values.reshape(batch, -1).T, jnp.asarray(ends_episode))
-    _, returns = jax.lax.scan(back, start, inputs, reverse=True)
+    def back_alone(own: Array, alone: Array) -> tuple[Array, Array]:
+        own = alone + decay * own
+        return own, own
+
+    alone = alone.reshape(batch, -1).T
+    if not average_future_episodes:
+        return scan(back_alone, jnp.zeros_like(alone[0]), alone, reverse=True)[1].T.reshape(rewards.shape)
+    averages = together.mean(axis=0).ravel()
+    ends_episode = np.tile(np.arange(rewards.shape[2]) == rewards.shape[2] - 1, rewards.shape[1])
+    start = (jnp.zeros_like(alone[0]), jnp.zeros_like(averages[0]))
+    _, returns = scan(back, start, (alone, averages, jnp.asarray(ends_episode)), reverse=True)
     return returns.T.reshape(rewards.shape)
 
 
@@ -96,6 +104,8 @@ def td_errors(rewards: Any, values: Any = None, discount: Scalar = 1.0) -> Float
     Without values these are the rewards. Raises `ValueError` if `values` has not the shape of `rewards`.
     """
     rewards, values = _arrays("values", rewards, values)
+    if values is None:
+        return rewards
     return rewards + discount * next_values(values) - values
 
 
@@ -106,13 +116,13 @@ def next_values(values: Float[Array, "batch episodes steps"]) -> Float[Array, "b
     return shifted.reshape(values.shape)
 
 
-def _arrays(name: str, rewards: Any, values: Any) -> tuple[Array, Array]:
+def _arrays(name: str, rewards: Any, values: Any) -> tuple[Array, Array | None]:
     rewards = jnp.asarray(rewards)
     if rewards.ndim != 3 or 0 in rewards.shape:
         raise ValueError(f"`rewards` must have shape [batch, episodes, steps], but has {rewards.shape}.")
     rewards = rewards.astype(jnp.result_type(rewards, 0.0))
     if values is None:
-        return rewards, jnp.zeros_like(rewards)
+        return rewards, None
     values = jnp.asarray(values)
     if values.shape != rewards.shape:
         raise ValueError(

@@ -4,7 +4,7 @@ import dataclasses
 import functools
 import itertools
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import equinox as eqx
@@ -16,7 +16,7 @@ from jaxtyping import Array, Float
 from coala_eqx.arrays import concrete, in_words
 from coala_eqx.exact.batches import Chunk, count_batches, enumerate_batches
 from coala_eqx.exact.chunks import Run, meet_chunk, replay_chunk, sum_chunk, values_of
-from coala_eqx.exact.exchangeability import TOLERANCE, OrderMatters, largest_deviation
+from coala_eqx.exact.exchangeability import TOLERANCE, Leaves, OrderMatters, largest_deviations
 from coala_eqx.exact.outcomes import InnerOutcomes, count_inner_outcomes, list_inner_outcomes
 from coala_eqx.exact.programs import QUICK_BELOW
 from coala_eqx.exact.rounding import Sum
@@ -37,7 +37,7 @@ _TOTAL_TOLERANCE = 1e-9
 _MOST_DIGITS = 300
 """Larger numbers are not counted exactly: binomials of astronomical numbers take for ever."""
 
-_CHUNK_BYTES = 16 * 2**20
+_CHUNK_BYTES = 32 * 2**20
 """Measured: larger chunks leave the cache and spend their time on fresh memory pages, smaller ones on dispatch."""
 
 
@@ -128,10 +128,6 @@ class Enumeration:
                     self.progress(done + min((number + 1) * self.chunk, each), self.count)
             done += each
 
-    def first_chunk(self) -> Chunk:
-        """Some outcomes: all of them, if they fit into one chunk."""
-        return next(iter(self))[2]
-
     def expectation(self, function: Callable[..., Any], run: Run = sum_chunk) -> Any:
         """Add up `run(function, problem, policy, co_players, outcomes, chunk)` over all chunks.
 
@@ -163,34 +159,40 @@ class Enumeration:
         """**Raises** `OrderMatters` if a learner depends on the order of its batch, whoever is met."""
         for _, co_players in self.meetings:
 
-            def likelihoods(chunk: Chunk, co_players: Policies = co_players) -> Sequence[np.ndarray]:
+            def likelihoods(chunk: Chunk, co_players: Policies = co_players) -> Sequence[Leaves]:
                 made = meet_chunk(self.problem, co_players, self.outcomes, chunk, quick=self.quick)
-                log_probs = np.asarray(made[0])
-                known = np.isfinite(log_probs)  # if some are NaN, so is the sum of all probabilities
-                return np.where(known, log_probs - 1.0, 0.0), known
+                return [likelihood_leaves(np.asarray(made[0]))]
 
-            self.check_order(likelihoods, [type(learner).__name__ for learner in self.problem.learners])
+            self.check_order(likelihoods, [self.names_of_learners])
+
+    @property
+    def names_of_learners(self) -> str:
+        """For messages."""
+        return " or ".join(dict.fromkeys(type(learner).__name__ for learner in self.problem.learners))
 
     def _check_function(self, function: Callable[..., Any]) -> None:
         for _, co_players in self.meetings:
 
-            def values(chunk: Chunk, co_players: Policies = co_players) -> Sequence[np.ndarray]:
+            def values(chunk: Chunk, co_players: Policies = co_players) -> Sequence[Leaves]:
                 weights, episodes = replay_chunk(self.problem, self.policy, co_players, self.outcomes, chunk)
                 made = values_of(function, self.problem, self.policy, co_players, episodes)
-                return [*map(np.asarray, jax.tree.leaves(made)), np.asarray(weights) > 0]
+                return [[*map(np.asarray, jax.tree.leaves(made)), np.asarray(weights) > 0]]
 
             self.check_order(values, [getattr(function, "__name__", type(function).__name__)])
 
-    def check_order(self, values: Callable[[Chunk], Sequence[np.ndarray]], names: Sequence[str]) -> float:
-        """**Returns** how much values depend on the order of batches (`largest_deviation`); raises `OrderMatters`."""
-        deviation = largest_deviation(values, self.trajectories, self.problem.batch, self.chunk)
-        if not deviation <= TOLERANCE:
-            raise OrderMatters(
-                f"{' or '.join(dict.fromkeys(names))} is declared exchangeable, but the result changes with the order "
-                f"of the trajectories of the batch; set `exchangeable` to False, and all ordered batches are "
-                f"enumerated."
-            )
-        return deviation
+    def check_order(self, values: Callable[[Chunk], Iterable[Leaves]], names: Sequence[str]) -> list[float]:
+        """**Returns** how much results depend on the order of batches (`largest_deviations`); raises `OrderMatters`.
+
+        `names`: what each result is of.
+        """
+        deviations = largest_deviations(values, self.trajectories, self.problem.batch, self.chunk)
+        for name, deviation in zip(names, deviations, strict=True):
+            if not deviation <= TOLERANCE:
+                raise OrderMatters(
+                    f"{name} is declared exchangeable, but the result changes with the order of the trajectories of "
+                    f"the batch; set `exchangeable` to False, and all ordered batches are enumerated."
+                )
+        return deviations
 
     def _chunk_size(self) -> int:
         """A power of two, no larger than needed, that keeps the arrays of one chunk near `_CHUNK_BYTES`."""
@@ -202,6 +204,12 @@ class Enumeration:
         fits = max(1, _CHUNK_BYTES // (8 * floats))
         needed = self.count // len(self.meetings)
         return 1 << min(fits.bit_length() - 1, (needed - 1).bit_length())
+
+
+def likelihood_leaves(log_probs: Float[np.ndarray, " chunk"]) -> Leaves:
+    """The co-players' log-probabilities of batches as leaves whose relative differences say how learners differ."""
+    known = np.isfinite(log_probs)  # if some are NaN, so is the sum of all probabilities
+    return np.where(known, log_probs - 1.0, 0.0), known
 
 
 def _table(problem: ShapingProblem) -> TabularGame:

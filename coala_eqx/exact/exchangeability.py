@@ -5,7 +5,7 @@ way. Each batch is compared with itself, and each leaf of a result with its own 
 """
 
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
 
@@ -18,6 +18,8 @@ through normalised advantages. What is left is part of an estimator's error boun
 
 _NOISE = 1e-12
 """Relative to a leaf where it is largest: what is smaller is rounding of what cancels."""
+
+Leaves = Sequence[np.ndarray]
 
 _SAMPLES = 512
 _SEED = 31
@@ -67,28 +69,31 @@ def _orders(batch: int) -> list[np.ndarray]:
     return [np.arange(batch), shift, swap, *(generator.permutation(batch) for _ in range(4))]
 
 
-def largest_deviation(
-    values: Callable[[Chunk], Sequence[np.ndarray]], trajectories: int, batch: int, chunk: int
-) -> float:
-    """How much the values of a batch depend on its order, relative to what they are: 0 if not at all.
+def largest_deviations(
+    values: Callable[[Chunk], Iterable[Leaves]], trajectories: int, batch: int, chunk: int
+) -> list[float]:
+    """How much each of several results of a batch depends on its order, relative to what it is: 0 if not at all.
 
     **Arguments:**
 
-    - `values`: of a chunk: arrays `[chunk, …]`, the leaves of one result each; the last one `[chunk]`, of booleans,
+    - `values`: of a chunk: the results, each as a list of leaves `[chunk, …]`; the last leaf `[chunk]`, of booleans,
       says which batches count.
 
     NaN counts as infinitely large, as nothing can be compared with it.
     """
-    largest = 0.0
+    largest: list[float] = []
     for rows, every in batches_to_try(trajectories, batch, chunk):
-        made = [np.asarray(leaf) for leaf in values(every)]
-        first, *others = ([leaf[column] for leaf in made] for column in rows.T)
-        for other in others:
-            largest = max(largest, _deviation(first, other))
+        each = [_largest([np.asarray(leaf) for leaf in leaves], rows) for leaves in values(every)]
+        largest = [*map(max, largest or [0.0] * len(each), each)]
     return largest
 
 
-def _deviation(first: Sequence[np.ndarray], other: Sequence[np.ndarray]) -> float:
+def _largest(leaves: Leaves, rows: np.ndarray) -> float:
+    first, *others = ([leaf[column] for leaf in leaves] for column in rows.T)
+    return max((_deviation(first, other) for other in others), default=0.0)
+
+
+def _deviation(first: Leaves, other: Leaves) -> float:
     """Of two results of the same batches, the larger of the leaves' relative differences."""
     (*leaves, counts), (*others, others_count) = first, other
     if not np.array_equal(counts, others_count):

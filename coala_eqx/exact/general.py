@@ -13,7 +13,6 @@ from jaxtyping import Array, Float
 from coala_eqx.estimators import AbstractEstimator
 from coala_eqx.exact.chunks import values_of
 from coala_eqx.exact.enumeration import Enumeration
-from coala_eqx.exact.programs import compiled
 from coala_eqx.exact.rounding import Sum, norm
 from coala_eqx.exact.seen import Estimated, Exact, Seen
 from coala_eqx.policies import AbstractPolicy
@@ -34,22 +33,24 @@ class General:
         self._centre: np.ndarray | None = None
         self._unit = 1.0
 
-    def estimates(self, episodes: MetaEpisode, co_players: Policies) -> Float[Array, "chunk parameters"]:
+    def estimates(self, episodes: MetaEpisode, co_players: Policies) -> Float[np.ndarray, "chunk parameters"]:
         """ĝ of each meta-episode, leaves `[chunk, …]`, against these co-players."""
         function, space = _Estimate(self.estimator), self.space
-        return values_of(function, space.problem, space.policy, co_players, episodes, quick=space.quick)
+        return np.asarray(values_of(function, space.problem, space.policy, co_players, episodes, quick=space.quick))
 
     def leaves(self, seen: Seen, co_players: Policies) -> Sequence[np.ndarray]:
         """ĝ leaf by leaf."""
         sizes = [leaf.size for leaf in jax.tree.leaves(eqx.filter(self.space.policy, eqx.is_inexact_array))]
-        return np.split(np.asarray(self.estimates(seen.episodes, co_players)), np.cumsum(sizes)[:-1], axis=1)
+        return np.split(self.estimates(seen.episodes, co_players), np.cumsum(sizes)[:-1], axis=1)
 
     def add(self, seen: Seen, co_players: Policies, weights: Float[np.ndarray, " chunk"]) -> None:
         """Count a chunk."""
         estimates = self.estimates(seen.episodes, co_players)
+        if estimates.strides[0] == 0:  # the same for all meta-episodes
+            estimates, weights = estimates[:1], weights.sum(keepdims=True)
         if self._centre is None:
-            self._look(np.asarray(estimates), np.asarray(weights))
-        self._sums.add(_sums(weights, estimates, self._centre, self._unit, quick=self.space.quick))
+            self._look(estimates, weights)
+        self._sums.add(_sums(weights, estimates, self._centre, self._unit))
 
     def result(self, factor: float) -> Estimated:
         """The moments; an error is `factor` times what is summed in absolute value."""
@@ -70,7 +71,7 @@ class General:
         if len(likely):
             self._centre = np.average(likely, axis=0, weights=weights[weights > 0])
         largest = float(np.abs(likely).max(initial=0.0))
-        self._unit = largest if largest > 0 else 1.0
+        self._unit = 1.0 if largest == 0 or 1e-50 < largest < 1e50 else largest
 
 
 class _Estimate(eqx.Module):
@@ -84,16 +85,22 @@ class _Estimate(eqx.Module):
         return ravel_pytree(estimate)[0].astype(float)
 
 
-@compiled
 def _sums(
-    weights: Float[Array, " chunk"], estimates: Float[Array, "chunk parameters"], centre: Array, unit: float
-) -> tuple[Array, Array, Array]:
+    weights: Float[np.ndarray, " chunk"],
+    estimates: Float[np.ndarray, "chunk parameters"],
+    centre: Float[np.ndarray, " parameters"],
+    unit: float,
+) -> tuple[np.ndarray, float, float]:
     """Σ p·(ĝ − centre), Σ p·‖(ĝ − centre)/unit‖², and Σ p·‖ĝ‖."""
-    deviations = jnp.where(weights[:, None] == 0, 0.0, estimates - centre)
-    squares = jnp.sum((deviations / unit) ** 2, axis=1)
+    if not weights.all():
+        weights, estimates = weights[weights > 0], estimates[weights > 0]
+    deviations = estimates - centre
+    if unit != 1:
+        deviations /= unit
+    squares = np.einsum("cp,cp->c", deviations, deviations)
     # ‖ĝ‖ is no larger than ‖ĝ − centre‖ + ‖centre‖.
-    sizes = unit * (jnp.sqrt(squares) + jnp.sqrt(jnp.sum((centre / unit) ** 2)))
-    return weights @ deviations, weights @ squares, weights @ sizes
+    sizes = unit * (np.sqrt(squares) + norm(centre / unit))
+    return unit * (weights @ deviations), weights @ squares, weights @ sizes
 
 
 def _check_tree(estimator: AbstractEstimator, policy: AbstractPolicy, estimate: Any) -> None:

@@ -1,41 +1,34 @@
-"""Compiling for enumeration: many programs that each run for a moment, so that compiling is most of the time."""
+"""Running traced functions for enumeration: few outcomes by NumPy, as compiling would take longer, many by XLA."""
 
 import functools
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Any
 
 import equinox as eqx
 import jax
-import jax.numpy as jnp
+import numpy as np
+from threadpoolctl import ThreadpoolController
 
 from coala_eqx.arrays import concrete
+from coala_eqx.exact.plain import Program
 
-_QUICK = {
-    "xla_backend_optimization_level": 0,
-    "xla_cpu_use_fusion_emitters": False,
-    "xla_cpu_parallel_codegen_split_count": 1,
-}
-"""Options of XLA on CPUs. Measured: compiling takes a fifth of the CPU time."""
+QUICK_BELOW = 500_000
+"""Outcomes. Below, NumPy is done before XLA has compiled; above, compiled programs are faster."""
+
+
+def one_thread() -> AbstractContextManager[Any]:
+    """A context in which linear algebra of small arrays does not keep a second core busy with waiting."""
+    return _libraries().limit(limits=1, user_api="blas")
 
 
 @functools.cache
-def quick_options() -> dict[str, Any]:
-    """Options under which XLA compiles fast; none where the backend does not know them."""
-    if jax.default_backend() != "cpu":
-        return {}
-    try:
-        jax.jit(jnp.negative, compiler_options=_QUICK)(1.0)
-    except Exception:  # of any kind, as it depends on the version of XLA
-        return {}
-    return _QUICK
-
-
-QUICK_BELOW = 500_000
-"""Outcomes. Programs that are compiled fast take twice as long to run, which pays off below."""
+def _libraries() -> ThreadpoolController:
+    return ThreadpoolController()
 
 
 class compiled:  # noqa: N801 (used as a decorator)
-    """A function as a program that is compiled fast (`quick=True`) or well.
+    """A function from pytrees to pytrees, evaluated by NumPy (`quick=True`) or compiled by XLA.
 
     Where arguments are traced it is the function itself, compiled with what surrounds it.
     """
@@ -43,13 +36,59 @@ class compiled:  # noqa: N801 (used as a decorator)
     def __init__(self, function: Callable[..., Any]):
         functools.update_wrapper(self, function)
         self.function = function
+        self._by_xla = eqx.filter_jit(function)
 
     def __call__(self, *args: Any, quick: bool = True) -> Any:
         if not all(map(concrete, jax.tree.leaves(args))):
             return self.function(*args)
-        return self._program(quick)(*args)
+        return _by_numpy(self.function, args) if quick else self._by_xla(*args)
 
-    @functools.lru_cache(maxsize=2)  # noqa: B019 (decorated functions live as long as their module)
-    def _program(self, quick: bool) -> Callable[..., Any]:
-        options: Any = {"compiler_options": quick_options()} if quick else {}
-        return eqx.filter_jit(self.function, **options)
+
+def _by_numpy(function: Callable[..., Any], args: Any) -> Any:
+    leaves, structure = jax.tree.flatten(args)
+    arrays = [leaf for leaf in leaves if _is_array(leaf)]
+    signature = tuple(jax.typeof(leaf) if _is_array(leaf) else _Static(leaf) for leaf in leaves)
+    program, rebuild = _traced(function, structure, signature, jax.config.jax_enable_x64)
+    return rebuild(program(arrays))
+
+
+def _is_array(leaf: Any) -> bool:
+    return isinstance(leaf, jax.Array | np.ndarray | np.generic)
+
+
+class _Static:
+    """A leaf that is no array, told from others by its type and value."""
+
+    def __init__(self, value: Any):
+        self.value = value
+
+    def __hash__(self) -> int:
+        return hash((type(self.value), self.value))
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Static) and type(self.value) is type(other.value) and self.value == other.value
+
+
+@functools.lru_cache(maxsize=32)
+def _traced(
+    function: Callable[..., Any], structure: Any, signature: tuple[Any, ...], x64: bool
+) -> tuple[Program, Callable[[list[Any]], Any]]:
+    """A function at arguments of this structure, and what makes its result from the arrays in it."""
+    del x64  # a part of the signature
+    rest: list[Any] = []
+
+    def flat(*arrays: Any) -> list[Any]:
+        given = iter(arrays)
+        leaves = [one.value if isinstance(one, _Static) else next(given) for one in signature]
+        made, static = eqx.partition(function(*jax.tree.unflatten(structure, leaves)), _is_array)
+        made, made_structure = jax.tree.flatten(made)
+        rest[:] = [made_structure, static]
+        return made
+
+    closed = jax.make_jaxpr(flat)(*(one for one in signature if not isinstance(one, _Static)))
+
+    def rebuild(results: list[Any]) -> Any:
+        made_structure, static = rest
+        return eqx.combine(jax.tree.unflatten(made_structure, results), static)
+
+    return Program(closed), rebuild

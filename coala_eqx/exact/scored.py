@@ -31,43 +31,44 @@ class Scored:
 
         self._sums = Sum()
         self._units: np.ndarray | None = None
-        self._products = jax.device_put(ego.products) if ego.few else None
 
-    def coefficients(self, episodes: MetaEpisode) -> Float[Array, "chunk estimators batch long"]:
+    def coefficients(self, episodes: MetaEpisode) -> Float[np.ndarray, "chunk estimators batch long"]:
         """C of every estimator, in meta-episodes with leaves `[chunk, …]`."""
-        return _coefficients(self.estimators, episodes.rewards, episodes.values, quick=self.quick)
+        return np.asarray(_coefficients(self.estimators, episodes.rewards, episodes.values, quick=self.quick))
 
-    def leaves(self, number: int, seen: Seen) -> list[np.ndarray]:
-        """What the estimates of one estimator depend on, whatever the order of a batch: `[chunk, batch, long]`.
+    def leaves(self, seen: Seen) -> Float[np.ndarray, "estimators chunk batch long"]:
+        """What the estimates of each estimator depend on, whatever the order of a batch.
 
         These are sums of C over equal trajectories, sorted.
         """
-        coefficients = np.asarray(self.coefficients(seen.episodes))[:, number]
+        coefficients = self.coefficients(seen.episodes)
         numbers = np.sort(seen.trajectories, axis=1)
         same = (numbers[:, :, None] == seen.trajectories[:, None, :]).astype(float)
-        return [np.einsum("cjb,cbl->cjl", same, coefficients)]
+        return np.moveaxis(np.einsum("cjb,cebl->cejl", same, coefficients), 1, 0)
 
     def add(self, seen: Seen, weights: Float[np.ndarray, " chunk"]) -> None:
         """Count a chunk."""
         coefficients = self.coefficients(seen.episodes)
         if self._units is None:
-            self._units = _units(np.asarray(coefficients), np.asarray(weights))
-        if self._products is None:
+            self._units = _units(coefficients, weights)
+        # Where the weight is 0, coefficients may be NaN or infinite.
+        coefficients = np.where(weights[:, None, None, None] == 0, 0.0, coefficients)
+        if self.ego.few:
+            places = seen.trajectories[:, :, None] * self.ego.long + np.arange(self.ego.long)
+            pulls, squares = _sums_by_products(weights, coefficients, places, self.ego.products, self._units)
+            estimates, norms = self._gathered(pulls, places), self.ego.norms[seen.trajectories]
+        else:
             scores = self.ego.scores(seen.trajectories)
-            self._sums.add(_sums_directly(weights, coefficients, scores, self._units, quick=self.quick))
-            return
-        places = seen.trajectories[:, :, None] * self.ego.long + np.arange(self.ego.long)
-        norms = self.ego.norms[seen.trajectories]
-        pulls, squares, sizes = _sums_by_products(
-            weights, coefficients, places, norms, self._products, self._units, quick=self.quick
-        )
-        self._sums.add((self._gathered(np.asarray(pulls), places), squares, sizes))
+            estimates, squares = _sums_directly(weights, coefficients, scores, self._units)
+            norms = np.linalg.norm(scores, axis=-1)
+        sizes = weights @ np.einsum("cebl,cbl->ce", np.abs(coefficients), norms)
+        self._sums.add((estimates, squares, sizes))
 
     def result(self, factor: float) -> list[Estimated]:
         """The moments of each estimator; an error is `factor` times what is summed in absolute value."""
         assert self._units is not None  # as there is a chunk at least
         means, squares, sizes = self._sums.value
-        if self._products is not None:
+        if self.ego.few:
             means = self.ego.weigh(means.reshape(len(self.estimators), self.ego.count, self.ego.long))
         made = []
         for mean, square, size, unit in zip(means, squares, sizes, self._units, strict=True):
@@ -102,43 +103,30 @@ def _coefficients(
     return jax.vmap(one)(rewards, values)
 
 
-@compiled
 def _sums_by_products(
-    weights: Float[Array, " chunk"],
-    coefficients: Float[Array, "chunk estimators batch long"],
-    places: Array,
-    norms: Float[Array, "chunk batch long"],
-    products: Float[Array, "scores scores"],
-    units: Float[Array, " estimators"],
-) -> tuple[Array, Array, Array]:
-    """p·C, Σ p·‖ĝ/unit‖², and Σ p·Σ_b Σ_l |C|·‖∇log π‖."""
-    coefficients = _of_what_counts(weights, coefficients)
+    weights: Float[np.ndarray, " chunk"],
+    coefficients: Float[np.ndarray, "chunk estimators batch long"],
+    places: np.ndarray,
+    products: Float[np.ndarray, "scores scores"],
+    units: Float[np.ndarray, " estimators"],
+) -> tuple[np.ndarray, np.ndarray]:
+    """p·C, and Σ p·‖ĝ/unit‖²."""
     chunk, estimators = coefficients.shape[:2]
     flat = places.reshape(chunk, -1)
     between = products[flat[:, :, None], flat[:, None, :]]
     scaled = (coefficients / units[:, None, None]).reshape(chunk, estimators, -1)
-    squares = jnp.sum((scaled @ between) * scaled, axis=2)
-    sizes = jnp.sum(jnp.abs(coefficients) * norms[:, None], axis=(2, 3))
-    return weights[:, None, None, None] * coefficients, weights @ squares, weights @ sizes
+    squares = ((scaled @ between) * scaled).sum(axis=2)
+    return weights[:, None, None, None] * coefficients, weights @ squares
 
 
-@compiled
 def _sums_directly(
-    weights: Float[Array, " chunk"],
-    coefficients: Float[Array, "chunk estimators batch long"],
-    scores: Float[Array, "chunk batch long parameters"],
-    units: Float[Array, " estimators"],
-) -> tuple[Array, Array, Array]:
-    """Σ p·ĝ, Σ p·‖ĝ/unit‖², and Σ p·Σ_b Σ_l |C|·‖∇log π‖."""
-    coefficients = _of_what_counts(weights, coefficients)
+    weights: Float[np.ndarray, " chunk"],
+    coefficients: Float[np.ndarray, "chunk estimators batch long"],
+    scores: Float[np.ndarray, "chunk batch long parameters"],
+    units: Float[np.ndarray, " estimators"],
+) -> tuple[np.ndarray, np.ndarray]:
+    """Σ p·ĝ, and Σ p·‖ĝ/unit‖²."""
     chunk, estimators = coefficients.shape[:2]
     estimates = coefficients.reshape(chunk, estimators, -1) @ scores.reshape(chunk, -1, scores.shape[-1])
-    squares = jnp.sum((estimates / units[:, None]) ** 2, axis=2)
-    norms = jnp.sqrt(jnp.sum(scores**2, axis=-1))
-    sizes = jnp.einsum("cebl,cbl->ce", jnp.abs(coefficients), norms)
-    return jnp.tensordot(weights, estimates, axes=1), weights @ squares, weights @ sizes
-
-
-def _of_what_counts(weights: Float[Array, " chunk"], coefficients: Array) -> Array:
-    """0 where the weight is; there coefficients may be NaN or infinite."""
-    return jnp.where(weights[:, None, None, None] == 0, 0.0, coefficients)
+    squares = ((estimates / units[:, None]) ** 2).sum(axis=2)
+    return np.tensordot(weights, estimates, axes=1), weights @ squares

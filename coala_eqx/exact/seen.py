@@ -2,16 +2,13 @@
 
 import dataclasses
 
-import jax
-import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Float
 
 from coala_eqx.exact.batches import Chunk
 from coala_eqx.exact.chunks import meet_chunk
 from coala_eqx.exact.ego import EgoTrajectories
 from coala_eqx.exact.enumeration import Enumeration
-from coala_eqx.exact.programs import compiled
 from coala_eqx.learners import Experience
 from coala_eqx.shaping import MetaEpisode
 from coala_eqx.shaping.learning import Policies
@@ -55,6 +52,9 @@ class Seen:
     experiences: tuple[Experience, ...]
     """Everybody's."""
 
+    co_players_log_probs: Float[np.ndarray, " chunk"]
+    """Of all that the co-players do, together."""
+
     least_log_prob: float
     """Of the batches whose weight is not 0."""
 
@@ -64,38 +64,22 @@ def see(space: Enumeration, ego: EgoTrajectories, co_players: Policies, chunk: C
     log_probs, chance, experiences = meet_chunk(space.problem, co_players, space.outcomes, chunk, quick=space.quick)
     trajectories = np.asarray(chunk.trajectories)
     own, values = ego.log_probs_and_values(trajectories)
-    weights, least, episodes = _weigh(own, values, log_probs, chance, experiences, quick=space.quick)
-    return Seen(trajectories, np.asarray(weights), episodes, experiences, float(least))
-
-
-@compiled
-def _weigh(
-    ego: Float[Array, "chunk batch long"],
-    values: Float[Array, "chunk batch long"],
-    others: Float[Array, " chunk"],
-    chance: Float[Array, " chunk"],
-    experiences: tuple[Experience, ...],
-) -> tuple[Float[Array, " chunk"], Float[Array, ""], MetaEpisode]:
-    """The probability of each batch, log p of the least likely one that counts, and the meta-episodes."""
-    # What the ego agent would never do has probability 0, whatever learners make of it.
-    impossible = jnp.isneginf(ego.sum(axis=(1, 2))) | jnp.isneginf(others)
-    log_probs = jnp.where(impossible, -jnp.inf, ego.sum(axis=(1, 2)) + others)
-    weights = jnp.exp(log_probs) * chance
-    least = jnp.where(weights > 0, log_probs, 0.0).min()
-    return weights, least, jax.vmap(_episode)(ego, values, experiences)
-
-
-def _episode(
-    log_probs: Float[Array, "batch long"], values: Float[Array, "batch long"], experiences: tuple[Experience, ...]
-) -> MetaEpisode:
-    """One meta-episode, without the co-players' policies."""
-    own, *others = experiences
-    return MetaEpisode(
-        observations=own.observations,
-        actions=own.actions,
-        rewards=own.rewards,
-        log_probs=log_probs.reshape(own.actions.shape),
-        values=values.reshape(own.actions.shape),
+    log_probs, chance = np.asarray(log_probs), np.asarray(chance)
+    with np.errstate(invalid="ignore"):  # learners may make NaN of what cannot happen, or infinite logits
+        ego_log_probs = own.sum(axis=(1, 2))
+        # What the ego agent would never do has probability 0, whatever learners make of it.
+        impossible = np.isneginf(ego_log_probs) | np.isneginf(log_probs)
+        together = np.where(impossible, -np.inf, ego_log_probs + log_probs)
+        weights = np.exp(together) * chance
+    least = float(np.where(weights > 0, together, 0.0).min())
+    mine, *others = experiences
+    episodes = MetaEpisode(
+        observations=mine.observations,
+        actions=mine.actions,
+        rewards=mine.rewards,
+        log_probs=own.reshape(np.shape(mine.actions)),
+        values=values.reshape(np.shape(mine.actions)),
         co_players=tuple(others),
         co_player_policies=(),
     )
+    return Seen(trajectories, weights, episodes, experiences, log_probs, least)

@@ -1,23 +1,20 @@
 """One pass over all outcomes for everything that is asked of a problem: estimators, objectives, and returns."""
 
 import dataclasses
-import functools
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
 
-import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Float
 
 from coala_eqx.estimators import AbstractEstimator
 from coala_eqx.estimators.base import trains_by_coefficients
 from coala_eqx.exact.batches import Chunk
-from coala_eqx.exact.chunks import weighted_sum
 from coala_eqx.exact.ego import EgoTrajectories
-from coala_eqx.exact.enumeration import Enumeration, check_total
+from coala_eqx.exact.enumeration import Enumeration, check_total, likelihood_leaves
+from coala_eqx.exact.exchangeability import Leaves
 from coala_eqx.exact.general import General, check_finite
 from coala_eqx.exact.objectives import as_episode_return
-from coala_eqx.exact.programs import compiled
+from coala_eqx.exact.programs import one_thread
 from coala_eqx.exact.rounding import EPS, Sum, norm, operations
 from coala_eqx.exact.scored import Scored
 from coala_eqx.exact.seen import Estimated, Exact, Seen, see
@@ -72,7 +69,8 @@ def survey(space: Enumeration, estimators: Sequence[AbstractEstimator], objectiv
     **Raises** `ValueError` unless probabilities add up to one, and for estimators that break their contract: a result
     unlike the policy, NaN, or one that depends on the order of the trajectories although it is declared not to.
     """
-    return _Pass(space, tuple(estimators), tuple(objectives)).run()
+    with one_thread():
+        return _Pass(space, tuple(estimators), tuple(objectives)).run()
 
 
 class _Pass:
@@ -88,14 +86,13 @@ class _Pass:
     def run(self) -> Survey:
         space = self.space
         if space.exchangeable and space.problem.batch > 1:
-            space.check_learners()
-            self._check_estimators()
+            self._check_order()
         sums, least_log_prob = Sum(), 0.0
         for probability, co_players, chunk in space:
             seen = see(space, self.ego, co_players, chunk)
             weights = float(probability) * seen.weights
             least_log_prob = min(least_log_prob, seen.least_log_prob)
-            sums.add((weights.sum(), _returns(weights, seen.experiences, quick=space.quick)))
+            sums.add((weights.sum(), _returns(weights, seen.experiences)))
             if self.scored is not None:
                 self.scored.add(seen, weights)
             for one in self.general:
@@ -122,30 +119,30 @@ class _Pass:
             check_finite(estimator, made[-1].mean.vector)
         return tuple(made)
 
-    def _check_estimators(self) -> None:
-        """Against every member of a population, as estimators may look at the co-players."""
-        for number, (_, co_players) in enumerate(self.space.meetings):
-            scored = self.scored if number == 0 else None  # which do not
-            if scored is not None:
-                for index, estimator in enumerate(scored.estimators):
-                    leaves = functools.partial(scored.leaves, index)
-                    self._check(estimator, scored, co_players, leaves)
-            for one in self.general:
-                self._check(one.estimator, one, co_players, lambda seen, o=one, c=co_players: o.leaves(seen, c))
+    def _check_order(self) -> None:
+        """Whether learners and estimators ignore the order of a batch, as they declare: against everybody that may be
+        met, as estimators may look at the co-players.
+        """
+        scored = self.scored.estimators if self.scored is not None else ()
+        estimators = [*scored, *(one.estimator for one in self.general)]
+        names = [self.space.names_of_learners, *(type(one).__name__ for one in estimators)]
+        for _, co_players in self.space.meetings:
+            _, *deviations = self.space.check_order(lambda chunk, c=co_players: self._leaves(chunk, c), names)
+            if self.scored is not None:
+                self.scored.deviation = max(self.scored.deviation, *deviations[: len(scored)])
+            for one, deviation in zip(self.general, deviations[len(scored) :], strict=True):
+                one.deviation = max(one.deviation, deviation)
 
-    def _check(
-        self,
-        estimator: AbstractEstimator,
-        collector: Any,
-        co_players: Policies,
-        leaves: Callable[[Seen], Sequence[np.ndarray]],
-    ) -> None:
-        def values(chunk: Chunk) -> Sequence[np.ndarray]:
-            seen = see(self.space, self.ego, co_players, chunk)
-            return [*leaves(seen), np.asarray(seen.weights) > 0]
-
-        deviation = self.space.check_order(values, [type(estimator).__name__])
-        collector.deviation = max(collector.deviation, deviation)
+    def _leaves(self, chunk: Chunk, co_players: Policies) -> Iterator[Leaves]:
+        """Of the learners, of score functions, and of other estimators, in order."""
+        seen = see(self.space, self.ego, co_players, chunk)
+        yield likelihood_leaves(seen.co_players_log_probs)
+        counts = seen.weights > 0
+        if self.scored is not None:
+            for leaves in self.scored.leaves(seen):
+                yield leaves, counts
+        for one in self.general:
+            yield *one.leaves(seen, co_players), counts
 
 
 class _Truth:
@@ -164,8 +161,8 @@ class _Truth:
 
     def add(self, seen: Seen, weights: Float[np.ndarray, " chunk"]) -> None:
         batch, trajectories = self.space.problem.batch, seen.trajectories.ravel()
-        pulls, sizes = _pulls(weights, seen.episodes.rewards, self.objective.weights, quick=self.space.quick)
-        pulls, sizes = (np.repeat(np.asarray(one), batch) for one in (pulls, sizes))
+        pulls, sizes = _pulls(weights, np.asarray(seen.episodes.rewards), self.objective.weights)
+        pulls, sizes = np.repeat(pulls, batch), np.repeat(sizes, batch)
         if self.gathers:
             count = self.ego.count
             part = [np.bincount(trajectories, weights=one, minlength=count) for one in (pulls, sizes)]
@@ -192,18 +189,21 @@ class _Truth:
         return np.concatenate([np.linalg.norm(part, axis=-1).sum(axis=1) for part in parts])
 
 
-@compiled
 def _pulls(
-    weights: Float[Array, " chunk"],
-    rewards: Float[Array, "chunk batch episodes steps"],
-    by_episode: Float[Array, " episodes"],
-) -> tuple[Float[Array, " chunk"], Float[Array, " chunk"]]:
+    weights: Float[np.ndarray, " chunk"],
+    rewards: Float[np.ndarray, "chunk batch episodes steps"],
+    by_episode: Float[np.ndarray, " episodes"],
+) -> tuple[Float[np.ndarray, " chunk"], Float[np.ndarray, " chunk"]]:
     """∂(Σ p·J)/∂(log p of a batch), and the same of rewards without their signs."""
-    pulls, sizes = (earned.sum(axis=3).mean(axis=1) @ by_episode for earned in (rewards, jnp.abs(rewards)))
+    pulls, sizes = (earned.sum(axis=3).mean(axis=1) @ by_episode for earned in (rewards, np.abs(rewards)))
     return weights * pulls, weights * sizes
 
 
-@compiled
-def _returns(weights: Float[Array, " chunk"], experiences: tuple[Experience, ...]) -> tuple[Array, Array]:
-    earned = jnp.stack([one.rewards.sum(axis=3).mean(axis=1) for one in experiences], axis=1)
-    return weighted_sum(weights, (earned, earned**2))
+def _returns(
+    weights: Float[np.ndarray, " chunk"], experiences: tuple[Experience, ...]
+) -> tuple[Float[np.ndarray, "players episodes"], Float[np.ndarray, "players episodes"]]:
+    """Σ p·R and Σ p·R²; the latter may overflow."""
+    earned = np.stack([np.asarray(one.rewards).sum(axis=3).mean(axis=1) for one in experiences], axis=1)
+    weights, earned = weights[weights > 0], earned[weights > 0]
+    with np.errstate(over="ignore"):
+        return np.tensordot(weights, earned, axes=1), np.tensordot(weights, earned**2, axes=1)

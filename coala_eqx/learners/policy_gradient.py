@@ -11,6 +11,7 @@ from jaxtyping import Array, Float
 from coala_eqx.arrays import check_choice, check_finite, check_flag, check_not_negative, check_share
 from coala_eqx.learners.base import AbstractGradientLearner, Experience, LearnerState
 from coala_eqx.learners.optimising import ascend, check_optimiser
+from coala_eqx.loops import scan
 from coala_eqx.policies import AbstractPolicy, replay_actions
 
 _LEAST_DEVIATION = 1e-8
@@ -92,7 +93,7 @@ class PolicyGradient(AbstractGradientLearner):
             return now, now
 
         scaled = self.reward_scale * rewards.T
-        _, returns = jax.lax.scan(back, jnp.zeros_like(scaled[0]), scaled, reverse=True)
+        _, returns = scan(back, jnp.zeros_like(scaled[0]), scaled, reverse=True)
         return returns.T
 
     def _advantages(

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Shaped
 
+from coala_eqx.loops import scan
 from coala_eqx.policies.probabilities import chosen_log_probs
 
 Memory = Any
@@ -80,7 +81,7 @@ def unroll_by_steps(
     def step(memory: Memory, inputs: tuple[Array, Array]) -> tuple[Memory, PolicyOutput]:
         return policy(memory, *inputs)
 
-    return jax.lax.scan(step, memory, (observations, previous_actions))
+    return scan(step, memory, (observations, previous_actions))
 
 
 class Mind(eqx.Module):

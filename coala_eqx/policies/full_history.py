@@ -10,6 +10,7 @@ from jaxtyping import Array, Float, Int, Key
 
 from coala_eqx.arrays import Frozen, check_whole, floating, in_words
 from coala_eqx.games import AbstractEnumerableGame, AbstractGame
+from coala_eqx.loops import scan
 from coala_eqx.policies.base import AbstractPolicy, Memory, PolicyOutput, shift_actions
 
 _MOST_LOGITS = 40_000_000
@@ -161,7 +162,7 @@ class FullHistory(AbstractPolicy):
             row = self._next_row(row, *inputs)
             return row, row
 
-        return jax.lax.scan(step, memory, (observations, previous_actions))
+        return scan(step, memory, (observations, previous_actions))
 
     def _next_row(self, row: Array, observation: Array, previous_action: Array) -> Array:
         """The row of the history that follows; one past the last row for a history outside the tree."""

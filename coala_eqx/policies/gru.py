@@ -5,6 +5,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key, Shaped
 
+from coala_eqx.loops import scan
 from coala_eqx.policies.base import AbstractPolicy, Memory, PolicyOutput
 from coala_eqx.policies.network import ReadOut, check_sizes, encode
 
@@ -82,7 +83,7 @@ class GRU(AbstractPolicy):
             memory = self._step(memory, inputs)
             return memory, memory.state
 
-        memory, features = jax.lax.scan(step, memory, encoded)
+        memory, features = scan(step, memory, encoded)
         return memory, self.read_out(features)
 
     def _step(self, memory: GRUMemory, inputs: Array) -> GRUMemory:

@@ -6,6 +6,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Int, Key, Shaped
 
 from coala_eqx.arrays import check_choice
+from coala_eqx.loops import scan
 from coala_eqx.policies.base import AbstractPolicy, Memory, PolicyOutput
 from coala_eqx.policies.hawk_block import BlockMemory, HawkBlock, RMSNorm, linear
 from coala_eqx.policies.network import ReadOut, apply, check_sizes, encode
@@ -118,7 +119,7 @@ class Hawk(AbstractPolicy):
 
         whole = len(observations) // length * length
         chunks = observations[:whole].reshape(-1, length, *observations.shape[1:])
-        memory, output = jax.lax.scan(chunk, memory, chunks)
+        memory, output = scan(chunk, memory, chunks)
         output = jax.tree.map(lambda leaf: leaf.reshape(whole, *leaf.shape[2:]), output)
         if whole < len(observations):
             memory, rest = chunk(memory, observations[whole:])

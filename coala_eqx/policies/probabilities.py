@@ -29,15 +29,25 @@ def _log_prob(
     logits: Float[Array, "*others actions"], chosen: Float[Array, "*chosen 1"], is_chosen: Array
 ) -> Float[Array, "*chosen"]:
     """`is_chosen` says which entry of `logits` is `chosen`; leading axes are broadcast."""
-    masked = jnp.isneginf(chosen)
-    nobody = jnp.isneginf(logits).all(axis=-1)
-    above = jnp.where(is_chosen, -jnp.inf, logits - jnp.where(masked, 0.0, chosen))
+    masked, nobody = chosen == -jnp.inf, (logits == -jnp.inf).all(axis=-1)
+    above = _where(is_chosen, -jnp.inf, logits - _where(masked, 0.0, chosen))
     # Subtracted from all exponents, so that none overflows; the result does not depend on it.
     largest = jax.lax.stop_gradient(jnp.maximum(above.max(axis=-1), 0.0))
     others = jnp.exp(above - largest[..., None]).sum(axis=-1)
-    is_largest = largest == 0
-    # The branch that is not taken must be finite, too, or its derivative of 0 times ∞ would be NaN.
-    one = jnp.where(is_largest, 1.0, jnp.exp(-largest))
-    normaliser = jnp.where(is_largest, jnp.log1p(others), jnp.log(one + others))
-    log_prob = jnp.where(masked[..., 0], -jnp.inf, -(largest + normaliser))
-    return jnp.where(nobody, jnp.nan, log_prob)
+    # log(e^−largest + others): if `largest` is 0, log1p(others) to the last digit; else `others` is at least 1.
+    normaliser = jnp.log1p(others + jnp.expm1(-largest))
+    never = _where(nobody, jnp.nan, jnp.full_like(normaliser, -jnp.inf))
+    return _where(masked[..., 0], never, -(largest + normaliser))
+
+
+def _where(condition: Array, one: Array | float, other: Array | float) -> Array:
+    """`jnp.where` of what has one shape, or is a number: one operation, and not a compiled function, as there are
+    thousands of it to be differentiated and vectorised.
+    """
+    example = one if isinstance(one, Array) else other
+    shape = jnp.broadcast_shapes(jnp.shape(condition), jnp.shape(example))
+    made = [
+        jnp.broadcast_to(leaf, shape) if isinstance(leaf, Array) else jnp.full(shape, leaf, example.dtype)
+        for leaf in (one, other)
+    ]
+    return jax.lax.select(jnp.broadcast_to(condition, shape), *made)

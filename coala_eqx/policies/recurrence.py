@@ -3,6 +3,8 @@
 import jax
 from jaxtyping import Array, Float
 
+from coala_eqx.loops import scan as scan_steps
+
 SCANS = ("auto", "sequential", "associative")
 """Ways to compute a recurrence."""
 
@@ -28,7 +30,7 @@ def linear_recurrence(
         state = now[0] * state + now[1]
         return state, state
 
-    return jax.lax.scan(step, start, (decay, inputs))[1]
+    return scan_steps(step, start, (decay, inputs))[1]
 
 
 def _compose(earlier: tuple[Array, Array], later: tuple[Array, Array]) -> tuple[Array, Array]:

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from coala_eqx.learners import AbstractLearner, Experience
+from coala_eqx.loops import scan
 from coala_eqx.policies import AbstractPolicy
 from coala_eqx.policies.base import Mind, fresh_mind
 
@@ -53,7 +54,7 @@ def alternate(
     records = []
     if count > 1:
         but_last = jax.tree.map(lambda leaf: leaf[:-1], episodes)
-        (carry, arrays), record = jax.lax.scan(visit_and_learn, (carry, arrays), but_last)
+        (carry, arrays), record = scan(visit_and_learn, (carry, arrays), but_last)
         records.append(record)
     policies, _ = eqx.combine(arrays, static)
     carry, _, record = visit(carry, policies, jax.tree.map(lambda leaf: leaf[-1], episodes))

@@ -9,6 +9,7 @@ from jaxtyping import Array, Key
 
 from coala_eqx.games import AbstractGame
 from coala_eqx.learners import AbstractLearner, Experience
+from coala_eqx.loops import scan
 from coala_eqx.policies import AbstractPolicy
 from coala_eqx.policies.base import Mind, PolicyOutput, log_probs_of
 from coala_eqx.shaping.episode import MetaEpisode
@@ -93,7 +94,7 @@ def inner_episode(
         log_probs = log_probs_of(outputs[0], actions[:, 0])
         return (state, next_observations, minds), _Record(observations, actions, rewards, log_probs, outputs[0].values)
 
-    (_, _, minds), record = jax.lax.scan(step, (state, observations, minds), jax.random.split(key_steps, steps))
+    (_, _, minds), record = scan(step, (state, observations, minds), jax.random.split(key_steps, steps))
     return minds, jax.tree.map(lambda leaf: jnp.moveaxis(leaf, 0, 1), record)
 
 

@@ -15,6 +15,7 @@ from coala_eqx.estimators.base import check_contract
 from coala_eqx.exact import LIMIT, OBJECTIVES, gradient
 from coala_eqx.exact.enumeration import Enumeration, Progress
 from coala_eqx.exact.precision import to_float64
+from coala_eqx.exact.programs import one_thread
 from coala_eqx.exact.rounding import EPS, UNDERFLOW, norm
 from coala_eqx.exact.seen import Estimated, Exact
 from coala_eqx.exact.survey import Survey, survey
@@ -149,7 +150,7 @@ def certify_all(
 
 
 def _run(estimators: tuple[AbstractEstimator, ...], certification: "_Certification") -> list[Certificate]:
-    with jax.enable_x64(True):
+    with jax.enable_x64(True), one_thread():
         certification.problem, certification.policy, estimators = to_float64(
             (certification.problem, certification.policy, estimators)
         )

@@ -3,6 +3,7 @@
 import argparse
 import contextlib
 import dataclasses
+import gc
 import signal
 import sys
 import threading
@@ -62,7 +63,7 @@ def verify(options: argparse.Namespace) -> int:
         raise ValueError(str(error)) from error
     if any(path is not None for path in outputs.values()) and hasattr(out, "stops"):
         out.stops = False  # type: ignore[attr-defined] (a reader that goes away does not keep files from being written)
-    with contextlib.redirect_stdout(sys.stderr), _interruptible():  # whatever estimators print
+    with contextlib.redirect_stdout(sys.stderr), _interruptible(), _rarely_collected():  # whatever estimators print
         estimators = load_estimators(sources)
         return _Run(options, estimators, out).run()
 
@@ -82,6 +83,17 @@ def _interruptible() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+@contextlib.contextmanager
+def _rarely_collected() -> Iterator[None]:
+    """Garbage is looked for less often: tracing makes many objects that live on, and each look passes through them."""
+    before = gc.get_threshold()
+    gc.set_threshold(200_000, 20, 20)
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
 
 
 class _Run:

@@ -22,7 +22,7 @@ from coala_eqx.shaping import MetaEpisode, ShapingProblem
 from coala_eqx.shaping.learning import Policies
 
 PLAYS = 4096
-"""Meta-episodes that are played at first."""
+"""Meta-episodes that are played at first; a power of two."""
 
 SUSPICIOUS, REFUTED = 4.0, 6.5
 """Standard errors of a mean. Of a thousand comparisons of normal numbers, one is beyond the second with a probability
@@ -49,7 +49,7 @@ def check_play(survey: Survey, *, plays: int = PLAYS, seed: int = 0) -> list[str
 
     **Raises** `Disagreement`, a `ValueError`, if the policy or the game contradicts itself.
     """
-    key = jax.random.key(seed, impl="rbg")  # which compiles faster
+    key = jax.random.key(seed)
     off = _compare(survey, plays, key)
     wrong = max(off) > SUSPICIOUS
     if wrong:
@@ -104,18 +104,26 @@ def _directions(survey: Survey) -> Float[np.ndarray, "directions parameters"]:
 
 
 def _play(survey: Survey, plays: int, key: Key[Array, ""]) -> Iterator[MetaEpisode]:
-    """Yields meta-episodes, as many at a time as the enumeration's programs are made for."""
+    """Yields meta-episodes, as many at a time as the enumeration's programs are made for.
+
+    `PLAYS` are played at a time, so that many operations have the same shapes for all problems.
+    """
     space = survey.space
-    for number in range(math.ceil(plays / space.chunk)):
-        yield _play_some(space.problem, space.policy, jax.random.fold_in(key, number), space.chunk, quick=space.quick)
+    size = max(space.chunk, PLAYS)
+    for number in range(math.ceil(plays / size)):
+        keys = jax.random.split(jax.random.fold_in(key, number), size).reshape(-1, PLAYS)
+        parts = [_play_some(space.problem, space.policy, some, quick=space.quick) for some in keys]
+        played = jax.tree.map(lambda *leaves: np.concatenate(leaves), *parts)
+        for start in range(0, size, space.chunk):
+            yield jax.tree.map(lambda leaf, s=start: leaf[s : s + space.chunk], played)
 
 
 @compiled
-def _play_some(problem: ShapingProblem, policy: AbstractPolicy, key: Key[Array, ""], plays: int) -> MetaEpisode:
+def _play_some(problem: ShapingProblem, policy: AbstractPolicy, keys: Key[Array, " plays"]) -> MetaEpisode:
     def one(key: Key[Array, ""]) -> MetaEpisode:
         return eqx.filter(problem.play(policy, key), eqx.is_array)
 
-    return jax.vmap(one)(jax.random.split(key, plays))
+    return jax.vmap(one)(keys)
 
 
 def _projections(

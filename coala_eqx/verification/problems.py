@@ -13,6 +13,7 @@ import optax
 from jaxtyping import Array, Key
 
 from coala_eqx import games
+from coala_eqx.exact.programs import compiled
 from coala_eqx.games import AbstractEnumerableGame, AbstractGame, TabularGame
 from coala_eqx.learners import AbstractLearner, Experience, PolicyGradient, Static
 from coala_eqx.policies import GRU, MLP, AbstractPolicy, FullHistory, Hawk, MemoryOne
@@ -62,7 +63,7 @@ def make_policy(name: str, problem: ShapingProblem, key: Key[Array, ""]) -> Abst
     """
     game = problem.game
     if name in _NETWORKS:
-        return _NETWORKS[name](game.num_observations[0], game.num_actions[0], width=4, head_scale=2.0, key=key)
+        return _network(_NETWORKS[name], game.num_observations[0], game.num_actions[0], key)
     generator = np.random.default_rng(np.asarray(jax.random.key_data(key)))
     if name == "memory-one":
         return _memory_one(game, 0, generator)
@@ -172,6 +173,11 @@ class LearnsFromOne(AbstractLearner):
     def update(self, policy: AbstractPolicy, state: Any, experience: Experience) -> tuple[AbstractPolicy, Any]:
         one = jax.tree.map(lambda leaf: leaf[self.trajectory : self.trajectory + 1], experience)
         return self.learner.update(policy, state, one)
+
+
+@compiled
+def _network(kind: Callable[..., AbstractPolicy], observations: int, actions: int, key: Key[Array, ""]) -> Any:
+    return kind(observations, actions, width=4, head_scale=2.0, key=key)
 
 
 def _memory_one(game: AbstractGame, player: int, generator: np.random.Generator) -> MemoryOne:

@@ -17,8 +17,9 @@ from jaxtyping import Float
 
 from coala_eqx.estimators import AbstractEstimator, AbstractScoreFunctionEstimator, Inapplicable
 from coala_eqx.estimators.base import check_contract
+from coala_eqx.exact import plain
+from coala_eqx.exact.programs import one_thread
 from coala_eqx.exact.rounding import EPS
-from coala_eqx.verification import plain
 from coala_eqx.verification.certificate import objective_of
 from coala_eqx.verification.counterexample import Counterexample, find_counterexample
 from coala_eqx.verification.kernel import FREE, Kernel, relations
@@ -160,7 +161,7 @@ def certify_structure(estimator: AbstractEstimator, sizes: Iterable[Any] | None 
     chosen = None if sizes is None else tuple(map(_checked_size, sizes))
     if chosen == ():
         raise ValueError("`sizes` must hold at least one (batch, episodes, steps), but is empty.")
-    with jax.enable_x64(True):
+    with jax.enable_x64(True), one_thread():
         return _certify(estimator, chosen)
 
 
@@ -284,7 +285,7 @@ def _check_purity(estimator: AbstractScoreFunctionEstimator, size: Size) -> None
                                   for r, v in zip(rewards[:3], values[:3], strict=True)]),
         "a second time": plain.evaluate(function, rewards, values),
     }  # fmt: skip
-    single = jax.jit(function)(rewards.astype(np.float32), values.astype(np.float32))
+    single = plain.evaluate(function, rewards.astype(np.float32), values.astype(np.float32))
     for how, made in again.items():
         _check_same(name, how, first[: len(made)], np.asarray(made), 1e-9)
     _check_same(name, "in float32", first, np.asarray(single, np.float64), 1e-3)

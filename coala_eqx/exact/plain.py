@@ -1,0 +1,259 @@
+"""Traced functions evaluated by NumPy, without compiling them.
+
+Enumeration asks each of many functions for a few arrays, once. XLA would compile for longer than it computes, and
+differently for every size. JAX traces (and differentiates, and vectorises) the function; what comes out is a list of
+operations on arrays, which NumPy carries out one by one. What NumPy has no word for here is left to JAX, one operation
+at a time.
+"""
+
+import dataclasses
+import functools
+from collections.abc import Callable, Container, Iterable, Sequence
+from typing import Any
+
+import jax
+import jax.extend
+import numpy as np
+
+from coala_eqx.exact import plain_random
+from coala_eqx.exact.plain_rules import KEY_RULES, RULES
+
+_INNER = frozenset(
+    {"jit", "pjit", "closed_call", "core_call", "custom_jvp_call", "custom_vjp_call", "remat", "checkpoint", "remat2"}
+)
+"""Operations that are functions of their own, and nothing else."""
+
+_LOOPS = frozenset({"scan", "while", "cond"})
+
+
+def evaluate(function: Callable[..., Any], *arguments: np.ndarray) -> np.ndarray:
+    """`function(*arguments)`, one array, traced by JAX and computed by NumPy."""
+    (result,) = Program(jax.make_jaxpr(function)(*arguments))(arguments)
+    return np.asarray(result)
+
+
+def has_rules(function: Callable[..., Any], *arguments: np.ndarray) -> bool:
+    """Whether every operation of the function has a rule here, so that nothing is left to JAX."""
+    return Program(jax.make_jaxpr(function)(*arguments)).is_plain
+
+
+Operation = Callable[[list[Any]], Sequence[Any]]
+
+
+@dataclasses.dataclass
+class _Step:
+    """One operation: reads places, writes places, and says which ones nobody reads any more."""
+
+    equation: Any
+    reads: list[int]
+    writes: list[int]
+    done: Sequence[int] = ()
+    apply: Operation | None = None
+    """Made of the equation once it is known that the step is needed."""
+
+
+@dataclasses.dataclass
+class _Settled:
+    """What need not be computed again as long as some arguments stay the same."""
+
+    arguments: set[int]
+    places: list[Any]
+    steps: list[_Step]
+    """What is left to do."""
+
+
+class Program:
+    """A traced function (a `ClosedJaxpr`) as a list of operations.
+
+    What depends only on arguments that are the same objects as in the last call is not computed again.
+    """
+
+    def __init__(self, closed: Any):
+        self.is_plain = True
+        """Whether nothing is left to JAX."""
+
+        self._start: list[Any] = []
+        self._steps: list[_Step] = []
+        self._arguments = [self._new() for _ in closed.jaxpr.invars]
+        self._results = self._inline(closed.jaxpr, closed.consts, self._arguments)
+        self._steps = [self._ready(step) for step in _needed(self._steps, self._results)]
+        self._last: list[Any] = [None] * len(self._arguments)
+        self._settled: _Settled | None = None
+
+    def __call__(self, arguments: Sequence[Any]) -> list[Any]:
+        """The results for these arguments: NumPy arrays, or JAX's where they hold random keys."""
+        settled = self._settled
+        if settled is None or any(arguments[number] is not self._last[number] for number in settled.arguments):
+            settled = self._settled = self._settle(arguments)
+        self._last = [*arguments]
+        places = [*settled.places]
+        for number, place in enumerate(self._arguments):
+            if number not in settled.arguments:
+                places[place] = _to_numpy(arguments[number])
+        _run(settled.steps, places)
+        results = [places[place] for place in self._results]
+        return [_to_jax(one) if plain_random.is_keys(one) else one for one in results]
+
+    def _settle(self, arguments: Sequence[Any]) -> "_Settled":
+        """Compute what follows from the arguments that have not changed since the last call."""
+        same = {number for number, one in enumerate(arguments) if one is self._last[number]}
+        places = [*self._start]
+        changing = {place for number, place in enumerate(self._arguments) if number not in same}
+        for number in same:
+            places[self._arguments[number]] = _to_numpy(arguments[number])
+        once, again = [], []
+        for step in self._steps:
+            if changing.isdisjoint(step.reads):
+                once.append(step)
+            else:
+                again.append(step)
+                changing.update(step.writes)
+        kept = {*self._results, *(place for step in again for place in step.reads)}
+        _run(_needed(once, kept), places)
+        return _Settled(
+            same,
+            [one if place in kept else None for place, one in enumerate(places)],
+            _needed(again, self._results, changing),
+        )
+
+    def _new(self, value: Any = None) -> int:
+        self._start.append(value)
+        return len(self._start) - 1
+
+    def _inline(self, jaxpr: Any, constants: Sequence[Any], arguments: Sequence[int]) -> list[int]:
+        """Add the operations of a jaxpr; **returns** the places of its results."""
+        known: dict[Any, int] = dict(zip(jaxpr.invars, arguments, strict=True))
+        known.update(
+            (variable, self._new(_to_numpy(one))) for variable, one in zip(jaxpr.constvars, constants, strict=True)
+        )
+
+        def place(variable: Any) -> int:
+            if isinstance(variable, jax.extend.core.Literal):
+                return self._new(np.asarray(variable.val, variable.aval.dtype))
+            return known[variable]
+
+        for equation in jaxpr.eqns:
+            reads = [place(variable) for variable in equation.invars]
+            if equation.primitive.name in _INNER:
+                inner, inner_constants = _inner(equation.params)
+                writes = self._inline(inner, inner_constants, reads)
+            else:
+                writes = [self._new() for _ in equation.outvars]
+                self._steps.append(_Step(equation, reads, writes))
+            known.update(zip(equation.outvars, writes, strict=True))
+        return [place(variable) for variable in jaxpr.outvars]
+
+    def _ready(self, step: _Step) -> _Step:
+        return dataclasses.replace(step, apply=self._operation(step.equation))
+
+    def _operation(self, equation: Any) -> Operation:
+        name, parameters = equation.primitive.name, equation.params
+        if name in _LOOPS:
+            return self._loop(name, parameters)
+        by_jax = functools.partial(_by_jax, equation.primitive, parameters)
+        dtypes = [variable.aval.dtype for variable in equation.outvars]
+        rule = RULES.get(name)
+        others = {one for one in (*dtypes, *(v.aval.dtype for v in equation.invars)) if not isinstance(one, np.dtype)}
+        if others:  # random keys, that is
+            rule = KEY_RULES.get(name) if all(map(plain_random.is_known, others)) else None
+        if rule is None:
+            self.is_plain = False
+            return by_jax
+        dtypes = [one if isinstance(one, np.dtype) else None for one in dtypes]
+        if equation.primitive.multiple_results:
+            return lambda inputs: [np.asarray(o, d) for o, d in zip(rule(*inputs, **parameters), dtypes, strict=True)]
+        (dtype,) = dtypes
+
+        def apply(inputs: list[Any]) -> Sequence[Any]:
+            made = rule(*inputs, **parameters)
+            return by_jax(inputs) if made is NotImplemented else (np.asarray(made, dtype),)
+
+        return apply
+
+    def _loop(self, name: str, parameters: dict[str, Any]) -> Operation:
+        names = {"scan": ["jaxpr"], "while": ["cond_jaxpr", "body_jaxpr"], "cond": ["branches"]}[name]
+        jaxprs = [parameters[one] for one in names]
+        programs = [Program(one) for one in (jaxprs[0] if name == "cond" else jaxprs)]
+        self.is_plain &= all(one.is_plain for one in programs)
+        if name == "scan":
+            return lambda inputs: _scan(programs[0], inputs, **parameters)
+        if name == "while":
+            return lambda inputs: _while(*programs, inputs, **parameters)
+        return lambda inputs: programs[int(np.clip(inputs[0], 0, len(programs) - 1))](inputs[1:])
+
+
+def _needed(steps: Sequence[_Step], results: Iterable[int], passing: Container[int] | None = None) -> list[_Step]:
+    """The steps that results depend on, each with the places that nobody reads after it.
+
+    Only places in `passing` are given up, unless it is `None`.
+    """
+    needed, kept = {*results}, []
+    for step in reversed(steps):
+        if needed.isdisjoint(step.writes):
+            continue
+        places = {*step.reads, *step.writes} - needed
+        done = [one for one in places if passing is None or one in passing]
+        needed.update(step.reads)
+        kept.append(dataclasses.replace(step, done=done))
+    return kept[::-1]
+
+
+def _run(steps: Sequence[_Step], places: list[Any]) -> None:
+    with np.errstate(all="ignore"):
+        for step in steps:
+            outputs = step.apply([places[place] for place in step.reads])
+            for place, output in zip(step.writes, outputs, strict=True):
+                places[place] = output
+            for place in step.done:
+                places[place] = None
+
+
+def _inner(parameters: dict[str, Any]) -> tuple[Any, Sequence[Any]]:
+    inner = next(parameters[name] for name in ("jaxpr", "call_jaxpr", "fun_jaxpr") if name in parameters)
+    return (inner.jaxpr, inner.consts) if hasattr(inner, "consts") else (inner, ())
+
+
+def _to_numpy(value: Any) -> Any:
+    if not isinstance(value, jax.Array) or isinstance(value.dtype, np.dtype):
+        return np.asarray(value)
+    return plain_random.from_jax(value) if plain_random.is_known(value.dtype) else value
+
+
+def _to_jax(value: Any) -> Any:
+    if plain_random.is_keys(value):
+        return plain_random.to_jax(value)
+    return jax.numpy.asarray(value) if isinstance(value, np.ndarray | np.generic) else value
+
+
+def _by_jax(primitive: Any, parameters: dict[str, Any], inputs: list[Any]) -> Sequence[Any]:
+    made = primitive.bind(*map(_to_jax, inputs), **parameters)
+    return [*map(_to_numpy, made if primitive.multiple_results else [made])]
+
+
+def _scan(
+    body: Program, inputs: list[Any], *, length: int, reverse: bool, num_consts: int, num_carry: int, **_: Any
+) -> list[Any]:
+    constants, carry = inputs[:num_consts], inputs[num_consts : num_consts + num_carry]
+    slices = inputs[num_consts + num_carry :]
+    rows: list[list[Any]] = []
+    for number in reversed(range(length)) if reverse else range(length):
+        outputs = body([*constants, *carry, *(one[number] for one in slices)])
+        carry = outputs[:num_carry]
+        rows.append(outputs[num_carry:])
+    if reverse:
+        rows.reverse()
+    return [*carry, *(_stack(column) for column in zip(*rows, strict=True))]
+
+
+def _stack(rows: Sequence[Any]) -> Any:
+    return np.stack(rows) if isinstance(rows[0], np.ndarray) else jax.numpy.stack(rows)
+
+
+def _while(
+    condition: Program, body: Program, inputs: list[Any], *, cond_nconsts: int, body_nconsts: int, **_: Any
+) -> list[Any]:
+    for_condition, for_body = inputs[:cond_nconsts], inputs[cond_nconsts : cond_nconsts + body_nconsts]
+    carry = inputs[cond_nconsts + body_nconsts :]
+    while condition([*for_condition, *carry])[0]:
+        carry = body([*for_body, *carry])
+    return carry
