@@ -175,6 +175,7 @@ def _bench(_: argparse.Namespace) -> int:
     from coala_eqx.training.benchmarks import print_benchmarks as print_training_benchmarks  # noqa: PLC0415
     from coala_eqx.training.scaling import print_scaling  # noqa: PLC0415
     from coala_eqx.verification.benchmarks import print_benchmarks  # noqa: PLC0415
+    from coala_eqx.verification.verify_benchmark import print_verify_benchmark  # noqa: PLC0415
 
     jax.config.update("jax_enable_x64", True)
     console = Console(highlight=False)
@@ -184,6 +185,7 @@ def _bench(_: argparse.Namespace) -> int:
     print_scaling(console)
     with jax.enable_x64(False):
         print_games_benchmarks(console)
+    print_verify_benchmark(console)
     return 0
 
 

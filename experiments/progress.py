@@ -233,6 +233,11 @@ class Progress:
         """Tell trackers of more records, of all that there are so far in a process that resumes."""
         self._tell(lambda tracker: tracker.log(records))
 
+    def say(self, words: str) -> None:
+        """A line for whoever watches the run."""
+        if is_first():
+            _say(words)
+
     def end(self) -> None:
         """Remove the part's checkpoints: its records are written."""
         self.close()

@@ -17,6 +17,7 @@ from coala_eqx.show import Recording
 from coala_eqx.training import Pool, PoolInfo, PoolState, place
 from coala_eqx.training.mesh import SEEDS, is_key, on_host
 from coala_eqx.training.pool import members, without_co_players
+from coala_eqx.verification.columns import remark
 from experiments import files
 from experiments.progress import Progress
 from experiments.records import Record
@@ -29,9 +30,14 @@ RECORDED = 16
 def train(settings: Settings, pool: Pool, progress: Progress) -> tuple[PoolState, PoolInfo, Any]:
     """All seeds in one program; it goes on from a checkpoint, and keeps the agents at the end.
 
+    An estimator that does not keep its claim at the run's size is named.
+
     **Returns** the last state, leaves `[seeds, …]`; what was seen, means between records, `[seeds, records, …]`; and
     what `settings.watch` measured, of the same axes.
     """
+    for words in dict.fromkeys(remark(one, pool.batch, pool.length, pool.steps) for one in pool.estimators):
+        if words:
+            progress.say(words)
     with jax.set_mesh(mesh := settings.mesh(pool)):
         state, seen, watched = _train(settings, pool, mesh, progress)
     if isinstance(pool.game, AbstractDrawnGame):
@@ -52,8 +58,9 @@ def recordings(pool: Pool, game: AbstractDrawnGame, state: PoolState) -> dict[st
     @eqx.filter_jit
     def play(arrays: Any, p_naive: float) -> Any:
         state = eqx.combine(arrays, static)
+        key = jax.random.fold_in(state.spare_key(1), jnp.uint32(p_naive))
         some = dataclasses.replace(pool, meta_batch=meta_batch, p_naive=p_naive, leave_one_out=False)
-        episodes = some.meet(state, members(state.agents, 0), jnp.zeros((), int), state.spare_key(1))[not p_naive]
+        episodes = some.meet(state, members(state.agents, 0), jnp.zeros((), int), key)[not p_naive]
         other = episodes.co_players[0]
         measured = {"reward": episodes.rewards, "other_reward": other.rewards}
         measured = {name: rewards.mean(axis=-1) for name, rewards in measured.items()} | some.measures(episodes)

@@ -10,7 +10,7 @@ import pytest
 
 import coala_eqx as ce
 from coala_eqx.estimators import MFOS, BatchUnaware, CoalaPG, LolaCoala, LolaExact, Reinforce
-from coala_eqx.verification import certify_structure, draw_kernels, plain
+from coala_eqx.verification import certify_structure, draw_kernels
 from coala_eqx.verification.kernel import FREE, FUTURE_OTHER, FUTURE_OWN, OWN, admissible_values, relations
 from examples.centred_wrongly import CentredWrongly
 from examples.leave_one_out import LeaveOneOut
@@ -214,22 +214,6 @@ def test_kernels_are_the_jacobian():
 def test_bad_sizes_are_named(sizes):
     with pytest.raises(ValueError, match="(?i)size"):
         certify_structure(CoalaPG(), sizes)
-
-
-def various(x, y):
-    """Many operations that coefficients may be written with."""
-    z = jnp.where(x > y, jnp.abs(x), jnp.maximum(x, -y)) + jnp.cumsum(x, axis=0)[::-1]
-    z = z @ jnp.swapaxes(y, 1, 2) + jnp.einsum("bij,bkj->bik", x, y) / (1 + jnp.sqrt(jnp.square(y).sum()))
-    z = jnp.concatenate([z, z.mean(axis=0, keepdims=True)]).reshape(-1)[3:21:2] - x.min() + y.max()
-    scanned, _ = jax.lax.scan(lambda carry, one: (carry * 0.5 + one, carry), x[0], y, reverse=True)
-    return z[:, None] * scanned.ravel()[None] + jnp.sort(x.ravel())[:4].sum() + jnp.tanh(y).sum()
-
-
-def test_numpy_computes_what_jax_computes():
-    x, y = np.random.default_rng(0).normal(size=(2, 3, 4, 4))
-    np.testing.assert_allclose(plain.evaluate(various, x, y), various(jnp.asarray(x), jnp.asarray(y)), rtol=1e-12)
-    assert not plain.has_rules(various, x, y)  # sort and tanh are left to JAX
-    assert plain.has_rules(lambda r: CoalaPG().coefficients(r), x)
 
 
 def test_the_picture_is_drawn(tmp_path):

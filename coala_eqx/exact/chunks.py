@@ -20,8 +20,8 @@ from coala_eqx.shaping.learning import Policies
 Function = Callable[[ShapingProblem, AbstractPolicy, MetaEpisode], Any]
 """What is averaged: maps a meta-episode to a pytree of arrays."""
 
-Run = Callable[..., tuple[Array, Any]]
-"""(function, problem, policy, co_players, outcomes, chunk) → (Σ probability, Σ something made of function)."""
+Run = Callable[..., tuple[Any, Any]]
+"""(function, problem, policy, co_players, outcomes, chunk, quick) → (Σ probability, Σ something made of function)."""
 
 
 def sum_chunk(
@@ -31,11 +31,13 @@ def sum_chunk(
     co_players: Policies,
     outcomes: InnerOutcomes,
     chunk: Chunk,
-) -> tuple[Float[Array, ""], Any]:
+    *,
+    quick: bool = True,
+) -> tuple[Any, Any]:
     """Σ probability and Σ probability · function over the batches of one chunk; differentiable in `policy`."""
-    weights, episodes = replay_chunk(problem, policy, co_players, outcomes, chunk)
-    values = values_of(function, problem, policy, co_players, episodes)
-    return weights.sum(), weighted_sum(weights, values)
+    weights, episodes = replay_chunk(problem, policy, co_players, outcomes, chunk, quick=quick)
+    values = values_of(function, problem, policy, co_players, episodes, quick=quick)
+    return weights.sum(), weighted_sum(weights, values, quick=quick)
 
 
 @compiled
@@ -59,19 +61,22 @@ def replay_chunk(
 @compiled
 def meet_chunk(
     problem: ShapingProblem, co_players: Policies, outcomes: InnerOutcomes, chunk: Chunk
-) -> tuple[Float[Array, " chunk"], Float[Array, " chunk"], tuple[Experience, ...]]:
+) -> tuple[Float[Array, " chunk"], Float[Array, " chunk"], MetaEpisode]:
     """`replay_chunk` without the ego agent's part.
 
     **Returns** the co-players' log-probabilities, the multiplicities times the probabilities of what the game drew,
-    and what everybody saw, did and earned.
+    and the meta-episodes, in which the ego agent's log-probabilities and values are 0.
     """
 
-    def one(trajectories: Int[Array, " batch"]) -> tuple[Array, Array, tuple[Experience, ...]]:
+    def one(trajectories: Int[Array, " batch"]) -> tuple[Array, Array, MetaEpisode]:
         experiences, chance = _experiences(problem, outcomes, trajectories)
-        return replay_co_players(problem, co_players, experiences[1:]), chance, experiences
+        ego, *others = experiences
+        nothing = jnp.zeros_like(ego.rewards)
+        episode = MetaEpisode(ego.observations, ego.actions, ego.rewards, nothing, nothing, tuple(others), ())
+        return replay_co_players(problem, co_players, tuple(others)), chance, episode
 
-    log_probs, chance, experiences = jax.vmap(one)(jnp.asarray(chunk.trajectories))
-    return log_probs, chance * chunk.multiplicities, experiences
+    log_probs, chance, episodes = jax.vmap(one)(jnp.asarray(chunk.trajectories))
+    return log_probs, chance * chunk.multiplicities, episodes
 
 
 @compiled

@@ -140,7 +140,7 @@ class Enumeration:
                 self._check_function(function)
         sums, on_host = None, Sum()
         for probability, co_players, chunk in self:
-            part = run(function, self.problem, self.policy, co_players, self.outcomes, chunk)
+            part = run(function, self.problem, self.policy, co_players, self.outcomes, chunk, quick=self.quick)
             weighed = jax.tree.map(lambda leaf, p=probability: p * leaf, part)
             if all(map(concrete, jax.tree.leaves(weighed))):
                 on_host.add(weighed)
@@ -174,8 +174,10 @@ class Enumeration:
         for _, co_players in self.meetings:
 
             def values(chunk: Chunk, co_players: Policies = co_players) -> Sequence[Leaves]:
-                weights, episodes = replay_chunk(self.problem, self.policy, co_players, self.outcomes, chunk)
-                made = values_of(function, self.problem, self.policy, co_players, episodes)
+                weights, episodes = replay_chunk(
+                    self.problem, self.policy, co_players, self.outcomes, chunk, quick=self.quick
+                )
+                made = values_of(function, self.problem, self.policy, co_players, episodes, quick=self.quick)
                 return [[*map(np.asarray, jax.tree.leaves(made)), np.asarray(weights) > 0]]
 
             self.check_order(values, [getattr(function, "__name__", type(function).__name__)])

@@ -5,6 +5,7 @@ from typing import Any
 
 import equinox as eqx
 import jax
+import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from coala_eqx.exact.chunks import sum_chunk
@@ -91,7 +92,7 @@ def gradient(
     return space.expectation(function, run=_differentiate_chunk)
 
 
-@eqx.filter_jit
+@compiled
 def _differentiate_chunk(
     function: Callable[..., Any], problem: ShapingProblem, policy: AbstractPolicy, *args: Any
 ) -> tuple[Array, Any]:
@@ -118,10 +119,8 @@ def _average_lookahead(run: Callable[..., Any], problem: ShapingProblem, policy:
     problem.check_policy(policy)
     outcomes = list_outcomes(problem, limit)
     meetings = list_meetings(problem)
-    if len(meetings) == 1:
-        return run(problem, policy, meetings[0][1], outcomes)
     parts = [
-        jax.tree.map(lambda leaf, p=probability: p * leaf, run(problem, policy, co_players, outcomes))
+        jax.tree.map(lambda leaf, p=probability: p * jnp.asarray(leaf), run(problem, policy, co_players, outcomes))
         for probability, co_players in meetings
     ]
     return jax.tree.map(lambda *leaves: sum(leaves), *parts)

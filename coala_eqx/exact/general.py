@@ -49,7 +49,7 @@ class General:
         if estimates.strides[0] == 0:  # the same for all meta-episodes
             estimates, weights = estimates[:1], weights.sum(keepdims=True)
         if self._centre is None:
-            self._look(estimates, weights)
+            self._centre = self._look(estimates, weights)
         self._sums.add(_sums(weights, estimates, self._centre, self._unit))
 
     def result(self, factor: float) -> Estimated:
@@ -60,18 +60,18 @@ class General:
         error = (factor + self.deviation) * (float(size) + norm(mean))
         return Estimated(Exact(mean, error), self._unit * variance**0.5)
 
-    def _look(self, estimates: np.ndarray, weights: np.ndarray) -> None:
-        """Choose something near E[ĝ], around which nothing cancels, and a unit in which no square over- or underflows.
+    def _look(self, estimates: np.ndarray, weights: np.ndarray) -> np.ndarray:
+        """Choose a unit in which no square over- or underflows.
 
-        A variance of 0 then comes out as 0 to rounding.
+        **Returns** something near E[ĝ], around which nothing cancels: a variance of 0 comes out as 0 to rounding.
         """
         likely = estimates[weights > 0]
         check_finite(self.estimator, likely)
-        self._centre = np.zeros(estimates.shape[1])
-        if len(likely):
-            self._centre = np.average(likely, axis=0, weights=weights[weights > 0])
         largest = float(np.abs(likely).max(initial=0.0))
         self._unit = 1.0 if largest == 0 or 1e-50 < largest < 1e50 else largest
+        if not len(likely):
+            return np.zeros(estimates.shape[1])
+        return np.average(likely, axis=0, weights=weights[weights > 0])
 
 
 class _Estimate(eqx.Module):

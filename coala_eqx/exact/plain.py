@@ -40,6 +40,10 @@ def has_rules(function: Callable[..., Any], *arguments: np.ndarray) -> bool:
 Operation = Callable[[list[Any]], Sequence[Any]]
 
 
+def _apply_nothing(inputs: list[Any]) -> Sequence[Any]:
+    return inputs
+
+
 @dataclasses.dataclass
 class _Step:
     """One operation: reads places, writes places, and says which ones nobody reads any more."""
@@ -48,7 +52,7 @@ class _Step:
     reads: list[int]
     writes: list[int]
     done: Sequence[int] = ()
-    apply: Operation | None = None
+    apply: Operation = _apply_nothing
     """Made of the equation once it is known that the step is needed."""
 
 
@@ -60,6 +64,9 @@ class _Settled:
     places: list[Any]
     steps: list[_Step]
     """What is left to do."""
+
+    is_new: bool = True
+    """Whether it has not been used yet: then more may turn out to stay the same."""
 
 
 class Program:
@@ -82,21 +89,26 @@ class Program:
 
     def __call__(self, arguments: Sequence[Any]) -> list[Any]:
         """The results for these arguments: NumPy arrays, or JAX's where they hold random keys."""
+        return [_to_jax(one) if plain_random.is_keys(one) else one for one in self.run(arguments)]
+
+    def run(self, arguments: Sequence[Any]) -> list[Any]:
+        """The same, with random keys as NumPy holds them."""
+        same = {number for number, one in enumerate(arguments) if one is self._last[number]}
         settled = self._settled
-        if settled is None or any(arguments[number] is not self._last[number] for number in settled.arguments):
-            settled = self._settled = self._settle(arguments)
+        if settled is None or not settled.arguments <= same or (settled.is_new and settled.arguments < same):
+            settled = self._settled = self._settle(arguments, same)
+        else:
+            settled.is_new = False
         self._last = [*arguments]
         places = [*settled.places]
         for number, place in enumerate(self._arguments):
             if number not in settled.arguments:
                 places[place] = _to_numpy(arguments[number])
         _run(settled.steps, places)
-        results = [places[place] for place in self._results]
-        return [_to_jax(one) if plain_random.is_keys(one) else one for one in results]
+        return [places[place] for place in self._results]
 
-    def _settle(self, arguments: Sequence[Any]) -> "_Settled":
-        """Compute what follows from the arguments that have not changed since the last call."""
-        same = {number for number, one in enumerate(arguments) if one is self._last[number]}
+    def _settle(self, arguments: Sequence[Any], same: set[int]) -> "_Settled":
+        """Compute what follows from the arguments in `same`, which have not changed since the last call."""
         places = [*self._start]
         changing = {place for number, place in enumerate(self._arguments) if number not in same}
         for number in same:
@@ -110,11 +122,8 @@ class Program:
                 changing.update(step.writes)
         kept = {*self._results, *(place for step in again for place in step.reads)}
         _run(_needed(once, kept), places)
-        return _Settled(
-            same,
-            [one if place in kept else None for place, one in enumerate(places)],
-            _needed(again, self._results, changing),
-        )
+        places = [one if place in kept else None for place, one in enumerate(places)]
+        return _Settled(same, places, _needed(again, self._results, changing))
 
     def _new(self, value: Any = None) -> int:
         self._start.append(value)
@@ -129,7 +138,8 @@ class Program:
 
         def place(variable: Any) -> int:
             if isinstance(variable, jax.extend.core.Literal):
-                return self._new(np.asarray(variable.val, variable.aval.dtype))
+                aval: Any = variable.aval
+                return self._new(np.asarray(variable.val, aval.dtype))
             return known[variable]
 
         for equation in jaxpr.eqns:
@@ -178,8 +188,9 @@ class Program:
         if name == "scan":
             return lambda inputs: _scan(programs[0], inputs, **parameters)
         if name == "while":
-            return lambda inputs: _while(*programs, inputs, **parameters)
-        return lambda inputs: programs[int(np.clip(inputs[0], 0, len(programs) - 1))](inputs[1:])
+            condition, body = programs
+            return lambda inputs: _while(condition, body, inputs, **parameters)
+        return lambda inputs: programs[int(np.clip(inputs[0], 0, len(programs) - 1))].run(inputs[1:])
 
 
 def _needed(steps: Sequence[_Step], results: Iterable[int], passing: Container[int] | None = None) -> list[_Step]:
@@ -237,7 +248,7 @@ def _scan(
     slices = inputs[num_consts + num_carry :]
     rows: list[list[Any]] = []
     for number in reversed(range(length)) if reverse else range(length):
-        outputs = body([*constants, *carry, *(one[number] for one in slices)])
+        outputs = body.run([*constants, *carry, *(one[number] for one in slices)])
         carry = outputs[:num_carry]
         rows.append(outputs[num_carry:])
     if reverse:
@@ -246,7 +257,7 @@ def _scan(
 
 
 def _stack(rows: Sequence[Any]) -> Any:
-    return np.stack(rows) if isinstance(rows[0], np.ndarray) else jax.numpy.stack(rows)
+    return jax.numpy.stack(rows) if isinstance(rows[0], jax.Array) else np.stack(rows)
 
 
 def _while(
@@ -254,6 +265,6 @@ def _while(
 ) -> list[Any]:
     for_condition, for_body = inputs[:cond_nconsts], inputs[cond_nconsts : cond_nconsts + body_nconsts]
     carry = inputs[cond_nconsts + body_nconsts :]
-    while condition([*for_condition, *carry])[0]:
-        carry = body([*for_body, *carry])
+    while condition.run([*for_condition, *carry])[0]:
+        carry = body.run([*for_body, *carry])
     return carry

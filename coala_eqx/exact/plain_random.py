@@ -28,7 +28,7 @@ def from_jax(keys: Any) -> np.ndarray:
 
 def to_jax(keys: np.ndarray) -> Any:
     """The same keys as JAX's."""
-    return jax.random.wrap_key_data(_words(keys), impl="threefry2x32")
+    return jax.random.wrap_key_data(jax.numpy.asarray(_words(keys)), impl="threefry2x32")
 
 
 def is_keys(array: Any) -> bool:
@@ -45,8 +45,8 @@ def bits(keys: np.ndarray, *, bit_width: int, shape: tuple[int, ...], **_: Any) 
     """Random bits `[*keys, *shape]`, as unsigned integers."""
     high, low = _hashed_numbers(keys, shape)
     if bit_width == 64:
-        return (high.astype(np.uint64) << np.uint64(32)) | low
-    return (high ^ low).astype(f"u{bit_width // 8}")
+        return np.asarray((high.astype(np.uint64) << np.uint64(32)) | low)
+    return np.asarray(high ^ low, f"u{bit_width // 8}")
 
 
 def fold_in(keys: np.ndarray, numbers: np.ndarray, **_: Any) -> np.ndarray:
@@ -73,26 +73,26 @@ def unwrap(keys: np.ndarray, **_: Any) -> np.ndarray:
 
 
 def _of_words(words: np.ndarray) -> np.ndarray:
-    return np.ascontiguousarray(words, np.uint32).view(_KEY)[..., 0]
+    return np.asarray(np.ascontiguousarray(words, np.uint32).view(_KEY)[..., 0])
 
 
 def _words(keys: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(keys)[..., None].view(np.uint32).reshape(*keys.shape, 2)
 
 
-def _halves(keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _halves(keys: np.ndarray) -> tuple[Any, Any]:
     words = _words(keys)
     return words[..., 0], words[..., 1]
 
 
-def _hashed_numbers(keys: np.ndarray, shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
+def _hashed_numbers(keys: np.ndarray, shape: tuple[int, ...]) -> tuple[Any, Any]:
     """The hashes of 0, 1, … for each key, `[*keys, *shape]`."""
     number = np.arange(math.prod(shape), dtype=np.uint64).reshape(shape)
     first, second = (np.reshape(half, (*keys.shape, *(1,) * len(shape))) for half in _halves(keys))
     return _hash(first, second, (number >> np.uint64(32)).astype(np.uint32), number.astype(np.uint32))
 
 
-def _hash(first: np.ndarray, second: np.ndarray, high: np.ndarray, low: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _hash(first: Any, second: Any, high: Any, low: Any) -> tuple[Any, Any]:
     """Threefry-2x32 with 20 rounds: of the number (high, low) under the key (first, second)."""
     keys = (first, second, first ^ second ^ _PARITY)
     with np.errstate(over="ignore"):

@@ -178,7 +178,7 @@ class _Window:
     def inside(self) -> np.ndarray:
         """Which windows are in bounds, `[*batch]`."""
         each = [(self._starts[axis] >= 0) & (self._starts[axis] <= self.last[axis]) for axis in self.looked_up]
-        return np.logical_and.reduce(each) if each else np.ones(self.batch, bool)
+        return np.asarray(np.logical_and.reduce(each)) if each else np.ones(self.batch, bool)
 
     def places(self) -> tuple[np.ndarray, ...]:
         """An index along each axis that is looked up, `[*batch, *spread]`, in bounds."""
@@ -351,14 +351,12 @@ RULES: dict[str, Rule] = {
     "not": _elementwise(np.invert),
     "shift_right_logical": _shift_right,
     "copy": _elementwise(np.asarray),
-    "copy_p": _elementwise(np.asarray),
     "stop_gradient": _elementwise(np.asarray),
     "convert_element_type": _convert,
     "bitcast_convert_type": _bitcast,
     "broadcast_in_dim": _broadcast_in_dim,
     "reshape": lambda array, *, new_sizes, **_: np.reshape(array, new_sizes),
     "squeeze": lambda array, *, dimensions, **_: np.squeeze(array, tuple(dimensions)),
-    "expand_dims": lambda array, *, dimensions, **_: np.expand_dims(array, tuple(dimensions)),
     "transpose": lambda array, *, permutation, **_: np.transpose(array, permutation),
     "rev": lambda array, *, dimensions, **_: np.flip(array, tuple(dimensions)),
     "concatenate": lambda *arrays, dimension, **_: np.concatenate(arrays, axis=dimension),
@@ -403,7 +401,6 @@ KEY_RULES: dict[str, Rule] = {
             "broadcast_in_dim",
             "concatenate",
             "dynamic_slice",
-            "expand_dims",
             "reshape",
             "slice",
             "squeeze",

@@ -7,6 +7,7 @@ from typing import Any
 
 import equinox as eqx
 import jax
+import jax.numpy as jnp
 import numpy as np
 from threadpoolctl import ThreadpoolController
 
@@ -48,7 +49,7 @@ def _by_numpy(function: Callable[..., Any], args: Any) -> Any:
     leaves, structure = jax.tree.flatten(args)
     arrays = [leaf for leaf in leaves if _is_array(leaf)]
     signature = tuple(jax.typeof(leaf) if _is_array(leaf) else _Static(leaf) for leaf in leaves)
-    program, rebuild = _traced(function, structure, signature, jax.config.jax_enable_x64)
+    program, rebuild = _traced(function, structure, signature, jnp.result_type(float))
     return rebuild(program(arrays))
 
 
@@ -71,10 +72,10 @@ class _Static:
 
 @functools.lru_cache(maxsize=32)
 def _traced(
-    function: Callable[..., Any], structure: Any, signature: tuple[Any, ...], x64: bool
+    function: Callable[..., Any], structure: Any, signature: tuple[Any, ...], floats: Any
 ) -> tuple[Program, Callable[[list[Any]], Any]]:
     """A function at arguments of this structure, and what makes its result from the arrays in it."""
-    del x64  # a part of the signature
+    del floats  # a part of the signature: what numbers of Python become
     rest: list[Any] = []
 
     def flat(*arrays: Any) -> list[Any]:

@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import equinox as eqx
 import numpy as np
 from jaxtyping import Float
 
@@ -9,7 +10,6 @@ from coala_eqx.exact.batches import Chunk
 from coala_eqx.exact.chunks import meet_chunk
 from coala_eqx.exact.ego import EgoTrajectories
 from coala_eqx.exact.enumeration import Enumeration
-from coala_eqx.learners import Experience
 from coala_eqx.shaping import MetaEpisode
 from coala_eqx.shaping.learning import Policies
 
@@ -49,9 +49,6 @@ class Seen:
     episodes: MetaEpisode
     """Leaves `[chunk, batch, episodes, steps]`; without the co-players' policies."""
 
-    experiences: tuple[Experience, ...]
-    """Everybody's."""
-
     co_players_log_probs: Float[np.ndarray, " chunk"]
     """Of all that the co-players do, together."""
 
@@ -61,7 +58,7 @@ class Seen:
 
 def see(space: Enumeration, ego: EgoTrajectories, co_players: Policies, chunk: Chunk) -> Seen:
     """A chunk of `space`, met with these co-players."""
-    log_probs, chance, experiences = meet_chunk(space.problem, co_players, space.outcomes, chunk, quick=space.quick)
+    log_probs, chance, episodes = meet_chunk(space.problem, co_players, space.outcomes, chunk, quick=space.quick)
     trajectories = np.asarray(chunk.trajectories)
     own, values = ego.log_probs_and_values(trajectories)
     log_probs, chance = np.asarray(log_probs), np.asarray(chance)
@@ -72,14 +69,12 @@ def see(space: Enumeration, ego: EgoTrajectories, co_players: Policies, chunk: C
         together = np.where(impossible, -np.inf, ego_log_probs + log_probs)
         weights = np.exp(together) * chance
     least = float(np.where(weights > 0, together, 0.0).min())
-    mine, *others = experiences
-    episodes = MetaEpisode(
-        observations=mine.observations,
-        actions=mine.actions,
-        rewards=mine.rewards,
-        log_probs=own.reshape(np.shape(mine.actions)),
-        values=values.reshape(np.shape(mine.actions)),
-        co_players=tuple(others),
-        co_player_policies=(),
-    )
-    return Seen(trajectories, weights, episodes, experiences, log_probs, least)
+    filled = [one.reshape(np.shape(episodes.actions)) for one in (own, values)]
+    episodes = eqx.tree_at(lambda some: [some.log_probs, some.values], episodes, filled)
+    return Seen(trajectories, weights, episodes, log_probs, least)
+
+
+def earned(episodes: MetaEpisode) -> Float[np.ndarray, "chunk players episodes"]:
+    """What the players earn in inner episodes of meta-episodes, leaves `[chunk, …]`: means over the batch."""
+    everyone = (episodes.rewards, *(one.rewards for one in episodes.co_players))
+    return np.stack([np.asarray(one).sum(axis=3).mean(axis=1) for one in everyone], axis=1)

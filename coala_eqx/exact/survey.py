@@ -17,8 +17,7 @@ from coala_eqx.exact.objectives import as_episode_return
 from coala_eqx.exact.programs import one_thread
 from coala_eqx.exact.rounding import EPS, Sum, norm, operations
 from coala_eqx.exact.scored import Scored
-from coala_eqx.exact.seen import Estimated, Exact, Seen, see
-from coala_eqx.learners import Experience
+from coala_eqx.exact.seen import Estimated, Exact, Seen, earned, see
 from coala_eqx.shaping.learning import Policies
 
 
@@ -92,7 +91,7 @@ class _Pass:
             seen = see(space, self.ego, co_players, chunk)
             weights = float(probability) * seen.weights
             least_log_prob = min(least_log_prob, seen.least_log_prob)
-            sums.add((weights.sum(), _returns(weights, seen.experiences)))
+            sums.add((weights.sum(), _returns(weights, earned(seen.episodes))))
             if self.scored is not None:
                 self.scored.add(seen, weights)
             for one in self.general:
@@ -200,10 +199,9 @@ def _pulls(
 
 
 def _returns(
-    weights: Float[np.ndarray, " chunk"], experiences: tuple[Experience, ...]
+    weights: Float[np.ndarray, " chunk"], returns: Float[np.ndarray, "chunk players episodes"]
 ) -> tuple[Float[np.ndarray, "players episodes"], Float[np.ndarray, "players episodes"]]:
     """Σ p·R and Σ p·R²; the latter may overflow."""
-    earned = np.stack([np.asarray(one.rewards).sum(axis=3).mean(axis=1) for one in experiences], axis=1)
-    weights, earned = weights[weights > 0], earned[weights > 0]
+    weights, returns = weights[weights > 0], returns[weights > 0]
     with np.errstate(over="ignore"):
-        return np.tensordot(weights, earned, axes=1), np.tensordot(weights, earned**2, axes=1)
+        return np.tensordot(weights, returns, axes=1), np.tensordot(weights, returns**2, axes=1)

@@ -44,10 +44,9 @@ def _where(condition: Array, one: Array | float, other: Array | float) -> Array:
     """`jnp.where` of what has one shape, or is a number: one operation, and not a compiled function, as there are
     thousands of it to be differentiated and vectorised.
     """
-    example = one if isinstance(one, Array) else other
-    shape = jnp.broadcast_shapes(jnp.shape(condition), jnp.shape(example))
+    shape, dtype = jnp.broadcast_shapes(*map(jnp.shape, (condition, one, other))), jnp.result_type(one, other)
     made = [
-        jnp.broadcast_to(leaf, shape) if isinstance(leaf, Array) else jnp.full(shape, leaf, example.dtype)
+        jnp.broadcast_to(leaf, shape) if isinstance(leaf, Array) else jnp.full(shape, leaf, dtype)
         for leaf in (one, other)
     ]
     return jax.lax.select(jnp.broadcast_to(condition, shape), *made)

@@ -16,6 +16,7 @@ from coala_eqx.exact.ego import steps_of
 from coala_eqx.exact.general import General
 from coala_eqx.exact.programs import compiled
 from coala_eqx.exact.rounding import norm
+from coala_eqx.exact.seen import earned
 from coala_eqx.exact.survey import Survey
 from coala_eqx.policies import AbstractPolicy
 from coala_eqx.shaping import MetaEpisode, ShapingProblem
@@ -74,11 +75,11 @@ def check_play(survey: Survey, *, plays: int = PLAYS, seed: int = 0) -> list[str
 def _compare(survey: Survey, plays: int, key: Key[Array, ""]) -> list[float]:
     """By how many standard errors each estimator is off, and last the returns."""
     directions = _directions(survey)
-    earned: list[np.ndarray] = []
+    returns: list[np.ndarray] = []
     projected: list[list[np.ndarray]] = [[] for _ in survey.estimated]
     for episodes in _play(survey, plays, key):
         scores = _check_replay(survey, episodes, directions)
-        earned.append(_returns_of(episodes))
+        returns.append(earned(episodes))
         for collected, one in zip(projected, _projections(survey, episodes, scores, directions), strict=True):
             collected.append(one)
     off = [
@@ -89,7 +90,7 @@ def _compare(survey: Survey, plays: int, key: Key[Array, ""]) -> list[float]:
         for exact, collected in zip(survey.estimated, projected, strict=True)
     ]
     mean, square = survey.returns.mean.ravel(), survey.returns.square.ravel()
-    everyone = np.concatenate(earned).reshape(-1, len(mean))
+    everyone = np.concatenate(returns).reshape(-1, len(mean))
     with np.errstate(over="ignore", invalid="ignore"):
         variance = square - mean**2
     deviation = np.sqrt(np.where(np.isfinite(variance), np.maximum(variance, 0.0), 0.0))
@@ -196,11 +197,6 @@ def _check_replay(
                 f"which is certified and trained, differ by up to {difference.max():.2g}."
             )
     return scores.reshape(*shape[:2], shape[2] * shape[3], len(directions))
-
-
-def _returns_of(episodes: MetaEpisode) -> Float[np.ndarray, "plays players episodes"]:
-    everyone = (episodes.rewards, *(one.rewards for one in episodes.co_players))
-    return np.stack([np.asarray(one).sum(axis=3).mean(axis=1) for one in everyone], axis=1)
 
 
 def _standard_errors(

@@ -8,7 +8,7 @@ many sizes, exactly, and compared entry by entry.
 import dataclasses
 import functools
 import itertools
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any, Literal
 
 import jax
@@ -19,12 +19,11 @@ from coala_eqx.estimators import AbstractEstimator, AbstractScoreFunctionEstimat
 from coala_eqx.estimators.base import check_contract
 from coala_eqx.exact import plain
 from coala_eqx.exact.programs import one_thread
-from coala_eqx.exact.rounding import EPS
 from coala_eqx.verification.certificate import objective_of
 from coala_eqx.verification.counterexample import Counterexample, find_counterexample
+from coala_eqx.verification.findings import WEIGHTS, Finding, NotLinear, Size, checked_size
 from coala_eqx.verification.kernel import FREE, Kernel, relations
 
-Size = tuple[int, int, int]
 StructuralVerdict = Literal["unbiased", "biased", "not linear"]
 
 SIZES: tuple[Size, ...] = (
@@ -85,7 +84,7 @@ class StructuralCertificate:
     note: str
     """What was found, in a sentence."""
 
-    finding: "Finding | None"
+    finding: Finding | None
     """The wrong entry at the smallest size."""
 
     source: AbstractScoreFunctionEstimator = dataclasses.field(repr=False, compare=False)
@@ -113,36 +112,6 @@ class StructuralCertificate:
         )
 
 
-@dataclasses.dataclass(frozen=True)
-class Finding:
-    """One wrong entry."""
-
-    size: Size
-    action: Size
-    """(b, m, t), counted from 1."""
-
-    other: Size
-    """(c, n, s) of the reward or value, counted from 1."""
-
-    weight: float
-    expected: float
-    of_values: bool
-
-    @property
-    def text(self) -> str:
-        """In words."""
-        (b, m, t), (c, n, s) = self.action, self.other
-        what = "value" if self.of_values else "reward"
-        where = f"at size (B, M, T) = {self.size} the {what} at step {s} of inner episode {n} of trajectory {c} weighs"
-        action = f"for the action at step {t} of inner episode {m} of trajectory {b}"
-        should = "may not enter" if self.of_values else f"should weigh {_fraction(self.expected)}"
-        return f"{where} {_fraction(self.weight)} {action}, and {should}"
-
-
-class NotLinear(ValueError):
-    """Coefficients are not linear in rewards and values."""
-
-
 def certify_structure(estimator: AbstractEstimator, sizes: Iterable[Any] | None = None) -> StructuralCertificate:
     """Hold the coefficients of a score-function estimator against Theorem 3.1, at many sizes at once.
 
@@ -158,7 +127,7 @@ def certify_structure(estimator: AbstractEstimator, sizes: Iterable[Any] | None 
 
     Source: Meulemans et al. (2025), Theorem 3.1 and Eqs 13–14.
     """
-    chosen = None if sizes is None else tuple(map(_checked_size, sizes))
+    chosen = None if sizes is None else tuple(map(checked_size, sizes))
     if chosen == ():
         raise ValueError("`sizes` must hold at least one (batch, episodes, steps), but is empty.")
     with jax.enable_x64(True), one_thread():
@@ -168,7 +137,7 @@ def certify_structure(estimator: AbstractEstimator, sizes: Iterable[Any] | None 
 def kernel_of(estimator: AbstractScoreFunctionEstimator, size: Size) -> Kernel:
     """The matrix at one size; raises `NotLinear`."""
     with jax.enable_x64(True):
-        return _kernel(estimator, _checked_size(size))
+        return _kernel(estimator, checked_size(size))
 
 
 def _certify(estimator: AbstractEstimator, sizes: tuple[Size, ...] | None) -> StructuralCertificate:
@@ -312,28 +281,3 @@ def _find(kernel: Kernel, wrong: np.ndarray, forbidden: np.ndarray, by_episode: 
             b, m, t, c, n, s = (1 + index for index in first)
             return Finding(kernel.size, (b, m, t), (c, n, s), float(matrix[first]), expected, of_values)
     return None
-
-
-WEIGHTS: dict[str, Callable[[int], Any]] = {
-    "shaping_return": np.ones,
-    "last_episode_return": lambda episodes: np.eye(episodes)[-1],
-}
-"""How much the rewards of each inner episode count in an objective."""
-
-
-def _checked_size(size: Any) -> Size:
-    try:
-        batch, episodes, steps = (int(one) for one in size)
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"A size must be (batch, episodes, steps), such as (2, 3, 2), but is {size!r}.") from error
-    if min(batch, episodes, steps) < 1:
-        raise ValueError(f"Sizes must be at least 1, but (batch, episodes, steps) is {size!r}.")
-    return batch, episodes, steps
-
-
-def _fraction(value: float) -> str:
-    for denominator in range(1, 65):
-        numerator = round(value * denominator)
-        if abs(value * denominator - numerator) < 64 * EPS * denominator:
-            return str(numerator) if denominator == 1 else f"{numerator}/{denominator}"
-    return f"{value:.6g}"
