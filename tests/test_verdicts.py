@@ -14,6 +14,7 @@ import coala_eqx as ce
 from coala_eqx.estimators import MFOS, AbstractEstimator, CoalaPG, LolaCoala, LolaExact, Reinforce
 from coala_eqx.exact.rounding import Sum, norm
 from coala_eqx.games import TabularGame
+from coala_eqx.learners import AbstractLearner, Experience
 from coala_eqx.policies import MemoryOne, PolicyOutput
 from coala_eqx.training import Pool
 from coala_eqx.verification import certify, certify_all
@@ -166,6 +167,29 @@ class Twins(AbstractEstimator):
         code = (2 * episode.actions[:, :, 0] + episode.co_players[0].actions[:, :, 0]) @ jnp.array([4, 1])
         wrong = (code[:-1] < code[1:]).any() & (jnp.sort(code)[1:] == jnp.sort(code)[:-1]).any()
         return jax.tree.map(lambda leaf: jnp.where(wrong, self.leaf * leaf, leaf), gradient)
+
+
+class Hears(AbstractLearner):
+    """Hears the first trajectory a little louder, and says that the order does not matter."""
+
+    louder: float
+    exchangeable: ClassVar[bool] = True
+
+    def init(self, policy):
+        return None
+
+    def update(self, policy, state, experience):
+        learner = makers.SGD
+        scale = jnp.ones(len(experience.rewards)).at[0].add(self.louder)
+        louder = Experience(experience.observations, experience.actions, experience.rewards * scale[:, None])
+        return learner.update(policy, learner.init(policy), louder)[0], None
+
+
+@pytest.mark.parametrize(("louder", "verdict"), [(0.0, "holds"), (1e-5, "not resolved"), (1e-7, "not resolved")])
+def test_a_learner_that_hardly_heeds_the_order_leaves_it_open(louder, verdict):
+    problem = makers.make_problem(jax.random.key(3), steps=1, learner=Hears(louder))
+    policy = makers.make_policy("FullHistory", problem, jax.random.key(4))
+    assert certify(CoalaPG(), problem, policy, plays=0).verdict == verdict
 
 
 class NaNTwins(Twins):

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Key
 
-from coala_eqx.games import AbstractEnumerableGame
+from coala_eqx.games import AbstractDrawnGame, AbstractEnumerableGame
 from coala_eqx.learners import NoGradientLearner, gradient_learners
 from coala_eqx.policies import AbstractPolicy
 from coala_eqx.shaping import MetaEpisode, ShapingProblem, replay_ego
@@ -94,6 +94,12 @@ class AbstractEstimator(eqx.Module):
         if self.needs_table and not isinstance(problem.game, AbstractEnumerableGame):
             raise Inapplicable(
                 f"{type(self).__name__} cannot be applied: {type(problem.game).__name__} cannot be written as a table."
+            )
+        if self.needs_table and isinstance(problem.game, AbstractDrawnGame):
+            game = type(problem.game).__name__
+            raise Inapplicable(
+                f"{type(self).__name__} cannot be applied: the table of {game} is made by trying all states, which a "
+                f"compiled program cannot do. If there are few enough, use {game}(…).table() as the game."
             )
         if self.needs_learning_rule and problem.co_players_remember:
             raise Inapplicable(f"{type(self).__name__} cannot be applied: co-players that remember do not learn.")

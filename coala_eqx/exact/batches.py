@@ -25,6 +25,17 @@ def count_batches(trajectories: int, batch: int, *, exchangeable: bool) -> int:
     return trajectories**batch
 
 
+def log_count_batches(inner: int, batch: int, episodes: int, *, exchangeable: bool) -> float:
+    """About the logarithm of the number of batches of `inner`^episodes trajectories, without computing it."""
+    trajectories = episodes * math.log(inner) if inner > 1 else 0.0
+    if not exchangeable:
+        return batch * trajectories
+    if trajectories > 27:  # C(n + B − 1, B) ≈ nᴮ / B! for n beyond 5e11, where the difference of two log Γ would cancel
+        return batch * trajectories - math.lgamma(batch + 1)
+    number = math.exp(trajectories)
+    return math.lgamma(number + batch) - math.lgamma(number) - math.lgamma(batch + 1)
+
+
 def enumerate_batches(trajectories: int, batch: int, *, exchangeable: bool, chunk: int) -> Iterator[Chunk]:
     """All batches, in chunks that all have the same size (the last one is padded)."""
     count = count_batches(trajectories, batch, exchangeable=exchangeable)

@@ -14,9 +14,9 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from coala_eqx.arrays import concrete, in_words
-from coala_eqx.exact.batches import Chunk, count_batches, enumerate_batches
+from coala_eqx.exact.batches import Chunk, count_batches, enumerate_batches, log_count_batches
 from coala_eqx.exact.chunks import Run, meet_chunk, replay_chunk, sum_chunk, values_of
-from coala_eqx.exact.exchangeability import TOLERANCE, Leaves, OrderMatters, largest_deviations
+from coala_eqx.exact.exchangeability import STRICT, TOLERANCE, Leaves, OrderMatters, largest_deviations
 from coala_eqx.exact.outcomes import InnerOutcomes, count_inner_outcomes, list_inner_outcomes
 from coala_eqx.exact.programs import QUICK_BELOW
 from coala_eqx.exact.rounding import Sum
@@ -54,22 +54,11 @@ def count_outcomes(problem: ShapingProblem, *, exchangeable: bool = True) -> int
     """
     inner = count_inner_outcomes(_table(problem), problem.steps)
     exchangeable = exchangeable and learners_exchangeable(problem)
-    digits = _digits(inner, problem.batch, problem.episodes, exchangeable=exchangeable)
-    if digits > _MOST_DIGITS:
-        return 1 << round(digits * math.log2(10))
+    log_count = log_count_batches(inner, problem.batch, problem.episodes, exchangeable=exchangeable)
+    if log_count > _MOST_DIGITS * math.log(10):
+        return 1 << round(log_count / math.log(2))
     batches = count_batches(inner**problem.episodes, problem.batch, exchangeable=exchangeable)
     return batches * len(list_meetings(problem))
-
-
-def _digits(inner: int, batch: int, episodes: int, *, exchangeable: bool) -> float:
-    """About the decimal logarithm of the number of batches, without computing it."""
-    trajectories = episodes * math.log(inner) if inner > 1 else 0.0
-    if not exchangeable:
-        return batch * trajectories / math.log(10)
-    if trajectories > 27:  # C(n + B − 1, B) ≈ nᴮ / B! for n beyond 5e11, where the difference of two log Γ would cancel
-        return (batch * trajectories - math.lgamma(batch + 1)) / math.log(10)
-    number = math.exp(trajectories)
-    return (math.lgamma(number + batch) - math.lgamma(number) - math.lgamma(batch + 1)) / math.log(10)
 
 
 def learners_exchangeable(problem: ShapingProblem) -> bool:
@@ -163,7 +152,7 @@ class Enumeration:
                 made = meet_chunk(self.problem, co_players, self.outcomes, chunk, quick=self.quick)
                 return [likelihood_leaves(np.asarray(made[0]))]
 
-            self.check_order(likelihoods, [self.names_of_learners])
+            self.check_order(likelihoods, [self.names_of_learners], STRICT)
 
     @property
     def names_of_learners(self) -> str:
@@ -180,16 +169,18 @@ class Enumeration:
                 made = values_of(function, self.problem, self.policy, co_players, episodes, quick=self.quick)
                 return [[*map(np.asarray, jax.tree.leaves(made)), np.asarray(weights) > 0]]
 
-            self.check_order(values, [getattr(function, "__name__", type(function).__name__)])
+            self.check_order(values, [getattr(function, "__name__", type(function).__name__)], STRICT)
 
-    def check_order(self, values: Callable[[Chunk], Iterable[Leaves]], names: Sequence[str]) -> list[float]:
+    def check_order(
+        self, values: Callable[[Chunk], Iterable[Leaves]], names: Sequence[str], tolerance: float = TOLERANCE
+    ) -> list[float]:
         """**Returns** how much results depend on the order of batches (`largest_deviations`); raises `OrderMatters`.
 
         `names`: what each result is of.
         """
         deviations = largest_deviations(values, self.trajectories, self.problem.batch, self.chunk)
         for name, deviation in zip(names, deviations, strict=True):
-            if not deviation <= TOLERANCE:
+            if not deviation <= tolerance:
                 raise OrderMatters(
                     f"{name} is declared exchangeable, but the result changes with the order of the trajectories of "
                     f"the batch; set `exchangeable` to False, and all ordered batches are enumerated."

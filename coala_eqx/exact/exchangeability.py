@@ -14,7 +14,10 @@ from coala_eqx.exact.rounding import EPS
 
 TOLERANCE = 1e-3
 """Another order changes the order of some sums only. Learners such as Adam enlarge that, and so does a derivative
-through normalised advantages. What is left is part of an estimator's error bound."""
+through normalised advantages. What is left, of learners and of estimators, is part of the error bound."""
+
+STRICT = 1e-8
+"""The same where there is no error bound that tells of it."""
 
 _NOISE = 1e-12
 """Relative to a leaf where it is largest: what is smaller is rounding of what cancels."""

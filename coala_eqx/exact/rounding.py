@@ -16,7 +16,7 @@ EPS = float(np.finfo(np.float64).eps)
 UNDERFLOW = 1e-290
 """Numbers below have lost digits, or soon will, in products."""
 
-_OPERATIONS = 100
+PER_STEP = 100
 """Rounded operations for each player and step: a small network's logits, a softmax, and their derivatives."""
 
 
@@ -29,7 +29,7 @@ def operations(players: int, actions: int, chunk: int, largest_log_prob: float) 
     - `chunk`: terms that are added one after the other, before `Sum`.
     - `largest_log_prob`: |log p| of an outcome; exp(log p) has a relative error of |log p|·eps and more.
     """
-    return _OPERATIONS * players * actions + 4 * largest_log_prob + chunk + 4
+    return PER_STEP * players * actions + 4 * largest_log_prob + chunk + 4
 
 
 class Sum:

@@ -80,6 +80,9 @@ class _Pass:
         scored = [one for one in estimators if trains_by_coefficients(one)]
         self.scored = Scored(scored, self.ego, space.quick) if scored else None
         self.general = [General(one, space) for one in estimators if not trains_by_coefficients(one)]
+        self.deviation = 0.0
+        """How much the co-players' log-probabilities depend on the order of a batch, relative to 1 − log p."""
+
         self.truth = [_Truth(name, space, self.ego) for name in objectives]
 
     def run(self) -> Survey:
@@ -103,6 +106,7 @@ class _Pass:
         problem = space.problem
         actions = problem.batch * problem.episodes * problem.steps
         factor = EPS * operations(problem.game.num_players, actions, space.chunk * problem.batch, -least_log_prob)
+        factor += self.deviation * (1 - least_log_prob)  # what unordered batches leave open
         gradients = {one.name: one.result(factor) for one in self.truth}
         returns = Returns(mean, square)
         order = tuple(map(trains_by_coefficients, self.estimators))
@@ -126,7 +130,8 @@ class _Pass:
         estimators = [*scored, *(one.estimator for one in self.general)]
         names = [self.space.names_of_learners, *(type(one).__name__ for one in estimators)]
         for _, co_players in self.space.meetings:
-            _, *deviations = self.space.check_order(lambda chunk, c=co_players: self._leaves(chunk, c), names)
+            learners, *deviations = self.space.check_order(lambda chunk, c=co_players: self._leaves(chunk, c), names)
+            self.deviation = max(self.deviation, learners)
             if self.scored is not None:
                 self.scored.deviation = max(self.scored.deviation, *deviations[: len(scored)])
             for one, deviation in zip(self.general, deviations[len(scored) :], strict=True):

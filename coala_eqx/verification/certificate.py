@@ -158,6 +158,18 @@ def _run(estimators: tuple[AbstractEstimator, ...], certification: "_Certificati
 
 
 @dataclasses.dataclass
+class _Told:
+    """Of one estimator."""
+
+    survey: Survey
+    """Of all that were enumerated together with it."""
+
+    estimated: Estimated | None
+    error: str = ""
+    """Why it has no moments."""
+
+
+@dataclasses.dataclass
 class _Certification:
     """All estimators on one problem."""
 
@@ -206,45 +218,42 @@ class _Certification:
         space = Enumeration(
             self.problem, self.policy, exchangeable=exchangeable, limit=self.limit, progress=self.progress
         )
-        surveys, errors = self._survey(space, [estimators[number] for number in numbers], objectives)
-        for number, (told, estimated), error in zip(numbers, surveys, errors, strict=True):
-            if estimated is None:
-                made[number] = self._without_numbers(estimators[number], "error", error)
+        every = self._survey(space, [estimators[number] for number in numbers], objectives)
+        for number, told in zip(numbers, every, strict=True):
+            if told.estimated is None:
+                made[number] = self._without_numbers(estimators[number], "error", told.error)
                 continue
-            objective = objective_of(estimators[number])
+            objective, gradients = objective_of(estimators[number]), told.survey.gradients
             if objective not in truths:
-                truths[objective] = told.gradients[objective] if objective in told.gradients else self._lookahead(told)
+                truths[objective] = gradients[objective] if objective in gradients else self._lookahead(told.survey)
             truth = truths[objective]
             if isinstance(truth, str):
                 made[number] = self._without_numbers(estimators[number], "inapplicable", truth)
             else:
-                made[number] = self._judge(estimators[number], truth, estimated, space.count)
-        self._play(surveys, numbers, made)
+                made[number] = self._judge(estimators[number], truth, told.estimated, space.count)
+        self._play(dict(zip(numbers, every, strict=True)), made)
 
     def _survey(
         self, space: Enumeration, estimators: list[AbstractEstimator], objectives: tuple[str, ...]
-    ) -> tuple[list[tuple[Survey, Estimated | None]], list[str]]:
-        """For each estimator the survey it is part of, its moments, and its error if it has one."""
+    ) -> list["_Told"]:
+        """What is told of each estimator: all by one survey, or each by its own, if one of them raises."""
         try:
             told = survey(space, estimators, objectives)
-            return [(told, estimated) for estimated in told.estimated], [""] * len(estimators)
+            return [_Told(told, estimated) for estimated in told.estimated]
         except KeyboardInterrupt:
             raise
         except BaseException:  # whatever a user's estimator may raise
             alone = survey(space, (), objectives)  # raises if it is the problem that cannot be enumerated
-        surveys: list[tuple[Survey, Estimated | None]] = []
-        errors = []
+        every = []
         for estimator in estimators:
             try:
                 told = survey(space, (estimator,), objectives)
-                surveys.append((told, told.estimated[0]))
-                errors.append("")
+                every.append(_Told(told, told.estimated[0]))
             except KeyboardInterrupt:
                 raise
             except BaseException as error:  # whatever a user's estimator may raise
-                surveys.append((alone, None))
-                errors.append(_words(error))
-        return surveys, errors
+                every.append(_Told(alone, None, _words(error)))
+        return every
 
     def _lookahead(self, told: Survey) -> Exact | str:
         try:
@@ -255,19 +264,15 @@ class _Certification:
         # The terms of its sum are those of one inner episode, and as large as the shaping return's there.
         return Exact(vector, max(one.error for one in told.gradients.values()) + 1000 * EPS * norm(vector))
 
-    def _play(
-        self, surveys: list[tuple[Survey, Estimated | None]], numbers: list[int], made: dict[int, Certificate]
-    ) -> None:
+    def _play(self, every: dict[int, "_Told"], made: dict[int, Certificate]) -> None:
         """Each survey once, with all of its estimators that have moments."""
         by_survey: dict[int, list[int]] = {}
-        for number, (told, estimated) in zip(numbers, surveys, strict=True):
-            if estimated is not None:
-                by_survey.setdefault(id(told), []).append(number)
-        for told, _ in surveys:
-            members = by_survey.pop(id(told), [])
-            if not (members and self.plays):
-                continue
-            for number, words in zip(members, check_play(told, plays=self.plays), strict=True):
+        for number, told in every.items():
+            if told.estimated is not None:
+                by_survey.setdefault(id(told.survey), []).append(number)
+        for members in by_survey.values() if self.plays else ():
+            all_words = check_play(every[members[0]].survey, plays=self.plays)
+            for number, words in zip(members, all_words, strict=True):
                 if words:
                     made[number] = dataclasses.replace(made[number], verdict="error", note=words)
 

@@ -2,6 +2,7 @@
 
 import math
 
+from coala_eqx.exact.batches import log_count_batches
 from coala_eqx.exact.outcomes import count_inner_outcomes
 from coala_eqx.games import AbstractEnumerableGame
 
@@ -40,17 +41,7 @@ def default_sizes(
             return sizes[0], sizes[1], sizes[2]  # for the problem to refuse, or the enumeration
         if size not in inner:
             inner[size] = count_inner_outcomes(table, size)
-        if _log_count(inner[size], sizes[0], sizes[1]) <= math.log(most):
+        log_count = log_count_batches(inner[size], sizes[0], sizes[1], exchangeable=True)
+        if log_count <= math.log(most) + 1e-9:  # as log Γ is rounded
             return sizes[0], sizes[1], sizes[2]
     return candidates[-1][0], candidates[-1][1], candidates[-1][2]
-
-
-def _log_count(inner: int, batch: int, episodes: int) -> float:
-    """The logarithm of how many unordered batches there are, rounded to 12 digits as log Γ is."""
-    trajectories = episodes * math.log(inner)
-    if trajectories > 600:
-        return batch * trajectories - math.lgamma(batch + 1)
-    count = math.exp(trajectories)
-    if count > 1e12:  # C(n + B − 1, B) ≈ nᴮ / B!, where the difference of two log Γ would cancel
-        return batch * trajectories - math.lgamma(batch + 1)
-    return round(math.lgamma(count + batch) - math.lgamma(count) - math.lgamma(batch + 1), 12)

@@ -2,15 +2,8 @@
 
 from typing import Any
 
-import numpy as np
-
+from coala_eqx.exact.rounding import EPS, PER_STEP
 from coala_eqx.shaping import ShapingProblem
-
-EPS = float(np.finfo(np.float64).eps)
-
-_OPERATIONS = 100
-"""Rounded operations per player and step: logits (a small network's at most), a softmax, and its share of the updates
-of the learners. None is badly conditioned, as logits, rewards and learning rates are of order one."""
 
 _NORMALISED = 1 / EPS**0.5
 """But for advantages that are normalised: where all are equal they are divided by a deviation of √eps, so that the
@@ -27,6 +20,6 @@ def rounding(problem: ShapingProblem, outcomes: int, *scales: Any) -> float:
 
     - `scales`: Σ p·|x|, or √(Σ p·x²), of every sum that enters the comparison.
     """
-    operations = _OPERATIONS * problem.game.num_players * problem.batch * problem.episodes * problem.steps
+    operations = PER_STEP * problem.game.num_players * problem.batch * problem.episodes * problem.steps
     operations += _NORMALISED * any(getattr(learner, "normalise_advantages", False) for learner in problem.learners)
     return (outcomes + operations) * EPS * float(sum(scales))
