@@ -53,8 +53,10 @@ def concrete(array: Any) -> bool:
     return not isinstance(array, Tracer)
 
 
-def numbers(name: str, value: Any) -> Any:
+def numbers(name: str, value: Any, *, masks: bool = False) -> Any:
     """`value` as a NumPy array of finite real numbers; a traced one passes through as it is.
+
+    With `masks`, −∞ is let through, which is the logit of an action that is never taken.
 
     Types that NumPy has by itself stay as they are. bfloat16 and smaller floats become float32, integers of less than
     a byte int64, both exactly. Long doubles, integers of Python beyond 64 bits, fractions and decimals are rounded to
@@ -74,8 +76,11 @@ def numbers(name: str, value: Any) -> Any:
     except (TypeError, RuntimeError) as error:  # typed keys, arrays of other libraries
         raise ValueError(f"`{name}` must hold numbers only, but is {value!r}.") from error
     array = _as_standard(name, value, given)
-    if not np.isfinite(array).all():
-        where = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])
+    odd = ~np.isfinite(array)
+    if masks:
+        odd &= array != -np.inf
+    if odd.any():
+        where = tuple(int(i) for i in np.argwhere(odd)[0])
         if _is_long(given.dtype) and np.isfinite(given[where]):
             raise ValueError(_TOO_LARGE.format(name=name, where=list(where)))
         raise ValueError(f"`{name}` must hold finite numbers, but entry {list(where)} is {given[where]}.")
@@ -128,7 +133,7 @@ def _is_long(dtype: np.dtype) -> bool:
 def _check_range(name: str, array: np.ndarray) -> None:
     """Unless 64-bit types are on, JAX computes in float32, in which large numbers are infinite."""
     dtype = jnp.result_type(float)
-    too_large = np.abs(array.astype(np.float64)) > float(jnp.finfo(dtype).max)
+    too_large = np.isfinite(array) & (np.abs(array.astype(np.float64)) > float(jnp.finfo(dtype).max))
     if too_large.any():
         where = tuple(int(i) for i in np.argwhere(too_large)[0])
         raise ValueError(

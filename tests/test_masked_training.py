@@ -12,7 +12,8 @@ import pytest
 import coala_eqx as ce
 from coala_eqx.estimators import CoalaPG, LolaDice
 from coala_eqx.learners import Experience, PolicyGradient
-from coala_eqx.policies import AbstractPolicy, PolicyOutput
+from coala_eqx.policies import AbstractPolicy, MemoryOne, PolicyOutput
+from coala_eqx.policies.probabilities import log_probabilities
 from coala_eqx.training import A2C, PPO, Batch, Pool, entropy_of
 
 ADAM, STEP = optax.adam(0.1), optax.sgd(0.1)
@@ -137,3 +138,29 @@ def test_lola_dice_is_finite_where_something_impossible_is_replayed(draw, getkey
         gradient = LolaDice().from_episode(problem, ego, one)
         assert np.isfinite(gradient.table).all()
     assert (episode.co_players[0].actions < 2).all()
+
+
+def test_a_memory_one_policy_may_mask_actions():
+    policy = MemoryOne([[0.0, 1.0, -np.inf], [-np.inf, 2.0, -np.inf]])
+    _, output = policy.unroll(None, jnp.array([0, 1]), jnp.array([-1, 0]))
+    np.testing.assert_array_equal(log_probabilities(output.logits)[:, 2], -np.inf)
+    assert log_probabilities(output.logits)[1, 1] == 0
+    masked = ([[0.0, np.inf]], "inf"), ([[np.nan, -np.inf]], "nan"), ([[0.0, 1.0], [-np.inf, -np.inf]], "row 1")
+    for wrong, words in masked:
+        with pytest.raises(ValueError, match=words):
+            MemoryOne(wrong)
+
+
+def test_a_masked_memory_one_policy_is_certified():
+    game = ce.games.MatrixGame(np.random.default_rng(0).normal(size=(2, 3, 2)).round(1))
+    rows = np.random.default_rng(1).normal(size=(7, 3))
+    rows[:, 1] = -np.inf
+    problem = ce.shaping.ShapingProblem(
+        game=game,
+        co_players=MemoryOne(np.random.default_rng(2).normal(size=(7, 2))),
+        learner=PolicyGradient(optimiser=STEP),
+        batch=2,
+        episodes=2,
+        steps=1,
+    )
+    assert ce.verification.certify(CoalaPG(), problem, MemoryOne(rows)).verdict == "holds"

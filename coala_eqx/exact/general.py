@@ -13,7 +13,7 @@ from jaxtyping import Array, Float
 from coala_eqx.estimators import AbstractEstimator
 from coala_eqx.exact.chunks import values_of
 from coala_eqx.exact.enumeration import Enumeration
-from coala_eqx.exact.rounding import Sum, norm
+from coala_eqx.exact.rounding import EPS, Sum, norm
 from coala_eqx.exact.seen import Estimated, Exact, Seen
 from coala_eqx.policies import AbstractPolicy
 from coala_eqx.shaping import MetaEpisode, ShapingProblem
@@ -57,8 +57,10 @@ class General:
         deviation, square, size = self._sums.value
         mean = self._centre + deviation
         variance = max(float(square) - norm(deviation / self._unit) ** 2, 0.0)
+        noise = self._unit * variance**0.5
         error = (factor + self.deviation) * (float(size) + norm(mean))
-        return Estimated(Exact(mean, error), self._unit * variance**0.5)
+        # What is the same for all meta-episodes differs by rounding.
+        return Estimated(Exact(mean, error), noise if noise > 4 * EPS * float(size) else 0.0)
 
     def _look(self, estimates: np.ndarray, weights: np.ndarray) -> np.ndarray:
         """Choose a unit in which no square over- or underflows.

@@ -5,9 +5,10 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
-from coala_eqx.arrays import floating, numbers
+from coala_eqx.arrays import concrete, floating, numbers
 from coala_eqx.games import AbstractGame
 from coala_eqx.policies.base import AbstractPolicy, Memory, PolicyOutput
 
@@ -49,18 +50,20 @@ class MemoryOne(AbstractMemoryOne):
 
     **Arguments:**
 
-    - `logits` `[observations, actions]`: unnormalised log-probabilities. With two actions,
+    - `logits` `[observations, actions]`: unnormalised log-probabilities; −∞ masks an action. With two actions,
       `logits[:, 0] − logits[:, 1]` is the logit of the first one (cooperation, in the dilemmas).
 
-    **Raises** `ValueError` if `logits` is not a matrix of finite numbers.
+    **Raises** `ValueError` if `logits` is not a matrix of numbers that are finite, or −∞ for some actions of a row.
     """
 
     logits: Float[Array, "observations actions"]
 
     def __init__(self, logits: Any):
-        logits = numbers("logits", logits)
+        logits = numbers("logits", logits, masks=True)
         if logits.ndim != 2 or 0 in logits.shape:
             raise ValueError(f"`logits` must have shape [observations, actions], but has {logits.shape}.")
+        if concrete(logits) and (nobody := np.isneginf(logits).all(axis=1)).any():
+            raise ValueError(f"`logits` must leave an action in each row, but masks all in row {np.argmax(nobody)}.")
         self.logits = floating(logits)
 
     @classmethod

@@ -41,9 +41,9 @@ from coala_eqx.verification.verdict import Findings
 Estimators = Mapping[str, AbstractEstimator]
 """Estimators by their names in tables."""
 
-_SECONDS_PER_OUTCOME = 2e-5
-_SECONDS_PER_PROBLEM = 5.0
-"""What an estimator takes for an outcome, and a problem for compilation, until it is measured: two slow cores."""
+_SECONDS_PER_OUTCOME = 1e-5
+_SECONDS_PER_PROBLEM = 2.0
+"""What an estimator takes for an outcome, and a problem for tracing, until it is measured: a slow core."""
 
 
 def verify(options: argparse.Namespace) -> int:
@@ -115,12 +115,14 @@ class _Run:
             named, remark = own_problem(self._options, self._limit)
             self._problems = (named,)
         else:
-            remark, self._problems = "", default_problems(self._options.seed)
+            remark = ""
         ended: BaseException | None = None
         try:
             self._structures()
             if remark:
                 print_lines(self._console, remark)
+            if not own:
+                self._problems = default_problems(self._options.seed)
             self._certificates()
         except (KeyboardInterrupt, ValueError) as error:
             ended = error

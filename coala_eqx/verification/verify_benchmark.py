@@ -92,10 +92,11 @@ def measure(root: Path) -> Taken:
             command, cwd=root, env=environment, stdout=subprocess.PIPE, stderr=errors, text=True, encoding="utf-8"
         )
         assert process.stdout is not None
-        for line in process.stdout:
-            lines.append(line.strip())
-            if math.isnan(first_table) and len(lines) > 3 and not lines[-1]:
-                first_table = time.perf_counter() - began
+        with process.stdout:
+            for line in process.stdout:
+                lines.append(line.strip())
+                if math.isnan(first_table) and len(lines) > 3 and not lines[-1]:
+                    first_table = time.perf_counter() - began
         _, status, used = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
         if process.returncode not in (0, 1):
