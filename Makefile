@@ -28,7 +28,7 @@ test: env
 
 # As users have it: the same numbers by programs that XLA has polished.
 optimised: env
-	$(BIN)/python -m pytest -n 2 --dist worksteal tests/test_probabilities.py tests/test_estimators.py tests/test_hawk.py $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist worksteal tests/test_probabilities.py tests/test_hawk.py $(ARGS)
 
 faults: env
 	$(PYTEST) tests/test_interruptions.py --kills 20 --timeout 0 $(ARGS)

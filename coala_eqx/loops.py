@@ -21,11 +21,25 @@ def scan(
     length = len(leaves[0])
     if not 0 < length <= FEW:
         return jax.lax.scan(step, carry, inputs, reverse=reverse)
+    if any(len(leaf) != length for leaf in leaves):
+        raise ValueError(f"All arrays must have as many steps, but have {[len(leaf) for leaf in leaves]}.")
     rows = [*zip(*map(jnp.unstack, leaves), strict=True)]
     records = []
     for row in reversed(rows) if reverse else rows:
+        before = carry
         carry, record = step(carry, jax.tree.unflatten(structure, row))
+        _check_carry(before, carry)
         records.append(record)
     if reverse:
         records.reverse()
     return carry, jax.tree.map(lambda *leaves: jnp.stack(leaves), *records)
+
+
+def _check_carry(before: Any, after: Any) -> None:
+    """As `jax.lax.scan` does."""
+    signatures = [
+        (jax.tree.structure(carry), [(jnp.shape(leaf), jnp.result_type(leaf)) for leaf in jax.tree.leaves(carry)])
+        for carry in (before, after)
+    ]
+    if signatures[0] != signatures[1]:
+        raise TypeError(f"A step must return a carry like the one it was given, {before}, but returned {after}.")

@@ -1,6 +1,7 @@
 """Structure at a run's own size, by random columns: what the whole matrix says at small sizes, and in time at large."""
 
 import jax.numpy as jnp
+import numpy as np
 import pytest
 
 from coala_eqx.estimators import (
@@ -14,8 +15,10 @@ from coala_eqx.estimators import (
     Reinforce,
 )
 from coala_eqx.verification import certify_structure, find_wrong
+from coala_eqx.verification.certificate import objective_of
 from coala_eqx.verification.columns import remark
-from coala_eqx.verification.findings import NotLinear
+from coala_eqx.verification.findings import WEIGHTS, NotLinear
+from coala_eqx.verification.structural import kernel_of
 
 SMALL = [(1, 1, 1), (2, 1, 3), (1, 4, 1), (3, 3, 3), (2, 2, 1), (3, 2, 4)]
 
@@ -52,15 +55,59 @@ class Peeking(AbstractScoreFunctionEstimator):
 )
 @pytest.mark.parametrize("size", SMALL)
 def test_columns_say_what_the_matrix_says(estimator, size):
-    certificate = certify_structure(estimator, [size])
+    kernel = kernel_of(estimator, size)
+    wrong = kernel.wrong(WEIGHTS[objective_of(estimator)](size[1])), kernel.forbidden_values()
     # As many columns as there are, and more: all of them, but by chance.
     found = find_wrong(estimator, *size, columns=60)
-    assert (found is not None) == (certificate.verdict == "biased")
+    assert (found is not None) == any(map(np.any, wrong))
     if found is not None:
-        kernel = certificate.kernel(*size)
         action, other = (tuple(index - 1 for index in place) for place in (found.action, found.other))
         matrix = kernel.values if found.of_values else kernel.rewards
         assert matrix[(*action, *other)] == pytest.approx(found.weight)
+
+
+class AtTheStart(AbstractScoreFunctionEstimator):
+    """Leaves out the last reward of the first inner episode, for the first action of one trajectory."""
+
+    def coefficients(self, rewards, values=None):
+        return CoalaPG().coefficients(rewards, values).at[0, 0, 0].add(-rewards[0, 0, -1])
+
+
+class Shifted(CoalaPG):
+    def coefficients(self, rewards, values=None):
+        return super().coefficients(rewards, values) + 1e5
+
+
+class Counting(CoalaPG):
+    """By how many rewards there are."""
+
+    def coefficients(self, rewards, values=None):
+        return super().coefficients(rewards, values) * (rewards != 0).sum() / rewards.size
+
+
+@pytest.mark.parametrize("size", [(1, 1, 5), (1, 4, 6)])
+@pytest.mark.parametrize("seed", range(3))
+def test_the_first_inner_episode_is_looked_at(size, seed):
+    assert certify_structure(AtTheStart(), [size]).verdict == "biased"
+    assert find_wrong(AtTheStart(), *size, seed=seed) is not None
+
+
+@pytest.mark.parametrize("size", SMALL)
+def test_constants_are_free(size):
+    assert find_wrong(Shifted(), *size) is None
+
+
+def test_what_is_linear_in_dense_rewards_only_is_not_linear():
+    with pytest.raises(NotLinear):
+        find_wrong(Counting(), 3, 2, 2)
+
+
+def test_an_error_of_an_estimator_does_not_stop_a_run():
+    class Fails(CoalaPG):
+        def coefficients(self, rewards, values=None):
+            raise RuntimeError("no coefficients\ntoday")
+
+    assert remark(Fails(), 3, 2, 2).endswith("is not known: no coefficients today.")
 
 
 @pytest.mark.parametrize("estimator", [CoalaPG(), Reinforce(), LolaCoala()])

@@ -138,6 +138,49 @@ INTEGERS = {
 }
 
 
+UNCOMMON = {
+    "functions of what is there": (lambda x: x.at[:1].apply(jnp.sin), X),
+    "bits of one number": (lambda x: lax.bitcast_convert_type(x[0, 0], jnp.int64), X),
+    "bits of many": (lambda i: (jnp.bitwise_or.reduce(i, axis=1), jnp.bitwise_and.reduce(i, axis=0)), WHOLE),
+    "products of small numbers": (
+        lambda i: jnp.dot(i.astype(jnp.int8) * 30, i.T.astype(jnp.int8), preferred_element_type=jnp.int32), WHOLE,
+    ),
+    "rest by zero": (lambda i: lax.rem(i, 0 * i), WHOLE),
+    "half precision": (lambda x: (x.astype(jnp.bfloat16) * 300).astype(jnp.int8), X),
+    "cases beyond the last": (lambda i: lax.select_n(jnp.clip(i, -1, 5).astype(np.int32), i, 2 * i, 3 * i), WHOLE),
+    "loops of different lengths": (
+        jax.vmap(lambda n: lax.while_loop(lambda s: s[0] < n, lambda s: (s[0] + 1, s[1] * 1.5), (0.0, 1.0))),
+        X[:, 0] * 5,
+    ),
+    "and again": (jax.vmap(jax.vmap(lambda n: lax.fori_loop(0, n, lambda _, s: s * 1.5, 1.0))), np.abs(WHOLE)),
+    "no steps": (lambda x: lax.scan(lambda c, row: (c + row.sum(), row * 2), 0.0, x[:0]), X),
+    "nothing": (lambda x: (jnp.max(x[:, :0], axis=1, initial=-1.0), x[:0].at[jnp.arange(0)].set(1.0)), X),
+    "complex numbers": (lambda x: jax.nn.sigmoid(x + 1j).real + jnp.abs(x * 1j) + jnp.sqrt(x + 0j).imag, X),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", UNCOMMON)
+def test_uncommon_operations(name):
+    function, argument = UNCOMMON[name]
+    with jax.enable_x64(True):
+        _same(_evaluated(function, argument), jax.jit(function)(argument))
+
+
+def test_what_a_function_does_besides_is_done():
+    seen = []
+
+    def function(x):
+        jax.debug.callback(lambda value: seen.append(float(value)), x.sum())
+        return 2 * x
+
+    with jax.enable_x64(True):
+        program = plain.Program(jax.make_jaxpr(function)(X))
+        for _ in range(3):
+            program([jnp.asarray(X)])
+        jax.effects_barrier()
+    assert seen == [pytest.approx(X.sum())] * 3
+
+
 def _same(made, expected):
     assert jax.tree.structure(made) == jax.tree.structure(expected)
     for one, other in zip(jax.tree.leaves(made), map(np.asarray, jax.tree.leaves(expected)), strict=True):
@@ -297,17 +340,25 @@ class TestWhatStaysTheSame:
             return jax.pure_callback(count, jax.ShapeDtypeStruct((3,), np.float64), fixed) * changing
 
         with jax.enable_x64(True):
-            fixed, others = np.arange(3.0), [np.full(3, float(n)) for n in range(5)]
+            fixed, others = jnp.arange(3.0), [np.full(3, float(n)) for n in range(5)]
             program = plain.Program(jax.make_jaxpr(function)(fixed, others[0]))
             for other in others:
                 (made,) = program([fixed, other])
                 np.testing.assert_array_equal(made, fixed * other)
         assert len(counted) <= 2  # before it is known what stays the same, and once more
 
+    def test_arrays_that_are_changed_in_place_are_not_taken_for_the_same(self):
+        with jax.enable_x64(True):
+            array = np.arange(3.0)
+            program = plain.Program(jax.make_jaxpr(jnp.sin)(array))
+            for number in range(4):
+                array[:] = number
+                np.testing.assert_allclose(program([array])[0], np.sin(array), rtol=1e-15)
+
     @pytest.mark.parametrize("pattern", ["ab", "aabb", "abba", "aaaa", "abcabc"])
     def test_and_what_changes_is_noticed(self, pattern):
         with jax.enable_x64(True):
-            known = {letter: np.random.default_rng(ord(letter)).normal(size=3) for letter in "abc"}
+            known = {letter: jnp.asarray(np.random.default_rng(ord(letter)).normal(size=3)) for letter in "abc"}
             function = lambda x, y: jnp.sin(x).sum() + jnp.cos(y) * x + y.sum()  # noqa: E731
             program = plain.Program(jax.make_jaxpr(function)(known["a"], known["b"]))
             for first in pattern:

@@ -370,4 +370,4 @@ def test_the_count_comes_before_the_computing(monkeypatch, capsys):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("coala_eqx.verification.command.certify_all", lambda *_, **__: iter([certificate()]))
         assert main(["verify", "--estimator", "CoalaPG", *SMALL]) == 0
-    assert capsys.readouterr().err == "1 of 1, prisoners-dilemma: 136 outcomes, 1 estimator, about 5 s\n"
+    assert capsys.readouterr().err == "1 of 1, prisoners-dilemma: 136 outcomes, 1 estimator, about 2 s\n"

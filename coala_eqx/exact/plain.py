@@ -72,7 +72,8 @@ class _Settled:
 class Program:
     """A traced function (a `ClosedJaxpr`) as a list of operations.
 
-    What depends only on arguments that are the same objects as in the last call is not computed again.
+    What depends only on arguments that are the same objects as in the last call, and cannot have been changed since, is
+    not computed again.
     """
 
     def __init__(self, closed: Any):
@@ -93,7 +94,7 @@ class Program:
 
     def run(self, arguments: Sequence[Any]) -> list[Any]:
         """The same, with random keys as NumPy holds them."""
-        same = {number for number, one in enumerate(arguments) if one is self._last[number]}
+        same = {n for n, one in enumerate(arguments) if one is self._last[n] and _is_immutable(one)}
         settled = self._settled
         if settled is None or not settled.arguments <= same or (settled.is_new and settled.arguments < same):
             settled = self._settled = self._settle(arguments, same)
@@ -107,6 +108,10 @@ class Program:
         _run(settled.steps, places)
         return [places[place] for place in self._results]
 
+    def forget(self) -> None:
+        """Let go of arguments and of what was computed from them."""
+        self._last, self._settled = [None] * len(self._arguments), None
+
     def _settle(self, arguments: Sequence[Any], same: set[int]) -> "_Settled":
         """Compute what follows from the arguments in `same`, which have not changed since the last call."""
         places = [*self._start]
@@ -115,7 +120,7 @@ class Program:
             places[self._arguments[number]] = _to_numpy(arguments[number])
         once, again = [], []
         for step in self._steps:
-            if changing.isdisjoint(step.reads):
+            if changing.isdisjoint(step.reads) and not step.equation.effects:
                 once.append(step)
             else:
                 again.append(step)
@@ -159,14 +164,10 @@ class Program:
     def _operation(self, equation: Any) -> Operation:
         name, parameters = equation.primitive.name, equation.params
         if name in _LOOPS:
-            return self._loop(name, parameters)
+            return self._loop(equation.primitive, parameters)
         by_jax = functools.partial(_by_jax, equation.primitive, parameters)
-        dtypes = [variable.aval.dtype for variable in equation.outvars]
-        rule = RULES.get(name)
-        others = {one for one in (*dtypes, *(v.aval.dtype for v in equation.invars)) if not isinstance(one, np.dtype)}
-        if others:  # random keys, that is
-            rule = KEY_RULES.get(name) if all(map(plain_random.is_known, others)) else None
-        if rule is None:
+        dtypes = [getattr(variable.aval, "dtype", None) for variable in equation.outvars]
+        if (rule := _rule(equation)) is None:
             self.is_plain = False
             return by_jax
         dtypes = [one if isinstance(one, np.dtype) else None for one in dtypes]
@@ -180,12 +181,15 @@ class Program:
 
         return apply
 
-    def _loop(self, name: str, parameters: dict[str, Any]) -> Operation:
+    def _loop(self, primitive: Any, parameters: dict[str, Any]) -> Operation:
+        name = primitive.name
         names = {"scan": ["jaxpr"], "while": ["cond_jaxpr", "body_jaxpr"], "cond": ["branches"]}[name]
         jaxprs = [parameters[one] for one in names]
         programs = [Program(one) for one in (jaxprs[0] if name == "cond" else jaxprs)]
         self.is_plain &= all(one.is_plain for one in programs)
         if name == "scan":
+            if not parameters["length"]:
+                return functools.partial(_by_jax, primitive, parameters)
             return lambda inputs: _scan(programs[0], inputs, **parameters)
         if name == "while":
             condition, body = programs
@@ -194,13 +198,13 @@ class Program:
 
 
 def _needed(steps: Sequence[_Step], results: Iterable[int], passing: Container[int] | None = None) -> list[_Step]:
-    """The steps that results depend on, each with the places that nobody reads after it.
+    """The steps that results depend on, or that do something besides, each with the places that nobody reads after it.
 
     Only places in `passing` are given up, unless it is `None`.
     """
     needed, kept = {*results}, []
     for step in reversed(steps):
-        if needed.isdisjoint(step.writes):
+        if needed.isdisjoint(step.writes) and not step.equation.effects:
             continue
         places = {*step.reads, *step.writes} - needed
         done = [one for one in places if passing is None or one in passing]
@@ -224,10 +228,36 @@ def _inner(parameters: dict[str, Any]) -> tuple[Any, Sequence[Any]]:
     return (inner.jaxpr, inner.consts) if hasattr(inner, "consts") else (inner, ())
 
 
+def _rule(equation: Any) -> Callable[..., Any] | None:
+    """What NumPy does for an operation; `None` where it is left to JAX, as are all on complex numbers, on types that
+    NumPy does not have by itself, and on arrays without entries.
+    """
+    avals = [variable.aval for variable in (*equation.invars, *equation.outvars)]
+    dtypes = {getattr(aval, "dtype", None) for aval in avals}
+    others = {one for one in dtypes if not isinstance(one, np.dtype)}
+    if any(isinstance(one, np.dtype) and one.kind not in "biuf" for one in dtypes) or any(
+        0 in getattr(a, "shape", ()) for a in avals
+    ):
+        return None
+    if others:  # random keys, maybe
+        return KEY_RULES.get(equation.primitive.name) if all(map(plain_random.is_known, others)) else None
+    return RULES.get(equation.primitive.name)
+
+
+def _is_immutable(value: Any) -> bool:
+    while isinstance(value, np.ndarray):
+        if value.flags.writeable:
+            return False
+        value = value.base
+    return True
+
+
 def _to_numpy(value: Any) -> Any:
-    if not isinstance(value, jax.Array) or isinstance(value.dtype, np.dtype):
-        return np.asarray(value)
-    return plain_random.from_jax(value) if plain_random.is_known(value.dtype) else value
+    if isinstance(value, jax.Array) and not isinstance(value.dtype, np.dtype):
+        return plain_random.from_jax(value) if plain_random.is_known(value.dtype) else value
+    return (
+        np.asarray(value) if isinstance(value, jax.Array | np.ndarray | np.generic | int | float | complex) else value
+    )
 
 
 def _to_jax(value: Any) -> Any:
@@ -265,6 +295,14 @@ def _while(
 ) -> list[Any]:
     for_condition, for_body = inputs[:cond_nconsts], inputs[cond_nconsts : cond_nconsts + body_nconsts]
     carry = inputs[cond_nconsts + body_nconsts :]
-    while condition.run([*for_condition, *carry])[0]:
-        carry = body.run([*for_body, *carry])
+    # Where the condition is vectorised, each goes on for as long as its own holds.
+    while (going := np.asarray(condition.run([*for_condition, *carry])[0])).any():
+        made = body.run([*for_body, *carry])
+        carry = made if going.all() else [_where(going, *pair) for pair in zip(made, carry, strict=True)]
     return carry
+
+
+def _where(condition: np.ndarray, one: Any, other: Any) -> Any:
+    """`condition` has the leading axes of the others only."""
+    condition = condition.reshape(condition.shape + (1,) * (one.ndim - condition.ndim))
+    return jax.numpy.where(condition, one, other) if isinstance(one, jax.Array) else np.where(condition, one, other)

@@ -57,7 +57,8 @@ def fold_in(keys: np.ndarray, numbers: np.ndarray, **_: Any) -> np.ndarray:
 
 def seed(seeds: np.ndarray, **_: Any) -> np.ndarray:
     """Keys from whole numbers."""
-    whole = seeds.astype(f"u{seeds.dtype.itemsize}").astype(np.uint64)
+    signed = seeds.astype(np.int32) if seeds.dtype.itemsize < 4 else seeds
+    whole = signed.astype(f"u{signed.dtype.itemsize}").astype(np.uint64)
     words = [(whole >> np.uint64(32)).astype(np.uint32), (whole & np.uint64(0xFFFFFFFF)).astype(np.uint32)]
     return _of_words(np.stack(words, axis=-1))
 

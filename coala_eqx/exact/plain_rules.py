@@ -36,6 +36,10 @@ def _cumulative(function: Any) -> Rule:
     return apply
 
 
+def _remainder(one: Any, other: Any, **_: Any) -> Any:
+    return np.fmod(one, other) if one.dtype.kind == "f" or np.all(other) else NotImplemented
+
+
 def _divide(one: Any, other: Any, **_: Any) -> Any:
     if one.dtype.kind == "f":
         return np.true_divide(one, other)
@@ -73,8 +77,9 @@ def _convert(array: Any, *, new_dtype: Any, **_: Any) -> Any:
 
 
 def _bitcast(array: Any, *, new_dtype: Any, **_: Any) -> Any:
-    same = np.dtype(new_dtype).itemsize == array.dtype.itemsize
-    return np.ascontiguousarray(array).view(new_dtype) if same else NotImplemented
+    if np.dtype(new_dtype).itemsize != array.dtype.itemsize:
+        return NotImplemented
+    return np.ascontiguousarray(array).view(new_dtype).reshape(array.shape)
 
 
 def _broadcast_in_dim(array: Any, *, shape: Any, broadcast_dimensions: Any, **_: Any) -> Any:
@@ -120,6 +125,8 @@ def _pad(array: Any, value: Any, *, padding_config: Any, **_: Any) -> Any:
 
 
 def _select_n(which: Any, *cases: Any, **_: Any) -> Any:
+    if which.dtype != bool:
+        which = np.clip(which, 0, len(cases) - 1)
     if len(cases) != 2:
         return np.select([which == number for number in range(len(cases))], cases)
     return np.where(which, cases[1], cases[0])
@@ -133,7 +140,9 @@ def _unstack(array: Any, *, axis: int, **_: Any) -> Any:
     return [*np.moveaxis(array, axis, 0)]
 
 
-def _dot_general(one: Any, other: Any, *, dimension_numbers: Any, **_: Any) -> Any:
+def _dot_general(one: Any, other: Any, *, dimension_numbers: Any, preferred_element_type: Any = None, **_: Any) -> Any:
+    if preferred_element_type is not None:
+        one, other = one.astype(preferred_element_type, copy=False), other.astype(preferred_element_type, copy=False)
     (sums, sums_other), (batch, batch_other) = dimension_numbers
     free = [axis for axis in range(one.ndim) if axis not in (*sums, *batch)]
     free_other = [axis for axis in range(other.ndim) if axis not in (*sums_other, *batch_other)]
@@ -250,7 +259,11 @@ def _fill(value: Any, dtype: np.dtype) -> Any:
 
 
 def _scatter(add: bool) -> Rule:
-    def apply(operand: Any, indices: Any, updates: Any, *, dimension_numbers: Any, mode: Any, **_: Any) -> Any:
+    def apply(
+        operand: Any, indices: Any, updates: Any, *, dimension_numbers: Any, mode: Any, update_jaxpr: Any, **_: Any
+    ) -> Any:
+        if not add and update_jaxpr is not None:
+            return NotImplemented  # a function of what is there
         numbers = dimension_numbers
         gone = {int(axis) for axis in (*numbers.inserted_window_dims, *numbers.operand_batching_dims)}
         kept = [axis for axis in range(operand.ndim) if axis not in gone]
@@ -310,10 +323,10 @@ RULES: dict[str, Rule] = {
     "sub": _elementwise(np.subtract),
     "mul": _elementwise(np.multiply),
     "div": _divide,
-    "rem": _elementwise(np.fmod),
+    "rem": _remainder,
     "neg": _elementwise(np.negative),
     "abs": _elementwise(np.abs),
-    "sign": _elementwise(np.sign),
+    "sign": lambda array, **_: np.where(array == 0, array, np.sign(array)),
     "max": _elementwise(np.maximum),
     "min": _elementwise(np.minimum),
     "clamp": lambda low, array, high, **_: np.minimum(np.maximum(array, low), high),
@@ -338,7 +351,7 @@ RULES: dict[str, Rule] = {
     "logistic": _elementwise(scipy.special.expit),
     "erf": _elementwise(scipy.special.erf),
     "erfc": _elementwise(scipy.special.erfc),
-    "lgamma": _elementwise(scipy.special.gammaln),
+    "lgamma": lambda array, **_: np.where(np.isinf(array), np.inf, scipy.special.gammaln(array)),
     "eq": _elementwise(np.equal),
     "ne": _elementwise(np.not_equal),
     "lt": _elementwise(np.less),
@@ -375,8 +388,8 @@ RULES: dict[str, Rule] = {
     "reduce_prod": _reduce(np.prod),
     "reduce_max": _reduce(np.max),
     "reduce_min": _reduce(np.min),
-    "reduce_and": _reduce(np.all),
-    "reduce_or": _reduce(np.any),
+    "reduce_and": _reduce(np.bitwise_and.reduce),
+    "reduce_or": _reduce(np.bitwise_or.reduce),
     "argmax": lambda array, *, axes, **_: np.argmax(array, axis=axes[0]),
     "argmin": lambda array, *, axes, **_: np.argmin(array, axis=axes[0]),
     "cumsum": _cumulative(np.cumsum),

@@ -1,8 +1,9 @@
 """Running traced functions for enumeration: few outcomes by NumPy, as compiling would take longer, many by XLA."""
 
+import contextlib
 import functools
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+import weakref
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import equinox as eqx
@@ -18,9 +19,26 @@ QUICK_BELOW = 500_000
 """Outcomes. Below, NumPy is done before XLA has compiled; above, compiled programs are faster."""
 
 
-def one_thread() -> AbstractContextManager[Any]:
-    """A context in which linear algebra of small arrays does not keep a second core busy with waiting."""
-    return _libraries().limit(limits=1, user_api="blas")
+@contextlib.contextmanager
+def evaluating() -> Iterator[None]:
+    """A context for evaluation by NumPy.
+
+    Linear algebra of small arrays does not keep a second core busy with waiting; and when the outermost of such
+    contexts ends, programs let go of the arrays that they hold.
+    """
+    _nested.append(True)
+    try:
+        with _libraries().limit(limits=1, user_api="blas"):
+            yield
+    finally:
+        _nested.pop()
+        if not _nested:
+            for program in _programs:
+                program.forget()
+
+
+_nested: list[bool] = []
+_programs: weakref.WeakSet[Program] = weakref.WeakSet()
 
 
 @functools.cache
@@ -67,7 +85,12 @@ class _Static:
         return hash((type(self.value), self.value))
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Static) and type(self.value) is type(other.value) and self.value == other.value
+        if not isinstance(other, _Static) or type(self.value) is not type(other.value):
+            return False
+        # 0.0 and −0.0 are equal, and not the same.
+        return self.value == other.value and (
+            not isinstance(self.value, float) or repr(self.value) == repr(other.value)
+        )
 
 
 @functools.lru_cache(maxsize=32)
@@ -92,4 +115,6 @@ def _traced(
         made_structure, static = rest
         return eqx.combine(jax.tree.unflatten(made_structure, results), static)
 
-    return Program(closed), rebuild
+    program = Program(closed)
+    _programs.add(program)
+    return program, rebuild

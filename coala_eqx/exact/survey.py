@@ -14,7 +14,7 @@ from coala_eqx.exact.enumeration import Enumeration, check_total, likelihood_lea
 from coala_eqx.exact.exchangeability import Leaves
 from coala_eqx.exact.general import General, check_finite
 from coala_eqx.exact.objectives import as_episode_return
-from coala_eqx.exact.programs import one_thread
+from coala_eqx.exact.programs import evaluating
 from coala_eqx.exact.rounding import EPS, Sum, norm, operations
 from coala_eqx.exact.scored import Scored
 from coala_eqx.exact.seen import Estimated, Exact, Seen, earned, see
@@ -68,7 +68,7 @@ def survey(space: Enumeration, estimators: Sequence[AbstractEstimator], objectiv
     **Raises** `ValueError` unless probabilities add up to one, and for estimators that break their contract: a result
     unlike the policy, NaN, or one that depends on the order of the trajectories although it is declared not to.
     """
-    with one_thread():
+    with evaluating():
         return _Pass(space, tuple(estimators), tuple(objectives)).run()
 
 

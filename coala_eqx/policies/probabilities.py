@@ -29,24 +29,25 @@ def _log_prob(
     logits: Float[Array, "*others actions"], chosen: Float[Array, "*chosen 1"], is_chosen: Array
 ) -> Float[Array, "*chosen"]:
     """`is_chosen` says which entry of `logits` is `chosen`; leading axes are broadcast."""
-    masked, nobody = chosen == -jnp.inf, (logits == -jnp.inf).all(axis=-1)
+    masked = chosen == -jnp.inf
+    lost = ~((logits < jnp.inf).all(axis=-1) & (logits > -jnp.inf).any(axis=-1))
     above = _where(is_chosen, -jnp.inf, logits - _where(masked, 0.0, chosen))
     # Subtracted from all exponents, so that none overflows; the result does not depend on it.
     largest = jax.lax.stop_gradient(jnp.maximum(above.max(axis=-1), 0.0))
     others = jnp.exp(above - largest[..., None]).sum(axis=-1)
     # log(e^−largest + others): if `largest` is 0, log1p(others) to the last digit; else `others` is at least 1.
     normaliser = jnp.log1p(others + jnp.expm1(-largest))
-    never = _where(nobody, jnp.nan, jnp.full_like(normaliser, -jnp.inf))
-    return _where(masked[..., 0], never, -(largest + normaliser))
+    never = _where(lost, jnp.nan, jnp.full_like(normaliser, -jnp.inf))
+    return _where(masked[..., 0] | lost, never, -(largest + normaliser))
 
 
 def _where(condition: Array, one: Array | float, other: Array | float) -> Array:
     """`jnp.where` of what has one shape, or is a number: one operation, and not a compiled function, as there are
     thousands of it to be differentiated and vectorised.
     """
-    shape, dtype = jnp.broadcast_shapes(*map(jnp.shape, (condition, one, other))), jnp.result_type(one, other)
+    shape, dtype = jnp.broadcast_shapes(*map(jnp.shape, (condition, one, other))), jnp.result_type(one, other, 0.0)
     made = [
-        jnp.broadcast_to(leaf, shape) if isinstance(leaf, Array) else jnp.full(shape, leaf, dtype)
+        jnp.broadcast_to(leaf, shape).astype(dtype) if isinstance(leaf, Array) else jnp.full(shape, leaf, dtype)
         for leaf in (one, other)
     ]
     return jax.lax.select(jnp.broadcast_to(condition, shape), *made)

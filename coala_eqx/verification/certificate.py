@@ -15,7 +15,7 @@ from coala_eqx.estimators.base import check_contract
 from coala_eqx.exact import LIMIT, OBJECTIVES, gradient
 from coala_eqx.exact.enumeration import Enumeration, Progress
 from coala_eqx.exact.precision import to_float64
-from coala_eqx.exact.programs import one_thread
+from coala_eqx.exact.programs import evaluating
 from coala_eqx.exact.rounding import EPS, UNDERFLOW, norm
 from coala_eqx.exact.seen import Estimated, Exact
 from coala_eqx.exact.survey import Survey, survey
@@ -107,7 +107,8 @@ def certify(
     - `name`: what to call the problem.
     - `tolerance`: relative bias below which it counts as unbiased.
     - `limit`, `progress`: as in `coala_eqx.exact.expectation`.
-    - `plays`: how many meta-episodes are played, to see whether play agrees with enumeration; 0 for none.
+    - `plays`: how many meta-episodes are played, to see whether play agrees with enumeration, at least (they are played
+      4096 at a time); 0 for none.
 
     **Returns** a `Certificate`.
 
@@ -150,7 +151,7 @@ def certify_all(
 
 
 def _run(estimators: tuple[AbstractEstimator, ...], certification: "_Certification") -> list[Certificate]:
-    with jax.enable_x64(True), one_thread():
+    with jax.enable_x64(True), evaluating():
         certification.problem, certification.policy, estimators = to_float64(
             (certification.problem, certification.policy, estimators)
         )

@@ -1,17 +1,24 @@
 """Structure at the size of a run, where the whole matrix would be too large: some columns of it."""
 
+from collections.abc import Iterator
+
 import jax
 import numpy as np
 from jaxtyping import Bool, Float
 
 from coala_eqx.estimators import AbstractEstimator, AbstractScoreFunctionEstimator, Inapplicable
+from coala_eqx.estimators.base import check_contract
 from coala_eqx.exact import plain
-from coala_eqx.exact.programs import one_thread
+from coala_eqx.exact.programs import evaluating
+from coala_eqx.verification.apart import in_one_line
 from coala_eqx.verification.certificate import objective_of
 from coala_eqx.verification.findings import WEIGHTS, Finding, NotLinear, Size, checked_size
 
 _SAME = 1e-9
 """Relative difference up to which two weights are the same, or two sums."""
+
+_AT_ONCE = 16
+"""Columns, so that memory does not grow with the square of the batch."""
 
 
 def find_wrong(
@@ -19,8 +26,8 @@ def find_wrong(
 ) -> Finding | None:
     """Hold random columns of an estimator's matrix, at one size however large, against Theorem 3.1.
 
-    A column says how one reward, or one value, weighs for all actions. Rewards of the first inner episode are tried in
-    all trajectories at once, as there only sums of weights matter (`Kernel.wrong`).
+    A column says how one reward, or one value, weighs for all actions. Of rewards in the first inner episode only
+    the sums of weights over trajectories matter (`Kernel.wrong`).
 
     **Arguments:**
 
@@ -37,7 +44,8 @@ def find_wrong(
     size, objective = checked_size((batch, episodes, steps)), objective_of(estimator)
     if not isinstance(estimator, AbstractScoreFunctionEstimator) or objective not in WEIGHTS:
         raise Inapplicable(f"{type(estimator).__name__} is judged by enumeration only.")
-    with jax.enable_x64(True), one_thread():
+    check_contract(estimator)
+    with jax.enable_x64(True), evaluating():
         return _Columns(estimator, size, WEIGHTS[objective](episodes), seed).find(columns)
 
 
@@ -50,8 +58,8 @@ def remark(estimator: AbstractEstimator, batch: int, episodes: int, steps: int) 
         finding = find_wrong(estimator, batch, episodes, steps)
     except Inapplicable:
         return ""
-    except NotLinear as reason:
-        return f"whether {name} is unbiased, as it claims, is not known: {reason}."
+    except Exception as reason:  # of any kind, of a user's estimator
+        return f"whether {name} is unbiased, as it claims, is not known: {in_one_line(reason, str)}."
     if finding is None:
         return ""
     discount = getattr(estimator, "discount", 1.0)
@@ -67,37 +75,51 @@ class _Columns:
         self.generator = np.random.default_rng(seed)
 
     def find(self, columns: int) -> Finding | None:
-        batch, episodes, _ = self.size
         self._check_linear()
-        later = [self._place(first_episode=1) for _ in range(columns if episodes > 1 else 0)]
-        values = [self._place() for _ in range(columns)]
-        first = self._place(last_episode=0)
-        together = [(trajectory, *first[1:]) for trajectory in range(batch)]
-        rewards = self._weights(later + together)
-        for place, weights in zip(later, rewards, strict=False):
+        return self._later_episodes(columns) or self._first_episode(columns) or self._values(columns)
+
+    def _later_episodes(self, columns: int) -> Finding | None:
+        if self.size[1] == 1:
+            return None
+        for place, weights, tolerance in self._weights([self._place(first_episode=1) for _ in range(columns)]):
             expected = self.target[place[1]]
-            wrong = _downstream(self.size, place) & (np.abs(weights - expected) > _SAME * max(abs(expected), 1 / batch))
+            wrong = _downstream(self.size, place) & (np.abs(weights - expected) > tolerance)
             if wrong.any():
                 return self._finding(wrong, place, weights, expected)
-        if found := self._first_episode(together, rewards[len(later) :]):
-            return found
-        for place, weights in zip(values, self._weights(values, of_values=True), strict=True):
-            forbidden = ~_admissible(self.size, place) & (np.abs(weights) > _SAME)
-            if forbidden.any():
-                return self._finding(forbidden, place, weights, None)
         return None
 
-    def _first_episode(self, places: list[Size], rewards: np.ndarray) -> Finding | None:
-        """Own rewards of the first inner episode: their sum over the batch must be that of the targets."""
-        batch, expected = self.size[0], self.target[0]
-        _, _, step = places[0]
-        own = np.stack([weights[place[0], 0, : step + 1] for place, weights in zip(places, rewards, strict=True)])
-        off = np.abs(own.sum(axis=0) - batch * expected) > _SAME * max(batch * abs(expected), 1)
+    def _first_episode(self, columns: int) -> Finding | None:
+        """Own rewards of the first inner episode: only their sum over the batch must be that of the targets."""
+        batch, _, steps = self.size
+        some = {*self.generator.permutation(steps)[: columns - 1].tolist(), steps - 1}
+        for step in sorted(some, reverse=True):
+            trajectory = int(self.generator.integers(batch))
+            ((place, weights, tolerance),) = self._weights([(trajectory, 0, step)])
+            own = np.abs(weights[trajectory, 0, : step + 1] - self.target[0])
+            if (own > tolerance).any() and (found := self._sum_of_own(place, weights, tolerance)):
+                return found
+        return None
+
+    def _sum_of_own(self, place: Size, weights: np.ndarray, tolerance: float) -> Finding | None:
+        batch, step = self.size[0], place[2]
+        total = np.zeros(step + 1)
+        for start in range(0, batch, _AT_ONCE):
+            places = [(trajectory, 0, step) for trajectory in range(start, min(start + _AT_ONCE, batch))]
+            for (trajectory, _, _), each, _ in self._weights(places):
+                total += each[trajectory, 0, : step + 1]
+        off = np.abs(total - batch * self.target[0]) > batch * tolerance
         if not off.any():
             return None
         wrong = np.zeros(self.size, bool)
-        wrong[0, 0, : step + 1] = off
-        return self._finding(wrong, places[0], rewards[0], expected)
+        wrong[place[0], 0, : step + 1] = off
+        return self._finding(wrong, place, weights, self.target[0])
+
+    def _values(self, columns: int) -> Finding | None:
+        for place, weights, tolerance in self._weights([self._place() for _ in range(columns)], of_values=True):
+            forbidden = ~_admissible(self.size, place) & (np.abs(weights) > tolerance)
+            if forbidden.any():
+                return self._finding(forbidden, place, weights, None)
+        return None
 
     def _finding(self, wrong: np.ndarray, place: Size, weights: np.ndarray, expected: float | None) -> Finding:
         action = tuple(int(index) for index in np.argwhere(wrong)[0])
@@ -106,37 +128,49 @@ class _Columns:
             self.size, (b, m, t), (c, n, s), float(weights[action]), float(expected or 0), of_values=expected is None
         )
 
-    def _place(self, first_episode: int = 0, last_episode: int | None = None) -> Size:
+    def _place(self, first_episode: int = 0) -> Size:
         """Of a reward or a value, drawn; every fourth one of the last inner episode."""
         batch, episodes, steps = self.size
-        last = episodes - 1 if last_episode is None else last_episode
-        lowest = last if self.generator.random() < 0.25 else min(first_episode, last)
+        lowest = episodes - 1 if self.generator.random() < 0.25 else first_episode
         trajectory, step = self.generator.integers(batch), self.generator.integers(steps)
-        return int(trajectory), int(self.generator.integers(lowest, last + 1)), int(step)
+        return int(trajectory), int(self.generator.integers(lowest, episodes)), int(step)
 
     def _coefficients(self, rewards: np.ndarray, values: np.ndarray) -> Float[np.ndarray, "tries batch episodes steps"]:
         return plain.evaluate(jax.vmap(self.estimator.checked_coefficients), rewards, values)
 
-    def _weights(self, places: list[Size], *, of_values: bool = False) -> np.ndarray:
-        """What the rewards, or values, at these places weigh, each `[batch, episodes, steps]`."""
+    def _weights(
+        self, places: list[Size], *, of_values: bool = False
+    ) -> Iterator[tuple[Size, Float[np.ndarray, "batch episodes steps"], float]]:
+        """Yields places, what the rewards or values there weigh, and how far weights may be off."""
         units = np.zeros((1 + len(places), *self.size))
         for unit, place in zip(units[1:], places, strict=True):
             unit[place] = 1.0
         nothing = np.zeros_like(units)
         constant, *made = self._coefficients(*((nothing, units) if of_values else (units, nothing)))
-        return np.stack(made) - constant
+        tolerance = _SAME / self.size[0] + 2 * float(np.spacing(np.abs(constant).max()))
+        for place, one in zip(places, made, strict=True):
+            yield place, one - constant, tolerance
 
     def _check_linear(self) -> None:
-        """Whether what two inputs give together is what they give one by one."""
-        one, other = self.generator.normal(size=(2, 2, *self.size)) * np.array([1.0, 30.0])[:, None, None, None, None]
-        rewards, values = (np.stack([0 * a, a, b, a + b]) for a, b in ((one[0], other[0]), (one[1], other[1])))
-        nothing, first, second, both = self._coefficients(rewards, values)
-        scale = max(np.abs(part).max() for part in (nothing, first, second, both))
-        if not np.abs(both - first - second + nothing).max() <= _SAME * max(scale, 1e-300):
-            raise NotLinear(
-                f"not linear in rewards and values (centring, normalising or clipping?), at size (B, M, T) = "
-                f"{self.size}: judged by enumeration only"
-            )
+        """Whether what two inputs give together is what they give one by one: dense, sparse and large ones."""
+        normal = self.generator.normal(size=(2, 2, 3, *self.size))
+        normal[:, :, 1] *= self.generator.random(normal[:, :, 1].shape) < 0.2
+        normal[:, :, 2] *= 1e6
+        normal[1] *= 30
+        (rewards, values), (more_rewards, more_values) = normal
+        nothing = np.zeros((1, *self.size))
+        made = self._coefficients(
+            np.concatenate([nothing, rewards, more_rewards, rewards + more_rewards]),
+            np.concatenate([nothing, values, more_values, values + more_values]),
+        )
+        constant, parts = made[0], np.split(made[1:], 3)
+        for one, other, both in zip(*parts, strict=True):
+            off, scale = np.abs(both - one - other + constant).max(), np.abs([one, other, both, constant]).max()
+            if not off <= _SAME * max(scale, 1e-300):
+                raise NotLinear(
+                    f"not linear in rewards and values (centring, normalising or clipping?), at size (B, M, T) = "
+                    f"{self.size}: judged by enumeration only"
+                )
 
 
 def _downstream(size: Size, place: Size) -> Bool[np.ndarray, "batch episodes steps"]:

@@ -110,7 +110,7 @@ def _play(survey: Survey, plays: int, key: Key[Array, ""]) -> Iterator[MetaEpiso
     `PLAYS` are played at a time, so that many operations have the same shapes for all problems.
     """
     space = survey.space
-    size = max(space.chunk, PLAYS)
+    size = PLAYS * math.ceil(space.chunk / PLAYS)
     for number in range(math.ceil(plays / size)):
         keys = jax.random.split(jax.random.fold_in(key, number), size).reshape(-1, PLAYS)
         parts = [_play_some(space.problem, space.policy, some, quick=space.quick) for some in keys]

@@ -18,7 +18,7 @@ from jaxtyping import Float
 from coala_eqx.estimators import AbstractEstimator, AbstractScoreFunctionEstimator, Inapplicable
 from coala_eqx.estimators.base import check_contract
 from coala_eqx.exact import plain
-from coala_eqx.exact.programs import one_thread
+from coala_eqx.exact.programs import evaluating
 from coala_eqx.verification.certificate import objective_of
 from coala_eqx.verification.counterexample import Counterexample, find_counterexample
 from coala_eqx.verification.findings import WEIGHTS, Finding, NotLinear, Size, checked_size
@@ -130,7 +130,7 @@ def certify_structure(estimator: AbstractEstimator, sizes: Iterable[Any] | None 
     chosen = None if sizes is None else tuple(map(checked_size, sizes))
     if chosen == ():
         raise ValueError("`sizes` must hold at least one (batch, episodes, steps), but is empty.")
-    with jax.enable_x64(True), one_thread():
+    with jax.enable_x64(True), evaluating():
         return _certify(estimator, chosen)
 
 

@@ -167,8 +167,8 @@ def print_legend(console: Console, certificates: Sequence[Certificate]) -> None:
         "game, learner and policy at its sizes.\n"
         "relative bias: ‖E[ĝ] − ∇J‖ / ‖∇J‖, exact. rounding: a bound on its error. J: the objective named under "
         "'claims', in brackets if it is not claimed.\n"
-        "variance: of one sampled ĝ, exact (trace of the covariance). SNR: ‖E[ĝ]‖ / √variance. time: compilation "
-        "included; all rows of a problem share one enumeration, and its time.",
+        "variance: of one sampled ĝ, exact (trace of the covariance). SNR: ‖E[ĝ]‖ / √variance. time: all rows of "
+        "a problem share one enumeration, and get an equal share of its time.",
     )
     for certificate in certificates:
         if certificate.note:
