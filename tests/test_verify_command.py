@@ -1,6 +1,5 @@
 """`coala-eqx verify` as a whole: its files, its tables, its exit status, and sizes that nobody chose."""
 
-import dataclasses
 import io
 import json
 import math
@@ -10,7 +9,6 @@ import stat
 import sys
 import time
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -21,8 +19,11 @@ import coala_eqx as ce
 from coala_eqx.cli import main
 from coala_eqx.estimators import Inapplicable
 from coala_eqx.exact import count_outcomes
+from coala_eqx.verification.counterexample import Counterexample
 from coala_eqx.verification.files import check_outputs, write_json, write_safely
+from coala_eqx.verification.findings import Finding
 from coala_eqx.verification.sizes import default_sizes
+from coala_eqx.verification.structural import StructuralCertificate
 from coala_eqx.verification.table import CertificateTable, print_certificates, print_structures
 from coala_eqx.verification.verdict import Findings, summary
 from tests.certificates import certificate
@@ -31,36 +32,28 @@ ROOT = Path(__file__).parent.parent
 SMALL = ["--batch", "2", "--episodes", "2", "--steps", "1"]
 
 
-@dataclasses.dataclass(frozen=True)
-class Structure:
-    """As `StructuralCertificate` is."""
-
-    estimator: str
-    claim: str | None = "shaping_return"
-    objective: str = "shaping_return"
-    verdict: str = "unbiased"
-    kept: bool = True
-    sizes: tuple[tuple[int, int, int], ...] = ((1, 2, 3), (3, 2, 1))
-    downstream: int = 297
-    wrong: int = 0
-    free_in_use: int = 0
-    forbidden_values: int = 0
-    note: str = ""
-    counterexample: Any = None
-    kernel: Any = None
+def structure(
+    estimator: str, verdict: Any = "unbiased", *, claim: str | None = "shaping_return", wrong: int = 0
+) -> StructuralCertificate:
+    """A structural certificate."""
+    return StructuralCertificate(
+        estimator, claim, "shaping_return", verdict, verdict, ((1, 2, 3), (3, 2, 1)), downstream=297, wrong=wrong,
+        free_in_use=0, forbidden_values=0, note="", source=ce.estimators.CoalaPG(),
+        finding=Finding.at((1, 2, 3), (0,) * 6, 0.5, 1.0) if verdict == "biased" else None,
+    )  # fmt: skip
 
 
 @pytest.mark.parametrize(
     ("certificates", "structures", "status"),
     [
-        ([certificate()], [Structure("Mine")], 0),
+        ([certificate()], [structure("Mine")], 0),
         ([certificate(), certificate(problem="two", verdict="inapplicable")], [], 0),
-        ([certificate(claim=None, verdict="biased")], [Structure("Mine", None, verdict="biased")], 0),
+        ([certificate(claim=None, verdict="biased")], [structure("Mine", "biased", claim=None)], 0),
         ([certificate(claim=None, verdict="inapplicable")], [], 0),
         ([certificate(verdict="inapplicable")], [], 1),
-        ([certificate(verdict="inapplicable"), certificate(estimator="Other")], [Structure("Mine")], 1),
+        ([certificate(verdict="inapplicable"), certificate(estimator="Other")], [structure("Mine")], 1),
         ([certificate(verdict="fails")], [], 1),
-        ([certificate()], [Structure("Mine", verdict="biased", kept=False)], 1),
+        ([certificate()], [structure("Mine", "biased")], 1),
         ([certificate(verdict="fails"), certificate(problem="two", verdict="error")], [], 1),
         ([certificate(), certificate(problem="two", verdict="error")], [], 2),
         ([certificate(), certificate(problem="two", verdict="not resolved")], [], 2),
@@ -88,7 +81,7 @@ def test_the_summary_counts_what_was_declined_and_what_was_not_resolved():
     assert summary(declined).startswith(
         "No claim was judged. 2 claims declined: Mine on 'two', 'three'. Judged nowhere: Mine."
     )
-    refuted = Findings([certificate()], [Structure("Loud", verdict="biased", kept=False)], {"Odd": "TypeError"})
+    refuted = Findings([certificate()], [structure("Loud", "biased")], {"Odd": "TypeError"})
     assert refuted.words().endswith("Refuted for all games by structure: Loud. Structure not examined: Odd.")
 
 
@@ -119,12 +112,13 @@ def test_structures_come_first_and_refute(monkeypatch, capsys, tmp_path):
             raise Inapplicable("no score function")
         if name == "Reinforce":
             raise SystemExit(0)
-        example = SimpleNamespace(text="In this game it is off by 1.")
         if name == "MFOS":
-            return Structure(name, wrong=54, verdict="biased", kept=False, counterexample=example, kernel=np.zeros(3))
-        return Structure(name)
+            return structure(name, "biased", wrong=54)
+        return structure(name)
 
     monkeypatch.setattr("coala_eqx.verification.command.certify_structure", certify_structure)
+    example = Counterexample((1, 2, 3), "In this game it is off by 1.", None, None, None)
+    monkeypatch.setattr("coala_eqx.verification.structural.find_counterexample", lambda *_, **__: example)
     names = ["CoalaPG", "MFOS", "LolaExact"]
     path = tmp_path / "out.json"
     assert main(["verify", "--estimator", *names, *SMALL, "--json", str(path)]) == 1
@@ -275,7 +269,8 @@ def test_files_are_whole_or_as_before(tmp_path):
 def test_json_takes_what_there_is(tmp_path):
     """Names that are no Unicode, numbers of NumPy, and infinities in tuples."""
     path = tmp_path / "out.json"
-    odd = Structure("Odd", sizes=((1, 2, math.inf),), note="\udcff", downstream=np.int64(3))  # type: ignore[arg-type]
+    odd = structure("Odd")
+    vars(odd).update(sizes=((1, 2, math.inf),), note="\udcff", downstream=np.int64(3))
     write_json(path, [certificate(snr=math.inf)], [], {"json": "a\udcff"}, [odd], complete=False)
     content = json.loads(path.read_bytes())
     assert content["settings"] == {"json": "a\udcff"}

@@ -108,10 +108,6 @@ class Program:
         _run(settled.steps, places)
         return [places[place] for place in self._results]
 
-    def forget(self) -> None:
-        """Let go of arguments and of what was computed from them."""
-        self._last, self._settled = [None] * len(self._arguments), None
-
     def _settle(self, arguments: Sequence[Any], same: set[int]) -> "_Settled":
         """Compute what follows from the arguments in `same`, which have not changed since the last call."""
         places = [*self._start]

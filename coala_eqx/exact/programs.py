@@ -1,8 +1,8 @@
 """Running traced functions for enumeration: few outcomes by NumPy, as compiling would take longer, many by XLA."""
 
 import contextlib
+import contextvars
 import functools
-import weakref
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -19,26 +19,27 @@ QUICK_BELOW = 500_000
 """Outcomes. Below, NumPy is done before XLA has compiled; above, compiled programs are faster."""
 
 
+_programs: contextvars.ContextVar[dict[Any, Any] | None] = contextvars.ContextVar("programs", default=None)
+"""Traced functions of this evaluation; `None` outside of one."""
+
+
 @contextlib.contextmanager
 def evaluating() -> Iterator[None]:
     """A context for evaluation by NumPy.
 
-    Linear algebra of small arrays does not keep a second core busy with waiting; and when the outermost of such
-    contexts ends, programs let go of the arrays that they hold.
+    Functions are traced once for each structure of arguments, and what was traced, with the arrays that it holds, is
+    dropped at the end of the outermost of such contexts. Linear algebra of small arrays does not keep a second core
+    busy with waiting.
     """
-    _nested.append(True)
+    if _programs.get() is not None:
+        yield
+        return
+    outside = _programs.set({})
     try:
         with _libraries().limit(limits=1, user_api="blas"):
             yield
     finally:
-        _nested.pop()
-        if not _nested:
-            for program in _programs:
-                program.forget()
-
-
-_nested: list[bool] = []
-_programs: weakref.WeakSet[Program] = weakref.WeakSet()
+        _programs.reset(outside)
 
 
 @functools.cache
@@ -67,7 +68,14 @@ def _by_numpy(function: Callable[..., Any], args: Any) -> Any:
     leaves, structure = jax.tree.flatten(args)
     arrays = [leaf for leaf in leaves if _is_array(leaf)]
     signature = tuple(jax.typeof(leaf) if _is_array(leaf) else _Static(leaf) for leaf in leaves)
-    program, rebuild = _traced(function, structure, signature, jnp.result_type(float))
+    known = _programs.get()
+    if known is None:
+        known = {}
+    # What numbers of Python become is a part of the signature.
+    key = (function, structure, signature, jnp.result_type(float))
+    if key not in known:
+        known[key] = _traced(function, structure, signature)
+    program, rebuild = known[key]
     return rebuild(program(arrays))
 
 
@@ -93,12 +101,10 @@ class _Static:
         )
 
 
-@functools.lru_cache(maxsize=32)
 def _traced(
-    function: Callable[..., Any], structure: Any, signature: tuple[Any, ...], floats: Any
+    function: Callable[..., Any], structure: Any, signature: tuple[Any, ...]
 ) -> tuple[Program, Callable[[list[Any]], Any]]:
     """A function at arguments of this structure, and what makes its result from the arrays in it."""
-    del floats  # a part of the signature: what numbers of Python become
     rest: list[Any] = []
 
     def flat(*arrays: Any) -> list[Any]:
@@ -115,6 +121,4 @@ def _traced(
         made_structure, static = rest
         return eqx.combine(jax.tree.unflatten(made_structure, results), static)
 
-    program = Program(closed)
-    _programs.add(program)
-    return program, rebuild
+    return Program(closed), rebuild

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import jax
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 
 from coala_eqx.estimators import AbstractEstimator, AbstractScoreFunctionEstimator, Inapplicable
 from coala_eqx.estimators.base import check_contract
@@ -13,6 +13,7 @@ from coala_eqx.exact.programs import evaluating
 from coala_eqx.verification.apart import in_one_line
 from coala_eqx.verification.certificate import objective_of
 from coala_eqx.verification.findings import WEIGHTS, Finding, NotLinear, Size, checked_size
+from coala_eqx.verification.kernel import FREE, admissible, relation
 
 _SAME = 1e-9
 """Relative difference up to which two weights are the same, or two sums."""
@@ -73,6 +74,7 @@ class _Columns:
         self.size = size
         self.target = by_episode / size[0]
         self.generator = np.random.default_rng(seed)
+        self._actions = np.ogrid[: size[0], : size[1], : size[2]]
 
     def find(self, columns: int) -> Finding | None:
         self._check_linear()
@@ -83,7 +85,7 @@ class _Columns:
             return None
         for place, weights, tolerance in self._weights([self._place(first_episode=1) for _ in range(columns)]):
             expected = self.target[place[1]]
-            wrong = _downstream(self.size, place) & (np.abs(weights - expected) > tolerance)
+            wrong = (relation(self._actions, place) != FREE) & (np.abs(weights - expected) > tolerance)
             if wrong.any():
                 return self._finding(wrong, place, weights, expected)
         return None
@@ -116,17 +118,14 @@ class _Columns:
 
     def _values(self, columns: int) -> Finding | None:
         for place, weights, tolerance in self._weights([self._place() for _ in range(columns)], of_values=True):
-            forbidden = ~_admissible(self.size, place) & (np.abs(weights) > tolerance)
+            forbidden = ~admissible(self._actions, place) & (np.abs(weights) > tolerance)
             if forbidden.any():
                 return self._finding(forbidden, place, weights, None)
         return None
 
     def _finding(self, wrong: np.ndarray, place: Size, weights: np.ndarray, expected: float | None) -> Finding:
-        action = tuple(int(index) for index in np.argwhere(wrong)[0])
-        b, m, t, c, n, s = (1 + index for index in (*action, *place))
-        return Finding(
-            self.size, (b, m, t), (c, n, s), float(weights[action]), float(expected or 0), of_values=expected is None
-        )
+        action = tuple(np.argwhere(wrong)[0])
+        return Finding.at(self.size, (*action, *place), weights[action], expected)
 
     def _place(self, first_episode: int = 0) -> Size:
         """Of a reward or a value, drawn; every fourth one of the last inner episode."""
@@ -167,22 +166,4 @@ class _Columns:
         for one, other, both in zip(*parts, strict=True):
             off, scale = np.abs(both - one - other + constant).max(), np.abs([one, other, both, constant]).max()
             if not off <= _SAME * max(scale, 1e-300):
-                raise NotLinear(
-                    f"not linear in rewards and values (centring, normalising or clipping?), at size (B, M, T) = "
-                    f"{self.size}: judged by enumeration only"
-                )
-
-
-def _downstream(size: Size, place: Size) -> Bool[np.ndarray, "batch episodes steps"]:
-    """Which actions a reward is downstream of."""
-    b, m, t = np.ogrid[: size[0], : size[1], : size[2]]
-    return np.broadcast_to((m < place[1]) | ((b == place[0]) & (m == place[1]) & (t <= place[2])), size)
-
-
-def _admissible(size: Size, place: Size) -> Bool[np.ndarray, "batch episodes steps"]:
-    """For which actions a value may enter (`kernel.admissible_values`)."""
-    b, m, t = np.ogrid[: size[0], : size[1], : size[2]]
-    trajectory, episode, step = place
-    own = (episode < m) | ((episode == m) & (step <= t))
-    others = (episode <= m) | ((episode == m + 1) & (step == 0))
-    return np.broadcast_to(np.where(b == trajectory, own, others), size)
+                raise NotLinear(self.size)

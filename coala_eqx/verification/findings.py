@@ -1,7 +1,7 @@
 """What is wrong with coefficients, and what is asked of them."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -27,6 +27,12 @@ class Finding:
     expected: float
     of_values: bool
 
+    @classmethod
+    def at(cls, size: Size, place: Sequence[Any], weight: Any, expected: float | None) -> "Finding":
+        """Of a place (b, m, t, c, n, s), counted from 0, in a matrix of rewards; of values if nothing is expected."""
+        b, m, t, c, n, s = (1 + int(index) for index in place)
+        return cls(size, (b, m, t), (c, n, s), float(weight), float(expected or 0), of_values=expected is None)
+
     @property
     def text(self) -> str:
         """In words."""
@@ -39,7 +45,13 @@ class Finding:
 
 
 class NotLinear(ValueError):
-    """Coefficients are not linear in rewards and values."""
+    """Coefficients are not linear in rewards and values, at some size."""
+
+    def __init__(self, size: Size):
+        super().__init__(
+            f"not linear in rewards and values (centring, normalising or clipping?), at size (B, M, T) = {size}: "
+            f"judged by enumeration only"
+        )
 
 
 WEIGHTS: dict[str, Callable[[int], Any]] = {

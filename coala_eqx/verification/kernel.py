@@ -14,6 +14,7 @@ tells nothing of what co-players have learned (paper, Eqs 13–14).
 
 import dataclasses
 import functools
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -81,25 +82,38 @@ class Kernel:
         return max(1e-12, 2 * self.resolution)
 
 
+def relation(action: Sequence[Any], reward: Sequence[Any]) -> np.ndarray:
+    """How a reward (trajectory, inner episode, step) lies to an action, by indices or arrays of them."""
+    (b, m, t), (c, n, s) = action, reward
+    own = b == c
+    return np.select([own & (m == n) & (s >= t), own & (n > m), n > m], [OWN, FUTURE_OWN, FUTURE_OTHER], FREE)
+
+
+def admissible(action: Sequence[Any], value: Sequence[Any]) -> np.ndarray:
+    """Whether a value (trajectory, inner episode, step) does not depend on an action, by indices or arrays of them."""
+    (b, m, t), (c, n, s) = action, value
+    past = (n < m) | ((n == m) & (s <= t))
+    others = (n <= m) | ((n == m + 1) & (s == 0))
+    return np.where(b == c, past, others)
+
+
 @functools.lru_cache(maxsize=256)
 def relations(batch: int, episodes: int, steps: int) -> np.ndarray:
-    """How the reward of (c, k) lies to the action of (b, l): `[batch, episodes, steps, batch, episodes, steps]`."""
-    b, m, t, c, n, s = np.ogrid[:batch, :episodes, :steps, :batch, :episodes, :steps]
-    own, shape = b == c, (batch, episodes, steps) * 2
-    kinds = np.full(shape, FREE)
-    kinds[np.broadcast_to(own & (m == n) & (s >= t), shape)] = OWN
-    kinds[np.broadcast_to(own & (n > m), shape)] = FUTURE_OWN
-    kinds[np.broadcast_to(~own & (n > m), shape)] = FUTURE_OTHER
-    kinds.flags.writeable = False
-    return kinds
+    """`relation` of all pairs: `[batch, episodes, steps, batch, episodes, steps]`."""
+    return _read_only(relation(*_pairs(batch, episodes, steps)))
 
 
 @functools.lru_cache(maxsize=256)
 def admissible_values(batch: int, episodes: int, steps: int) -> np.ndarray:
-    """Which values do not depend on an action: `[batch, episodes, steps, batch, episodes, steps]`."""
-    b, m, t, c, n, s = np.ogrid[:batch, :episodes, :steps, :batch, :episodes, :steps]
-    past = (n < m) | ((n == m) & (s <= t))
-    others = (n <= m) | ((n == m + 1) & (s == 0))
-    allowed = np.broadcast_to(np.where(b == c, past, others), (batch, episodes, steps) * 2).copy()
-    allowed.flags.writeable = False
-    return allowed
+    """`admissible` of all pairs: `[batch, episodes, steps, batch, episodes, steps]`."""
+    return _read_only(admissible(*_pairs(batch, episodes, steps)))
+
+
+def _pairs(batch: int, episodes: int, steps: int) -> tuple[Sequence[Any], Sequence[Any]]:
+    indices = np.ogrid[:batch, :episodes, :steps, :batch, :episodes, :steps]
+    return indices[:3], indices[3:]
+
+
+def _read_only(array: np.ndarray) -> np.ndarray:
+    array.flags.writeable = False
+    return array

@@ -3,7 +3,7 @@
 import functools
 import importlib.metadata
 import inspect
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
 from jaxtyping import Array, Key
@@ -93,10 +93,7 @@ def load_policy(source: str, problem: ShapingProblem, key: Key[Array, ""]) -> Ab
         raise ValueError(f"{source} is no policy: it must be {needed}, but is {in_one_line(found)}.")
     if inspect.isclass(found) and not (issubclass(found, AbstractPolicy) and hasattr(found, "random")):
         raise ValueError(f"{source} makes no policy: it must be {needed}, but is {in_one_line(found)}.")
-    try:
-        policy = run_apart(make, program=source)
-    except ForeignError as error:
-        raise ValueError(f"{source} makes no policy for this problem: {error}") from error
+    policy = _apart(make, source, f"{source} makes no policy for this problem")
     if not isinstance(policy, AbstractPolicy):
         raise ValueError(f"{source} makes no policy: it must give an AbstractPolicy, but gives {in_one_line(policy)}.")
     problem.check_policy(policy)
@@ -118,10 +115,7 @@ def load_object(source: str, kind: type[Kind], what: str) -> Kind:
         raise ValueError(
             f"{source} is no {what}: it must be a subclass of {kind.__name__}, but is {in_one_line(found)}."
         )
-    try:
-        made = run_apart(found, program=source)
-    except ForeignError as error:
-        raise ValueError(f"{source} cannot be made without arguments: {error}") from error
+    made = _apart(found, source, f"{source} cannot be made without arguments")
     if not isinstance(made, kind):
         raise ValueError(f"{source} is no {what}: it makes {in_one_line(made)}, which is no {kind.__name__}.")
     return made
@@ -133,12 +127,11 @@ def _find(source: str, kind: type, what: str) -> Any:
     if not place or not name:
         raise ValueError(f"The {what} {source!r} must be written FILE.py:NAME or module:NAME.")
     module = import_source(place, what)
-    try:
-        found = run_apart(
-            lambda: functools.reduce(lambda o, part: getattr(o, part, None), name.split("."), module), program=place
-        )
-    except ForeignError as error:
-        raise ValueError(f"{source} cannot be looked up: {error}") from error
+    found = _apart(
+        lambda: functools.reduce(lambda o, part: getattr(o, part, None), name.split("."), module),
+        place,
+        f"{source} cannot be looked up",
+    )
     if found is None:
         offered = [
             key
@@ -151,6 +144,14 @@ def _find(source: str, kind: type, what: str) -> Any:
             else f"{place} has no {name!r}, and no other {what}."
         )
     return found
+
+
+def _apart(make: Callable[[], Any], program: str, otherwise: str) -> Any:
+    """What foreign code makes; **raises** `ValueError` that says what happened otherwise, and why."""
+    try:
+        return run_apart(make, program=program)
+    except ForeignError as error:
+        raise ValueError(f"{otherwise}: {error}") from error
 
 
 def _registered() -> dict[str, str]:

@@ -95,7 +95,8 @@ def _look(certificate: Certificate, colours: Any) -> tuple[str, Any, bool]:
     second = f"noise {noise:.2g}" if noise > 0 else "no noise"
     if verdict in ("holds", "unbiased"):
         return f"{verdict}\n{second}", _UNBIASED, False
-    size = f"{bias:.2g}" if math.isfinite(bias) else "∞"
+    size = f"{bias:.2g}" if bias >= 1e-3 else f"{bias:.1e}"
+    size = size if math.isfinite(bias) else "∞"
     first = f"FAILS: {size}" if verdict == "fails" else f"bias {size}"
     return f"{first}\n{second}", colours.to_rgba(min(max(bias, _LEAST), _MOST)), verdict == "fails"
 

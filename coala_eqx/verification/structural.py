@@ -204,10 +204,7 @@ def _check_linear(
         scale = np.abs(constant) + np.abs(matrix).max() * inputs
         bent = ~(np.abs(made - expected) <= _LINEAR_UP_TO * np.maximum(scale, np.abs(made)))
     if not (np.isfinite(constant).all() and np.isfinite(matrix).all()) or bent.any():
-        raise NotLinear(
-            f"not linear in rewards and values (centring, normalising or clipping?), at size (B, M, T) = {size}: "
-            f"judged by enumeration only"
-        )
+        raise NotLinear(size)
 
 
 @functools.lru_cache(maxsize=256)
@@ -277,7 +274,6 @@ def _find(kernel: Kernel, wrong: np.ndarray, forbidden: np.ndarray, by_episode: 
     for places, matrix, of_values in ((wrong, kernel.rewards, False), (forbidden, kernel.values, True)):
         if places.any():
             first = tuple(int(index) for index in np.argwhere(places)[0])
-            expected = 0.0 if of_values else float(by_episode[first[4]]) / kernel.size[0]
-            b, m, t, c, n, s = (1 + index for index in first)
-            return Finding(kernel.size, (b, m, t), (c, n, s), float(matrix[first]), expected, of_values)
+            expected = None if of_values else by_episode[first[4]] / kernel.size[0]
+            return Finding.at(kernel.size, first, matrix[first], expected)
     return None

@@ -1,7 +1,6 @@
 """Certificates on a terminal: tables whose rows are printed as they are made, and what the columns mean."""
 
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 from rich.cells import cell_len
 from rich.console import Console
@@ -11,6 +10,7 @@ from coala_eqx.arrays import in_words
 from coala_eqx.terminal import spell
 from coala_eqx.verification.certificate import Certificate
 from coala_eqx.verification.problems import NamedProblem
+from coala_eqx.verification.structural import StructuralCertificate
 
 _STYLES = {
     "holds": "green",
@@ -115,7 +115,9 @@ def print_problems(console: Console, problems: Sequence[NamedProblem], counts: S
     print_lines(console, "")
 
 
-def print_structures(console: Console, structures: Sequence[Any], judged_otherwise: Sequence[str] = ()) -> None:
+def print_structures(
+    console: Console, structures: Sequence[StructuralCertificate], judged_otherwise: Sequence[str] = ()
+) -> None:
     """What holds for all games, one row per score function; then what refutes the others.
 
     **Arguments:**
@@ -185,7 +187,7 @@ def _sizes(sizes: Sequence[tuple[int, int, int]]) -> str:
     return f"({largest})" if len(sizes) == 1 else f"{len(sizes):,}, up to ({largest})"
 
 
-def claim_in_words(certificate: Any) -> str:
+def claim_in_words(certificate: Certificate | StructuralCertificate) -> str:
     """The objective, in brackets if it is not claimed."""
     objective = _CLAIMS.get(certificate.objective, str(certificate.objective))
     return objective if certificate.claim else f"({objective})"
