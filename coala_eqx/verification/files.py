@@ -20,6 +20,7 @@ import numpy as np
 from coala_eqx.extras import require_matplotlib
 from coala_eqx.verification.certificate import Certificate
 from coala_eqx.verification.problems import NamedProblem
+from coala_eqx.verification.structural import StructuralCertificate
 from coala_eqx.version import __version__
 
 _STREAM = re.compile(r"/dev/(stdin|stdout|stderr|fd/[012])|/proc/self/fd/[012]")
@@ -90,7 +91,7 @@ def write_json(
     certificates: Sequence[Certificate],
     problems: Sequence[NamedProblem],
     settings: Mapping[str, Any],
-    structures: Sequence[Any] = (),
+    structures: Sequence[StructuralCertificate] = (),
     *,
     complete: bool = True,
 ) -> None:
@@ -106,7 +107,7 @@ def write_json(
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "settings": settings,
         "complete": complete,
-        "structural": [_entries(structure) | {"kept": structure.kept} for structure in structures],
+        "structural": [_structural_entries(structure) for structure in structures],
         "problems": [
             {
                 "name": named.name,
@@ -151,6 +152,12 @@ def _entries(certificate: Any) -> dict[str, Any]:
     """The fields of a certificate, but for arrays and the estimator itself."""
     fields = {field.name: getattr(certificate, field.name) for field in dataclasses.fields(certificate) if field.repr}
     return {name: value for name, value in fields.items() if not isinstance(value, np.ndarray | jax.Array)}
+
+
+def _structural_entries(structure: StructuralCertificate) -> dict[str, Any]:
+    """With the game that refutes a claim, in words."""
+    found = None if structure.kept else structure.counterexample
+    return _entries(structure) | {"kept": structure.kept, "counterexample": found and found.text}
 
 
 def _plain(value: Any) -> Any:
