@@ -2,7 +2,6 @@
 
 import math
 import numbers as kinds
-from collections.abc import Iterable
 from decimal import Decimal
 from typing import Any
 
@@ -179,67 +178,11 @@ def _is_real(entry: Any) -> bool:
     return real and np.ndim(entry) == 0
 
 
-def check_share(name: str, value: Any) -> None:
-    """**Raises** `ValueError` unless the value lies between 0 and 1; skipped where it is traced."""
-    if concrete(value) and not (is_number(value) and 0 <= value <= 1):
-        raise ValueError(f"`{name}` must lie between 0 and 1, but is {value!r}.")
-
-
-def check_whole(name: str, value: Any, least: int, why: str = "") -> None:
-    """**Raises** `ValueError` unless the value is a whole number, and at least that; it says why."""
-    if not isinstance(value, int | np.integer) or isinstance(value, bool):
-        raise ValueError(f"`{name}` must be a whole number, but is {value!r}.")
-    if value < least:
-        raise ValueError(f"`{name}` must be at least {least}, {f'{why}, ' if why else ''}but is {value}.")
-
-
-def check_finite(name: str, value: Any) -> None:
-    """**Raises** `ValueError` unless the value is a finite number; skipped where it is traced."""
-    if concrete(value) and not (is_number(value) and _fits(value)):
-        raise ValueError(f"`{name}` must be a finite number, but is {value!r}.")
-
-
-def check_not_negative(name: str, value: Any) -> None:
-    """**Raises** `ValueError` unless the value is a finite number, at least 0; skipped where it is traced."""
-    check_finite(name, value)
-    if concrete(value) and value < 0:
-        raise ValueError(f"`{name}` must not be negative, but is {value}.")
-
-
-def check_positive(name: str, value: Any) -> None:
-    """**Raises** `ValueError` unless the value is a finite number above 0; skipped where it is traced."""
-    check_finite(name, value)
-    if concrete(value) and value <= 0:
-        raise ValueError(f"`{name}` must be positive, but is {value}.")
-
-
-def check_flag(name: str, value: Any) -> None:
-    """**Raises** `ValueError` unless the value is True or False."""
-    if not isinstance(value, bool | np.bool_):
-        raise ValueError(f"`{name}` must be True or False, but is {value!r}.")
-
-
-def check_choice(name: str, value: Any, known: Iterable[Any]) -> None:
-    """**Raises** `ValueError` unless the value is one of those that are known, and of their type."""
-    known = [*known]
-    if not any(value == one and type(value) is type(one) for one in known):
-        *others, last = map(repr, known)
-        raise ValueError(f"`{name}` must be {', '.join(others)} or {last}, but is {value!r}.")
-
-
 def in_words(count: int) -> str:
     """A count in digits, or as a power of ten where nobody would read the digits."""
     if count < 10**15:
         return f"{count:,}"
     return f"about 10^{round((count.bit_length() - 1) * math.log10(2))}"
-
-
-def _fits(value: Any) -> bool:
-    """Whether a number is finite, as a float, too."""
-    try:
-        return math.isfinite(value)
-    except OverflowError:
-        return False
 
 
 def _first_non_number(value: Any) -> Any:

@@ -17,14 +17,17 @@ import jax
 from rich.console import Console
 from rich.table import Column, Table
 
+from coala_eqx.runs.directory import Part, Record, RunDirectory, locked
+from coala_eqx.runs.meters import Display
+from coala_eqx.runs.origin import origin
+from coala_eqx.runs.processes import agree, first_then_others, is_first, join, use_all_cores
+from coala_eqx.runs.progress import INTERVAL, Progress, check_names, file_name, remove_checkpoints
+from coala_eqx.runs.stopping import Stopped, listening
+from coala_eqx.runs.writers import AbstractWriter, TensorBoard, WeightsAndBiases, check_for_wandb, run_name
+from coala_eqx.training.plan import plan as plan_of
 from experiments import training
-from experiments.display import Display
-from experiments.origin import origin
-from experiments.processes import agree, first_then_others, is_first, join, use_all_cores
-from experiments.progress import INTERVAL, Progress, Stopped, check_names, file_name, listening, remove_checkpoints
-from experiments.records import DILEMMA, Part, Record, RunDirectory, flagged, in_words, locked, verdict
+from experiments.claims import DILEMMA, flagged, in_words, verdict
 from experiments.rewards import REWARDS, final_rewards
-from experiments.trackers import TensorBoard, Tracker, WeightsAndBiases, check_for_wandb, run_name
 
 ANALYTIC = ("fig3a", "fig3b", "fig3c", "fig4a", "fig4b", "fig4c", "fig8", "fig9", "fig10")
 """Figures of the paper that are solved in closed form."""
@@ -187,7 +190,7 @@ def _print_plans(figure: str, settings: Any) -> None:
     table = Table("part", "steps", "iteration", "all", "devices", "memory", "played")
     with jax.enable_x64(False):
         for name, (one, pool) in settings.trainings().items():
-            plan = training.plan(one, pool)
+            plan = plan_of(training.training_of(one, pool))
             hours = plan.seconds * one.iterations / 3600
             times = f"{plan.seconds:.2g} s", f"{hours:.2g} h"
             memory = f"{plan.devices}", f"{plan.memory:.2g} GB", f"{plan.played:.2g} GB"
@@ -318,11 +321,11 @@ def run(
         request = stack.enter_context(listening())
 
         def progress_of(part: Part, advance: Callable[[int, str], object]) -> Progress:
-            trackers: list[Tracker] = [TensorBoard(path / "tensorboard" / file_name(part.name))]
+            writers: list[AbstractWriter] = [TensorBoard(path / "tensorboard" / file_name(part.name))]
             if wandb is not None and is_first():
                 name = run_name(path, part.name)
-                trackers.append(WeightsAndBiases(wandb, name, directory.made_by))
-            progress = Progress(advance, path, part.name, trackers=trackers, request=request, interval=interval)
+                writers.append(WeightsAndBiases(wandb, name, directory.made_by))
+            progress = Progress(advance, path, part.name, writers=writers, request=request, interval=interval)
             stack.callback(progress.close)
             return progress
 
@@ -360,7 +363,7 @@ def _run(
             if part.name in done:  # it may have been killed before it removed them
                 remove_checkpoints(path, part.name)
     start = time.perf_counter()
-    layout = {"layout": settings.layout()} if left and hasattr(settings, "layout") else {}
+    layout = {"layout": settings.in_words()} if left and hasattr(settings, "in_words") else {}
     if left and is_first():
         before = directory.latest().get("layout", layout.get("layout"))
         if before != layout.get("layout"):

@@ -8,14 +8,15 @@ import equinox as eqx
 import jax
 
 from coala_eqx.policies import AbstractPolicy
+from coala_eqx.runs import files
+from coala_eqx.runs.progress import file_name
 from coala_eqx.training import Pool
-from experiments import files
-from experiments.progress import file_name
+from coala_eqx.training.play import by_agent
 from experiments.sampled import Settings
 
 
-def load_agents(path: Path, part: str) -> tuple[Settings, Pool, AbstractPolicy]:
-    """Those of a part: the settings and the pool of their training, and the agents, leaves `[seeds, agents, …]`.
+def load_agents(path: Path, part: str) -> tuple[Settings, Pool, tuple[AbstractPolicy, ...]]:
+    """The settings and the pool of a part's training, and its agents, one policy each, leaves `[seeds, …]`.
 
     **Raises** `ValueError` if the folder holds no run of a sampled figure, or the part is none of it, or not trained.
     """
@@ -37,9 +38,9 @@ def load_agents(path: Path, part: str) -> tuple[Settings, Pool, AbstractPolicy]:
             raise ValueError(f"{file} does not exist: these records are {lender}'s, and so are the agents.")
         raise ValueError(f"{file} does not exist: this part has not come to its end.")
     with jax.enable_x64(False):
-        agents = eqx.filter_eval_shape(settings.init, pool).agents
+        agents = eqx.filter_eval_shape(settings.init, pool).groups
         try:
-            return settings, pool, files.read_leaves(file, agents)
+            return settings, pool, by_agent(pool, files.read_leaves(file, agents))
         except (OSError, RuntimeError, ValueError) as error:  # what Equinox finds is named at its root
             reason = " ".join(str(_root(error)).split())
             raise ValueError(f"{file} holds no agents as its settings make them: {reason}.") from error

@@ -7,7 +7,6 @@ Source: Meulemans et al. (2025), Section 4 and Appendix C.
 """
 
 import dataclasses
-import math
 from typing import Any
 
 import equinox as eqx
@@ -16,12 +15,12 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
 import coala_eqx as ce
-from coala_eqx import arrays
+from coala_eqx import _checks
 from coala_eqx.games import MatrixGame
 from coala_eqx.learners import ExactAscent
 from coala_eqx.policies import BinaryMemoryOne
 from coala_eqx.verification.game_files import load_game
-from experiments.records import DILEMMA
+from experiments.claims import DILEMMA
 
 INITIAL, TRAINING, EVALUATION, LATER = range(4)
 """What keys are for."""
@@ -103,11 +102,7 @@ class Settings:
 def check_at_least(settings: Any, least: float, *names: str) -> None:
     """Raises `ValueError` unless these settings are at least that, and finite."""
     for name in names:
-        value = getattr(settings, name)
-        if not value >= least:
-            raise ValueError(f"`{name}` must be at least {least}, but is {value}.")
-        if math.isinf(value):
-            raise ValueError(f"`{name}` must be finite, but is {value}.")
+        _checks.check_at_least(name, getattr(settings, name), least)
 
 
 def check_seed(settings: Any) -> None:
@@ -118,7 +113,7 @@ def check_seed(settings: Any) -> None:
 
 def check_share(settings: Any, name: str) -> None:
     """Raises `ValueError` unless this setting lies between 0 and 1."""
-    arrays.check_share(name, getattr(settings, name))
+    _checks.check_share(name, getattr(settings, name))
 
 
 def load_two_player(source: str) -> MatrixGame:

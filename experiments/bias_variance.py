@@ -26,8 +26,9 @@ from coala_eqx.estimators import MFOS, BatchUnaware, CoalaPG, Reinforce
 from coala_eqx.estimators.base import AbstractScoreFunctionEstimator
 from coala_eqx.learners import PolicyGradient
 from coala_eqx.policies import FullHistory, MemoryOne
-from experiments.progress import Progress
-from experiments.records import Part, Record, claim
+from coala_eqx.runs.directory import Part, Record
+from coala_eqx.runs.progress import Progress
+from experiments.claims import claim
 
 ESTIMATORS = {"CoalaPG": CoalaPG(), "Reinforce": Reinforce(), "MFOS": MFOS(), "BatchUnaware": BatchUnaware()}
 CRITICS = ("none", "Eq. 8", "Eqs 13–14")

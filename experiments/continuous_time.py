@@ -19,11 +19,12 @@ from jaxtyping import Array
 import coala_eqx as ce
 from coala_eqx.learners import AbstractExactLearner, ExactAscent, GradientFlow
 from coala_eqx.policies import BinaryMemoryOne
+from coala_eqx.runs.directory import Part, table_of
+from coala_eqx.runs.progress import Progress
 from experiments import analytic, evaluation, fig3a
+from experiments.claims import claim, final, kept
 from experiments.errors import median_of
 from experiments.evaluation import rows
-from experiments.progress import Progress
-from experiments.records import Part, claim, final, kept, table_of
 
 KINDS = ("ascent", "flow")
 

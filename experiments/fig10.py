@@ -9,12 +9,13 @@ import jax.numpy as jnp
 import numpy as np
 import polars as pl
 
+from coala_eqx.runs.directory import Part, table_of
+from coala_eqx.runs.progress import Progress
 from experiments import analytic, evaluation, fig9
 from experiments.analytic import ENTRIES
+from experiments.claims import claim, final, kept
 from experiments.errors import bootstrapped, median_of
 from experiments.evaluation import rows
-from experiments.progress import Progress
-from experiments.records import Part, claim, final, kept, table_of
 
 _SURE = 4.6
 

@@ -16,15 +16,16 @@ from jaxtyping import Array, Float
 
 from coala_eqx.estimators import MFOS, AbstractScoreFunctionEstimator, BatchUnaware, CoalaPG
 from coala_eqx.policies import AbstractPolicy
+from coala_eqx.runs.directory import Part, Record, table_of
+from coala_eqx.runs.progress import Progress
 from coala_eqx.shaping import MetaEpisode, score_function
-from coala_eqx.training import Pool, PoolState
-from coala_eqx.training.batch import in_a_row, less_the_others
-from coala_eqx.training.pool import members
+from coala_eqx.training import Layout, Pool, PoolState
+from coala_eqx.training.batch import flatten_meta_batch, subtract_leave_one_out
+from coala_eqx.training.play import meet_some
 from experiments import fig5c, sampled, training
 from experiments.analytic import check_at_least
+from experiments.claims import claim, kept, of_means, over_seeds
 from experiments.errors import Measured
-from experiments.progress import Progress
-from experiments.records import Part, Record, claim, kept, of_means, over_seeds, table_of
 
 SINGLE = True
 """Training is done in single precision."""
@@ -70,7 +71,7 @@ class Settings(fig5c.Settings):
         return {name: (dataclasses.replace(self, memory=memory), pool) for name, memory in MEMORIES.items()}
 
     def watch(self, pool: Pool, state: PoolState) -> Any:
-        return magnitudes(pool, state, self.measured)
+        return magnitudes(pool, state, self.measured, self.layout(pool))
 
 
 def _as_in_5c(preset: str, **changes: Any) -> Settings:
@@ -106,19 +107,19 @@ def split(
     return current, estimator.coefficients(rewards) - current
 
 
-def magnitudes(pool: Pool, state: PoolState, measured: int) -> dict[str, tuple[Float[Array, ""], Float[Array, ""]]]:
+def magnitudes(
+    pool: Pool, state: PoolState, measured: int, layout: Layout
+) -> dict[str, tuple[Float[Array, ""], Float[Array, ""]]]:
     """‖E[ĝ]²‖ of the current and of the future part, for each estimator, of the first agent against naive learners.
 
     Two halves of the meta-episodes give independent estimates of E[ĝ], whose inner product is an unbiased estimate of
     ‖E[ĝ]‖², and may be negative.
     """
-    agent = members(state.agents, 0)
+    agent = pool.agent(state, 0)
     chunk = at_a_time(measured, pool.meta_batch)
-    some = dataclasses.replace(pool, meta_batch=chunk, p_naive=1.0, leave_one_out=False, centre=False)
 
     def gradients(key: Array) -> Any:
-        episodes, _ = some.meet(state, agent, jnp.zeros((), int), key)
-        return _gradients(agent, episodes)
+        return _gradients(agent, meet_some(pool, state, 0, "naive", chunk, key, layout))
 
     def half(keys: Array) -> Any:
         zero = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), jax.eval_shape(gradients, keys[0]))
@@ -137,9 +138,9 @@ def _gradients(agent: AbstractPolicy, episodes: MetaEpisode) -> dict[str, tuple[
     estimators.
     """
     parts = {name: jax.vmap(lambda rewards, e=e: split(e, rewards))(episodes.rewards) for name, e in ESTIMATORS.items()}
-    observations, actions = jax.tree.map(in_a_row, (episodes.observations, episodes.actions))
+    observations, actions = jax.tree.map(flatten_meta_batch, (episodes.observations, episodes.actions))
     pull = score_function(agent, observations, actions)
-    return jax.tree.map(lambda weights: pull(in_a_row(less_the_others(weights) / len(weights))), parts)
+    return jax.tree.map(lambda weights: pull(flatten_meta_batch(subtract_leave_one_out(weights) / len(weights))), parts)
 
 
 def _inner(one: Any, other: Any) -> Float[Array, ""]:
@@ -157,7 +158,7 @@ def run(settings: sampled.Settings, name: str, pool: Pool, progress: Progress) -
             "iteration": (record + 1) * settings.every,
             "current": float(current[seed, record]),
             "future": float(future[seed, record]),
-            "reward": float(seen.own[seed, record, 0].mean()),
+            "reward": float(seen.ego[seed, record, 0].mean()),
             "finite": float(seen.finite[seed, record, 0]),
         }
         for estimator, (current, future) in squares.items()

@@ -5,8 +5,9 @@ from typing import Any
 
 import polars as pl
 
+from coala_eqx.runs.directory import Record, table_of
 from experiments import fig6
-from experiments.records import Estimate, Record, claim, kept, largest_of, over_seeds, smallest_of, table_of
+from experiments.claims import Estimate, claim, kept, largest_of, over_seeds, smallest_of
 
 PRESETS, SINGLE, parts = fig6.PRESETS, fig6.SINGLE, fig6.parts
 

@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 from typing import Any
 
+from coala_eqx.runs.directory import Record, table_of
 from experiments import fig7
-from experiments.records import Estimate, Record, claim, final, largest_of, over_seeds, smallest_of, table_of
+from experiments.claims import Estimate, claim, final, largest_of, over_seeds, smallest_of
 
 PRESETS, SINGLE, parts = fig7.PRESETS, fig7.SINGLE, fig7.parts
 

@@ -8,12 +8,13 @@ import jax.numpy as jnp
 
 import coala_eqx as ce
 from coala_eqx.policies import BinaryMemoryOne
+from coala_eqx.runs.directory import Part
+from coala_eqx.runs.progress import Progress
 from experiments import analytic, evaluation, meta_training
 from experiments.analytic import ENTRIES
+from experiments.claims import claim, final
 from experiments.errors import median_of
 from experiments.evaluation import rows
-from experiments.progress import Progress
-from experiments.records import Part, claim, final
 
 
 @dataclasses.dataclass(frozen=True)

@@ -8,11 +8,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from coala_eqx.runs.directory import Part
+from coala_eqx.runs.progress import Progress
 from experiments import analytic, evaluation, meta_training
+from experiments.claims import claim, final
 from experiments.errors import bootstrapped, median_of
 from experiments.evaluation import rows
-from experiments.progress import Progress
-from experiments.records import Part, claim, final
 
 
 @dataclasses.dataclass(frozen=True)

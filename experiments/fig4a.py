@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from coala_eqx.policies import BinaryMemoryOne
+from coala_eqx.runs.directory import Part
+from coala_eqx.runs.progress import Progress
 from experiments import analytic, evaluation, meta_training
+from experiments.claims import claim, final, largest_of, over_seeds
 from experiments.evaluation import rows
-from experiments.progress import Progress
-from experiments.records import Part, claim, final, largest_of, over_seeds
 
 LOOKAHEADS = (1, 2, 3, 10, 20)
 

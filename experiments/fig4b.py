@@ -7,10 +7,11 @@ from typing import Any
 import jax
 import polars as pl
 
+from coala_eqx.runs.directory import Part
+from coala_eqx.runs.progress import Progress
 from experiments import analytic, evaluation, fig4a
+from experiments.claims import claim, final, over_seeds
 from experiments.evaluation import rows
-from experiments.progress import Progress
-from experiments.records import Part, claim, final, over_seeds
 
 
 @dataclasses.dataclass(frozen=True)

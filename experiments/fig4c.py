@@ -4,9 +4,10 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
+from coala_eqx.runs.directory import Part
 from experiments import fig4a
+from experiments.claims import claim, final, over_seeds
 from experiments.fig4a import LOOKAHEADS
-from experiments.records import Part, claim, final, over_seeds
 
 
 @dataclasses.dataclass(frozen=True)

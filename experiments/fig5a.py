@@ -15,11 +15,12 @@ import numpy as np
 import polars as pl
 
 from coala_eqx.estimators import AbstractEstimator
+from coala_eqx.runs.directory import Part, Record, table_of
+from coala_eqx.runs.progress import Progress
 from coala_eqx.training import Pool
 from coala_eqx.verification.loading import load_estimator
 from experiments import sampled, training
-from experiments.progress import Progress
-from experiments.records import Part, Ran, Record, final, largest_of, of_means, over_seeds, table_of
+from experiments.claims import Ran, final, largest_of, of_means, over_seeds
 
 SINGLE = True
 """Training is done in single precision."""
@@ -76,7 +77,8 @@ def run(settings: sampled.Settings, name: str, pool: Pool, progress: Progress) -
     def defects(record: Record) -> Record:
         """How often they take another action than the first."""
         here = record["seed"], -1, 0, record["iteration"] - 1, slice(1, None)
-        return {"defects": float(seen.own_actions[here].sum()), "naive_defects": float(seen.naive_actions[here].sum())}
+        ours, theirs = seen.ego_actions[here], seen.co_player_actions[here]
+        return {"defects": float(ours.sum()), "naive_defects": float(theirs.sum())}
 
     return [record | defects(record) if record["panel"] == "episodes" else record for record in records]
 

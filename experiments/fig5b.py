@@ -5,8 +5,9 @@ from typing import Any
 
 import polars as pl
 
+from coala_eqx.runs.directory import Record, table_of
 from experiments import fig5a
-from experiments.records import Estimate, Ran, Record, kept, over_seeds, table_of
+from experiments.claims import Estimate, Ran, kept, over_seeds
 
 PRESETS, SINGLE, parts = fig5a.PRESETS, fig5a.SINGLE, fig5a.parts
 

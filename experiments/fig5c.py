@@ -9,12 +9,13 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
-from coala_eqx.arrays import check_whole
+from coala_eqx._checks import check_whole
 from coala_eqx.estimators import MFOS, AbstractScoreFunctionEstimator, BatchUnaware, CoalaPG
+from coala_eqx.runs.directory import Part, Record, table_of
+from coala_eqx.runs.progress import Progress
 from coala_eqx.training import Pool
 from experiments import sampled, training
-from experiments.progress import Progress
-from experiments.records import Part, Record, claim, final, over_seeds, table_of
+from experiments.claims import claim, final, over_seeds
 
 SINGLE = True
 """Training is done in single precision."""
@@ -77,7 +78,7 @@ def parts(settings: Settings) -> list[Part]:
 def run(settings: sampled.Settings, name: str, pool: Pool, progress: Progress) -> list[Record]:
     """Rewards of all agents over training."""
     _, seen, _ = training.train(settings, pool, progress)
-    return training.all_rows(settings, seen, [name] * len(pool.estimators))
+    return training.all_rows(settings, seen, [name] * len(pool.agents))
 
 
 def claims(records: Sequence[Record]) -> list[dict[str, Any]]:

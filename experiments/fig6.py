@@ -6,11 +6,12 @@ from typing import Any
 
 import polars as pl
 
+from coala_eqx.runs.directory import Part, Record, table_of
+from coala_eqx.runs.progress import Progress
 from coala_eqx.training import Pool
 from experiments import clean_up, sampled, training
 from experiments.analytic import check_at_least
-from experiments.progress import Progress
-from experiments.records import Estimate, Part, Record, claim, kept, over_seeds, table_of
+from experiments.claims import Estimate, claim, kept, over_seeds
 from experiments.rewards import final_reward
 
 SINGLE = True

@@ -8,11 +8,12 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
-from coala_eqx.arrays import check_whole
+from coala_eqx._checks import check_whole
+from coala_eqx.runs.directory import Record, table_of
 from coala_eqx.training import Pool
 from experiments import clean_up, fig5c, sampled
 from experiments.analytic import check_at_least
-from experiments.records import Estimate, Record, claim, final, over_seeds, smallest_of, table_of
+from experiments.claims import Estimate, claim, final, over_seeds, smallest_of
 
 SINGLE = True
 """Training is done in single precision."""

@@ -18,11 +18,12 @@ import jax
 import numpy as np
 
 import coala_eqx as ce
+from coala_eqx.runs.directory import Part
+from coala_eqx.runs.progress import Progress
 from experiments import analytic, evaluation, fig3a
 from experiments.analytic import ENTRIES
+from experiments.claims import claim, final
 from experiments.errors import bootstrapped, median_of
-from experiments.progress import Progress
-from experiments.records import Part, claim, final
 
 
 @dataclasses.dataclass(frozen=True)

@@ -8,12 +8,13 @@ import jax
 import polars as pl
 
 from coala_eqx.policies import BinaryMemoryOne
+from coala_eqx.runs.directory import Part, table_of
+from coala_eqx.runs.progress import Progress
 from experiments import analytic, evaluation, meta_training
 from experiments.analytic import ENTRIES
+from experiments.claims import claim, final, kept
 from experiments.errors import median_of
 from experiments.evaluation import rows
-from experiments.progress import Progress
-from experiments.records import Part, claim, final, kept, table_of
 
 
 @dataclasses.dataclass(frozen=True)

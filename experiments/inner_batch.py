@@ -11,10 +11,11 @@ from typing import Any
 import polars as pl
 
 from coala_eqx.estimators import MFOS, AbstractScoreFunctionEstimator, CoalaPG
+from coala_eqx.runs.directory import Part, Record, table_of
+from coala_eqx.runs.progress import Progress
 from coala_eqx.training import Pool
 from experiments import sampled, training
-from experiments.progress import Progress
-from experiments.records import Estimate, Part, Record, claim, final, largest_of, over_seeds, table_of
+from experiments.claims import Estimate, claim, final, largest_of, over_seeds
 
 SINGLE = True
 """Training is done in single precision."""

@@ -9,10 +9,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from coala_eqx.estimators import CoalaPG
+from coala_eqx.runs.directory import Part, Record, table_of
+from coala_eqx.runs.progress import Progress
 from coala_eqx.training import Pool
 from experiments import sampled, training
-from experiments.progress import Progress
-from experiments.records import Estimate, Part, Record, claim, final, over_seeds, table_of
+from experiments.claims import Estimate, claim, final, over_seeds
 
 SINGLE = True
 """Training is done in single precision."""

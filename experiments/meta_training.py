@@ -12,8 +12,8 @@ from jaxtyping import Array, Key
 
 import coala_eqx as ce
 from coala_eqx.policies import BinaryMemoryOne
+from coala_eqx.runs.progress import Progress
 from experiments.analytic import Settings, normal_policies
-from experiments.progress import Progress
 
 Gradient = Callable[[BinaryMemoryOne, Key[Array, ""]], BinaryMemoryOne]
 """(an agent, or a pair of them with leaves `[2, …]`; key) → what is climbed."""

@@ -15,12 +15,12 @@ import jax.numpy as jnp
 import numpy as np
 import polars as pl
 
-from coala_eqx.estimators import AbstractScoreFunctionEstimator
+from coala_eqx.runs.directory import Part, Record, table_of
+from coala_eqx.runs.progress import Progress
 from coala_eqx.training import GradientNoise, Pool, PoolState, gradient_noise
 from experiments import errors, sampled, training
 from experiments.analytic import check_at_least
-from experiments.progress import Progress
-from experiments.records import Part, Record, claim, kept, table_of
+from experiments.claims import claim, kept
 
 SINGLE = True
 """Training is done in single precision."""
@@ -69,13 +69,16 @@ class Measured(sampled.Settings):
         named = [("CoalaPG", 1.0), *((name, value) for value in self.lambdas for name in ESTIMATORS)]
         by_lambda = {value: dataclasses.replace(self, gae_lambda=value) for _, value in named}
         pools = [by_lambda[value].alone(sampled.ESTIMATORS[name])[1] for name, value in named]
-        estimators = [one for of in pools for one in of.estimators if isinstance(one, AbstractScoreFunctionEstimator)]
+        estimators = [of.agents[0].estimator for of in pools]
+        (agent,) = pool.agents
+        plain = dataclasses.replace(agent, algorithm=dataclasses.replace(agent.algorithm, centre=False))
         return gradient_noise(
-            dataclasses.replace(pool, centre=False),
+            dataclasses.replace(pool, agents=(plain,)),
             state,
             estimators * len(BASELINES),
             self.measured,
             leave_one_out=[leave_one_out for leave_one_out in BASELINES.values() for _ in estimators],
+            layout=self.layout(pool),
         )
 
 
@@ -127,7 +130,7 @@ def run(
             "with_true": float(products[seed, record, true, here]),
             "with_coala": float(products[seed, record, coala, here]),
             "variance": float(variances[seed, record, here]),
-            "reward": float(seen.own[seed, record, 0].mean()),
+            "reward": float(seen.ego[seed, record, 0].mean()),
             "finite": float(seen.finite[seed, record, 0]),
         }
         for left_out, (products, variances) in enumerate(_replicates(noise))

@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 
+from coala_eqx.runs.directory import Record
 from experiments import clean_up, noise, sampled
+from experiments.claims import claim
 from experiments.errors import Measured
-from experiments.records import Record, claim
 
 SINGLE, parts = noise.SINGLE, noise.parts
 

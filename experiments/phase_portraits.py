@@ -20,11 +20,12 @@ from jaxtyping import Array, Float
 import coala_eqx as ce
 from coala_eqx.learners import GradientFlow, LearningPath
 from coala_eqx.policies import AbstractMemoryOne, BinaryMemoryOne
+from coala_eqx.runs.directory import Part, table_of
+from coala_eqx.runs.progress import Progress
 from experiments import analytic, evaluation, fig3a, fig10
 from experiments.analytic import ENTRIES
+from experiments.claims import claim, kept
 from experiments.errors import Measured, jackknifed, median_of
-from experiments.progress import Progress
-from experiments.records import Part, claim, kept, table_of
 
 OPPONENTS = ("all-D", "tit-for-tat", "extortioner")
 

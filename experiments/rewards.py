@@ -5,7 +5,8 @@ from collections.abc import Sequence
 
 import polars as pl
 
-from experiments.records import Estimate, Record, final, over_seeds, table_of
+from coala_eqx.runs.directory import Record, table_of
+from experiments.claims import Estimate, final, over_seeds
 
 REWARDS = ("estimator", "final reward ± s.e.", "seeds", "minus the first's, in pairs")
 """Columns of the table."""

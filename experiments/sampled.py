@@ -5,7 +5,6 @@ Source: Meulemans et al. (2025), Section 5 and App. B (Tables 5 to 8 of the iter
 
 import dataclasses
 import functools
-import math
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, TypeVar
 
@@ -13,11 +12,10 @@ import equinox as eqx
 import jax
 import numpy as np
 import optax
-from jax.sharding import Mesh
 from jaxtyping import Array, Key
 
 import coala_eqx as ce
-from coala_eqx.arrays import check_choice
+from coala_eqx._checks import check_choice
 from coala_eqx.estimators import (
     MFOS,
     AbstractEstimator,
@@ -28,14 +26,13 @@ from coala_eqx.estimators import (
 )
 from coala_eqx.learners import PolicyGradient, clip_by_global_norm
 from coala_eqx.policies import GRU, MLP, AbstractPolicy, Hawk
-from coala_eqx.training import A2C, PPO, Pool, PoolState, check_symmetric, chunk_for_cache, group_for_cache, make_mesh
-from coala_eqx.training.fit import is_look_ahead
-from coala_eqx.training.mesh import META_BATCH
-from coala_eqx.training.updates import AbstractUpdate
+from coala_eqx.runs.directory import Part, Record
+from coala_eqx.runs.progress import Progress
+from coala_eqx.training import A2C, PPO, Agent, Follow, Layout, NaiveLearners, Pool, PoolState, check_symmetric
+from coala_eqx.training.algorithms import AbstractActorCritic
+from coala_eqx.training.algorithms.follow import is_look_ahead
 from experiments.analytic import check_at_least, check_seed, check_share, load_two_player
-from experiments.pretraining import learned_in_pairs
-from experiments.progress import Progress
-from experiments.records import DILEMMA, Part, Record
+from experiments.claims import DILEMMA
 
 AT_ONCE = 1_000_000
 """Steps of the game in a piece of work, at most, unless an iteration has more."""
@@ -300,75 +297,31 @@ class Settings:
     def check(self) -> None:
         """**Raises** `ValueError` if there are too few devices, or they do not divide the work of the pools."""
         for settings, pool in self.trainings().values():
-            shares = settings.mesh(pool).shape[META_BATCH]
-            minibatch = pool.update.minibatch(settings.meta_batch * settings.batch)
-            for what, number in (
-                ("The number of trajectories in a minibatch", minibatch),
-                ("`chunk`", pool.update.chunk or shares),
-            ):
-                if number % shares:
-                    raise ValueError(
-                        f"{what} must be a multiple of the {shares} devices that share a meta-batch, but is {number}."
-                    )
+            settings.layout(pool).check(settings.seeds, (pool.num_naive, pool.num_meta), settings.minibatch(pool))
 
-    def layout(self) -> str:
-        """On what it runs, of which the last bits of all numbers depend."""
+    def in_words(self) -> str:
+        """The layout of the first pool, on which the last bits of all numbers depend."""
         _, pool = next(iter(self.trainings().values()))
-        devices = self.used_devices()
-        chunk = "whole minibatches" if pool.update.chunk is None else f"chunks of {pool.update.chunk} trajectories"
-        group = "" if pool.group is None else f", {pool.group} opponents"
         kept = f", activations of {self.rematerialise} steps" if self.rematerialise else ""
-        return f"{len(devices)} × {devices[0].platform}, {chunk}{group}{kept}"
+        return self.layout(pool).in_words(self.seeds) + kept
+
+    def layout(self, pool: Pool) -> Layout:
+        """The devices that a pool is trained on, with pieces of work that fit their caches."""
+        layout = Layout(self.devices or None, self.chunk or None, self.group or None)
+        agents = len(pool.agents)
+        numbers = self.episodes * self.steps * self.width * agents * self.seeds
+        return layout.fitting_caches(self.seeds, self.minibatch(pool), self.batch * agents, numbers)
+
+    def minibatch(self, pool: Pool) -> int:
+        """Trajectories of one step of the agents' optimiser."""
+        trajectories, algorithm = self.meta_batch * self.batch, pool.agents[0].algorithm
+        return algorithm.minibatch(trajectories) if isinstance(algorithm, AbstractActorCritic) else trajectories
 
     def common(self, **changes: Any) -> "Settings":
         """The settings that all figures of its game have, with changes."""
         of_the_game = next(kind for kind in type(self).__mro__ if "game" in vars(kind))
         same: dict[str, Any] = {field.name: getattr(self, field.name) for field in dataclasses.fields(of_the_game)}
         return of_the_game(**same | changes)
-
-    def mesh(self, pool: Pool) -> Mesh:
-        """Of the devices that are used."""
-        return make_mesh(self.seeds, (pool.num_naive, pool.num_meta), self.used_devices())
-
-    def used_devices(self) -> list[Any]:
-        """JAX's devices that are used, of all processes; raises `ValueError` if there are fewer than `devices`."""
-        present = jax.devices()
-        if self.devices > len(present):
-            raise ValueError(
-                f"`devices` must be at most {len(present)}, as no more are present, but is {self.devices}. "
-                "(JAX_NUM_CPU_DEVICES=8 in the environment makes 8 of a CPU, for a trial.)"
-            )
-        if jax.process_count() > 1:
-            if self.devices not in {0, len(present)}:
-                raise ValueError(
-                    f"`devices` must be {len(present)}, those of all processes, or 0, but is {self.devices}."
-                )
-            return present
-        count = math.gcd(self.seeds, len(present)) if jax.default_backend() == "cpu" else len(present)
-        return present[: self.devices or count]
-
-    def _chunk(self, agents: int, minibatch: int) -> int | None:
-        """Of a pool of so many agents, for minibatches of so many trajectories."""
-        if self.chunk or jax.default_backend() != "cpu":
-            return min(self.chunk, minibatch) or None
-        devices = len(self.used_devices())
-        return chunk_for_cache(
-            minibatch,
-            self.episodes * self.steps * self.width * agents * self.seeds,
-            multiple=devices // self._along_seeds,
-            cores=devices,
-        )
-
-    def _group(self, agents: int) -> int | None:
-        """Of a pool of so many agents."""
-        if self.group or jax.default_backend() != "cpu":
-            return self.group or None
-        return group_for_cache(self.batch * agents * (self.seeds // self._along_seeds))
-
-    @property
-    def _along_seeds(self) -> int:
-        """Of the devices, those that share the seeds out, as in `mesh`."""
-        return math.gcd(self.seeds, len(self.used_devices()))
 
     def iterations_at_once(self, agents: int) -> int:
         """Of a pool of so many agents, in one piece of work, after which a run may be stopped: it divides `every`."""
@@ -400,38 +353,44 @@ class Settings:
                 f"`look_aheads` must be below episodes = {self.episodes}, to see what they do, but is "
                 f"{self.look_aheads}."
             )
-        of_advantages: dict[str, Any] = {
-            "naive_weight": tuple(map(self.naive_weight_of, estimators)),
-            "entropy_until": max(1, round(self.entropy_until * self.iterations)) if self.entropy_coefficient else None,
-            "reward_scale": self.reward_scale,
-            "discount": self.discount,
-            "td_lambda": self.td_lambda,
-            "gae_lambda": self.gae_lambda,
-            "leave_one_out": self.leave_one_out,
-            "centre": self.centre,
-        }
+        algorithm = (
+            self._algorithm()
+            if by_advantages
+            else Follow(self._optimiser(self.optimiser, self.rate), self.look_aheads + 1 if looks_ahead else None)
+        )
+        make = functools.partial(self.make_policy, self.network, 1 if looks_ahead else self.memory)
         return Pool(
             game=self.game(),
-            learner=PolicyGradient(
-                optimiser=self._optimiser(
-                    self.naive_optimiser, self.naive_rate, 0.0 if by_advantages else self.lola_smoothing
-                ),
-                discount=self.naive_discount,
-                baseline="critic",
-                normalise_advantages=True,
-                reward_scale=self.naive_reward_scale,
+            agents=tuple(
+                Agent(
+                    estimator,
+                    algorithm,
+                    make,
+                    naive_weight=self.naive_weight_of(estimator) if by_advantages else 1.0,
+                )
+                for estimator in estimators
             ),
-            update=self._update(len(estimators)) if by_advantages else A2C(self._optimiser(self.optimiser, self.rate)),
-            estimators=tuple(estimators),
+            naive=NaiveLearners(
+                PolicyGradient(
+                    optimiser=self._optimiser(
+                        self.naive_optimiser, self.naive_rate, 0.0 if by_advantages else self.lola_smoothing
+                    ),
+                    discount=self.naive_discount,
+                    baseline="critic",
+                    normalise_advantages=True,
+                    reward_scale=self.naive_reward_scale,
+                ),
+                functools.partial(self.make_policy, self.naive_network, 0, player=1),
+                self.naive_population,
+                self.naive_pretraining,
+                self.pretraining_batch,
+            ),
             batch=self.batch,
             episodes=self.episodes,
             steps=self.steps,
             meta_batch=self.meta_batch,
             p_naive=self.p_naive,
             dynamic_naive=self.dynamic_naive,
-            horizon=self.look_aheads + 1 if looks_ahead else None,
-            group=self._group(len(estimators)),
-            **of_advantages if by_advantages else {},
         )
 
     def naive_weight_of(self, estimator: AbstractEstimator) -> float:
@@ -459,18 +418,22 @@ class Settings:
         ours = {"discount": self.discount, "gae_lambda": self.gae_lambda}
         return dataclasses.replace(estimator, **{name: value for name, value in ours.items() if value != 1})
 
-    def _update(self, agents: int) -> AbstractUpdate:
+    def _algorithm(self) -> AbstractActorCritic:
         optimiser = self._optimiser(self.optimiser, self.rate)
+        entropy: Any = self.entropy_coefficient
+        if entropy:
+            entropy = optax.linear_schedule(entropy, 0.0, max(1, round(self.entropy_until * self.iterations)))
         shared: dict[str, Any] = {
             "value_coefficient": self.value_coefficient,
-            "entropy_coefficient": self.entropy_coefficient,
+            "entropy_coefficient": entropy,
+            "reward_scale": self.reward_scale,
+            "td_lambda": self.td_lambda,
+            "leave_one_out": self.leave_one_out,
+            "centre": self.centre,
         }
         if self.update == "a2c":
-            update = A2C(optimiser, **shared)
-        else:
-            update = PPO(optimiser, epochs=self.epochs, minibatches=self.minibatches, clip=self.clip, **shared)
-        chunk = self._chunk(agents, update.minibatch(self.meta_batch * self.batch))
-        return dataclasses.replace(update, chunk=chunk)
+            return A2C(optimiser, **shared)
+        return PPO(optimiser, epochs=self.epochs, minibatches=self.minibatches, clip=self.clip, **shared)
 
     def _optimiser(self, name: str, rate: float, smoothing: float = 0.0) -> optax.GradientTransformation:
         step = optax.adam(rate, eps=1e-5, eps_root=smoothing) if name == "adam" else optax.sgd(rate)
@@ -488,21 +451,8 @@ class Settings:
         return NETWORKS[network](*sizes, key=key, **changes)
 
     def init(self, pool: Pool) -> PoolState:
-        """Of all seeds. LOLA's agents do not remember earlier inner episodes, as a look-ahead starts anew."""
-        make = functools.partial(self.make_policy, self.network, 1 if pool.looks_ahead else self.memory)
-        make_naive = functools.partial(self.make_policy, self.naive_network, 0, player=1)
-
-        @eqx.filter_jit
-        @eqx.filter_vmap
-        def of_one_seed(key: Key[Array, ""]) -> PoolState:
-            if not self.naive_pretraining:
-                return pool.init(make, make_naive, self.naive_population, key)
-            key, key_learn = jax.random.split(key)
-            state = pool.init(make, make_naive, self.naive_population, key)
-            learned = learned_in_pairs(pool, state.naive, self.pretraining_batch, self.naive_pretraining, key_learn)
-            return eqx.tree_at(lambda state: state.naive, state, learned)
-
-        return of_one_seed(jax.random.split(jax.random.key(self.seed), self.seeds))
+        """The states of all seeds before training."""
+        return eqx.filter_jit(eqx.filter_vmap(pool.init))(jax.random.split(jax.random.key(self.seed), self.seeds))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -18,12 +18,16 @@ from jaxtyping import Array, Bool, Float, Int, Key, Shaped
 import coala_eqx as ce
 from coala_eqx.games.clean_up_lite import MOVES
 from coala_eqx.policies import AbstractPolicy, Memory, PolicyOutput, unroll_by_steps
+from coala_eqx.runs.directory import Part, Record, table_of
+from coala_eqx.runs.processes import on_host
+from coala_eqx.runs.progress import Progress
 from coala_eqx.streams import stream
 from coala_eqx.training import Pool, place
-from coala_eqx.training.mesh import SEEDS, on_host
+from coala_eqx.training.info import measures
+from coala_eqx.training.layout import SEEDS
+from coala_eqx.training.play import meet_some
 from experiments import clean_up, sampled
-from experiments.progress import Progress
-from experiments.records import Estimate, Part, Record, claim, largest_of, over_seeds, table_of
+from experiments.claims import Estimate, claim, largest_of, over_seeds
 
 SINGLE = True
 """Played in single precision."""
@@ -107,6 +111,7 @@ def parts(settings: Settings) -> list[Part]:
 def run(settings: Settings, progress: Progress) -> list[Record]:
     """By script, seed and inner episode (`iteration`): rewards of the agent and its learner, and what is measured."""
     ((_, pool),) = settings.trainings().values()
+    layout = settings.layout(pool)
     arrays, static = eqx.partition(settings.init(pool), eqx.is_array)
     keys = play_keys(settings)
     records: list[Record] = []
@@ -114,13 +119,13 @@ def run(settings: Settings, progress: Progress) -> list[Record]:
     def play(arrays: Any, key: Key[Array, ""], script: Int[Array, ""]) -> dict[str, Float[Array, " episodes"]]:
         game = settings.game()
         agent = Scripted(game=game, script=script, num_observations=game.num_observations[0])
-        met, _ = pool.meet(eqx.combine(arrays, static), agent, jnp.zeros((), int), key)
+        met = meet_some(pool, eqx.combine(arrays, static), 0, "naive", pool.meta_batch, key, layout, agent)
         rewards = {"reward": met.rewards, "naive": met.co_players[0].rewards}
         means = {name: of.mean(axis=(0, 1, 3)) for name, of in rewards.items()}
-        return means | {name: of.mean(axis=(0, 1)) for name, of in pool.measures(met).items()}
+        return means | {name: of.mean(axis=(0, 1)) for name, of in measures(pool.game, met).items()}
 
     of_all_seeds = jax.jit(jax.vmap(play, in_axes=(0, 0, None), spmd_axis_name=SEEDS))
-    arrays, keys = place((arrays, keys), mesh := settings.mesh(pool))
+    arrays, keys = place((arrays, keys), mesh := layout.mesh(settings.seeds, (pool.num_naive, pool.num_meta)))
     for number, script in enumerate(SCRIPTS):
         with jax.set_mesh(mesh):
             seen = jax.tree.map(on_host, of_all_seeds(arrays, keys, jnp.asarray(number)))

@@ -11,10 +11,11 @@ from typing import Any
 
 import polars as pl
 
+from coala_eqx.runs.directory import Part, Record, table_of
+from coala_eqx.runs.progress import Progress
 from experiments import evaluation, fig3a, fig3c, fig4a, fig4c, fig9
+from experiments.claims import DILEMMA, Estimate, claim, final, mean, median, over_seeds
 from experiments.errors import Measured, median_of
-from experiments.progress import Progress
-from experiments.records import DILEMMA, Estimate, Part, Record, claim, final, mean, median, over_seeds, table_of
 
 CHANGES: dict[str, tuple[tuple[str, tuple[Any, ...]], ...]] = {
     "fig3a": (

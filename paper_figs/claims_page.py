@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from experiments.records import DILEMMA, in_words, verdict, within_two_errors
+from experiments.claims import DILEMMA, in_words, verdict, within_two_errors
 from paper_figs.kept import again, claims_of, game_of, heading, made, origins
 
 _HEAD = """# Claims

@@ -8,7 +8,7 @@ from typing import Any
 import polars as pl
 from matplotlib.figure import Figure
 
-from experiments.records import kept
+from experiments.claims import kept
 from paper_figs.style import COLUMN
 
 QUARTILES, STANDARD_ERROR, DEVIATION = "median and quartiles", "mean and standard error", "mean and deviation"

@@ -7,7 +7,7 @@ from typing import Any
 
 import polars as pl
 
-from experiments.records import DILEMMA
+from experiments.claims import DILEMMA
 
 RECORDS = "records.parquet"
 

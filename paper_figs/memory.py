@@ -4,8 +4,8 @@ from pathlib import Path
 
 import polars as pl
 
+from experiments.claims import final
 from experiments.memory import WITHOUT
-from experiments.records import final
 from paper_figs.curves import label, panels, points, read, rewards_of_note, shared_legend
 from paper_figs.style import styled
 

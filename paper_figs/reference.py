@@ -21,7 +21,7 @@ import polars as pl
 import polars.selectors as cs
 from PIL import Image
 
-from experiments.records import DILEMMA
+from experiments.claims import DILEMMA
 from experiments.rewards import as_markdown, final_rewards
 from paper_figs import claims_page
 from paper_figs.kept import (

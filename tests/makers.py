@@ -1,5 +1,6 @@
 """Small problems, policies and episodes that several tests use."""
 
+import dataclasses
 import functools
 
 import equinox as eqx
@@ -9,8 +10,11 @@ import numpy as np
 import optax
 
 import coala_eqx as ce
+from coala_eqx.estimators import AbstractScoreFunctionEstimator
 from coala_eqx.learners import AbstractLearner, PolicyGradient
 from coala_eqx.policies import GRU, MLP, FullHistory, Hawk, MemoryOne
+from coala_eqx.training import Agent, Follow, Layout, NaiveLearners, Pool
+from coala_eqx.training.play import Met, meet
 
 SGD = PolicyGradient(optimiser=optax.sgd(1.0))
 ADAM = PolicyGradient(optimiser=optax.adam(0.3, eps_root=1e-6))
@@ -80,3 +84,42 @@ def norm(tree) -> float:
 def distance(one, other) -> float:
     """The norm of the difference, relative to the second."""
     return norm(jax.tree.map(jnp.subtract, one, other)) / norm(other)
+
+
+def make_pool(*, learner, update, estimators, make_agent=None, make_naive=None, population=3, **settings):
+    """A pool of agents that share all but their estimators; `naive_weight` is one number, or one for each."""
+    weights = settings.pop("naive_weight", 1.0)
+    weights = weights if isinstance(weights, tuple) else (weights,) * len(estimators)
+    own = {"meta_estimator": settings.pop("meta_estimator")} if "meta_estimator" in settings else {}
+    horizon = settings.pop("horizon", None)
+    agents = tuple(
+        Agent(
+            estimator,
+            update if isinstance(estimator, AbstractScoreFunctionEstimator) else Follow(update.optimiser, horizon),
+            make_agent,
+            naive_weight=weight,
+            **own,
+        )
+        for estimator, weight in zip(estimators, weights, strict=True)
+    )
+    return Pool(agents=agents, naive=NaiveLearners(learner, make_naive or make_agent, population), **settings)
+
+
+def with_algorithms(pool, **changes):
+    """The pool with other settings of all its agents' algorithms."""
+    agents = (dataclasses.replace(a, algorithm=dataclasses.replace(a.algorithm, **changes)) for a in pool.agents)
+    return dataclasses.replace(pool, agents=tuple(agents))
+
+
+@eqx.filter_jit
+def met(pool, state, agent, index, key):
+    """Meta-episodes of an agent, by its number, against naive learners and against meta agents."""
+    naive, meta = meet(pool, state, agent, 0, index, key, Layout())
+    return naive.episodes, meta.episodes
+
+
+def batch_of(pool, number, *episodes):
+    """What the algorithm of an agent gets from its meta-episodes against naive learners, and meta agents."""
+    group = next(group for group in pool.groups if number in group)
+    played = [Met(line_up, some) for line_up, some in zip(pool.line_ups(0), episodes, strict=True)]
+    return pool._data(group, jnp.array(group.index(number)), MemoryOne(np.zeros((5, 2))), played, Layout())

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 import coala_eqx as ce
-from coala_eqx.arrays import as_setting, check_finite, check_share, is_number, numbers
+from coala_eqx._checks import check_finite, check_share
+from coala_eqx.arrays import as_setting, is_number, numbers
 from coala_eqx.policies import GRU, MLP, BinaryMemoryOne, FullHistory, Hawk, MemoryOne, replay_actions
 from coala_eqx.returns import episode_returns
 from tests.makers import random_game

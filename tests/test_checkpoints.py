@@ -12,11 +12,10 @@ import numpy as np
 import optax
 import pytest
 
-from coala_eqx.training import Checkpoints, CorruptCheckpointWarning
-from coala_eqx.training import checkpoints as checkpoints_file
-from coala_eqx.training.mesh import on_host
-from coala_eqx.training.scaling import free_port
-from experiments.progress import Progress, remove_checkpoints
+from coala_eqx.runs import checkpoints as checkpoints_file
+from coala_eqx.runs.checkpoints import Checkpoints, CorruptCheckpointWarning
+from coala_eqx.runs.processes import free_port, on_host
+from coala_eqx.runs.progress import Progress, remove_checkpoints
 
 
 @pytest.fixture

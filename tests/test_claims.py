@@ -9,10 +9,10 @@ import numpy as np
 import polars as pl
 import pytest
 
+from coala_eqx.runs.directory import table_of
 from experiments import fig6
 from experiments.__main__ import judged
-from experiments.errors import Measured, bootstrapped, jackknifed, median_of
-from experiments.records import (
+from experiments.claims import (
     DILEMMA,
     Estimate,
     Ran,
@@ -25,10 +25,10 @@ from experiments.records import (
     of_means,
     over_seeds,
     smallest_of,
-    table_of,
     verdict,
 )
-from experiments.records import kept as of_finite_seeds
+from experiments.claims import kept as of_finite_seeds
+from experiments.errors import Measured, bootstrapped, jackknifed, median_of
 from paper_figs import claims_page, kept, reference
 
 

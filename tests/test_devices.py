@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from coala_eqx.training.scaling import free_port
+from coala_eqx.runs.processes import free_port
 from tests.runs import BY_ITERATIONS, QUICK, ROOT, SMALL, finish, first_part, set_to, start, states, wait_until
 
 ARGUMENTS = "--seeds", "2", "--set", "iterations=20", "--set", "naive_network=gru"
@@ -75,15 +75,18 @@ def test_eight_devices_share_the_work():
     script = """
 import jax
 jax.config.update("jax_enable_x64", False)
+from coala_eqx.training import place
+from coala_eqx.training.train import programs_of
 from experiments import training
 from experiments.__main__ import settings_of
 
 for devices in (1, 8):
     changes = dict(seeds=1, devices=devices, meta_batch=8, batch=8, network="gru", naive_network="gru", chunk=32)
     settings, pool = settings_of("fig5a", "smoke", changes).trainings()["CoalaPG"]
-    with jax.set_mesh(mesh := settings.mesh(pool)):
-        programs = training._programs(settings, pool)
-        arrays = training.place(programs.arrays, mesh)
+    one = training.training_of(settings, pool)
+    with jax.set_mesh(mesh := one.mesh()):
+        programs = programs_of(one)
+        arrays = place(programs.arrays, mesh)
         print(jax.jit(programs.iterate).lower(arrays).compile().cost_analysis()["flops"])
 """
     environment = os.environ | {"JAX_NUM_CPU_DEVICES": "8", "JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}

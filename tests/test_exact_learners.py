@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 import coala_eqx as ce
+from coala_eqx.benchmarks.shaping import shaping_gradients, straightforward_gradients
 from coala_eqx.learners import ExactAscent, GradientFlow
 from coala_eqx.policies import BinaryMemoryOne, MemoryOne
-from coala_eqx.verification.shaping_benchmark import shaping_gradients, straightforward_gradients
 
 DILEMMA = ce.games.iterated_prisoners_dilemma().payoffs
 ADJOINTS = (diffrax.RecursiveCheckpointAdjoint(), diffrax.DirectAdjoint(), diffrax.BacksolveAdjoint())

@@ -20,14 +20,15 @@ from PIL import Image
 
 import coala_eqx as ce
 from coala_eqx.policies import BinaryMemoryOne
+from coala_eqx.runs.directory import RunDirectory, locked
+from coala_eqx.runs.progress import Progress
+from coala_eqx.runs.stopping import Stopped
 from experiments import analytic, bias_variance, fig5a, meta_training
 from experiments.__main__ import ANALYTIC, BEYOND, FIGURES, GROUPS, all_settings, main, run, settings_of
 from experiments.bias_variance import CRITICS, ESTIMATORS, Settings, measure
 from experiments.fig8 import fit
 from experiments.fig9 import _lag
 from experiments.fig10 import _steps
-from experiments.progress import Progress, Stopped
-from experiments.records import RunDirectory, locked
 from experiments.rewards import final_rewards
 from paper_figs import reference
 from tests.runs import ROOT
@@ -82,10 +83,10 @@ def test_a_figure_takes_the_records_of_the_one_it_shows_more_of(tmp_path, monkey
     update = SimpleNamespace(
         **dict.fromkeys(("policy_loss", "value_loss", "gradient_norm", "entropy", "clipped"), numbers(shape))
     )
-    seen = SimpleNamespace(update=update, together=numbers(shape), finite=np.ones(shape))
-    seen.measures = seen.measures_together = {}
-    seen.own, seen.naive = numbers((2, *shape, settings.episodes))
-    seen.own_actions, seen.naive_actions = numbers((2, *shape, settings.episodes, 2))
+    seen = SimpleNamespace(update=update, vs_meta=numbers(shape), finite=np.ones(shape))
+    seen.measures = seen.measures_vs_meta = {}
+    seen.ego, seen.co_player = numbers((2, *shape, settings.episodes))
+    seen.ego_actions, seen.co_player_actions = numbers((2, *shape, settings.episodes, 2))
     monkeypatch.setattr("experiments.training.train", lambda *_: trained.append(1) or (None, seen, ()))
     run("fig5a", tmp_path / "fig5a", settings)
     assert len(trained) == 4

@@ -53,7 +53,7 @@ def test_the_command_starts_where_the_system_has_no_limits_and_locks_of_unix():
     code = (
         "import sys; sys.modules['resource'] = sys.modules['fcntl'] = None\n"
         "import coala_eqx.cli, coala_eqx.training\n"
-        "from coala_eqx.verification.benchmarks import _peak_memory\nprint(_peak_memory())"
+        "from coala_eqx.benchmarks.enumeration import _peak_memory\nprint(_peak_memory())"
     )
     output = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert output.stdout == "not known\n", output.stderr

@@ -15,7 +15,7 @@ import scipy.stats
 from hypothesis import strategies as st
 
 import coala_eqx as ce
-from coala_eqx.arrays import check_finite, check_share
+from coala_eqx._checks import check_finite, check_share
 from tests.runs import ROOT
 from tests.slow_games import SlowCleanUp, SlowCoinGame
 

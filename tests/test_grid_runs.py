@@ -41,11 +41,13 @@ def test_figure_7_goes_on_from_its_checkpoint(whole, tmp_path, monkeypatch):
             written(progress)
             raise Killed
 
-    monkeypatch.setattr("experiments.progress.Progress.__call__", advance)
+    monkeypatch.setattr("coala_eqx.runs.progress.Progress.__call__", advance)
     with pytest.raises(Killed):
         run("fig7", tmp_path, settings, interval=0.0)
     reports.clear()
-    monkeypatch.setattr("experiments.progress.Progress.__call__", lambda progress, done, note="": reports.append(done))
+    monkeypatch.setattr(
+        "coala_eqx.runs.progress.Progress.__call__", lambda progress, done, note="": reports.append(done)
+    )
     run("fig7", tmp_path, settings)
     assert reports == [2, 2, 0, 2, 2, 0, 2, 2]  # each part says first how much of it is done: of the second pool half
     for name in ("records.parquet", "fig7.json", *(file.name for file in whole.glob("*.npz"))):
@@ -84,10 +86,10 @@ def test_figures_6_and_13_are_judged_and_drawn(tmp_path, monkeypatch):
     map_ = {"rows": 1, "columns": 2, "initial_dirt": 1, "actions": ["right", "left", "zap"]}
     few = {"seeds": 1, "devices": 1, **MEMORYLESS, **map_}
     run("fig6", tmp_path / "fig6", settings_of("fig6", "smoke", few))
-    read, pool, agents = load_agents(tmp_path / "fig6", "CoalaPG")
+    read, pool, (agent,) = load_agents(tmp_path / "fig6", "CoalaPG")
     assert read.actions == tuple(map_["actions"])
     assert pool.game == read.game() == ce.games.CleanUpLite(**map_)
-    assert agents.num_actions == 3
+    assert agent.num_actions == 3
     records = pl.read_parquet(tmp_path / "fig6" / "records.parquet")
     training, episodes = (records.filter(pl.col("panel") == panel) for panel in ("training", "episodes"))
     assert len(training) == 4 * 2
@@ -107,8 +109,8 @@ def test_agents_of_figure_7_are_read_back(whole):
     """All seeds and agents, with the critics and the game that they were trained with."""
     settings, pool, agents = load_agents(whole, "MFOS")
     assert pool.game == settings.game()
-    shapes = {leaf.shape[:2] for leaf in jax.tree.leaves(eqx.filter(agents, eqx.is_array))}
-    assert shapes == {(settings.seeds, len(pool.estimators))} == {(2, 2)}
+    assert len(agents) == len(pool.agents) == 2
+    assert {leaf.shape[0] for leaf in jax.tree.leaves(eqx.filter(agents, eqx.is_array))} == {settings.seeds} == {2}
     assert any(bool(jnp.any(leaf)) for leaf in jax.tree.leaves(eqx.filter(agents, eqx.is_inexact_array)))
 
 

@@ -8,9 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from coala_eqx.benchmarks.training import matrices, without_products
 from coala_eqx.policies import GRU, MLP, Hawk, replay_actions
 from coala_eqx.policies.recurrence import linear_recurrence
-from coala_eqx.training.benchmarks import matrices, without_products
 
 STEPS = 11
 

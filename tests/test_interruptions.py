@@ -9,8 +9,8 @@ import time
 import polars as pl
 import pytest
 
-from experiments.progress import StopRequest
-from experiments.records import locked
+from coala_eqx.runs.directory import locked
+from coala_eqx.runs.stopping import StopRequest
 from tests import runs
 from tests.runs import QUICK, finish, states, wait_until
 
@@ -133,7 +133,7 @@ def test_how_long_a_piece_takes_at_most_is_said():
     assert request.in_words() == "Stopping after this piece; Ctrl-C again stops now and loses it."
     now = iter([0.0, 100.0, 103.5, 104.5, 105.0])
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("experiments.progress.time.monotonic", lambda: next(now))
+        patch.setattr("coala_eqx.runs.progress.time.monotonic", lambda: next(now))
         request.piece_ends()
         request.piece_ends(counts=False)  # it was compiled
         request.piece_ends()

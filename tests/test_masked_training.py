@@ -13,8 +13,10 @@ import coala_eqx as ce
 from coala_eqx.estimators import CoalaPG, LolaDice
 from coala_eqx.learners import Experience, PolicyGradient
 from coala_eqx.policies import AbstractPolicy, MemoryOne, PolicyOutput
+from coala_eqx.policies.base import entropy_of
 from coala_eqx.policies.probabilities import log_probabilities
-from coala_eqx.training import A2C, PPO, Batch, Pool, entropy_of
+from coala_eqx.training import A2C, PPO, Batch
+from tests.makers import make_pool
 
 ADAM, STEP = optax.adam(0.1), optax.sgd(0.1)
 
@@ -75,7 +77,7 @@ def test_updates_are_those_without_the_masked_action(update, mask, draw, getkey)
     losses = [eqx.filter_value_and_grad(update.loss, has_aux=True)(policy, batch) for policy in (masked, free)]
     same(*losses)
     key = getkey()
-    moved = [eqx.filter_jit(update)(policy, update.init(policy), batch, key) for policy in (masked, free)]
+    moved = [eqx.filter_jit(update.update)(policy, update.init(policy), batch, key) for policy in (masked, free)]
     same(*moved)
     assert float(jnp.abs(moved[0][0].table - free.table).max()) > 1e-3
     assert float(moved[0][2].entropy) > 0.1
@@ -105,18 +107,18 @@ def test_an_action_of_no_probability_adds_nothing_and_what_is_no_number_stays_so
 def test_masks_that_are_parameters_stay_and_are_not_taken_for_divergence(getkey):
     """A pool whose agent has −∞ among its parameters: it plays as without that action, and the mask has no gradient."""
     payoffs = np.random.default_rng(1).normal(size=(3, 3))
-    pool = Pool(game=ce.games.MatrixGame(np.stack([payoffs, payoffs.T])), learner=PolicyGradient(optimiser=STEP),
-                update=PPO(ADAM, entropy_coefficient=0.1), estimators=(CoalaPG(),), batch=2, episodes=2, steps=2,
-                meta_batch=2)  # fmt: skip
 
     def make(key):
         table = jax.random.normal(key, (10, 3)).at[:, 2].set(-jnp.inf)
         return TwoActions(table, jnp.zeros(10), num_observations=10)
 
-    state = pool.init(make, make, 2, getkey())
+    pool = make_pool(game=ce.games.MatrixGame(np.stack([payoffs, payoffs.T])), learner=PolicyGradient(optimiser=STEP),
+                     update=PPO(ADAM, entropy_coefficient=0.1), estimators=(CoalaPG(),), batch=2, episodes=2, steps=2,
+                     meta_batch=2, make_agent=make)  # fmt: skip
+    state = pool.init(getkey())
     after, info = eqx.filter_jit(pool.iterate)(state)
     assert info.finite.all()
-    assert float(info.own_actions[..., 2].max()) == 0
+    assert float(info.ego_actions[..., 2].max()) == 0
     np.testing.assert_array_equal(after.agents.table[..., 2], -np.inf)
     assert np.isfinite(after.agents.table[..., :2]).all()
     assert not np.array_equal(after.agents.table[..., :2], state.agents.table[..., :2])

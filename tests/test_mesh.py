@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from jax.sharding import AbstractMesh, AxisType
 
-from coala_eqx.training import chunk_for_cache, make_mesh, place
-from coala_eqx.training.mesh import on_host
-from coala_eqx.training.pieces import CACHED, PLAYED, group_for_cache, map_in_groups, mean_over_chunks
+from coala_eqx.runs.processes import on_host
+from coala_eqx.training import make_mesh, place
+from coala_eqx.training.layout import CACHED, PLAYED, chunk_for_cache, group_for_cache
+from coala_eqx.training.pieces import map_in_groups, mean_over_chunks
 
 
 def test_one_device_makes_a_mesh_on_which_arrays_are_what_they_were():

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 import coala_eqx as ce
+from coala_eqx._checks import check_sizes
 from coala_eqx.games import AbstractGame
 from coala_eqx.policies import GRU, MLP, NO_ACTION, FullHistory, Hawk, MemoryOne, replay_actions
-from coala_eqx.policies.network import check_sizes
 from tests.makers import SGD, make_problem
 
 NETWORKS = {

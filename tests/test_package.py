@@ -23,9 +23,10 @@ from tests.runs import SMALL
 ROOT = Path(__file__).parent.parent
 ORDER = [
     "arrays",
+    "_checks",
+    "interpreter",
     "extras",
     "terminal",
-    "timing",
     "games",
     "policies",
     "returns",
@@ -34,8 +35,10 @@ ORDER = [
     "estimators",
     "exact",
     "verification",
+    "runs",
     "training",
     "show",
+    "benchmarks",
     "supervision",
     "cli",
     "__main__",
@@ -65,6 +68,14 @@ def test_imports_go_one_way(module):
                 assert {_room(name), _room(module)} != {"verification", "training"}, (module, name)
                 if _room(module) == "estimators" and not module.endswith("estimators"):
                     assert _room(name) != "estimators" or name.endswith((".base", ".advantages")), (module, name)
+
+
+def test_types_are_checked_in_all_rooms_but_one():
+    """Whose functions are called so often that tests took three times as long."""
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["pytest"]["ini_options"]["addopts"]
+    (packages,) = (option.split("=")[1].split(",") for option in settings if option.startswith("--jaxtyping-packages="))
+    rooms = {module for module in MODULES if module.count(".") == 1} - {"coala_eqx.__main__"}
+    assert set(packages) - {"beartype.beartype"} == rooms - {"coala_eqx.interpreter"}
 
 
 def _classes():

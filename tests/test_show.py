@@ -17,6 +17,7 @@ import coala_eqx as ce
 from coala_eqx.cli import main
 from coala_eqx.games.clean_up_lite import CleanUpState, _targets
 from coala_eqx.games.coin_game import CoinGameState
+from coala_eqx.runs.recordings import Recording
 from coala_eqx.show import (
     _APPLE,
     _CELL,
@@ -29,11 +30,11 @@ from coala_eqx.show import (
     _PLAYERS,
     _RIVER,
     _ZAP,
-    Recording,
     _frames,
     show,
 )
-from experiments import training
+from coala_eqx.training import Layout
+from coala_eqx.training.recordings import recordings
 from experiments.__main__ import settings_of
 from tests.runs import MEMORYLESS
 from tests.test_grid_games import CLEAN_UPS, COIN_GAMES, random_play
@@ -248,9 +249,9 @@ def test_trained_pools_are_recorded(monkeypatch):
     settings, pool = settings_of("fig7", "smoke", {"devices": 1, **MEMORYLESS, **even}).trainings()["CoalaPG"]
     with jax.enable_x64(False):
         state = settings.init(pool)
-        recordings = training.recordings(pool, pool.game, state)
-        assert set(recordings) == {"naive", "meta"}
-        for recording in recordings.values():
+        found = recordings(pool, state, Layout())
+        assert set(found) == {"naive", "meta"}
+        for recording in found.values():
             assert recording.observations.shape == (3, 8, 102)
             assert recording.actions.shape == recording.rewards.shape == (3, 8, 2)
             there = jax.tree.map(np.asarray, pool.game.seen(jnp.asarray(recording.observations)))
@@ -264,9 +265,9 @@ def test_trained_pools_are_recorded(monkeypatch):
             assert recording.averaged == 4 * 4
             recording.check()
             assert any((recording.means[name] != of).any() for name, of in recording.measured().items())
-        assert isinstance(recordings["meta"].game, ce.games.CleanUpLite)
-        monkeypatch.setattr(training, "RECORDED", 1)
-        alone = training.recordings(dataclasses.replace(pool, batch=1), pool.game, state)
+        assert isinstance(found["meta"].game, ce.games.CleanUpLite)
+        monkeypatch.setattr("coala_eqx.training.recordings.RECORDED", 1)
+        alone = recordings(dataclasses.replace(pool, batch=1), state, Layout())
         for recording in alone.values():
             assert recording.averaged == 1
             for name, values in recording.measured().items():

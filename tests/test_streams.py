@@ -14,9 +14,10 @@ from coala_eqx.estimators import CoalaPG
 from coala_eqx.learners import PolicyGradient
 from coala_eqx.policies import MLP
 from coala_eqx.streams import stream
-from coala_eqx.training import PPO, Pool, gradient_noise
+from coala_eqx.training import PPO, gradient_noise
 from experiments import scripted
 from experiments.__main__ import settings_of
+from tests import makers
 
 
 def numbers_of(keys):
@@ -85,17 +86,17 @@ def both_split_and_folded(program, *arguments):
 
 
 def test_training_never_splits_a_key_twice_or_splits_and_folds_it(getkey):
-    pool = Pool(
-        game=ce.games.iterated_prisoners_dilemma(), learner=PolicyGradient(optimiser=optax.sgd(1.0)),
+    def make(key):
+        return MLP(5, 2, width=3, key=key)
+
+    pool = makers.make_pool(
+        game=ce.games.iterated_prisoners_dilemma(), learner=PolicyGradient(optimiser=optax.sgd(1.0)), make_agent=make,
         update=PPO(optax.sgd(1.0)), estimators=(CoalaPG(),) * 2, p_naive=0.5,
         batch=2, episodes=2, steps=2, meta_batch=4,
     )  # fmt: skip
 
-    def make(key):
-        return MLP(5, 2, width=3, key=key)
-
     def program(key):
-        state = pool.init(make, make, 3, key)
+        state = pool.init(key)
         state, info = pool.iterate(state)
         return eqx.filter((state, info, gradient_noise(pool, state, (CoalaPG(),), 2)), eqx.is_array)
 

@@ -73,8 +73,8 @@ def test_benchmarks_are_printed_on_every_terminal(monkeypatch):
     monkeypatch.setattr(sys, "stdout", stream)
     for place in ("verification.benchmarks", "training.benchmarks", "games.benchmarks"):
         monkeypatch.setattr(f"coala_eqx.{place}.print_benchmarks", lambda console: console.print("12 µs × 3 — ∞"))
-    monkeypatch.setattr("coala_eqx.training.scaling.print_scaling", lambda console: console.print("√"))
-    monkeypatch.setattr("coala_eqx.verification.verify_benchmark.print_verify_benchmark", lambda console: None)
+    monkeypatch.setattr("coala_eqx.benchmarks.scaling.print_scaling", lambda console: console.print("√"))
+    monkeypatch.setattr("coala_eqx.benchmarks.verify.print_verify_benchmark", lambda console: None)
     assert main(["bench"]) == 0
     stream.flush()
     assert stream.buffer.getvalue().decode("ascii").splitlines() == ["12 us x 3 - inf"] * 2 + ["sqrt "] + [

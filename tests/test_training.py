@@ -16,10 +16,13 @@ from coala_eqx.estimators import MFOS, BatchUnaware, CoalaPG, LolaDice, LolaExac
 from coala_eqx.learners import PolicyGradient, Static
 from coala_eqx.policies import GRU, Hawk, MemoryOne
 from coala_eqx.policies.base import AbstractPolicy, PolicyOutput, unroll_by_steps
-from coala_eqx.training import A2C, PPO, GradientNoise, Pool, gradient_noise, make_batch, members
-from coala_eqx.training.fit import check_estimators
+from coala_eqx.training import A2C, PPO, GradientNoise, Layout, gradient_noise, make_batch, members
+from coala_eqx.training.deprecated import check_estimators
+from coala_eqx.training.meetings import NAIVE, draw
 from examples.win_stay import WinStay
-from tests.makers import estimate
+from tests import makers
+from tests.makers import batch_of, estimate, with_algorithms
+from tests.makers import met as meet
 
 DILEMMA = ce.games.iterated_prisoners_dilemma()
 ASCENT = optax.sgd(1.0)
@@ -35,14 +38,8 @@ def make_agent(key):
 
 
 @eqx.filter_jit
-def meet(pool, state, agent, index, key):
-    """Compiled, as it takes long otherwise."""
-    return pool.meet(state, agent, index, key)
-
-
-@eqx.filter_jit
-def iterate(pool, state):
-    return pool.iterate(state)
+def iterate(pool, state, layout=Layout()):  # noqa: B008 (frozen)
+    return pool.iterate(state, layout)
 
 
 class WithCritic(AbstractPolicy):
@@ -64,7 +61,7 @@ class WithCritic(AbstractPolicy):
 
 
 def make_pool(**changes):
-    return Pool(**(SETTINGS | changes))
+    return makers.make_pool(**(SETTINGS | {"make_agent": make_agent} | changes))
 
 
 def difference(new, old):
@@ -82,7 +79,7 @@ def mean_gradient(estimator, agent, episodes):
 @pytest.mark.parametrize("estimator", [CoalaPG(), MFOS(), BatchUnaware(), Reinforce()], ids=lambda e: type(e).__name__)
 @pytest.mark.parametrize(
     "update",
-    [A2C(ASCENT, 0.0), PPO(ASCENT, epochs=1, minibatches=1, value_coefficient=0.0, chunk=3)],
+    [A2C(ASCENT, 0.0), PPO(ASCENT, epochs=1, minibatches=1, value_coefficient=0.0)],
     ids=["A2C", "PPO in chunks"],
 )
 def test_the_first_step_follows_the_estimator(estimator, update, getkey):
@@ -91,10 +88,12 @@ def test_the_first_step_follows_the_estimator(estimator, update, getkey):
     Rewards and values are what the roll-out gives, so that the critic's part is in it, too.
     """
     pool = make_pool()
-    state = pool.init(make_agent, make_agent, 3, getkey())
+    state = pool.init(getkey())
     agent = members(state.agents, 0)
     episodes, _ = meet(pool, state, agent, jnp.array(0), getkey())
-    moved, _, info = update(agent, update.init(agent), make_batch(estimator, episodes), getkey())
+    batch = make_batch(estimator, episodes)
+    batch = dataclasses.replace(batch, chunk=3 if isinstance(update, PPO) else None)
+    moved, _, info = update.update(agent, update.init(agent), batch, getkey())
 
     expected = mean_gradient(estimator, agent, episodes)
     assert float(optax.tree.norm(expected)) > 1e-2
@@ -105,7 +104,7 @@ def test_the_first_step_follows_the_estimator(estimator, update, getkey):
 
 def test_centring_is_over_everything_and_scaling_of_rewards_only(getkey):
     pool = make_pool()
-    state = pool.init(make_agent, make_agent, 3, getkey())
+    state = pool.init(getkey())
     agent = members(state.agents, 0)
     episodes, _ = meet(pool, state, agent, jnp.array(0), getkey())
     plain, centred = (make_batch(CoalaPG(), episodes, centre=centre) for centre in (False, True))
@@ -162,12 +161,12 @@ def test_values_are_clipped_to_what_they_were(before, target, loss, slope):
 def test_each_epoch_takes_every_trajectory_once(getkey):
     """Two epochs of two minibatches: rate 0, so that the mean loss over both is that of all."""
     pool = make_pool(update=PPO(ASCENT))
-    state = pool.init(make_agent, make_agent, 3, getkey())
+    state = pool.init(getkey())
     agent = members(state.agents, 0)
     batch = make_batch(CoalaPG(), meet(pool, state, agent, jnp.array(0), getkey())[0])
     still = PPO(optax.sgd(0.0), epochs=2, minibatches=2)
     _, whole = still.loss(agent, batch)
-    _, _, info = still(agent, still.init(agent), batch, getkey())
+    _, _, info = still.update(agent, still.init(agent), batch, getkey())
     for name in ("policy_loss", "value_loss", "entropy"):
         np.testing.assert_allclose(getattr(info, name), getattr(whole, name), rtol=1e-9)
     _, half = still.loss(agent, jax.tree.map(lambda leaf: leaf[:6], batch))
@@ -176,11 +175,11 @@ def test_each_epoch_takes_every_trajectory_once(getkey):
 
 def test_naive_and_meta_opponents_are_centred_apart(getkey):
     pool = make_pool(estimators=(CoalaPG(),) * 2, p_naive=0.5)
-    state = pool.init(make_agent, make_agent, 3, getkey())
+    state = pool.init(getkey())
     agent = members(state.agents, 0)
     episodes = meet(pool, state, agent, jnp.array(0), getkey())
     plain, centred = (
-        dataclasses.replace(pool, centre=centre)._batch(jnp.array(0), *episodes).advantages for centre in (False, True)
+        batch_of(with_algorithms(pool, centre=centre), 0, *episodes).advantages for centre in (False, True)
     )
     halves = slice(0, 6), slice(6, 12)  # two opponents of each kind, three trajectories each
     for half in halves:
@@ -188,16 +187,15 @@ def test_naive_and_meta_opponents_are_centred_apart(getkey):
     assert abs(plain[halves[0]].mean() - plain[halves[1]].mean()) > 1e-3
 
 
-def test_critics_and_meetings_with_meta_agents_discount_as_the_pool(getkey):
-    """By hand: TD(λ) targets, and against meta agents batch-unaware advantages of the same discount."""
+def test_critics_and_meetings_with_meta_agents_discount_as_the_estimator(getkey):
+    """By hand: TD(λ) targets, and against meta agents batch-unaware advantages of the same discount and λ."""
     discount, td_lambda, gae_lambda = 0.9, 0.5, 0.7
-    estimators = (CoalaPG(discount=discount, gae_lambda=0.3),) * 2
-    settings = {"discount": discount, "td_lambda": td_lambda, "gae_lambda": gae_lambda}
-    pool = make_pool(estimators=estimators, p_naive=0.5, **settings)
-    state = pool.init(make_agent, make_agent, 3, getkey())
+    estimators = (CoalaPG(discount=discount, gae_lambda=gae_lambda),) * 2
+    pool = make_pool(estimators=estimators, p_naive=0.5, update=A2C(ASCENT, td_lambda=td_lambda))
+    state = pool.init(getkey())
     agent = members(state.agents, 0)
     naive, meta = meet(pool, state, agent, jnp.array(0), getkey())
-    batch = pool._batch(jnp.array(0), naive, meta)
+    batch = batch_of(pool, 0, naive, meta)
 
     rewards = np.concatenate([naive.rewards, meta.rewards]).reshape(12, 4)
     values = np.asarray(batch.values).reshape(12, 4)
@@ -226,21 +224,36 @@ def test_entropy_is_added_to_what_is_climbed(update):
 
 
 def test_the_entropy_bonus_falls_to_nothing():
-    pool = make_pool(update=PPO(ASCENT, entropy_coefficient=0.2), entropy_until=4)
-    for iteration, expected in ((0, 0.2), (1, 0.15), (4, 0), (9, 0)):
-        assert float(pool._update_at(jnp.array(iteration)).entropy_coefficient) == pytest.approx(expected)
+    update = PPO(ASCENT, entropy_coefficient=optax.linear_schedule(0.2, 0.0, 4))
+    for updates, expected in ((0, 0.2), (1, 0.15), (4, 0), (9, 0)):
+        assert float(update.at(jnp.array(updates)).entropy_coefficient) == pytest.approx(expected)
+
+
+def test_a_schedule_goes_by_the_number_of_updates(getkey):
+    """The bonus is the only thing that is climbed, by a rate of 1; it doubles with each update."""
+    update = A2C(ASCENT, 0.0, lambda updates: 0.1 * 2.0**updates)
+    policy = MemoryOne(np.array([[1.3, 0.0]]))
+    steps = jnp.zeros((2, 1, 1), int)
+    batch = ce.training.Batch(steps, steps, *(jnp.zeros((2, 1, 1)),) * 4)
+    state = update.init(policy)
+    for expected in (0.1, 0.2, 0.4):
+        slope = eqx.filter_grad(lambda policy: update.at(jnp.array(0)).loss(policy, batch)[0])(policy).logits / 0.1
+        moved, state, _ = update.update(policy, state, batch, getkey())
+        np.testing.assert_allclose(moved.logits, policy.logits - expected * slope, rtol=1e-12)
+        policy = moved
+    assert int(state.updates) == 3
 
 
 def test_meetings_with_learners_weigh_what_is_said(getkey):
     """Advantages against learners are multiplied, those against meta agents and all targets are what they were."""
     whole = make_pool(estimators=(CoalaPG(),) * 2, p_naive=0.5)
-    state = whole.init(make_agent, make_agent, 3, getkey())
+    state = whole.init(getkey())
     agent = members(state.agents, 0)
     episodes = meet(whole, state, agent, jnp.array(0), getkey())
-    one = whole._batch(jnp.array(0), *episodes)
+    one = batch_of(whole, 0, *episodes)
     for weight, index, expected in ((0.25, 0, 0.25), (0.25, 1, 0.25), ((0.25, 3.0), 0, 0.25), ((0.25, 3.0), 1, 3)):
-        light = dataclasses.replace(whole, naive_weight=weight)
-        other = light._batch(jnp.array(index), *episodes)
+        light = make_pool(estimators=(CoalaPG(),) * 2, p_naive=0.5, naive_weight=weight)
+        other = batch_of(light, index, *episodes)
         weights = np.repeat([expected, 1], 2 * 3)[:, None, None]  # two opponents of each kind, three trajectories each
         np.testing.assert_allclose(other.advantages, weights * one.advantages, rtol=1e-12)
         np.testing.assert_array_equal(other.targets, one.targets)
@@ -250,22 +263,28 @@ def test_a_pool_learns_to_get_more(getkey):
     """From uniform policies, against co-players that do not learn: defection pays, in float32 as in training."""
     with jax.enable_x64(False):
         key = jax.random.key(0)
-        update = PPO(optimiser=optax.adam(0.02))
+        makes = {
+            "make_agent": lambda key: Hawk(5, 2, width=8, key=key),
+            "make_naive": lambda key: MemoryOne(jnp.zeros((5, 2))),
+        }
+        update = PPO(optimiser=optax.adam(0.02), reward_scale=0.2)
         game = ce.games.iterated_prisoners_dilemma()
-        pool = make_pool(game=game, update=update, learner=Static(), batch=8, meta_batch=8, reward_scale=0.2)
-        state = pool.init(lambda key: Hawk(5, 2, width=8, key=key), lambda key: MemoryOne(jnp.zeros((5, 2))), 1, key)
+        pool = make_pool(game=game, update=update, learner=Static(), batch=8, meta_batch=8, population=1, **makes)
+        state = pool.init(key)
         state, first = iterate(pool, state)
         for _ in range(15):
             state, last = iterate(pool, state)
-    assert last.own.dtype == jnp.float32
-    assert last.own.mean() > first.own.mean() + 0.2
+    assert last.ego.dtype == jnp.float32
+    assert last.ego.mean() > first.ego.mean() + 0.2
     assert last.finite.all()
     assert int(state.iteration) == 16
 
 
 def test_nobody_plays_itself_and_everybody_else_alike(getkey):
     pool = make_pool(estimators=(CoalaPG(),) * 3, p_naive=0.5, meta_batch=6000)
-    naive, meta = pool.draw(jnp.array(1), 5, getkey())
+    with_naive, with_meta = pool.line_ups(0)
+    naive = draw(pool.classes, 0, jnp.array(1), with_naive, 5, getkey())[NAIVE][:, 0]
+    meta = draw(pool.classes, 0, jnp.array(1), with_meta, 5, getkey())[0][:, 0]
     assert len(naive) == len(meta) == 3000
     assert set(np.unique(naive)) == set(range(5))
     counts = np.bincount(meta, minlength=3)
@@ -275,8 +294,8 @@ def test_nobody_plays_itself_and_everybody_else_alike(getkey):
 
 def test_opponents_met_in_groups_are_those_met_at_once(getkey):
     pool = make_pool(estimators=(CoalaPG(), MFOS()), meta_batch=12, p_naive=0.5)
-    state = pool.init(make_agent, make_agent, 3, getkey())
-    other, seen = iterate(dataclasses.replace(pool, group=4), state)  # groups of three in six
+    state = pool.init(getkey())
+    other, seen = iterate(pool, state, Layout(group=4))  # groups of three in six
     state, info = iterate(pool, state)
     same = functools.partial(np.testing.assert_allclose, rtol=1e-9, atol=1e-12)
     jax.tree.map(same, eqx.filter((other.agents, seen), eqx.is_array), eqx.filter((state.agents, info), eqx.is_array))
@@ -286,7 +305,7 @@ def test_every_agent_has_its_own_estimator_and_meets_the_others(getkey):
     """Agents of a pool, one by one: by COALA-PG, by M-FOS; by the plain gradient against meta agents."""
     estimators = (CoalaPG(), MFOS())
     pool = make_pool(estimators=estimators, p_naive=0.5)
-    state = pool.init(make_agent, make_agent, 3, getkey())
+    state = pool.init(getkey())
     moved, info = iterate(pool, state)
     keys = jax.random.split(jax.random.fold_in(state.key, 0), 2)
     for index, estimator in enumerate(estimators):
@@ -296,15 +315,15 @@ def test_every_agent_has_its_own_estimator_and_meets_the_others(getkey):
         expected = jax.tree.map(lambda a, b: (a + b) / 2, *against)
         for one, other in zip(jax.tree.leaves(difference(after, agent)), jax.tree.leaves(expected), strict=True):
             np.testing.assert_allclose(one, other, rtol=1e-9, atol=1e-13)
-        np.testing.assert_allclose(info.own[index], naive.rewards.mean(axis=(0, 1, 3)), rtol=1e-12)
-        np.testing.assert_allclose(info.together[index], meta.rewards.mean(), rtol=1e-12)
+        np.testing.assert_allclose(info.ego[index], naive.rewards.mean(axis=(0, 1, 3)), rtol=1e-12)
+        np.testing.assert_allclose(info.vs_meta[index], meta.rewards.mean(), rtol=1e-12)
 
 
 def test_lola_follows_its_estimate_from_the_first_inner_episodes(getkey):
     """One look-ahead: by hand from the first two of three inner episodes of every meta-episode."""
     learner = PolicyGradient(optimiser=optax.sgd(0.5))
     pool = make_pool(estimators=(LolaDice(),), episodes=3, learner=learner)
-    state = pool.init(make_agent, make_agent, 3, getkey())
+    state = pool.init(getkey())
     moved, info = iterate(pool, state)
     agent, after = (members(s.agents, 0) for s in (state, moved))
     key = jax.random.split(jax.random.split(jax.random.fold_in(state.key, 0), 1)[0])[0]
@@ -323,28 +342,28 @@ def test_lola_follows_its_estimate_from_the_first_inner_episodes(getkey):
     assert float(optax.tree.norm(expected)) > 1e-2
     for one, other in zip(jax.tree.leaves(difference(after, agent)), jax.tree.leaves(expected), strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-9, atol=1e-13)
-    assert info.own.shape == (1, 3)
+    assert info.ego.shape == (1, 3)
 
 
 def test_dynamic_naive_agents_start_from_a_meta_agent(getkey):
     """Against co-players that do not learn: a defector whose naive agents cooperate if fixed, and defect if dynamic."""
     rewards = []
     for dynamic in (False, True):
-        pool = make_pool(learner=Static(), dynamic_naive=dynamic)
-        state = pool.init(
-            lambda _: MemoryOne(jnp.tile(jnp.array([-50.0, 50.0]), (5, 1))),
-            lambda _: MemoryOne(jnp.tile(jnp.array([50.0, -50.0]), (5, 1))),
-            2,
-            getkey(),
+        pool = make_pool(
+            learner=Static(),
+            dynamic_naive=dynamic,
+            make_agent=lambda _: MemoryOne(jnp.tile(jnp.array([-50.0, 50.0]), (5, 1))),
+            make_naive=lambda _: MemoryOne(jnp.tile(jnp.array([50.0, -50.0]), (5, 1))),
         )
-        rewards.append(iterate(pool, state)[1].own.mean())
+        state = pool.init(getkey())
+        rewards.append(iterate(pool, state)[1].ego.mean())
     np.testing.assert_allclose(rewards, [2.0, 0.0])
 
 
 def test_seeds_are_vmapped_and_keep_to_themselves(getkey):
     """One of two seeds is broken: it is flagged, and the other is as if alone."""
     pool = make_pool()
-    states = eqx.filter_vmap(lambda key: pool.init(make_agent, make_agent, 2, key))(jax.random.split(getkey(), 2))
+    states = eqx.filter_vmap(pool.init)(jax.random.split(getkey(), 2))
     broken = eqx.tree_at(lambda s: s.agents.cell.bias, states, states.agents.cell.bias.at[1].set(jnp.nan))
     moved, info = eqx.filter_jit(eqx.filter_vmap(pool.iterate))(broken)
     assert info.finite.tolist() == [[True], [False]]
@@ -357,22 +376,22 @@ def test_seeds_are_vmapped_and_keep_to_themselves(getkey):
 def test_learners_that_go_wrong_are_flagged(getkey):
     """Their rate is too large: of no numbers they would always take the first action, which is to cooperate."""
     pool = make_pool(learner=dataclasses.replace(LEARNER, optimiser=optax.sgd(1e300)), episodes=4)
-    _, info = iterate(pool, pool.init(make_agent, make_agent, 2, getkey()))
-    assert np.isfinite(info.own[0, 0])
-    assert np.isnan(info.own[0, -1])
-    assert np.isnan(info.naive[0, -1])
+    _, info = iterate(pool, pool.init(getkey()))
+    assert np.isfinite(info.ego[0, 0])
+    assert np.isnan(info.ego[0, -1])
+    assert np.isnan(info.co_player[0, -1])
     assert not info.finite.any()
 
 
 def test_static_naive_agents_forget_as_those_that_learn(getkey):
     """Against the same opponents who remember, all of an inner episode but the first is another one."""
-    pool = make_pool(learner=Static(), episodes=3, meta_batch=64)
-    state = pool.init(make_agent, make_agent, 1, getkey())
+    pool = make_pool(learner=Static(), episodes=3, meta_batch=64, population=1)
+    state = pool.init(getkey())
     agent = members(state.naive, 0)
     naive, _ = meet(pool, state, agent, jnp.array(0), key := getkey())
-    remembering = dataclasses.replace(pool, p_naive=0.0, estimators=(CoalaPG(), CoalaPG()))
+    remembering = dataclasses.replace(pool, p_naive=0.0, agents=pool.agents * 2)
     both = jax.tree.map(lambda leaf: jnp.concatenate([leaf] * 2) if eqx.is_array(leaf) else leaf, state.naive)
-    _, meta = meet(remembering, dataclasses.replace(state, agents=both), agent, jnp.array(0), key)
+    _, meta = meet(remembering, dataclasses.replace(state, groups=(both,)), agent, jnp.array(0), key)
     same = np.asarray(naive.co_players[0].actions == meta.co_players[0].actions)
     assert same[:, :, 0].all()
     assert not same[:, :, 1:].all()
@@ -382,34 +401,28 @@ def test_static_naive_agents_forget_as_those_that_learn(getkey):
     ("changes", "message"),
     [
         ({"p_naive": 1.5}, "`p_naive` must lie between 0 and 1, but is 1.5"),
-        ({"leave_one_out": True, "meta_batch": 1}, "needs two opponents of a kind or more, but there are 1 naive"),
-        ({"leave_one_out": True, "centre": True}, "`centre` does nothing: set it False"),
         (
-            {"estimators": (LolaDice(),), "centre": True},
-            "`centre` is of advantages, which the pool's estimators, LolaDice, do not give: leave it at False",
+            {"update": A2C(ASCENT, leave_one_out=True), "meta_batch": 1},
+            "needs two opponents of a kind or more",
         ),
-        ({"naive_weight": (1.0, 2.0)}, r"must be one number, or one for each of 1 agents, but is \(1.0, 2.0\)"),
         ({"p_naive": 0.6}, r"must be a whole number of opponents, but is 0.6 · 4; 0.5 would do"),
         ({"p_naive": 0.5}, "An agent does not play itself: with p_naive = 0.5 below 1 a pool needs two agents"),
         ({"meta_batch": 0}, "`meta_batch` must be an integer ≥ 1, but is 0"),
-        ({"group": 0}, "`group` must be at least 1, but is 0"),
-        ({"estimators": ()}, "`estimators` is empty"),
-        ({"estimators": (LolaDice(), CoalaPG())}, "no score functions are trained in pools of their own"),
-        ({"estimators": (LolaDice(),), "horizon": 3}, "`horizon` must lie between 2 and episodes = 2, but is 3"),
-        ({"game": ce.games.public_goods()}, "games of two players, but the game has 3"),
-        ({"entropy_until": 0}, "`entropy_until` must be at least 1, but is 0"),
+        ({"estimators": ()}, "A pool needs agents, but `agents` is empty"),
         (
-            {"discount": 0.9},
-            "must discount alike, but `discount` is 1.0 and 0.9",
+            {"estimators": (LolaDice(), LolaDice()), "p_naive": 0.5},
+            "LolaDice, are trained against naive learners",
         ),
-        ({"td_lambda": 2.0}, "`td_lambda` must lie between 0 and 1, but is 2.0"),
-        ({"reward_scale": np.nan}, "`reward_scale` must be a finite number, but is nan"),
+        ({"estimators": (LolaDice(),), "horizon": 3}, "`horizon` must lie between 2 and episodes = 2, but is 3"),
         ({"naive_weight": (np.inf,)}, "`naive_weight` must be a finite number, but is inf"),
         (
             {"game": ce.games.matching_pennies(), "estimators": (CoalaPG(),) * 2, "p_naive": 0.5},
-            "symmetric, the same seen from either seat, but this MatrixGame is not",
+            "symmetric, the same seen from every seat, but this MatrixGame is not",
         ),
-        ({"game": ce.games.battle_of_the_sexes(), "dynamic_naive": True}, "this MatrixGame is not. Number the second"),
+        (
+            {"game": ce.games.battle_of_the_sexes(), "dynamic_naive": True},
+            "MatrixGame is not. Give agents `seats`",
+        ),
     ],
 )
 def test_pools_that_do_not_fit_are_named(changes, message):
@@ -441,7 +454,7 @@ def test_what_an_estimator_needs_is_asked_for_before_anything_is_played(getkey):
         (WrongShape(), LEARNER, r"WrongShape.coefficients must return an array of the shape of the rewards"),
     ):
         pool = make_pool(estimators=(estimator,), learner=learner)
-        state = pool.init(make_agent, make_agent, 1, getkey())
+        state = pool.init(getkey())
         with pytest.raises(ValueError, match=message):
             pool.iterate(state)
     with pytest.raises(ValueError, match=message):
@@ -450,7 +463,7 @@ def test_what_an_estimator_needs_is_asked_for_before_anything_is_played(getkey):
 
 def test_minibatches_must_divide_the_trajectories(getkey):
     pool = make_pool(update=PPO(ASCENT, minibatches=5))
-    state = pool.init(make_agent, make_agent, 1, getkey())
+    state = pool.init(getkey())
     with pytest.raises(ValueError, match=r"meta_batch · batch = 12, but is 5"):
         pool.iterate(state)
     for changes, message in (
@@ -460,30 +473,32 @@ def test_minibatches_must_divide_the_trajectories(getkey):
     ):
         with pytest.raises(ValueError, match=message):
             PPO(ASCENT, **changes)
-    with pytest.raises(ValueError, match="`num_naive` must be at least 1.*but is 0"):
-        pool.init(make_agent, make_agent, 0, getkey())
+    with pytest.raises(ValueError, match="`population` must be at least 1.*but is 0"):
+        make_pool(population=0)
 
 
 @pytest.mark.parametrize(("leave_one_out", "chunk"), [(False, None), (True, 4)])
 def test_noise_and_directions_of_gradients_are_those_of_training_steps(leave_one_out, chunk):
     """From each meta-batch by A2C's loss; all pairs of different ones are compared, one by one."""
     estimators = CoalaPG(), MFOS(), BatchUnaware()
-    half = {"estimators": (CoalaPG(),) * 2, "p_naive": 0.5, "naive_weight": 7.0, "leave_one_out": leave_one_out}
-    pool = make_pool(update=A2C(ASCENT, value_coefficient=0.0, chunk=chunk), reward_scale=0.3, **half)
-    state = pool.init(make_agent, make_agent, 3, jax.random.key(1))
-    noise = eqx.filter_jit(lambda pool, state: gradient_noise(pool, state, estimators, 5, index=1))(pool, state)
+    half = {"estimators": (CoalaPG(),) * 2, "p_naive": 0.5, "naive_weight": 7.0}
+    update = A2C(ASCENT, value_coefficient=0.0, reward_scale=0.3, leave_one_out=leave_one_out)
+    pool, layout = make_pool(update=update, **half), Layout(chunk=chunk)
+    state = pool.init(jax.random.key(1))
+    measure = eqx.filter_jit(lambda pool, state: gradient_noise(pool, state, estimators, 5, index=1, layout=layout))
+    noise = measure(pool, state)
 
     agent = members(state.agents, 1)
-    naive = dataclasses.replace(pool, p_naive=1.0, naive_weight=1.0)
+    naive = dataclasses.replace(pool, p_naive=1.0)
 
     @eqx.filter_jit
     def gradient(agent, batch):
-        return eqx.filter_grad(lambda agent: -pool.update.loss(agent, batch)[0])(agent)
+        return eqx.filter_grad(lambda agent: -update.loss(agent, batch)[0])(agent)
 
     gradients = []
     for key in jax.random.split(jax.random.fold_in(state.key, jnp.uint32(3 * 2**30)), 5):
         episodes, _ = meet(naive, state, agent, jnp.array(0), key)
-        batches = [naive.batch_by(estimator, episodes) for estimator in estimators]
+        batches = [update.batch(estimator, episodes) for estimator in estimators]
         gradients.append([ravel_pytree(gradient(agent, batch))[0] for batch in batches])
     gradients = np.asarray(gradients)
     products = np.mean([gradients[i] @ gradients[j].T for i in range(5) for j in range(5) if i != j], axis=0)
@@ -505,11 +520,10 @@ def test_noise_and_directions_of_gradients_are_those_of_training_steps(leave_one
 def test_advantages_are_taken_less_those_of_the_other_meta_episodes(getkey):
     """Of opponents of the same kind, at the same step; one by one."""
     pool = make_pool(estimators=(CoalaPG(),) * 2, p_naive=0.5)
-    state = pool.init(make_agent, make_agent, 3, getkey())
+    state = pool.init(getkey())
     episodes = meet(pool, state, members(state.agents, 0), jnp.array(0), getkey())
     plain, less = (
-        dataclasses.replace(pool, leave_one_out=leave_one_out)._batch(jnp.array(0), *episodes)
-        for leave_one_out in (False, True)
+        batch_of(with_algorithms(pool, leave_one_out=leave_one_out), 0, *episodes) for leave_one_out in (False, True)
     )
     before, after = (np.asarray(batch.advantages).reshape(2, 2, 3, 2, 2) for batch in (plain, less))
     for kind in range(2):
@@ -554,12 +568,10 @@ def test_standard_errors_are_how_far_measurements_scatter():
     ((), 4, 0, "`estimators` must name one or more"),
     ((CoalaPG(),), 4, 1, "`index` must be one of 1 agents, from 0 on, but is 1"),
     ((LolaDice(),), 4, 0, "`estimators` must be such as give advantages, but are LolaDice"),
-    ((CoalaPG(discount=0.9),), 4, 0, "must discount alike"),
     ((CoalaPG(),), 4, 0, "`minibatches` must divide the number of trajectories, meta_batch · batch = 12, but is 5"),
-    ((CoalaPG(),), 4, 0, "`chunk` must divide the 12 trajectories of a step, but is 5"),
 ])  # fmt: skip
 def test_noise_needs_meta_episodes_and_estimators(estimators, measured, index, message, getkey):
-    pool = make_pool(update=A2C(ASCENT, chunk=5) if "chunk" in message else PPO(ASCENT, minibatches=5, chunk=3))
-    state = pool.init(make_agent, make_agent, 3, getkey())
+    pool = make_pool(update=PPO(ASCENT, minibatches=5))
+    state = pool.init(getkey())
     with pytest.raises(ValueError, match=message):
         gradient_noise(pool, state, estimators, measured, index=index)

@@ -47,6 +47,7 @@ WRONG = {
     "make(batch=np.inf)": "`batch` must be an integer ≥ 1, but is inf.",
     "problem(batch=True)": "`batch` must be an integer ≥ 1, but is True.",
     "problem(co_players_remember=1)": "`co_players_remember` must be True or False, but is 1.",
+    "problem(co_players_remember=(1,))": "`co_players_remember` must be True or False, but is 1.",
     "make(group=1.5)": "`group` must be a whole number, but is 1.5.",
     "make(entropy_until=True)": "`entropy_until` must be a whole number, but is True.",
     "make(leave_one_out='yes')": "`leave_one_out` must be True or False, but is 'yes'.",
@@ -73,8 +74,37 @@ WRONG = {
     "PPO(SGD, value_clip=True)": "`value_clip` must be a finite number, but is True.",
     "PPO(SGD, epochs=1.5)": "`epochs` must be a whole number, but is 1.5.",
     "PPO(SGD, minibatches=True)": "`minibatches` must be a whole number, but is True.",
-    "PPO(SGD, chunk=0)": "`chunk` must be an integer ≥ 1, but is 0.",
-    "A2C(SGD, chunk=1.5)": "`chunk` must be an integer ≥ 1, but is 1.5.",
+    "Layout(chunk=0)": "`chunk` must be at least 1, but is 0.",
+    "Layout(group=1.5)": "`group` must be a whole number, but is 1.5.",
+    "Layout(devices=True)": "`devices` must be a whole number, but is True.",
+    "Agent(CoalaPG, A2C(SGD))": "`estimator` must be an estimator, such as CoalaPG(), but is <class",
+    "Agent(CoalaPG(), SGD)": "must be one, such as PPO(optimiser=optax.adam(1e-3)), but is an optax optimiser.",
+    "Agent(CoalaPG(), A2C)": "`algorithm` must be one, such as PPO(",
+    "Agent(CoalaPG(), A2C(SGD), seats=[0])": "must be a tuple of different players, such as (0,) or (0, 1), but is",
+    "Agent(CoalaPG(), A2C(SGD), seats=())": "`seats` must be a tuple of different players",
+    "Agent(CoalaPG(), A2C(SGD), seats=(0, 0))": "but is (0, 0).",
+    "Agent(CoalaPG(), A2C(SGD), seats=(-1,))": "but is (-1,).",
+    "Agent(CoalaPG(), A2C(SGD), seats=(True,))": "but is (True,).",
+    "Agent(CoalaPG(), A2C(SGD), agent)": "`policy` must be a function key → policy",
+    "Agent(CoalaPG(), A2C(SGD), meta_estimator=2)": "`meta_estimator` must be an estimator",
+    "NaiveLearners(SGD)": "`learner` must be a learner, such as PolicyGradient(optimiser=optax.sgd(1.0))",
+    "NaiveLearners(learner, population=0)": "`population` must be at least 1",
+    "NaiveLearners(learner, pretraining=-1)": "`pretraining` must be at least 0, but is -1.",
+    "NaiveLearners(learner, pretraining_batch=1.5)": "`pretraining_batch` must be a whole number, but is 1.5.",
+    "NaiveLearners(learner, (MemoryOne,))": "`policy` must be a function key → policy",
+    "new(agents=[one])": "`agents` must be a tuple, such as (Agent(CoalaPG(), PPO(optimiser)),), but is [",
+    "new(agents=())": "A pool needs agents, but `agents` is empty.",
+    "new(agents=(CoalaPG(),))": "`agents` must be agents, such as Agent(CoalaPG(), PPO(optimiser)), but one is Co",
+    "new(naive=learner)": "`naive` must be naive learners, such as NaiveLearners(PolicyGradient(…)), but is a le",
+    "new(naive=None)": "`naive` must be naive learners",
+    "new(naive=NaiveLearners(learner, (one.policy,) * 3))": "must have 2 entries, one for each seat, but has 3.",
+    "new(agents=(Agent(CoalaPG(), A2C(SGD), seats=(2,)),))": "has 2 players, from 0 to 1, but `seats` is (2,).",
+    "seated((0,), (0, 1))": "Agents must either have the same seats, or none in common, but `seats` are (0,), (0, 1).",
+    "seated((0, 1), meta_batch=3)": "the 3 meetings with naive learners must be a multiple of 2",
+    "seated((0,), dynamic_naive=True)": "With `dynamic_naive` learners start from what agents are in any seat",
+    "seated((0, 1), game=uneven)": "One network cannot sit in seats of different sizes: those of `seats` = (0, 1) have",
+    "new(dynamic_naive=True, naive=NaiveLearners(learner, pretraining=1))": "it must be 0 then, but is 1.",
+    "make_batch(CoalaPG(), None, leave_one_out=1)": "`leave_one_out` must be True or False, but is 1.",
     "A2C(SGD, value_coefficient=-0.5)": "`value_coefficient` must not be negative, but is -0.5.",
     "A2C(SGD, entropy_coefficient=np.nan)": "`entropy_coefficient` must be a finite number, but is nan.",
     "PPO(SGD, entropy_coefficient='0')": "`entropy_coefficient` must be a finite number, but is '0'.",
@@ -83,8 +113,8 @@ WRONG = {
     "make().init(lambda key: agent, agent, 1, key)": "`make_naive` must be a function key → policy",
     "make().init(MemoryOne, MemoryOne, 1, key)": "but is a class, MemoryOne.",
     "make().init(3, 3, 1, key)": "`make_agent` must be a function key → policy",
-    "make().init(lambda key: key, lambda key: agent, 1, key)": "`make_agent` must return a policy (an AbstractPolicy)",
-    "make().init(lambda key: agent, lambda key: None, 1, key)": "`make_naive` must return a policy",
+    "make().init(lambda key: key, lambda key: agent, 1, key)": "`policy` must return a policy (an AbstractPolicy)",
+    "make().init(lambda key: agent, lambda key: None, 1, key)": "`policy` must return a policy",
     "make().init(lambda key: agent, lambda key: agent, 1.5, key)": "`num_naive` must be a whole number, but is 1.5.",
     "ExactAscent(rate=np.nan)": "`rate` must be a finite number, but is nan.",
     "ExactAscent(rate=jnp.array(-1.0))": "`rate` must not be negative, but is -1.0.",
@@ -100,7 +130,6 @@ WRONG = {
     "clip_by_global_norm('1')": "`norm` must be a positive number, but is '1'.",
     "clip_by_global_norm(np.nan)": "`norm` must be a positive number, but is nan.",
     "make_batch(LolaDice(), None)": "`estimator` must be one that gives advantages, such as CoalaPG(), but is LolaDice",
-    "make_batch(CoalaPG(), None, discount=2)": "`discount` must lie between 0 and 1, but is 2.",
     "make_batch(CoalaPG(), None, td_lambda=np.nan)": "`td_lambda` must lie between 0 and 1, but is nan.",
     "make_batch(CoalaPG(), None, reward_scale=0.0)": "`reward_scale` must be positive, but is 0.0.",
     "make_batch(CoalaPG(), None, centre='no')": "`centre` must be True or False, but is 'no'.",
@@ -129,7 +158,7 @@ import coala_eqx as ce
 from coala_eqx.estimators import CoalaPG, LolaDice
 from coala_eqx.learners import ExactAscent, GradientFlow, PolicyGradient, clip_by_global_norm
 from coala_eqx.policies import MemoryOne
-from coala_eqx.training import A2C, PPO, Pool, gradient_noise, make_batch
+from coala_eqx.training import A2C, PPO, Agent, Follow, Layout, NaiveLearners, Pool, gradient_noise, make_batch
 
 SGD, key = optax.sgd(1.0), jax.random.key(0)
 agent = MemoryOne(np.zeros((5, 2)))
@@ -138,6 +167,17 @@ sizes = {"game": ce.games.iterated_prisoners_dilemma(), "learner": PolicyGradien
 
 def make(**changes):
     return Pool(**(sizes | {"update": A2C(SGD), "estimators": (CoalaPG(),), "meta_batch": 2} | changes))
+
+learner = sizes["learner"]
+one = Agent(CoalaPG(), A2C(SGD))
+uneven = ce.games.MatrixGame(np.zeros((2, 2, 3)))
+
+def new(**changes):
+    settings = {name: value for name, value in sizes.items() if name != "learner"}
+    return Pool(**(settings | {"agents": (one,), "naive": NaiveLearners(learner), "meta_batch": 2} | changes))
+
+def seated(*seats, **changes):
+    return new(agents=tuple(Agent(CoalaPG(), A2C(SGD), seats=some) for some in seats), **changes)
 
 def problem(**changes):
     return ce.ShapingProblem(**(sizes | {"co_players": (agent,)} | changes))

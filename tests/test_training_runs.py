@@ -18,14 +18,17 @@ import pytest
 from coala_eqx.estimators import MFOS, BatchUnaware, CoalaPG, LolaDice
 from coala_eqx.estimators.advantages import batch_advantages
 from coala_eqx.policies.base import NO_ACTION
-from coala_eqx.training.batch import less_the_others
+from coala_eqx.runs import files
+from coala_eqx.runs.directory import RunDirectory
+from coala_eqx.runs.progress import Progress
+from coala_eqx.runs.writers import TensorBoard, WeightsAndBiases, run_name
+from coala_eqx.training.batch import subtract_leave_one_out
+from coala_eqx.training.plan import plan
 from coala_eqx.training.pool import members
-from experiments import fig12, files, sampled, training
+from experiments import fig12, sampled, training
 from experiments.__main__ import main, run, settings_of
 from experiments.agents import load_agents
-from experiments.progress import Progress
-from experiments.records import RunDirectory, flagged
-from experiments.trackers import TensorBoard, WeightsAndBiases, run_name
+from experiments.claims import flagged
 from tests.runs import MEMORYLESS, QUICK, SMALL
 
 
@@ -53,12 +56,12 @@ def test_a_part_goes_on_from_its_checkpoint(figure, killed_at, reported, tmp_pat
             raise Killed
 
     run(figure, whole, settings)
-    monkeypatch.setattr("experiments.progress.Progress.__call__", advance)
+    monkeypatch.setattr("coala_eqx.runs.progress.Progress.__call__", advance)
     with pytest.raises(Killed):
         run(figure, resumed, settings, interval=0.0)
     assert not (resumed / "records.parquet").exists()
     seen.clear()
-    monkeypatch.setattr("experiments.progress.Progress.__call__", lambda progress, done, note="": seen.append(done))
+    monkeypatch.setattr("coala_eqx.runs.progress.Progress.__call__", lambda progress, done, note="": seen.append(done))
     run(figure, resumed, settings)
     assert seen == reported
     assert pl.read_parquet(resumed / "records.parquet").equals(pl.read_parquet(whole / "records.parquet"))
@@ -126,11 +129,11 @@ def test_a_seed_that_goes_wrong_is_flagged_and_does_not_touch_the_others(tmp_pat
     assert flagged(one.to_dicts()) == [0]
     assert flagged(whole.to_dicts()) == []
     assert one.filter(pl.col("seed") == 1).equals(whole.filter(pl.col("seed") == 1))
-    _, pool, agents = load_agents(tmp_path / "one", "CoalaPG")
-    assert len(pool.estimators) == 1
-    assert agents.read_out.policy.weight.shape == (2, 1, 2, 4)
-    assert agents.read_out.policy.weight.dtype == np.float32
-    np.testing.assert_array_equal(np.isnan(agents.cell.bias).any(axis=(1, 2)), [True, False])
+    _, pool, (agent,) = load_agents(tmp_path / "one", "CoalaPG")
+    assert len(pool.agents) == 1
+    assert agent.read_out.policy.weight.shape == (2, 2, 4)
+    assert agent.read_out.policy.weight.dtype == np.float32
+    np.testing.assert_array_equal(np.isnan(agent.cell.bias).any(axis=1), [True, False])
     file = tmp_path / "one" / "settings.json"  # as if made on a machine with more devices
     made_by = json.loads(file.read_text())
     file.write_text(json.dumps(made_by | {"settings": made_by["settings"] | {"devices": 64}}))
@@ -193,10 +196,10 @@ def test_an_estimator_without_advantages_needs_no_discount_of_theirs():
     """Beside others it is left at 1 for it; in a pool that has to share it, it is refused."""
     settings = settings_of("fig6", "smoke", {"discount": 0.9, "gae_lambda": 0.8})
     for name, (_, pool) in settings.trainings().items():
-        discounts = (pool.discount, pool.gae_lambda)
-        assert discounts == ((1.0, 1.0) if name == "LolaDice" else (0.9, 0.8))
-        if name == "CoalaPG":
-            assert (pool.estimators[0].discount, pool.estimators[0].gae_lambda) == discounts
+        if name != "LolaDice":
+            (agent,) = pool.agents
+            for estimator in (agent.estimator, agent.against_meta):
+                assert (estimator.discount, estimator.gae_lambda) == (0.9, 0.8)
     with pytest.raises(ValueError, match="`discount` must be 1 with LolaDice, which has none, but is 0.9"):
         settings.pool((LolaDice(),))
 
@@ -241,8 +244,9 @@ def test_advantages_against_learners_weigh_as_algorithm_1_prints_them(estimator,
     rewards = jnp.asarray(np.random.default_rng(0).normal(size=(settings.batch, 4, 2)))
     printed = batch_advantages(rewards, average_future_episodes=average, normalize_current_episode=normalize)
     of_the_gradient = settings.batch * estimator.coefficients(rewards)  # as in batches
-    np.testing.assert_allclose(pool.naive_weight[1] * of_the_gradient, 3 * printed, rtol=1e-12)
-    assert settings_of("fig5c", "smoke", {"naive_weight": 3.0}).pool((estimator,) * 2).naive_weight == (3, 3)
+    np.testing.assert_allclose(pool.agents[1].naive_weight * of_the_gradient, 3 * printed, rtol=1e-12)
+    plain = settings_of("fig5c", "smoke", {"naive_weight": 3.0}).pool((estimator,) * 2)
+    assert [agent.naive_weight for agent in plain.agents] == [3, 3]
 
 
 def test_gradients_are_split_into_those_through_the_current_and_the_later_inner_episodes():
@@ -265,7 +269,7 @@ def test_magnitudes_of_gradients():
     states = settings.init(pool)
     states = eqx.tree_at(lambda state: state.agents.read_out.policy.weight, states, replace_fn=lambda x: x + 0.1)
     state = members(states, 0)
-    squares = eqx.filter_jit(lambda state: fig12.magnitudes(pool, state, 8))(state)
+    squares = eqx.filter_jit(lambda state: fig12.magnitudes(pool, state, 8, settings.layout(pool)))(state)
     (current, future), (current_of_mfos, future_of_mfos) = squares["CoalaPG"], squares["MFOS"]
     assert abs(current) > 1e-6
     np.testing.assert_allclose(current_of_mfos, settings.batch**2 * current, rtol=1e-9)
@@ -274,11 +278,11 @@ def test_magnitudes_of_gradients():
 
 def test_coefficients_less_those_of_the_other_meta_episodes():
     coefficients = np.random.default_rng(0).normal(size=(4, 3, 2, 2))
-    found = less_the_others(jnp.asarray(coefficients))
+    found = subtract_leave_one_out(jnp.asarray(coefficients))
     for number in range(4):
         others = np.delete(coefficients, number, axis=0).mean(axis=(0, 1))
         np.testing.assert_allclose(found[number], coefficients[number] - others)
-    np.testing.assert_array_equal(less_the_others(jnp.asarray(coefficients[:1])), coefficients[:1])
+    np.testing.assert_array_equal(subtract_leave_one_out(jnp.asarray(coefficients[:1])), coefficients[:1])
 
 
 def test_a_plan_says_what_all_would_take_and_writes_nothing(tmp_path, monkeypatch, capsys):
@@ -295,9 +299,9 @@ def test_a_plan_says_what_all_would_take_and_writes_nothing(tmp_path, monkeypatc
 def test_a_plan_counts_what_is_measured_for_each_record(monkeypatch):
     """Every second iteration, at 100 s and 5 GB."""
     costs = iter([(1.0, 2e9), (100.0, 5e9)])
-    monkeypatch.setattr("experiments.training._cost", lambda program, arrays: next(costs))
+    monkeypatch.setattr("coala_eqx.training.plan._cost", lambda program, arrays: next(costs))
     settings = settings_of("fig12", "smoke", {"seeds": 1, "devices": 1, **SMALL})
-    found = training.plan(*next(iter(settings.trainings().values())))
+    found = plan(training.training_of(*next(iter(settings.trainings().values()))))
     assert (found.seconds, found.memory, found.devices) == (51.0, 5.0, 1)
 
 
@@ -305,7 +309,7 @@ def test_a_plan_counts_what_is_played():
     """Of each step what both players see, do and earn, and the agent's log-probability and value: 8 times 4 bytes."""
     settings = settings_of("fig5c", "smoke", {"seeds": 2, "devices": 1, "meta_batch": 4, "p_naive": 0.5, **SMALL})
     with jax.enable_x64(False):
-        found = training.plan(*settings.trainings()["MFOS"])
+        found = plan(training.training_of(*settings.trainings()["MFOS"]))
     agents, seeds, opponents = 2, 2, 4
     steps = seeds * agents * opponents * settings.batch * settings.episodes * settings.steps
     assert found.played == pytest.approx(32 * steps / 1e9)

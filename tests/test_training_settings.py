@@ -11,11 +11,13 @@ import optax
 import pytest
 
 import coala_eqx as ce
-from coala_eqx.estimators import AbstractEstimator, CoalaPG, LolaCoala, LolaDice, LolaExact, Reinforce
+from coala_eqx.estimators import AbstractEstimator, BatchUnaware, CoalaPG, LolaCoala, LolaDice, LolaExact, Reinforce
 from coala_eqx.estimators.base import AbstractScoreFunctionEstimator, weigh_scores
 from coala_eqx.learners import PolicyGradient, Static
 from coala_eqx.policies import GRU, MLP
-from coala_eqx.training import A2C, PPO, Batch, Pool, gradient_noise, make_batch, members
+from coala_eqx.training import A2C, PPO, Agent, Batch, Follow, Layout, gradient_noise, make_batch, members
+from tests import makers
+from tests.makers import met
 from tests.test_training import WithCritic
 
 DILEMMA = ce.games.iterated_prisoners_dilemma()
@@ -26,12 +28,18 @@ SETTINGS = {
 }  # fmt: skip
 
 
-def make_pool(**changes):
-    return Pool(**(SETTINGS | changes))
-
-
 def make_agent(key):
     return GRU(5, 2, width=3, head_scale=2.0, key=key)
+
+
+def make_pool(**changes):
+    return makers.make_pool(**(SETTINGS | {"make_agent": make_agent, "population": 2} | changes))
+
+
+def length(pool):
+    """How many inner episodes the first agent's estimator sees."""
+    (agent,) = pool.agents
+    return agent.algorithm.length(agent.estimator, pool.episodes)
 
 
 def test_sizes_become_integers():
@@ -64,55 +72,40 @@ class Discounting(AbstractScoreFunctionEstimator):
 
 
 @pytest.mark.parametrize("estimator", [LolaDice(), LolaExact(), Whole()], ids=lambda one: type(one).__name__)
-@pytest.mark.parametrize(("changes", "named"), [
-    ({"leave_one_out": True}, "`leave_one_out` is of advantages"),
-    ({"centre": True}, "`centre` is of advantages"),
-    ({"discount": 0.9}, "`discount` is of advantages"),
-    ({"td_lambda": 0.9}, "`td_lambda` is of advantages"),
-    ({"gae_lambda": 0.9}, "`gae_lambda` is of advantages"),
-    ({"reward_scale": 0.1}, "`reward_scale` is of advantages"),
-    ({"naive_weight": 2.0}, "`naive_weight` is of advantages"),
-    ({"naive_weight": (2.0,)}, "`naive_weight` is of advantages"),
-    ({"entropy_until": 4}, "`entropy_until` is of advantages"),
-    ({"update": A2C(ASCENT, value_coefficient=1.0)}, r"`A2C\(value_coefficient=1.0\)` is of a loss"),
-    ({"update": A2C(ASCENT, entropy_coefficient=0.1)}, r"`A2C\(entropy_coefficient=0.1\)` is of a loss"),
-    ({"update": PPO(ASCENT, epochs=8)}, r"`PPO\(epochs=8\)` is of a loss"),
-    ({"update": PPO(ASCENT, minibatches=4)}, r"`PPO\(minibatches=4\)` is of a loss"),
-    ({"update": PPO(ASCENT, clip=0.1)}, r"`PPO\(clip=0.1\)` is of a loss"),
-    ({"update": PPO(ASCENT, value_clip=0.1)}, r"`PPO\(value_clip=0.1\)` is of a loss"),
-    ({"update": PPO(ASCENT, chunk=2)}, r"`PPO\(chunk=2\)` is of a loss"),
-])  # fmt: skip
-def test_settings_that_an_estimator_without_advantages_ignores_are_refused(estimator, changes, named):
-    with pytest.raises(ValueError, match=f"{named}.*{type(estimator).__name__}"):
-        make_pool(estimators=(estimator,), **changes)
-
-
-def test_settings_that_say_what_is_done_are_taken():
-    """The defaults of A2C and PPO, and one epoch of everything without a critic."""
-    for update in (A2C(ASCENT, 0.0), PPO(ASCENT), PPO(ASCENT, epochs=1, minibatches=1, value_clip=None)):
-        assert make_pool(estimators=(LolaDice(),), update=update, naive_weight=(1.0,)).length == 2
+def test_algorithms_and_estimators_must_fit_each_other(estimator):
+    name = type(estimator).__name__
+    for algorithm in (A2C(ASCENT), PPO(ASCENT)):
+        with pytest.raises(ValueError, match=rf"an estimator that gives advantages.*has {name}\(\): train it by Fol"):
+            Agent(estimator, algorithm)
+    with pytest.raises(ValueError, match=rf"`naive_weight` balances.*{name} is trained against naive learners"):
+        Agent(estimator, Follow(ASCENT), naive_weight=2.0)
+    with pytest.raises(ValueError, match=r"gives no advantages, such as LolaDice\(\), but the agent has CoalaPG\(\)"):
+        Agent(CoalaPG(), Follow(ASCENT))
 
 
 def test_no_claim_is_cut_off():
-    assert make_pool(estimators=(LolaDice(),)).length == make_pool(estimators=(LolaExact(),)).length == 2
-    assert make_pool(estimators=(LolaDice(),), horizon=3).length == 3
-    assert make_pool(estimators=(Whole(),)).length == make_pool(estimators=(Whole(),), horizon=3).length == 3
-    assert make_pool(estimators=(Whole(),), episodes=1).length == 1
-    with pytest.raises(ValueError, match=r"Whole is of all of a meta-episode.*first 2 of 3 inner episodes only"):
+    assert length(make_pool(estimators=(LolaDice(),))) == length(make_pool(estimators=(LolaExact(),))) == 2
+    assert length(make_pool(estimators=(LolaDice(),), horizon=3)) == 3
+    assert length(make_pool(estimators=(Whole(),))) == 3
+    assert length(make_pool(estimators=(Whole(),), episodes=1)) == 1
+    with pytest.raises(ValueError, match=r"Whole is of all of a meta-episode.*its first 2 inner episodes only"):
         make_pool(estimators=(Whole(),), horizon=2)
     with pytest.raises(ValueError, match="`horizon` must lie between 2 and episodes = 1, but is 2"):
         make_pool(estimators=(LolaDice(),), episodes=1)
+    with pytest.raises(ValueError, match="`horizon` must be at least 2, as a look-ahead ends.*but is 1"):
+        Follow(ASCENT, horizon=1)
 
 
 def test_an_estimator_of_the_whole_return_is_followed_through_all_inner_episodes(getkey):
     """One step of rate 1 is the mean estimate from whole meta-episodes."""
     pool = make_pool(estimators=(Whole(),))
-    state = pool.init(make_agent, make_agent, 2, getkey())
+    state = pool.init(getkey())
     moved, _ = eqx.filter_jit(pool.iterate)(state)
     agent, after = (members(one.agents, 0) for one in (state, moved))
     key = jax.random.split(jax.random.split(jax.random.fold_in(state.key, 0), 1)[0])[0]
-    naive, _ = pool.meet(state, agent, jnp.array(0), key)
-    problem = ce.ShapingProblem(game=DILEMMA, co_players=(agent,), learner=pool.learner, batch=2, episodes=3, steps=2)
+    naive, _ = met(pool, state, agent, jnp.array(0), key)
+    sizes = {"batch": 2, "episodes": 3, "steps": 2}
+    problem = ce.ShapingProblem(game=DILEMMA, co_players=(agent,), learner=pool.naive.learner, **sizes)
     estimates = [CoalaPG().from_episode(problem, agent, dataclasses.replace(members(naive, k),
                                         values=jnp.zeros_like(naive.values[k]))) for k in range(2)]  # fmt: skip
     for old, new, *both in zip(*(jax.tree.leaves(eqx.filter(one, eqx.is_array)) for one in (agent, after, *estimates)),
@@ -120,20 +113,21 @@ def test_an_estimator_of_the_whole_return_is_followed_through_all_inner_episodes
         np.testing.assert_allclose(new - old, sum(both) / 2, rtol=1e-9, atol=1e-13)
 
 
-def test_a_discount_that_an_estimator_lacks_is_refused():
-    for estimator in (LolaCoala(), Discounting()):
-        with pytest.raises(ValueError, match=r"does not discount, as it has no `discount`.*but it is 0.9"):
-            make_pool(discount=0.9, estimators=(estimator,))
-    with pytest.raises(ValueError, match="LolaCoala does not discount"):
-        make_pool(discount=0.9, estimators=(CoalaPG(discount=0.9), LolaCoala()), p_naive=0.5)
-    assert make_pool(discount=0.9, estimators=(CoalaPG(discount=0.9),)).discount == 0.9
+def test_one_critic_serves_both_kinds_of_meetings():
+    """The discount is the estimator's; against meta agents the plain gradient discounts alike, with the same λ."""
+    assert Agent(CoalaPG(discount=0.9, gae_lambda=0.8), A2C(ASCENT)).against_meta == BatchUnaware(0.9, 0.8)
+    assert Agent(LolaCoala(), A2C(ASCENT)).against_meta == BatchUnaware()
+    with pytest.raises(ValueError, match="must discount alike.*but `discount` is 0.9 and 1.0"):
+        Agent(CoalaPG(discount=0.9), A2C(ASCENT), meta_estimator=BatchUnaware())
+    with pytest.raises(ValueError, match="must discount alike.*but `discount` is 1.0 and 0.9"):
+        Agent(LolaCoala(), A2C(ASCENT), meta_estimator=BatchUnaware(discount=0.9))
 
 
 def test_critics_learn_what_their_estimator_takes_them_for(getkey):
     """The return that is left of the last inner episode for `LolaCoala`, of everything for the others; by hand."""
     pool = make_pool(meta_batch=4)
-    state = pool.init(make_agent, make_agent, 2, getkey())
-    naive, _ = pool.meet(state, members(state.agents, 0), jnp.array(0), getkey())
+    state = pool.init(getkey())
+    naive, _ = met(pool, state, members(state.agents, 0), jnp.array(0), getkey())
     rewards = np.asarray(naive.rewards).reshape(8, 6)
     last = rewards * (np.arange(6) >= 4)
     for estimator, counted in ((LolaCoala(), last), (CoalaPG(), rewards), (Reinforce(), rewards)):
@@ -151,9 +145,9 @@ def test_the_smallest_clip_clips_no_first_step(double):
     with jax.enable_x64(double):
         key, least = jax.random.key(1), float(jnp.finfo(jnp.result_type(float)).eps) ** 0.5
         pool = make_pool(game=ce.games.iterated_prisoners_dilemma(), batch=16, episodes=4, steps=4)
-        state = pool.init(make_agent, make_agent, 2, key)
+        state = pool.init(key)
         agent = members(state.agents, 0)
-        naive, _ = eqx.filter_jit(pool.meet)(state, agent, jnp.array(0), key)
+        naive, _ = met(pool, state, agent, jnp.array(0), key)
         batch = make_batch(CoalaPG(), naive)
         updates = PPO(ASCENT, clip=1.01 * least, value_coefficient=0.0), A2C(ASCENT, 0.0)
         one, other = (
@@ -189,18 +183,19 @@ def test_training_runs_with_strict_promotion(double):
     with jax.numpy_dtype_promotion("strict"), jax.enable_x64(double):
         game = ce.games.iterated_prisoners_dilemma()
         learner = PolicyGradient(optimiser=optax.adam(0.1, eps_root=1e-8), baseline="critic", normalise_advantages=True)
-        update = PPO(optax.adam(0.1), entropy_coefficient=0.1, chunk=1)
-        mixed = make_pool(game=game, learner=learner, update=update, estimators=(CoalaPG(), LolaCoala()), p_naive=0.5,
-                          group=1, entropy_until=3, centre=True)  # fmt: skip
-        alone = make_pool(game=game, learner=learner, update=A2C(optax.adamw(0.1)), estimators=(LolaDice(),))
+        falling = optax.linear_schedule(0.1, 0.0, 3)
+        update = PPO(optax.adam(0.1), entropy_coefficient=falling, centre=True)
+        shared = {"game": game, "learner": learner, "make_agent": make_network}
+        mixed = make_pool(update=update, estimators=(CoalaPG(), LolaCoala()), p_naive=0.5, **shared)
+        alone = make_pool(update=A2C(optax.adamw(0.1)), estimators=(LolaDice(),), **shared)
         for pool in (mixed, alone):
-            state = pool.init(make_network, make_network, 2, jax.random.key(0))
-            after, info = eqx.filter_jit(pool.iterate)(state)
+            state = pool.init(jax.random.key(0))
+            after, info = eqx.filter_jit(pool.iterate)(state, Layout(group=1, chunk=1))
             assert info.finite.all()
             old, new = (jax.tree.leaves(eqx.filter(one.agents, eqx.is_array)) for one in (state, after))
             assert {leaf.dtype for leaf in new} == {jnp.dtype(jnp.float64 if double else jnp.float32)}
             assert not np.array_equal(new[0], old[0])
             keys = np.stack([jax.random.key_data(after.spare_key(number)) for number in (1, 2, 3)])
             assert len(np.unique(keys, axis=0)) == 3
-        still = dataclasses.replace(mixed, learner=Static(), p_naive=1.0)
-        assert np.isfinite(gradient_noise(still, state, (Reinforce(),), 2).inner).all()
+        still = make_pool(update=update, estimators=(CoalaPG(), LolaCoala()), **shared | {"learner": Static()})
+        assert np.isfinite(gradient_noise(still, still.init(jax.random.key(0)), (Reinforce(),), 2).inner).all()

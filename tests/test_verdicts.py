@@ -16,7 +16,6 @@ from coala_eqx.exact.rounding import Sum, norm
 from coala_eqx.games import TabularGame
 from coala_eqx.learners import AbstractLearner, Experience
 from coala_eqx.policies import MemoryOne, PolicyOutput
-from coala_eqx.training import Pool
 from coala_eqx.verification import certify, certify_all
 from tests import makers
 
@@ -250,10 +249,7 @@ def test_what_is_certified_is_what_trains(kind, small):
         with pytest.raises(ValueError, match=f"{kind.__name__} replaces `.*what is certified would not be what trains"):
             certified()
     with pytest.raises(ValueError, match=f"{kind.__name__} replaces"):
-        Pool(
-            game=small[0].game, learner=makers.SGD, update=ce.training.A2C(makers.SGD.optimiser), estimators=(kind(),),
-            batch=2, episodes=2, steps=1, meta_batch=2,
-        )  # fmt: skip
+        ce.training.Agent(kind(), ce.training.A2C(makers.SGD.optimiser))
 
 
 def test_masked_actions_are_certified(getkey):

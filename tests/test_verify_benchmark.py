@@ -5,8 +5,8 @@ import io
 import pytest
 from rich.console import Console
 
-from coala_eqx.verification import verify_benchmark
-from coala_eqx.verification.verify_benchmark import Taken, measure, print_verify_benchmark
+from coala_eqx.benchmarks import verify
+from coala_eqx.benchmarks.verify import Taken, measure, print_verify
 
 COMMAND = """
 import sys, time
@@ -44,13 +44,13 @@ def test_a_command_that_fails_is_named(tmp_path):
 @pytest.mark.parametrize("known", [True, False])
 def test_both_versions_are_compared_where_both_are_there(known, monkeypatch):
     taken = iter([Taken(90.0, 60.0, 5.0, 2e9, "All 40 claims hold."), Taken(30.0, 28.0, 4.0, 1e9, "All claims hold.")])
-    monkeypatch.setattr(verify_benchmark, "measure", lambda root: next(taken))
-    monkeypatch.setattr(verify_benchmark, "_extract", lambda root, folder: known)
+    monkeypatch.setattr(verify, "measure", lambda root: next(taken))
+    monkeypatch.setattr(verify, "_extract", lambda root, folder: known)
     text = io.StringIO()
-    print_verify_benchmark(Console(file=text, width=120))
+    print_verify(Console(file=text, width=120))
     assert ("of those before: 0.33" in text.getvalue()) == known
     assert ("is not in this copy's history" in text.getvalue()) != known
 
 
 def test_a_copy_without_history_has_no_version_before(tmp_path):
-    assert not verify_benchmark._extract(tmp_path, tmp_path)
+    assert not verify._extract(tmp_path, tmp_path)

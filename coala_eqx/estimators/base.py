@@ -101,7 +101,7 @@ class AbstractEstimator(eqx.Module):
                 f"{type(self).__name__} cannot be applied: the table of {game} is made by trying all states, which a "
                 f"compiled program cannot do. If there are few enough, use {game}(…).table() as the game."
             )
-        if self.needs_learning_rule and problem.co_players_remember:
+        if self.needs_learning_rule and any(problem.remembering):
             raise Inapplicable(f"{type(self).__name__} cannot be applied: co-players that remember do not learn.")
         if self.needs_gradient_learner:
             try:

@@ -11,7 +11,7 @@ from jaxtyping import Array, Float, Int
 from coala_eqx.exact.batches import Chunk
 from coala_eqx.exact.ego import digits
 from coala_eqx.exact.outcomes import InnerOutcomes
-from coala_eqx.exact.programs import compiled
+from coala_eqx.interpreter.compiled import compiled
 from coala_eqx.learners import Experience
 from coala_eqx.policies import AbstractPolicy
 from coala_eqx.shaping import MetaEpisode, ShapingProblem, replay, replay_co_players

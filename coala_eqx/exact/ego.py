@@ -17,8 +17,8 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, Int
 
 from coala_eqx.exact.outcomes import InnerOutcomes
-from coala_eqx.exact.programs import QUICK_BELOW, compiled
 from coala_eqx.exact.rounding import Sum
+from coala_eqx.interpreter.compiled import QUICK_BELOW, compiled
 from coala_eqx.policies import AbstractPolicy
 from coala_eqx.shaping import replay_ego
 

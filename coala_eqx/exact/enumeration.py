@@ -18,9 +18,9 @@ from coala_eqx.exact.batches import Chunk, count_batches, enumerate_batches, log
 from coala_eqx.exact.chunks import Run, meet_chunk, replay_chunk, sum_chunk, values_of
 from coala_eqx.exact.exchangeability import STRICT, TOLERANCE, Leaves, OrderMatters, largest_deviations
 from coala_eqx.exact.outcomes import InnerOutcomes, count_inner_outcomes, list_inner_outcomes
-from coala_eqx.exact.programs import QUICK_BELOW
 from coala_eqx.exact.rounding import Sum
 from coala_eqx.games import AbstractEnumerableGame, TabularGame
+from coala_eqx.interpreter.compiled import QUICK_BELOW
 from coala_eqx.policies import AbstractPolicy
 from coala_eqx.shaping import Population, ShapingProblem
 from coala_eqx.shaping.learning import Policies

@@ -13,7 +13,7 @@ from coala_eqx.exact.enumeration import LIMIT, Enumeration, Progress, list_meeti
 from coala_eqx.exact.objectives import as_episode_return, lookahead_return
 from coala_eqx.exact.outcomes import InnerOutcomes
 from coala_eqx.exact.precision import in_float64
-from coala_eqx.exact.programs import compiled
+from coala_eqx.interpreter.compiled import compiled
 from coala_eqx.policies import AbstractPolicy
 from coala_eqx.shaping import MetaEpisode, ShapingProblem
 from coala_eqx.shaping.learning import Policies

@@ -9,9 +9,9 @@ from jaxtyping import Array, Float
 
 from coala_eqx.estimators import AbstractScoreFunctionEstimator
 from coala_eqx.exact.ego import EgoTrajectories
-from coala_eqx.exact.programs import compiled
 from coala_eqx.exact.rounding import Sum, norm
 from coala_eqx.exact.seen import Estimated, Exact, Seen
+from coala_eqx.interpreter.compiled import compiled
 from coala_eqx.shaping import MetaEpisode
 
 

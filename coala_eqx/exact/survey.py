@@ -14,10 +14,10 @@ from coala_eqx.exact.enumeration import Enumeration, check_total, likelihood_lea
 from coala_eqx.exact.exchangeability import Leaves
 from coala_eqx.exact.general import General, check_finite
 from coala_eqx.exact.objectives import as_episode_return
-from coala_eqx.exact.programs import evaluating
 from coala_eqx.exact.rounding import EPS, Sum, norm, operations
 from coala_eqx.exact.scored import Scored
 from coala_eqx.exact.seen import Estimated, Exact, Seen, earned, see
+from coala_eqx.interpreter.compiled import evaluating
 from coala_eqx.shaping.learning import Policies
 
 

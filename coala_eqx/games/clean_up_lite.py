@@ -10,7 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Key
 
-from coala_eqx.arrays import as_setting, check_choice, check_share, check_whole, concrete, is_number
+from coala_eqx._checks import check_choice, check_share, check_whole
+from coala_eqx.arrays import as_setting, concrete, is_number
 from coala_eqx.games.drawn import AbstractDrawnGame
 from coala_eqx.games.tabular import TabularGame
 

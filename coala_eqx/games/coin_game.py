@@ -9,7 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Key
 
-from coala_eqx.arrays import as_setting, check_choice, check_finite, check_whole
+from coala_eqx._checks import check_choice, check_finite, check_whole
+from coala_eqx.arrays import as_setting
 from coala_eqx.games.drawn import AbstractDrawnGame
 
 MOVES = {"right": (0, 1), "left": (0, -1), "up": (-1, 0), "down": (1, 0), "stay": (0, 0)}

@@ -7,7 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
-from coala_eqx.arrays import check_whole, floating, in_words, numbers
+from coala_eqx._checks import check_whole
+from coala_eqx.arrays import floating, in_words, numbers
 from coala_eqx.games.base import AbstractEnumerableGame
 from coala_eqx.games.tabular import TabularGame
 

@@ -32,6 +32,10 @@ class AbstractMoves(eqx.Module):
         """Which states can follow, as a dense table."""
 
     @abc.abstractmethod
+    def reordered(self, order: tuple[int, ...]) -> Array | np.ndarray:
+        """The table as it was given, with players renumbered; `order` has the old number of each new player."""
+
+    @abc.abstractmethod
     def normalised(self) -> "AbstractMoves":
         """The same with rows that sum to one to rounding."""
 
@@ -88,6 +92,9 @@ class RandomMoves(AbstractMoves):
 
     def possible(self) -> Bool[np.ndarray, "states *actions states"]:
         return self.support.array
+
+    def reordered(self, order: tuple[int, ...]) -> Array | np.ndarray:
+        return jnp.transpose(self.table, (0, *(1 + player for player in order), 1 + len(order)))
 
     def normalised(self) -> "RandomMoves":
         return eqx.tree_at(lambda moves: moves.table, self, self.table / self.table.sum(axis=-1, keepdims=True))
@@ -151,6 +158,9 @@ class CertainMoves(AbstractMoves):
     def possible(self) -> Bool[np.ndarray, "states *actions states"]:
         self._check_dense()
         return self._whole()[..., None] == np.arange(self.states)
+
+    def reordered(self, order: tuple[int, ...]) -> Array | np.ndarray:
+        return np.transpose(self.table.array, (0, *(1 + player for player in order)))
 
     def normalised(self) -> "CertainMoves":
         return self

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from coala_eqx.arrays import check_not_negative, check_positive, check_whole
+from coala_eqx._checks import check_not_negative, check_positive, check_whole
 from coala_eqx.policies import AbstractPolicy
 
 Returns = Callable[[Any, Any], tuple[Array, Array]]

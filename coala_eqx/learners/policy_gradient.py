@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float
 
-from coala_eqx.arrays import check_choice, check_finite, check_flag, check_not_negative, check_share
+from coala_eqx._checks import check_choice, check_finite, check_flag, check_not_negative, check_share
 from coala_eqx.learners.base import AbstractGradientLearner, Experience, LearnerState
 from coala_eqx.learners.optimising import ascend, check_optimiser
 from coala_eqx.loops import scan

@@ -138,6 +138,13 @@ def log_probs_of(output: PolicyOutput, actions: Int[Array, "*steps"]) -> Float[A
     return chosen_log_probs(output.logits, actions)
 
 
+def entropy_of(output: PolicyOutput) -> Float[Array, "*steps"]:
+    """−Σ p ln p of the policy at each step, in nats. An action of logit −∞ adds exactly 0, and has no slope."""
+    log_probs = jax.nn.log_softmax(output.logits)
+    possible = jnp.where(jnp.isneginf(log_probs), 0, log_probs)  # for which p · ln p is 0, as it is for −∞
+    return -(jnp.exp(possible) * possible).sum(axis=-1)
+
+
 def shift_actions(
     actions: Int[Array, "batch steps"], first: Int[Array, " batch"] | None = None
 ) -> Int[Array, "batch steps"]:

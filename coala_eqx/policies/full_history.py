@@ -8,7 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
-from coala_eqx.arrays import Frozen, check_whole, floating, in_words
+from coala_eqx._checks import check_whole
+from coala_eqx.arrays import Frozen, floating, in_words
 from coala_eqx.games import AbstractEnumerableGame, AbstractGame
 from coala_eqx.loops import scan
 from coala_eqx.policies.base import AbstractPolicy, Memory, PolicyOutput, shift_actions

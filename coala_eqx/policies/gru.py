@@ -5,9 +5,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key, Shaped
 
+from coala_eqx._checks import check_sizes
 from coala_eqx.loops import scan
 from coala_eqx.policies.base import AbstractPolicy, Memory, PolicyOutput
-from coala_eqx.policies.network import ReadOut, check_sizes, encode
+from coala_eqx.policies.network import ReadOut, encode
 
 
 class GRUMemory(eqx.Module):

@@ -5,11 +5,11 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Int, Key, Shaped
 
-from coala_eqx.arrays import check_choice
+from coala_eqx._checks import check_choice, check_sizes
 from coala_eqx.loops import scan
 from coala_eqx.policies.base import AbstractPolicy, Memory, PolicyOutput
 from coala_eqx.policies.hawk_block import BlockMemory, HawkBlock, RMSNorm, linear
-from coala_eqx.policies.network import ReadOut, apply, check_sizes, encode
+from coala_eqx.policies.network import ReadOut, apply, encode
 from coala_eqx.policies.recurrence import SCANS
 
 

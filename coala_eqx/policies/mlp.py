@@ -5,8 +5,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Int, Key, Shaped
 
+from coala_eqx._checks import check_sizes
 from coala_eqx.policies.base import AbstractPolicy, Memory, PolicyOutput
-from coala_eqx.policies.network import ReadOut, apply, check_sizes, encode
+from coala_eqx.policies.network import ReadOut, apply, encode
 
 
 class MLP(AbstractPolicy):

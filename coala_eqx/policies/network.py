@@ -1,14 +1,12 @@
 """What policies that are networks share: how they read observations, and their read-outs."""
 
 import math
-from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, DTypeLike, Float, Key, Shaped
 
-from coala_eqx.arrays import check_whole
 from coala_eqx.policies.base import PolicyOutput
 
 
@@ -62,13 +60,6 @@ def encode(
             f"{seen}. Make the network with observations={math.prod(shape)}, or observations that are integers."
         )
     return observations.astype(dtype)
-
-
-def check_sizes(**sizes: Any) -> None:
-    """Raises `ValueError` unless all of them that are given are whole numbers, and at least 1."""
-    for name, size in sizes.items():
-        if size is not None:
-            check_whole(name, size, 1)
 
 
 def _scaled(linear: eqx.nn.Linear, scale: float) -> eqx.nn.Linear:

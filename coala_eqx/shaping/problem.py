@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Key
 
-from coala_eqx.arrays import check_flag
+from coala_eqx._checks import check_flag, whole
 from coala_eqx.games import AbstractGame
 from coala_eqx.learners import AbstractLearner, Static, check_learner
 from coala_eqx.learners.optimising import is_optimiser
@@ -34,8 +34,8 @@ class ShapingProblem(eqx.Module):
     - `co_players`: one per player but the first: a policy, a `Population`, or a function key → policy.
     - `learner`: how they learn; one learner for all of them, or a tuple with one each.
     - `batch`, `episodes`, `steps`: B, M and T, each at least 1.
-    - `co_players_remember`: whether co-players keep their memory across inner episodes, as meta agents do. These do
-      not learn meanwhile: the learner must be `Static`.
+    - `co_players_remember`: whether co-players keep their memory across inner episodes, as meta agents do; for all of
+      them, or a tuple with one each. Those that do are not learning meanwhile: their learner must be `Static`.
 
     **Raises** `ValueError` if co-players both remember and learn, the numbers of players do not agree, a policy
     does not fit the game, or a size is not an integer ≥ 1.
@@ -49,7 +49,7 @@ class ShapingProblem(eqx.Module):
     batch: int = eqx.field(static=True)
     episodes: int = eqx.field(static=True)
     steps: int = eqx.field(static=True)
-    co_players_remember: bool = eqx.field(static=True)
+    co_players_remember: bool | tuple[bool, ...] = eqx.field(static=True)
 
     def __init__(
         self,
@@ -60,15 +60,14 @@ class ShapingProblem(eqx.Module):
         batch: int,
         episodes: int,
         steps: int,
-        co_players_remember: bool = False,
+        co_players_remember: bool | tuple[bool, ...] = False,
     ):
         self.game = game
         self.co_players = tuple(co_players) if isinstance(co_players, list | tuple) else (co_players,)
         self.learner = learner
-        self.batch = size("batch", batch)
-        self.episodes = size("episodes", episodes)
-        self.steps = size("steps", steps)
-        check_flag("co_players_remember", co_players_remember)
+        self.batch = whole("batch", batch)
+        self.episodes = whole("episodes", episodes)
+        self.steps = whole("steps", steps)
         self.co_players_remember = co_players_remember
         if not isinstance(game, AbstractGame):
             raise ValueError(f"`game` must be a game (an AbstractGame), but is {game!r}.")
@@ -82,9 +81,15 @@ class ShapingProblem(eqx.Module):
             check_learner("learner", learner)
         elif len(learner) != others:
             raise ValueError(f"`learner` is a tuple: it must have {others} entries, one per co-player, not {learner}.")
-        for one in self.learners:
+        if isinstance(co_players_remember, tuple) and len(co_players_remember) != others:
+            raise ValueError(
+                f"`co_players_remember` is a tuple: it must have {others} entries, one per co-player, not "
+                f"{co_players_remember}."
+            )
+        for one, remembers in zip(self.learners, self.remembering, strict=True):
             check_learner("learner", one)
-            if co_players_remember and not isinstance(one, Static):
+            check_flag("co_players_remember", remembers)
+            if remembers and not isinstance(one, Static):
                 raise ValueError(
                     "Co-players that remember earlier inner episodes are meta agents, which do not learn: with "
                     f"`co_players_remember` the learner must be Static(), but is {one}."
@@ -106,6 +111,13 @@ class ShapingProblem(eqx.Module):
         if isinstance(self.learner, tuple):
             return self.learner
         return (self.learner,) * len(self.co_players)
+
+    @property
+    def remembering(self) -> tuple[bool, ...]:
+        """Whether each co-player keeps its memory across inner episodes."""
+        if isinstance(self.co_players_remember, tuple):
+            return self.co_players_remember
+        return (self.co_players_remember,) * len(self.co_players)
 
     @eqx.filter_jit
     def play(self, policy: AbstractPolicy, key: Key[Array, ""]) -> MetaEpisode:
@@ -132,7 +144,7 @@ class ShapingProblem(eqx.Module):
             batch=self.batch,
             episodes=self.episodes,
             steps=self.steps,
-            remember=self.co_players_remember,
+            remembering=self.remembering,
             key=key_play,
         )
 
@@ -157,7 +169,7 @@ class ShapingProblem(eqx.Module):
             )
         _check_observations(policy, player, game)
         if isinstance(policy, FullHistory):
-            remembers = player == 0 or self.co_players_remember
+            remembers = player == 0 or self.remembering[player - 1]
             policy.check_game(game, player, self.steps * (self.episodes if remembers else 1))
 
 
@@ -183,14 +195,3 @@ def _check_observations(policy: AbstractPolicy, player: int, game: AbstractGame)
             f"The policy of player {player}, a {name}, is made for {policy.num_observations} observations, but the "
             f"game has {vectors} for this player; make the policy with observations={declared}."
         )
-
-
-def size(name: str, value: Any) -> int:
-    """A size as an integer; **raises** `ValueError` unless it is a whole number, at least 1."""
-    try:
-        whole = 0 if isinstance(value, bool | np.bool_ | str) else int(value)
-    except (TypeError, ValueError, OverflowError):
-        whole = 0
-    if whole < 1 or whole != value:
-        raise ValueError(f"`{name}` must be an integer ≥ 1, but is {value!r}.")
-    return whole

@@ -97,11 +97,12 @@ def replay_co_players(
     def visit(
         before: Minds, co_players: Policies, experiences: tuple[Experience, ...]
     ) -> tuple[Minds, tuple[Experience, ...], Array]:
-        if not problem.co_players_remember:
-            before = fresh_minds(co_players, problem.batch)
         after, log_prob = [], jnp.zeros(())
-        for co_player, mind, experience in zip(co_players, before, experiences, strict=True):
-            left, log_probs, _ = replay_on(co_player, mind, experience.observations, experience.actions)
+        for co_player, mind, remembers, experience in zip(
+            co_players, before, problem.remembering, experiences, strict=True
+        ):
+            begins = mind if remembers else fresh_mind(co_player, problem.batch)
+            left, log_probs, _ = replay_on(co_player, begins, experience.observations, experience.actions)
             after.append(left)
             log_prob += log_probs.sum()
         return tuple(after), experiences, log_prob

@@ -11,7 +11,7 @@ from coala_eqx.games import AbstractGame
 from coala_eqx.learners import AbstractLearner, Experience
 from coala_eqx.loops import scan
 from coala_eqx.policies import AbstractPolicy
-from coala_eqx.policies.base import Mind, PolicyOutput, log_probs_of
+from coala_eqx.policies.base import Mind, PolicyOutput, fresh_mind, log_probs_of
 from coala_eqx.shaping.episode import MetaEpisode
 from coala_eqx.shaping.learning import Minds, Policies, alternate, fresh_minds
 
@@ -25,15 +25,17 @@ def roll_out(
     batch: int,
     episodes: int,
     steps: int,
-    remember: bool,
+    remembering: tuple[bool, ...],
     key: Key[Array, ""],
 ) -> MetaEpisode:
     """What `ShapingProblem.play` does once the co-players are drawn."""
 
     def visit(minds: Minds, co_players: Policies, key: Array) -> tuple[Minds, tuple[Experience, ...], Any]:
         ego, *others = minds
-        if not remember:
-            others = fresh_minds(co_players, batch)
+        others = [
+            mind if remembers else fresh_mind(co_player, batch)
+            for mind, remembers, co_player in zip(others, remembering, co_players, strict=True)
+        ]
         minds, record = inner_episode(game, (policy, *co_players), (ego, *others), batch, steps, key)
         return minds, tuple(experience_of(record, player) for player in range(1, game.num_players)), record
 

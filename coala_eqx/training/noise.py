@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -10,14 +11,17 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float
 
-from coala_eqx.arrays import check_flag, check_whole
+from coala_eqx._checks import check_flag, check_whole
 from coala_eqx.estimators import AbstractEstimator, AbstractScoreFunctionEstimator
 from coala_eqx.policies import AbstractPolicy
-from coala_eqx.shaping import score_function
+from coala_eqx.shaping import MetaEpisode, score_function
+from coala_eqx.training.algorithms import AbstractActorCritic
 from coala_eqx.training.batch import Batch
-from coala_eqx.training.mesh import spread
+from coala_eqx.training.layout import Layout, shard
 from coala_eqx.training.pieces import mean_over_chunks
-from coala_eqx.training.pool import Pool, PoolState, members
+from coala_eqx.training.play import meet
+from coala_eqx.training.pool import Pool
+from coala_eqx.training.state import PoolState
 
 
 class GradientNoise(eqx.Module):
@@ -94,23 +98,26 @@ def gradient_noise(
     *,
     index: int = 0,
     leave_one_out: Sequence[bool] | None = None,
+    layout: Layout = Layout(),  # noqa: B008 (frozen)
 ) -> GradientNoise:
-    """Of gradients that an agent of a pool would follow against naive learners, had it these estimators.
+    """Measure gradients that an agent of a pool would follow against naive learners, had it these estimators.
 
-    They are those of the pool's first step: of the mean over a meta-batch, B, M and T of log π · advantage, with the
-    pool's scale of rewards and baselines, and the agent's own critic; computed in the chunks of the pool's update, or
-    else its minibatches.
+    They are those of the pool's first step: the gradients of the mean over a meta-batch, B, M and T of
+    log π · advantage, with the agent's scale of rewards and baselines, and its own critic; computed in the chunks of
+    the layout, or else in the minibatches of the agent's algorithm.
 
     **Arguments:**
 
-    - `measured`: how many meta-batches are played, the same for all estimators.
-    - `index`: which agent.
-    - `leave_one_out`: of each estimator, in place of the pool's: baselines are compared on the same meta-episodes.
+    - `measured`: number of meta-batches that are played, the same for all estimators.
+    - `index`: number of the agent.
+    - `leave_one_out`: one for each estimator, in place of the agent's: baselines are compared on the same
+      meta-episodes.
+    - `layout`: sizes of the pieces of work.
 
-    **Raises** `ValueError` if `measured` is below 2, there is no such agent, `leave_one_out` does not fit the pool or
-    is not of as many as there are estimators, or there are no estimators, or some that give no advantages, that do
-    not discount as the pool, or (`Inapplicable`) need what the game or learner has not; and if the update's
-    minibatches or chunks do not divide the trajectories.
+    **Raises** `ValueError` if `measured` is below 2, there is no such agent or it is trained without advantages,
+    `leave_one_out` does not fit the pool or the number of estimators, or there are no estimators, or some that give no
+    advantages or (`Inapplicable`) need what the game or learner has not; and if the algorithm's minibatches do not
+    divide the trajectories.
 
     Fit for `jit`, and for `vmap` over seeds. The random numbers are none of those that training uses.
     """
@@ -124,33 +131,56 @@ def gradient_noise(
             f"{', '.join(type(estimator).__name__ for estimator in estimators)}."
         )
     check_whole("index", index, 0)
-    if index >= len(pool.estimators):
-        raise ValueError(f"`index` must be one of {len(pool.estimators)} agents, from 0 on, but is {index}.")
+    if index >= len(pool.agents):
+        raise ValueError(f"`index` must be one of {len(pool.agents)} agents, from 0 on, but is {index}.")
+    algorithm = pool.agents[index].algorithm
+    if not isinstance(algorithm, AbstractActorCritic):
+        raise ValueError(f"The agent must be trained by advantages, as by PPO or A2C, but has {algorithm}.")
     if leave_one_out is None:
-        leave_one_out = [pool.leave_one_out] * len(estimators)
+        leave_one_out = [algorithm.leave_one_out] * len(estimators)
     if len(leave_one_out) != len(estimators):
         raise ValueError(
             f"`leave_one_out` must say of each of the {len(estimators)} estimators, but says of {len(leave_one_out)}."
         )
     for baseline in leave_one_out:
         check_flag("leave_one_out", baseline)
-    agent = members(state.agents, index)
-    pool = dataclasses.replace(pool, p_naive=1.0, naive_weight=1.0, horizon=None, estimators=tuple(estimators))
-    pool.check_problem(state)
-    pools = [dataclasses.replace(pool, leave_one_out=baseline) for baseline in leave_one_out]
+    agents = tuple(
+        dataclasses.replace(
+            pool.agents[index],
+            estimator=estimator,
+            meta_estimator=None,
+            algorithm=dataclasses.replace(algorithm, leave_one_out=baseline),
+        )
+        for estimator, baseline in zip(by_advantages, leave_one_out, strict=True)
+    )
+    alone = dataclasses.replace(pool, p_naive=1.0)
+    for one in agents:
+        dataclasses.replace(alone, agents=(one,)).check_problem(state)
+    agent, own = alone.agent(state, index), alone.class_of(index)
 
-    def one(key: Array) -> Float[Array, "estimators parameters"]:
-        episodes, _ = pool.meet(state, agent, jnp.zeros((), int), key)
-        batches = [of.batch_by(estimator, episodes) for of, estimator in zip(pools, by_advantages, strict=True)]
-        return _gradients(pool, agent, batches)
+    def measure(key: Array) -> Float[Array, "estimators parameters"]:
+        met = [
+            one.episodes
+            for one in meet(alone, state, agent, own, jnp.zeros((), int), key, layout)
+            if one.line_up.meetings
+        ]
+        batches = [_batch(one.algorithm, estimator, met) for one, estimator in zip(agents, by_advantages, strict=True)]
+        return _gradients(algorithm, agent, batches, layout)
 
-    gradients = jax.lax.map(one, jax.random.split(state.spare_key(3), measured))
+    gradients = jax.lax.map(measure, jax.random.split(state.spare_key(3), measured))
     inner = jnp.einsum("iep,jfp->ijef", gradients, gradients, precision="highest")
     return GradientNoise(inner, pool.meta_batch)
 
 
-def _gradients(pool: Pool, agent: AbstractPolicy, batches: Sequence[Batch]) -> Float[Array, "estimators parameters"]:
-    """Of batches of the same trajectories."""
+def _batch(algorithm: Any, estimator: AbstractScoreFunctionEstimator, met: Sequence[MetaEpisode]) -> Batch:
+    batches = [algorithm.batch(estimator, episodes) for episodes in met]
+    return jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *batches)
+
+
+def _gradients(
+    algorithm: AbstractActorCritic, agent: AbstractPolicy, batches: Sequence[Batch], layout: Layout
+) -> Float[Array, "estimators parameters"]:
+    """Gradients of batches of the same trajectories."""
     advantages = jnp.stack([batch.advantages for batch in batches], axis=1)
     observations, actions = batches[0].observations, batches[0].actions
 
@@ -160,8 +190,8 @@ def _gradients(pool: Pool, agent: AbstractPolicy, batches: Sequence[Batch]) -> F
         by_estimator = jnp.moveaxis(advantages, 1, 0)
         return jax.lax.map(lambda weights: ravel_pytree(pull(weights / weights.size))[0], by_estimator)
 
-    minibatch = pool.update.minibatch(len(actions))  # which checks the chunk
-    return mean_over_chunks(some, spread((observations, actions, advantages)), pool.update.chunk or minibatch)
+    minibatch = algorithm.minibatch(len(actions))
+    return mean_over_chunks(some, shard((observations, actions, advantages)), layout.chunk or minibatch)
 
 
 def _squares(products: Float[Array, "*stacked estimators estimators"]) -> Float[Array, "*stacked estimators"]:

@@ -7,15 +7,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
-from coala_eqx.training.mesh import META_BATCH, sharing, spread
-
-CACHED = 51200
-"""Numbers of one layer, for all steps of some trajectories, with which all that a gradient needs fits the cache of one
-core: 200 KB in float32. By trial; half of it and twice as much make little difference, ten times as much is slow."""
-
-PLAYED = 256
-"""Trajectories that one core plays at a time, with learners of their own. By trial with Hawk of width 32: a quarter of
-it makes little difference; four times as many take 5 to 10 % longer, with what else an iteration does."""
+from coala_eqx.training.layout import META_BATCH, shard, sharing
 
 
 def mean_over_chunks(function: Callable[[Any], Any], tree: Any, size: int) -> Any:
@@ -23,7 +15,7 @@ def mean_over_chunks(function: Callable[[Any], Any], tree: Any, size: int) -> An
 
     It is what the function gives of all at once if that is a mean over what it is given. Each device that shares the
     meta-batch has its share of every chunk, of which the function is told alone; nothing is sent for that if the
-    arrays are spread. `size` must divide their number.
+    arrays are sharded. `size` must divide their number.
 
     **Raises** `ValueError` if the devices that share the meta-batch do not divide `size`.
     """
@@ -58,7 +50,7 @@ def map_in_groups(function: Callable[[Any], Any], tree: Any, size: int | None) -
     share, uneven = divmod(number, shares)
     group = next((limit for limit in range(min(size or share, share), 0, -1) if share % limit == 0), 0)
     if group == share or uneven:
-        return spread(eqx.filter_vmap(function)(spread(tree)))
+        return shard(eqx.filter_vmap(function)(shard(tree)))
     rest = []
 
     def arrays_of(entry: Any) -> Any:
@@ -69,32 +61,7 @@ def map_in_groups(function: Callable[[Any], Any], tree: Any, size: int | None) -
     def on_share(entries: Any) -> Any:
         return jax.lax.map(arrays_of, entries, batch_size=group)
 
-    in_shares = jax.tree.map(lambda leaf: leaf.reshape(shares, share, *leaf.shape[1:]), spread(arrays))
+    in_shares = jax.tree.map(lambda leaf: leaf.reshape(shares, share, *leaf.shape[1:]), shard(arrays))
     on_each_share = jax.vmap(on_share, spmd_axis_name=None if sharing() is None else META_BATCH)
     results = jax.tree.map(lambda leaf: leaf.reshape(number, *leaf.shape[2:]), on_each_share(in_shares))
-    return eqx.combine(spread(results), rest[0])
-
-
-def chunk_for_cache(trajectories: int, numbers: int, *, multiple: int = 1, cores: int = 1) -> int:
-    """As large a chunk as fits the cache, for `PPO` and `A2C`, but two trajectories for each device at least.
-
-    One at a time takes a third to a half longer than two, whether they fit or not (measured with Hawk of width 32).
-
-    **Arguments:**
-
-    - `trajectories`: of one step of the optimiser; the chunk divides them.
-    - `numbers`: of one layer for one trajectory: its steps times the width, of all agents that learn at a time.
-    - `multiple`: the chunk is one of it: devices that share the meta-batch.
-    - `cores`: that share a chunk.
-    """
-    most = max(2 * multiple, min(trajectories, cores * CACHED // numbers))
-    fitting = [size for size in range(multiple, most + 1, multiple) if trajectories % size == 0]
-    return max(fitting or [trajectories])
-
-
-def group_for_cache(trajectories: int) -> int:
-    """With how many opponents roll-outs fit the cache of a core, for `Pool`; one if none do.
-
-    `trajectories` are those against one opponent, of all agents that one device plays at a time.
-    """
-    return max(1, PLAYED // trajectories)
+    return eqx.combine(shard(results), rest[0])

@@ -15,10 +15,10 @@ from coala_eqx.estimators.base import check_contract
 from coala_eqx.exact import LIMIT, OBJECTIVES, gradient
 from coala_eqx.exact.enumeration import Enumeration, Progress
 from coala_eqx.exact.precision import to_float64
-from coala_eqx.exact.programs import evaluating
 from coala_eqx.exact.rounding import EPS, UNDERFLOW, norm
 from coala_eqx.exact.seen import Estimated, Exact
 from coala_eqx.exact.survey import Survey, survey
+from coala_eqx.interpreter.compiled import evaluating
 from coala_eqx.learners import NoGradientLearner
 from coala_eqx.policies import AbstractPolicy
 from coala_eqx.shaping import ShapingProblem

@@ -8,8 +8,8 @@ from jaxtyping import Float
 
 from coala_eqx.estimators import AbstractEstimator, AbstractScoreFunctionEstimator, Inapplicable
 from coala_eqx.estimators.base import check_contract
-from coala_eqx.exact import plain
-from coala_eqx.exact.programs import evaluating
+from coala_eqx.interpreter.compiled import evaluating
+from coala_eqx.interpreter.program import evaluate
 from coala_eqx.verification.apart import in_one_line
 from coala_eqx.verification.certificate import objective_of
 from coala_eqx.verification.findings import WEIGHTS, Finding, NotLinear, Size, checked_size
@@ -135,7 +135,7 @@ class _Columns:
         return int(trajectory), int(self.generator.integers(lowest, episodes)), int(step)
 
     def _coefficients(self, rewards: np.ndarray, values: np.ndarray) -> Float[np.ndarray, "tries batch episodes steps"]:
-        return plain.evaluate(jax.vmap(self.estimator.checked_coefficients), rewards, values)
+        return evaluate(jax.vmap(self.estimator.checked_coefficients), rewards, values)
 
     def _weights(
         self, places: list[Size], *, of_values: bool = False

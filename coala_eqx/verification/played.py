@@ -14,10 +14,10 @@ from jaxtyping import Array, Float, Key
 
 from coala_eqx.exact.ego import steps_of
 from coala_eqx.exact.general import General
-from coala_eqx.exact.programs import compiled
 from coala_eqx.exact.rounding import norm
 from coala_eqx.exact.seen import earned
 from coala_eqx.exact.survey import Survey
+from coala_eqx.interpreter.compiled import compiled
 from coala_eqx.policies import AbstractPolicy
 from coala_eqx.shaping import MetaEpisode, ShapingProblem
 from coala_eqx.shaping.learning import Policies

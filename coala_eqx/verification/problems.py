@@ -13,8 +13,8 @@ import optax
 from jaxtyping import Array, Key
 
 from coala_eqx import games
-from coala_eqx.exact.programs import compiled
 from coala_eqx.games import AbstractEnumerableGame, AbstractGame, TabularGame
+from coala_eqx.interpreter.compiled import compiled
 from coala_eqx.learners import AbstractLearner, Experience, PolicyGradient, Static
 from coala_eqx.policies import GRU, MLP, AbstractPolicy, FullHistory, Hawk, MemoryOne
 from coala_eqx.shaping import Population, ShapingProblem

@@ -17,8 +17,8 @@ from jaxtyping import Float
 
 from coala_eqx.estimators import AbstractEstimator, AbstractScoreFunctionEstimator, Inapplicable
 from coala_eqx.estimators.base import check_contract
-from coala_eqx.exact import plain
-from coala_eqx.exact.programs import evaluating
+from coala_eqx.interpreter.compiled import evaluating
+from coala_eqx.interpreter.program import evaluate, has_rules
 from coala_eqx.verification.certificate import objective_of
 from coala_eqx.verification.counterexample import Counterexample, find_counterexample
 from coala_eqx.verification.findings import WEIGHTS, Finding, NotLinear, Size, checked_size
@@ -227,12 +227,12 @@ def _tries(size: Size) -> tuple[np.ndarray, np.ndarray]:
 def _evaluate(
     estimator: AbstractScoreFunctionEstimator, rewards: np.ndarray, values: np.ndarray
 ) -> Float[np.ndarray, "tries batch episodes steps"]:
-    return plain.evaluate(jax.vmap(estimator.checked_coefficients), rewards, values)
+    return evaluate(jax.vmap(estimator.checked_coefficients), rewards, values)
 
 
 def _is_plain(estimator: AbstractScoreFunctionEstimator) -> bool:
     example = np.zeros((2, 2, 2, 2))
-    return plain.has_rules(jax.vmap(estimator.checked_coefficients), example, example)
+    return has_rules(jax.vmap(estimator.checked_coefficients), example, example)
 
 
 def _check_purity(estimator: AbstractScoreFunctionEstimator, size: Size) -> None:
@@ -244,14 +244,14 @@ def _check_purity(estimator: AbstractScoreFunctionEstimator, size: Size) -> None
     rewards, values = (one[: 2 * len(_MAGNITUDES)] for one in _tries(size))
     rewards, values = np.clip(rewards, -1e3, 1e3), np.clip(values, -1e3, 1e3)
     function = jax.vmap(estimator.checked_coefficients)
-    first = np.asarray(plain.evaluate(function, rewards, values))
+    first = np.asarray(evaluate(function, rewards, values))
     again = {
         "compiled": jax.jit(function)(rewards, values),
         "not compiled": np.stack([estimator.checked_coefficients(jax.numpy.asarray(r), jax.numpy.asarray(v))
                                   for r, v in zip(rewards[:3], values[:3], strict=True)]),
-        "a second time": plain.evaluate(function, rewards, values),
+        "a second time": evaluate(function, rewards, values),
     }  # fmt: skip
-    single = plain.evaluate(function, rewards.astype(np.float32), values.astype(np.float32))
+    single = evaluate(function, rewards.astype(np.float32), values.astype(np.float32))
     for how, made in again.items():
         _check_same(name, how, first[: len(made)], np.asarray(made), 1e-9)
     _check_same(name, "in float32", first, np.asarray(single, np.float64), 1e-3)

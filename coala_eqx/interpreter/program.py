@@ -15,8 +15,8 @@ import jax
 import jax.extend
 import numpy as np
 
-from coala_eqx.exact import plain_random
-from coala_eqx.exact.plain_rules import KEY_RULES, RULES
+from coala_eqx.interpreter import keys
+from coala_eqx.interpreter.rules import KEY_RULES, RULES
 
 _INNER = frozenset(
     {"jit", "pjit", "closed_call", "core_call", "custom_jvp_call", "custom_vjp_call", "remat", "checkpoint", "remat2"}
@@ -90,7 +90,7 @@ class Program:
 
     def __call__(self, arguments: Sequence[Any]) -> list[Any]:
         """The results for these arguments: NumPy arrays, or JAX's where they hold random keys."""
-        return [_to_jax(one) if plain_random.is_keys(one) else one for one in self.run(arguments)]
+        return [_to_jax(one) if keys.is_keys(one) else one for one in self.run(arguments)]
 
     def run(self, arguments: Sequence[Any]) -> list[Any]:
         """The same, with random keys as NumPy holds them."""
@@ -236,7 +236,7 @@ def _rule(equation: Any) -> Callable[..., Any] | None:
     ):
         return None
     if others:  # random keys, maybe
-        return KEY_RULES.get(equation.primitive.name) if all(map(plain_random.is_known, others)) else None
+        return KEY_RULES.get(equation.primitive.name) if all(map(keys.is_known, others)) else None
     return RULES.get(equation.primitive.name)
 
 
@@ -250,15 +250,15 @@ def _is_immutable(value: Any) -> bool:
 
 def _to_numpy(value: Any) -> Any:
     if isinstance(value, jax.Array) and not isinstance(value.dtype, np.dtype):
-        return plain_random.from_jax(value) if plain_random.is_known(value.dtype) else value
+        return keys.from_jax(value) if keys.is_known(value.dtype) else value
     return (
         np.asarray(value) if isinstance(value, jax.Array | np.ndarray | np.generic | int | float | complex) else value
     )
 
 
 def _to_jax(value: Any) -> Any:
-    if plain_random.is_keys(value):
-        return plain_random.to_jax(value)
+    if keys.is_keys(value):
+        return keys.to_jax(value)
     return jax.numpy.asarray(value) if isinstance(value, np.ndarray | np.generic) else value
 
 

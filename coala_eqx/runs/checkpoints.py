@@ -14,7 +14,7 @@ import numpy as np
 from jax.experimental import multihost_utils
 
 from coala_eqx.extras import how_to_get
-from coala_eqx.training.mesh import is_key, on_host
+from coala_eqx.runs.processes import by_the_first, is_key, on_host
 
 Result = TypeVar("Result")
 
@@ -154,25 +154,6 @@ class Checkpoints:
         except Exception as error:
             self._open = None  # what it would still write is lost
             raise OSError(f"The checkpoint in {self.folder} could not be written: {error}") from error
-
-
-def by_the_first(action: Callable[[], Result], otherwise: Result, kind: type[Exception]) -> Result:
-    """What the first process gets from an action, and `otherwise` in the others.
-
-    **Raises** what it raises there, and `kind` in the others, which must all call it.
-    """
-    result, error = otherwise, None
-    if jax.process_index() == 0:
-        try:
-            result = action()
-        except Exception as raised:  # the others are to be told, whatever it is
-            error = raised
-    failed = jax.process_count() > 1 and multihost_utils.broadcast_one_to_all(np.asarray(error is not None))
-    if error is not None:
-        raise error
-    if failed:
-        raise kind("The first process could not do it; it says why.")
-    return result
 
 
 def _told(

@@ -12,12 +12,12 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from coala_eqx.benchmarks.timing import shortest_seconds
 from coala_eqx.extras import how_to_get
 from coala_eqx.games.base import AbstractGame
 from coala_eqx.games.clean_up_lite import CleanUpLite
 from coala_eqx.games.coin_game import CoinGame
 from coala_eqx.games.environments import FromEnvironment
-from coala_eqx.timing import shortest_seconds
 
 GAMES = 1024
 """At a time."""
@@ -32,7 +32,7 @@ _OURS: dict[str, Callable[[], AbstractGame]] = {
 }
 
 
-def print_benchmarks(console: Console) -> None:
+def print_games(console: Console) -> None:
     """Run them, less than a minute, and print a table."""
     console.print(
         f"I. Steps of games on grids per second, float32, {GAMES} at a time, random actions, with observations",

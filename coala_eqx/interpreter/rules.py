@@ -1,4 +1,4 @@
-"""What each of JAX's operations is in NumPy: rules for `coala_eqx.exact.plain`.
+"""What each of JAX's operations is in NumPy: rules for `coala_eqx.interpreter.program`.
 
 A rule takes the operation's inputs, and its parameters by name, and returns a NumPy array (or several, for operations
 with several results), or `NotImplemented` where it does not know. What it returns is cast to the type of number that
@@ -14,7 +14,7 @@ import jax
 import numpy as np
 import scipy.special
 
-from coala_eqx.exact import plain_random
+from coala_eqx.interpreter import keys
 
 Rule = Callable[..., Any]
 
@@ -402,12 +402,12 @@ RULES: dict[str, Rule] = {
 """By the name of the operation. What is not here is left to JAX."""
 
 KEY_RULES: dict[str, Rule] = {
-    "random_split": plain_random.split,
-    "random_bits": plain_random.bits,
-    "random_fold_in": plain_random.fold_in,
-    "random_seed": plain_random.seed,
-    "random_wrap": plain_random.wrap,
-    "random_unwrap": plain_random.unwrap,
+    "random_split": keys.split,
+    "random_bits": keys.bits,
+    "random_fold_in": keys.fold_in,
+    "random_seed": keys.seed,
+    "random_wrap": keys.wrap,
+    "random_unwrap": keys.unwrap,
     **{
         name: RULES[name]
         for name in (

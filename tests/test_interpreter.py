@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 from jax import lax
 
-from coala_eqx.exact import plain, plain_random
-from coala_eqx.exact.plain_rules import KEY_RULES, RULES
-from coala_eqx.exact.programs import compiled
+from coala_eqx.interpreter import keys
+from coala_eqx.interpreter import program as plain
+from coala_eqx.interpreter.compiled import compiled
+from coala_eqx.interpreter.rules import KEY_RULES, RULES
 
 _RANDOM = np.random.default_rng(5)
 X = _RANDOM.normal(size=(3, 4))
@@ -292,7 +293,7 @@ def test_every_rule_is_tried():
     def collect(jaxpr):
         for equation in jaxpr.eqns:
             types = [variable.aval.dtype for variable in (*equation.invars, *equation.outvars)]
-            (tried_on_keys if any(map(plain_random.is_known, types)) else tried).add(equation.primitive.name)
+            (tried_on_keys if any(map(keys.is_known, types)) else tried).add(equation.primitive.name)
             for inner in jax.extend.core.jaxprs_in_params(equation.params):
                 collect(inner)
 

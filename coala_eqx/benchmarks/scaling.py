@@ -2,7 +2,6 @@
 
 import argparse
 import os
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -15,9 +14,10 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from coala_eqx.timing import shortest_seconds
-from coala_eqx.training.benchmarks import make_pool, make_state
-from coala_eqx.training.mesh import SEEDS, make_mesh, place
+from coala_eqx.benchmarks.timing import shortest_seconds
+from coala_eqx.benchmarks.training import make_pool, make_state
+from coala_eqx.runs.processes import cores, free_port
+from coala_eqx.training.layout import SEEDS, place
 
 EACH = {"batch": 8, "episodes": 5, "steps": 10}
 MEETINGS = 64
@@ -51,22 +51,10 @@ def measure_scaling() -> Iterator[tuple[int, int, float, float]]:
         yield devices, processes, pace, pace / (devices * first)
 
 
-def cores() -> list[int]:
-    """Numbers of those that this process may use."""
-    return sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else list(range(os.cpu_count() or 1))
-
-
-def free_port() -> int:
-    """On which processes of this machine can meet."""
-    with socket.socket() as free:
-        free.bind(("localhost", 0))
-        return free.getsockname()[1]
-
-
 def _run(devices: int, processes: int) -> float:
     """Seconds of one iteration, by the first of so many new processes."""
     port = free_port()
-    command = [sys.executable, "-m", "coala_eqx.training.scaling", str(devices), str(processes), f"localhost:{port}"]
+    command = [sys.executable, "-m", "coala_eqx.benchmarks.scaling", str(devices), str(processes), f"localhost:{port}"]
     started = [
         subprocess.Popen([*command, str(number)], stdout=subprocess.PIPE, text=True) for number in range(processes)
     ]
@@ -86,8 +74,8 @@ def _worker(devices: int, processes: int, coordinator: str, number: int) -> floa
     jax.config.update("jax_num_cpu_devices", devices // processes)
     if processes > 1:
         jax.distributed.initialize(coordinator, processes, number)
-    pool = make_pool(MEETINGS * devices, **EACH, devices=devices)
-    mesh = make_mesh(1, (pool.meta_batch,), jax.devices()[:devices])
+    pool, layout = make_pool(MEETINGS * devices, **EACH, devices=devices)
+    mesh = layout.mesh(1, (pool.meta_batch,))
     with jax.set_mesh(mesh):
         arrays, static = eqx.partition(make_state(pool), eqx.is_array)
         arrays = place(jax.tree.map(lambda leaf: leaf[None], arrays), mesh)
@@ -95,8 +83,8 @@ def _worker(devices: int, processes: int, coordinator: str, number: int) -> floa
         @jax.jit
         def iterate(arrays: Any) -> Any:
             def one(arrays: Any) -> Any:
-                state, info = pool.iterate(eqx.combine(arrays, static))
-                return eqx.filter(state, eqx.is_array), jnp.mean(info.own)
+                state, info = pool.iterate(eqx.combine(arrays, static), layout)
+                return eqx.filter(state, eqx.is_array), jnp.mean(info.ego)
 
             return jax.vmap(one, spmd_axis_name=SEEDS)(arrays)
 

@@ -1,138 +1,28 @@
-"""How far a part of a run has come: what is shown, what is kept of a part that is half done, and when to stop."""
+"""How far a part of a run has come: what is shown, and what is kept of a part that is half done."""
 
-import math
-import os
 import re
 import shutil
-import signal
-import socket
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from coala_eqx.show import Recording
-from coala_eqx.training.checkpoints import Checkpoints
-from experiments import files
-from experiments.processes import is_first, largest
+from coala_eqx.runs.recordings import Recording
+from coala_eqx.runs.checkpoints import Checkpoints
+from coala_eqx.runs import files
+from coala_eqx.runs.processes import is_first, largest
+from coala_eqx.runs.stopping import StopRequest, say
 
 if TYPE_CHECKING:
-    from experiments.trackers import Tracker
+    from coala_eqx.runs.writers import AbstractWriter
 
 INTERVAL = 10.0
 """Seconds from one checkpoint to the next, at least."""
 
 COMPILING = "compiling"
 """With which a note ends if a program is compiled next."""
-
-
-class Stopped(Exception):
-    """The run was asked to stop, and has kept what it has done, unless that was `lost`."""
-
-    def __init__(self, number: int, lost: bool = False):
-        super().__init__(number, lost)
-        self.signal = signal.Signals(number)
-        self.lost = lost
-
-
-class StopRequest:
-    """Whether somebody has asked the process to stop."""
-
-    number: int | None = None
-    """Of the signal by which; it may come at any time."""
-
-    agreed: int | None = None
-    """What it was when all processes last looked."""
-
-    lost: bool = False
-    """Whether what was done last could not be kept."""
-
-    longest: float | None = None
-    """Seconds that a piece of work took, at most; none yet that was not compiled first."""
-
-    _began: float | None = None
-
-    def look(self) -> bool:
-        """Whether to stop, the same in all processes, which must all look."""
-        self.agreed = largest(self.number or 0) or None
-        return self.agreed is not None
-
-    def obey(self) -> None:
-        """**Raises** `Stopped` if that was agreed."""
-        if self.agreed is not None:
-            raise Stopped(self.agreed, self.lost)
-
-    def piece_ends(self, counts: bool = True) -> None:
-        """And another one begins; the first one of a program, which is compiled then, does not count."""
-        now = time.monotonic()
-        if counts and self._began is not None:
-            self.longest = max(self.longest or 0.0, now - self._began)
-        self._began = now
-
-    def in_words(self) -> str:
-        """What happens now."""
-        name = "Ctrl-C" if self.number == signal.SIGINT else signal.Signals(self.number or 0).name
-        wait = ""
-        if self.longest is not None and self._began is not None:
-            wait = f" (≤ {max(1, math.ceil(self.longest - (time.monotonic() - self._began)))} s)"
-        return f"Stopping after this piece{wait}; {name} again stops now and loses it."
-
-
-@contextmanager
-def listening() -> Iterator[StopRequest]:
-    """SIGTERM and SIGINT become a request, at first, and it is said at once what that means; the second one of a kind
-    ends the process.
-
-    A compiled program that runs lets no handler of Python's in: a thread is told of signals.
-    """
-    request, before = StopRequest(), {}
-    ours, theirs = socket.socketpair()
-    theirs.setblocking(False)
-    seen: set[int] = set()
-
-    def handle(number: int, _: Any) -> None:
-        request.number = number
-
-    def hear() -> None:
-        while number := int.from_bytes(ours.recv(1) or b"\0"):
-            if number in before and number not in seen:
-                seen.add(number)
-                request.number = number
-                _say(request.in_words())
-            elif number in seen:
-                _end(number)
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        before[number] = signal.signal(number, handle)
-    earlier = signal.set_wakeup_fd(theirs.fileno(), warn_on_full_buffer=False)
-    thread = threading.Thread(target=hear, daemon=True)
-    thread.start()
-    try:
-        yield request
-    finally:
-        signal.set_wakeup_fd(earlier)
-        for number, handler in before.items():
-            signal.signal(number, handler)
-        theirs.send(b"\0")
-        thread.join()
-        ours.close()
-        theirs.close()
-
-
-def _say(text: str) -> None:
-    with suppress(OSError, ValueError):  # nobody may be there to read it
-        print(f"experiments: {text}", file=sys.stderr, flush=True)
-
-
-def _end(number: int) -> None:
-    """At once, whatever is done now."""
-    with suppress(OSError, ValueError):
-        if sys.stderr.isatty():
-            print("\033[?25h", end="", file=sys.stderr, flush=True)  # the cursor, which a bar hides
-    os._exit(128 + number)
 
 
 def file_name(part: str) -> str:
@@ -173,7 +63,7 @@ class Progress:
     - `advance`: told how much more of the work is done, and what is worth showing of it.
     - `folder`: where checkpoints are kept; without one there are none.
     - `part`: its name.
-    - `trackers`: told the records of training.
+    - `writers`: told the records of training.
     - `request`: looked at after each piece of work.
     - `interval`: seconds from one checkpoint to the next, at least.
     """
@@ -184,14 +74,14 @@ class Progress:
         folder: Path | None = None,
         part: str = "",
         *,
-        trackers: Sequence["Tracker"] = (),
+        writers: Sequence["AbstractWriter"] = (),
         request: StopRequest | None = None,
         interval: float = INTERVAL,
     ):
         self.advance = advance
         self.folder = folder
         self.part = file_name(part)
-        self.trackers = trackers if is_first() else ()
+        self.writers = writers if is_first() else ()
         self.request = StopRequest() if request is None else request
         self.interval = interval
         self._checkpoints: list[Checkpoint] = []
@@ -230,13 +120,13 @@ class Progress:
             files.write(self.folder / f"meta-episode-{self.part}-{against}.npz", recording.save)
 
     def log(self, records: Sequence[dict[str, Any]]) -> None:
-        """Tell trackers of more records, of all that there are so far in a process that resumes."""
-        self._tell(lambda tracker: tracker.log(records))
+        """Tell writers of more records, of all that there are so far in a process that resumes."""
+        self._tell(lambda writer: writer.log(records))
 
     def say(self, words: str) -> None:
         """A line for whoever watches the run."""
         if is_first():
-            _say(words)
+            say(words)
 
     def end(self) -> None:
         """Remove the part's checkpoints: its records are written."""
@@ -246,20 +136,20 @@ class Progress:
 
     def close(self) -> None:
         """Trackers are told no more, as the part has ended, or the run has been stopped."""
-        self._tell(lambda tracker: tracker.close())
-        self.trackers = ()
+        self._tell(lambda writer: writer.close())
+        self.writers = ()
 
-    def _tell(self, what: Callable[["Tracker"], None]) -> None:
-        """All trackers; one that cannot write is left alone from then on."""
-        for tracker in self.trackers:
+    def _tell(self, what: Callable[["AbstractWriter"], None]) -> None:
+        """All writers; one that cannot write is left alone from then on."""
+        for writer in self.writers:
             try:
-                what(tracker)
+                what(writer)
             except OSError as error:
-                self.trackers = [other for other in self.trackers if other is not tracker]
+                self.writers = [other for other in self.writers if other is not writer]
                 with suppress(OSError):
-                    tracker.close()
-                name = type(tracker).__name__
-                print(f"experiments: {name}: {error} The run goes on without it.", file=sys.stderr)
+                    writer.close()
+                name = type(writer).__name__
+                print(f"coala_eqx: {name}: {error} The run goes on without it.", file=sys.stderr)
 
 
 class Checkpoint:
@@ -314,4 +204,4 @@ def _reported() -> Iterator[None]:
         yield
     except OSError as error:
         if is_first():
-            print(f"experiments: {error} The run goes on; checkpoints before it are kept.", file=sys.stderr)
+            print(f"coala_eqx: {error} The run goes on; checkpoints before it are kept.", file=sys.stderr)

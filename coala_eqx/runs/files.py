@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from polars.exceptions import PolarsError
 
-from experiments.processes import is_first
+from coala_eqx.runs.processes import is_first
 
 FAR = 1 << 30
 """Bytes into a file, where Windows locks one: what it locks cannot be read by others."""
@@ -81,7 +81,7 @@ def lock(stream: IO[str]) -> None:
         raise
     except (ImportError, OSError) as error:
         print(
-            f"experiments: {stream.name} cannot be locked here ({error}): see to it that no other process uses this "
+            f"coala_eqx: {stream.name} cannot be locked here ({error}): see to it that no other process uses this "
             "folder. The run goes on.",
             file=sys.stderr,
         )

@@ -13,7 +13,7 @@ import numpy as np
 from threadpoolctl import ThreadpoolController
 
 from coala_eqx.arrays import concrete
-from coala_eqx.exact.plain import Program
+from coala_eqx.interpreter.program import Program
 
 QUICK_BELOW = 500_000
 """Outcomes. Below, NumPy is done before XLA has compiled; above, compiled programs are faster."""

@@ -1,16 +1,17 @@
-"""Several processes that run one experiment together, each with devices of its own."""
+"""Several processes that do one run together, each with devices of its own."""
 
+import os
 import re
+import socket
 from collections.abc import Callable
 from contextlib import suppress
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.experimental import multihost_utils
 
-from coala_eqx.training.checkpoints import by_the_first
-from coala_eqx.training.scaling import cores
 
 Result = TypeVar("Result")
 
@@ -80,6 +81,25 @@ def agree(number: int, what: str) -> None:
         )
 
 
+def by_the_first(action: Callable[[], Result], otherwise: Result, kind: type[Exception]) -> Result:
+    """What the first process gets from an action, and `otherwise` in the others.
+
+    **Raises** what it raises there, and `kind` in the others, which must all call it.
+    """
+    result, error = otherwise, None
+    if jax.process_index() == 0:
+        try:
+            result = action()
+        except Exception as raised:  # the others are to be told, whatever it is
+            error = raised
+    failed = jax.process_count() > 1 and multihost_utils.broadcast_one_to_all(np.asarray(error is not None))
+    if error is not None:
+        raise error
+    if failed:
+        raise kind("The first process could not do it; it says why.")
+    return result
+
+
 def first_then_others(action: Callable[[], Result]) -> Result:
     """What the action returns: the first process does it before the others.
 
@@ -87,3 +107,29 @@ def first_then_others(action: Callable[[], Result]) -> Result:
     """
     done = by_the_first(lambda: [action()], [], ValueError)
     return done[0] if is_first() else action()
+
+
+def on_host(leaf: Any) -> Any:
+    """All of a leaf, as NumPy, in every process, which must all call it; of typed keys their numbers."""
+    if is_key(leaf):
+        leaf = jax.random.key_data(leaf)
+    if isinstance(leaf, jax.Array) and not leaf.is_fully_addressable:
+        leaf = multihost_utils.process_allgather(leaf, tiled=True)
+    return np.asarray(leaf)
+
+
+def is_key(leaf: Any) -> bool:
+    """Whether it is an array of typed keys."""
+    return isinstance(leaf, jax.Array) and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+
+
+def cores() -> list[int]:
+    """Numbers of those that this process may use."""
+    return sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else list(range(os.cpu_count() or 1))
+
+
+def free_port() -> int:
+    """On which processes of this machine can meet."""
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        return free.getsockname()[1]

@@ -10,7 +10,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColum
 from rich.table import Column
 from rich.text import Text
 
-from experiments.progress import COMPILING
+from coala_eqx.runs.progress import COMPILING
 
 EVERY = 60.0
 """Seconds between lines."""

@@ -9,22 +9,22 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from coala_eqx.benchmarks.shaping import LEARNERS as LEARNERS_MET
+from coala_eqx.benchmarks.shaping import SEEDS, compare_shaping_gradients
+from coala_eqx.benchmarks.timing import shortest_seconds
 from coala_eqx.estimators import CoalaPG
 from coala_eqx.exact import count_outcomes, expectation, gradient, moments
 from coala_eqx.games import iterated_prisoners_dilemma
 from coala_eqx.policies import AbstractPolicy
 from coala_eqx.shaping import MetaEpisode, ShapingProblem
-from coala_eqx.timing import shortest_seconds
 from coala_eqx.verification.loading import DEFAULT_ESTIMATORS
 from coala_eqx.verification.problems import LEARNERS, NamedProblem, make_problem
-from coala_eqx.verification.shaping_benchmark import LEARNERS as LEARNERS_MET
-from coala_eqx.verification.shaping_benchmark import SEEDS, compare_shaping_gradients
 
 _SIZES = ((2, 2, 1), (3, 2, 1), (5, 2, 1), (2, 2, 2), (6, 2, 1), (3, 2, 2))
 """(B, M, T), by growing number of outcomes: 136 to 2,829,056."""
 
 
-def print_benchmarks(console: Console) -> None:
+def print_enumeration(console: Console) -> None:
     """Run all benchmarks, a few minutes on two cores, and print a table for each."""
     console.print(
         "A. Exact gradient and moments of CoalaPG, prisoner's dilemma, memory-one ego, by number of outcomes",

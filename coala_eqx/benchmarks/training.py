@@ -1,6 +1,5 @@
 """Speed of training: steps per second, the update beside bare matrix products, growth with the lengths of a batch."""
 
-import dataclasses
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,17 +12,14 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from coala_eqx.benchmarks.games import random_pace
+from coala_eqx.benchmarks.timing import shortest_seconds
 from coala_eqx.estimators import CoalaPG
 from coala_eqx.games import iterated_prisoners_dilemma
-from coala_eqx.games.benchmarks import random_pace
 from coala_eqx.learners import PolicyGradient
 from coala_eqx.policies import AbstractPolicy, Hawk
 from coala_eqx.policies.hawk_block import BlockDiagonal
-from coala_eqx.timing import shortest_seconds
-from coala_eqx.training.batch import Batch
-from coala_eqx.training.pieces import chunk_for_cache, group_for_cache
-from coala_eqx.training.pool import Pool, PoolState, members
-from coala_eqx.training.updates import PPO
+from coala_eqx.training import PPO, Agent, Batch, Layout, NaiveLearners, Pool, PoolState
 
 _WIDTH = 32
 _SHORT = {"batch": 8, "episodes": 5, "steps": 10}
@@ -31,7 +27,7 @@ _LONG = {"batch": 16, "episodes": 20, "steps": 10}
 """The paper's iterated dilemma; the other is short, so that large meta-batches do not take long."""
 
 
-def print_benchmarks(console: Console) -> None:
+def print_training(console: Console) -> None:
     """Run all of them, some minutes on two cores, and print a table for each."""
     sizes = ", ".join(f"{name} {size}" for name, size in _SHORT.items())
     console.print(f"E. Steps of the game per second, float32, Hawk of width {_WIDTH}; {sizes}", soft_wrap=True)
@@ -58,49 +54,46 @@ def _print(console: Console, columns: tuple[str, ...], rows: Iterator[tuple[str,
     console.print(table)
 
 
-def make_pool(meta_batch: int, batch: int, episodes: int, steps: int, *, devices: int = 1) -> Pool:
-    """One agent by COALA-PG against learners, as in Figure 5A, whose meta-batch so many devices share."""
+def make_pool(
+    meta_batch: int, batch: int, episodes: int, steps: int, *, devices: int = 1, rematerialise: int | None = None
+) -> tuple[Pool, Layout]:
+    """One agent by COALA-PG against learners, as in Figure 5A, and its layout on so many devices."""
     clipped = optax.clip_by_global_norm(1.0)
-    minibatches = 2
-    numbers = episodes * steps * _WIDTH
-    chunk = chunk_for_cache(meta_batch * batch // minibatches, numbers, multiple=devices, cores=devices)
-    on_cpu = jax.default_backend() == "cpu"
-    return Pool(
+    update = PPO(optimiser=optax.chain(clipped, optax.adam(3e-4, eps=1e-5)), reward_scale=0.05)
+    make = lambda key: Hawk(5, 2, width=_WIDTH, rematerialise=rematerialise, key=key)  # noqa: E731
+    learner = PolicyGradient(
+        optimiser=optax.chain(clipped, optax.adam(5e-3, eps=1e-5)),
+        discount=0.99,
+        baseline="critic",
+        normalise_advantages=True,
+        reward_scale=0.05,
+    )
+    pool = Pool(
         game=iterated_prisoners_dilemma(),
-        learner=PolicyGradient(
-            optimiser=optax.chain(clipped, optax.adam(5e-3, eps=1e-5)),
-            discount=0.99,
-            baseline="critic",
-            normalise_advantages=True,
-            reward_scale=0.05,
-        ),
-        update=PPO(
-            optimiser=optax.chain(clipped, optax.adam(3e-4, eps=1e-5)),
-            minibatches=minibatches,
-            chunk=chunk if on_cpu else None,
-        ),
-        estimators=(CoalaPG(),),
+        agents=(Agent(CoalaPG(), update, make),),
+        naive=NaiveLearners(learner, make),
         batch=batch,
         episodes=episodes,
         steps=steps,
         meta_batch=meta_batch,
-        reward_scale=0.05,
-        group=group_for_cache(batch) if on_cpu else None,
     )
+    layout = Layout(devices=devices).fitting_caches(
+        1, update.minibatch(meta_batch * batch), batch, episodes * steps * _WIDTH
+    )
+    return pool, layout
 
 
-def make_state(pool: Pool, *, rematerialise: int | None = None) -> PoolState:
+def make_state(pool: Pool) -> PoolState:
     """Before training."""
-    make = lambda key: Hawk(5, 2, width=_WIDTH, rematerialise=rematerialise, key=key)  # noqa: E731
-    return eqx.filter_jit(lambda key: pool.init(make, make, 10, key))(jax.random.key(0))
+    return eqx.filter_jit(pool.init)(jax.random.key(0))
 
 
 def _paces() -> Iterator[tuple[str, ...]]:
     first = None
     for meta_batch in (16, 128, 1024):
-        pool = make_pool(meta_batch, **_SHORT)
+        pool, layout = make_pool(meta_batch, **_SHORT)
         state = make_state(pool)
-        iterate = eqx.filter_jit(lambda state, pool=pool: pool.iterate(state))
+        iterate = eqx.filter_jit(lambda state, pool=pool, layout=layout: pool.iterate(state, layout))
         seconds = shortest_seconds(lambda i=iterate, s=state: eqx.filter(i(s), eqx.is_array), repeats=2)
         steps = meta_batch * _SHORT["batch"] * _SHORT["episodes"] * _SHORT["steps"]
         pace = steps / seconds
@@ -110,16 +103,16 @@ def _paces() -> Iterator[tuple[str, ...]]:
 
 
 def _shares() -> Iterator[tuple[str, ...]]:
-    pool = make_pool(16, **_LONG)
-    assert isinstance(pool.update, PPO)
-    agent = members(make_state(pool).agents, 0)
+    pool, layout = make_pool(16, **_LONG)
+    update = pool.agents[0].algorithm
+    assert isinstance(update, PPO)
+    agent = pool.agent(make_state(pool), 0)
     trajectories = pool.meta_batch * pool.batch
     shape = trajectories, pool.episodes, pool.steps
     ones = jnp.ones(shape)
-    batch = Batch(jnp.ones(shape, int), jnp.ones(shape, int), -ones, ones, ones, ones)
     weights = matrices(agent)
-    for chunk in dict.fromkeys((pool.update.chunk, None)):
-        update = dataclasses.replace(pool.update, chunk=chunk)
+    for chunk in dict.fromkeys((layout.chunk, None)):
+        batch = Batch(jnp.ones(shape, int), jnp.ones(shape, int), -ones, ones, ones, ones, chunk)
         taken, left = (_update_seconds(update, one, batch) for one in (agent, without_products(agent)))
         rows = (chunk or trajectories // update.minibatches) * pool.episodes * pool.steps
         repeats = update.epochs * trajectories * pool.episodes * pool.steps // rows
@@ -131,8 +124,8 @@ def _shares() -> Iterator[tuple[str, ...]]:
 
 
 def _update_seconds(update: PPO, agent: AbstractPolicy, batch: Batch) -> float:
-    state = update.optimiser.init(eqx.filter(agent, eqx.is_inexact_array))
-    compiled = eqx.filter_jit(lambda batch, key: eqx.filter(update(agent, state, batch, key), eqx.is_array))
+    state = update.init(agent)
+    compiled = eqx.filter_jit(lambda batch, key: eqx.filter(update.update(agent, state, batch, key), eqx.is_array))
     return shortest_seconds(lambda: compiled(batch, jax.random.key(1)), repeats=3)
 
 
@@ -206,12 +199,11 @@ def _growth() -> Iterator[tuple[str, ...]]:
     first = None
     lengths = ((8, 5, 10), (8, 10, 10), (8, 20, 10), (8, 20, 20), (16, 5, 10), (32, 5, 10))
     for (batch, episodes, steps), kept in (*((each, None) for each in lengths), ((8, 5, 10), 10), ((8, 20, 10), 10)):
-        pool = make_pool(4, batch, episodes, steps)
-        state = make_state(pool, rematerialise=kept)
-        arrays, static = eqx.partition(state, eqx.is_array)
+        pool, layout = make_pool(4, batch, episodes, steps, rematerialise=kept)
+        arrays, static = eqx.partition(make_state(pool), eqx.is_array)
 
-        def iterate(arrays: Any, pool: Pool = pool, static: Any = static) -> Any:
-            return eqx.filter(pool.iterate(eqx.combine(arrays, static)), eqx.is_array)
+        def iterate(arrays: Any, pool: Pool = pool, layout: Layout = layout, static: Any = static) -> Any:
+            return eqx.filter(pool.iterate(eqx.combine(arrays, static), layout), eqx.is_array)
 
         compiled = jax.jit(iterate).lower(arrays).compile()
         memory = compiled.memory_analysis()

@@ -13,7 +13,8 @@ import jax
 
 from coala_eqx.version import __version__
 
-_CLONE = Path(__file__).parent.parent
+_CLONE = Path(__file__).parents[2]
+"""Where the package lies in a clone."""
 
 
 def origin(command: Sequence[str]) -> dict[str, Any]:
@@ -33,6 +34,8 @@ def origin(command: Sequence[str]) -> dict[str, Any]:
 def commit() -> str:
     """The clone's commit, with `+ changes` if it has any that are not committed; `unknown` outside of one."""
     try:
+        if Path(_git("rev-parse", "--show-toplevel")).resolve() != _CLONE.resolve():
+            return "unknown"  # the package is installed, and the repository is another one
         name = _git("rev-parse", "--short=10", "HEAD")
         return name + (" + changes" if _git("status", "--porcelain") else "")
     except (OSError, subprocess.CalledProcessError):

@@ -39,7 +39,7 @@ class Taken(NamedTuple):
     """What the command said at the end."""
 
 
-def print_verify_benchmark(console: Console) -> None:
+def print_verify(console: Console) -> None:
     """Print a table of both versions, where the repository's history is there to make the older one of."""
     console.print("\nJ. `coala-eqx verify`, all default problems, cold: CPU seconds of all cores", soft_wrap=True)
     table = Table("version", "CPU", "wall", "first table", "peak memory", "says", box=box.SIMPLE_HEAD)

@@ -1,29 +1,30 @@
 """Where the numbers of training are also written, for programs that draw them while it goes on."""
 
+import abc
 import importlib
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
-from experiments import files
-from experiments.progress import file_name
+from coala_eqx.runs import files
+from coala_eqx.runs.progress import file_name
 
 TAGS = ("seed", "agent", "iteration")
 """Columns of a record that say of what it is."""
 
 
-class Tracker(Protocol):
-    """Of one part of a run. A part that is resumed is told from the start again."""
+class AbstractWriter(abc.ABC):
+    """Receives the records of one part of a run. A part that is resumed is told from the start again."""
 
+    @abc.abstractmethod
     def log(self, records: Sequence[dict[str, Any]]) -> None:
-        """More of them, in the order of iterations."""
-        ...
+        """Receive more records, in the order of iterations."""
 
+    @abc.abstractmethod
     def close(self) -> None:
-        """There are no more."""
-        ...
+        """There are no more records."""
 
 
 def scalars(record: dict[str, Any]) -> Iterator[tuple[str, float]]:
@@ -33,7 +34,7 @@ def scalars(record: dict[str, Any]) -> Iterator[tuple[str, float]]:
             yield f"agent {record['agent']}/{name}", value
 
 
-class TensorBoard:
+class TensorBoard(AbstractWriter):
     """One event file for each seed: `FOLDER/seed-SEED/events.out.tfevents.training`.
 
     It is written anew by every process, so that a run that was interrupted leaves the same file. As the time of an
@@ -86,7 +87,7 @@ def run_name(path: Path, part: str) -> str:
     return f"{file.read_text(encoding='utf-8').strip()}-{file_name(part)}"
 
 
-class WeightsAndBiases:
+class WeightsAndBiases(AbstractWriter):
     """One of its runs for all seeds, with the figure's settings.
 
     **Arguments:**

@@ -8,11 +8,11 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from coala_eqx.benchmarks.timing import shortest_seconds
 from coala_eqx.games import iterated_prisoners_dilemma
 from coala_eqx.learners import ExactAscent
 from coala_eqx.policies import BinaryMemoryOne
 from coala_eqx.shaping import IteratedShapingProblem
-from coala_eqx.timing import shortest_seconds
 
 SEEDS, LEARNERS = 32, 16
 """Of Fig. 3A here: agents at a time, and learners that each of them meets in one iteration."""

@@ -1,0 +1,103 @@
+"""Direct ascent along an estimate, for estimators that give no advantages."""
+
+from collections.abc import Callable
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Key
+
+from coala_eqx._checks import check_whole
+from coala_eqx.estimators import AbstractEstimator, AbstractScoreFunctionEstimator
+from coala_eqx.estimators.base import Gradient
+from coala_eqx.learners.optimising import ascend, check_optimiser
+from coala_eqx.policies import AbstractPolicy
+from coala_eqx.shaping import MetaEpisode, ShapingProblem
+from coala_eqx.training.algorithms.base import AbstractAlgorithm, AlgorithmState, UpdateInfo
+
+
+class Follow(AbstractAlgorithm[Gradient]):
+    """One step of the optimiser along the mean estimate of a meta-batch. There is no loss, and no critic learns.
+
+    **Arguments:**
+
+    - `optimiser`: any optax gradient transformation.
+    - `horizon`: for estimators of a look-ahead, such as LOLA-DiCE: the number of inner episodes that they see, the
+      first ones of each meta-episode, which makes horizon − 1 look-aheads; 2 unless given. All others see all inner
+      episodes.
+
+    **Raises** `ValueError` for anything but an optimiser of optax, or a horizon below 2.
+    """
+
+    optimiser: optax.GradientTransformation = eqx.field(static=True)
+    horizon: int | None = eqx.field(static=True, default=None)
+
+    def __check_init__(self):
+        check_optimiser("optimiser", self.optimiser)
+        if self.horizon is not None:
+            check_whole("horizon", self.horizon, 2, "as a look-ahead ends in an inner episode after the first")
+
+    def check_estimator(self, estimator: AbstractEstimator) -> None:
+        name = type(estimator).__name__
+        if isinstance(estimator, AbstractScoreFunctionEstimator):
+            raise ValueError(
+                "Follow(…) needs an estimator that gives no advantages, such as LolaDice(), but the agent has "
+                f"{name}(): train it by PPO(optimiser) or A2C(optimiser)."
+            )
+        if self.horizon is not None and not is_look_ahead(estimator):
+            raise ValueError(
+                f"{name} is of all of a meta-episode, not of a look-ahead, and would climb its first {self.horizon} "
+                f"inner episodes only: leave `horizon` out."
+            )
+
+    def length(self, estimator: AbstractEstimator, episodes: int) -> int:
+        """The number of inner episodes that the estimator sees, of `episodes`.
+
+        **Raises** `ValueError` if there are fewer than it needs.
+        """
+        if not is_look_ahead(estimator):
+            return episodes
+        horizon = self.horizon or 2
+        if horizon > episodes:
+            raise ValueError(f"`horizon` must lie between 2 and episodes = {episodes}, but is {horizon}.")
+        return horizon
+
+    def gradient(
+        self,
+        estimator: AbstractEstimator,
+        make_problem: Callable[[tuple[AbstractPolicy, ...], int], ShapingProblem],
+        policy: AbstractPolicy,
+        episodes: MetaEpisode,
+    ) -> Gradient:
+        """The mean estimate over meta-episodes `[meetings, batch, …]`, which have their co-players' policies.
+
+        `make_problem` makes the problem of a meta-episode from co-players and a number of inner episodes.
+        """
+        length = self.length(estimator, episodes.actions.shape[2])
+
+        def cut(leaf: Array) -> Array:
+            return leaf[:, :length]
+
+        def one(episode: MetaEpisode) -> Gradient:
+            co_players = episode.co_player_policies
+            episode = eqx.tree_at(lambda episode: episode.co_player_policies, episode, ())
+            episode = eqx.tree_at(lambda episode: episode.co_player_policies, jax.tree.map(cut, episode), co_players)
+            return estimator.from_episode(make_problem(co_players, length), policy, episode)
+
+        return jax.tree.map(lambda leaf: leaf.mean(axis=0), eqx.filter_vmap(one)(episodes))
+
+    def update(
+        self, policy: AbstractPolicy, state: AlgorithmState, data: Gradient, key: Key[Array, ""]
+    ) -> tuple[AbstractPolicy, AlgorithmState, UpdateInfo]:
+        del key
+        norm = optax.tree.norm(data)
+        unknown = jnp.full_like(norm, jnp.nan)
+        info = UpdateInfo(unknown, unknown, gradient_norm=norm, entropy=unknown, clipped=unknown)
+        policy, optimiser = ascend(self.optimiser, policy, state.optimiser, data)
+        return policy, AlgorithmState(optimiser, state.updates + 1), info
+
+
+def is_look_ahead(estimator: AbstractEstimator) -> bool:
+    """Whether an estimator is of a look-ahead, such as LOLA-DiCE: it claims its gradient, or is measured against it."""
+    return (estimator.unbiased_for or estimator.measured_against) == "lookahead_return"

@@ -1,0 +1,127 @@
+"""Measurements of an iteration of a pool."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float, Int
+
+from coala_eqx.games import AbstractDrawnGame, AbstractGame
+from coala_eqx.policies import AbstractPolicy
+from coala_eqx.shaping import MetaEpisode
+from coala_eqx.training.algorithms import UpdateInfo
+
+
+class PoolInfo(eqx.Module):
+    """Measurements of one iteration; rewards per step, in the game's own scale."""
+
+    ego: Float[Array, "agents episodes"]
+    """Rewards of the agents against naive learners, in each inner episode."""
+
+    co_player: Float[Array, "agents episodes"]
+    """Rewards of the naive learners there, averaged over them."""
+
+    ego_actions: Float[Array, "agents episodes actions"]
+    """Frequencies of the agents' actions there."""
+
+    co_player_actions: Float[Array, "agents episodes naive_actions"]
+    """Frequencies of the first naive learner's actions there."""
+
+    vs_meta: Float[Array, " agents"]
+    """Rewards of the agents in meetings with other agents; NaN if there are none."""
+
+    measures: dict[str, Float[Array, "agents episodes"]]
+    """The game's own measures, against naive learners."""
+
+    measures_vs_meta: dict[str, Float[Array, " agents"]]
+    """The same in meetings with other agents."""
+
+    update: UpdateInfo
+    """Measurements of the update, `[agents]`."""
+
+    finite: Bool[Array, " agents"]
+    """Whether all parameters are finite, but for those of −∞, which mask an action and stay so."""
+
+
+def info_of(
+    game: AbstractGame,
+    naive: Sequence[MetaEpisode],
+    meta: Sequence[MetaEpisode],
+    actions: tuple[int, int],
+    update: UpdateInfo,
+    finite: Bool[Array, " agents"],
+) -> PoolInfo:
+    """The measurements of agents with leaves `[agents, …]`.
+
+    **Arguments:**
+
+    - `naive`, `meta`: their meta-episodes with naive learners only, and with others, leaves
+      `[agents, meetings, batch, …]`, one entry for each seat.
+    - `actions`: the numbers of actions of the agents and of the first naive learner.
+    """
+    against_naive, against_meta = (
+        jax.tree.map(lambda *leaves: jnp.concatenate(leaves, 1), *kind) for kind in (naive, meta)
+    )
+    others = jnp.stack([one.rewards for one in against_naive.co_players]).mean(axis=0)
+    return PoolInfo(
+        ego=_by_episode(against_naive.rewards),
+        co_player=_by_episode(others),
+        ego_actions=_frequencies(against_naive.actions, actions[0]),
+        co_player_actions=_frequencies(against_naive.co_players[0].actions, actions[1]),
+        vs_meta=against_meta.rewards.mean(axis=(1, 2, 3, 4)),
+        measures={name: by.mean(axis=(1, 2)) for name, by in measures(game, against_naive).items()},
+        measures_vs_meta={name: by.mean(axis=(1, 2, 3)) for name, by in measures(game, against_meta).items()},
+        update=update,
+        finite=finite,
+    )
+
+
+def in_order(infos: Sequence[PoolInfo], groups: Sequence[Sequence[int]]) -> PoolInfo:
+    """The measurements of all agents, by their numbers, from those of groups; fewer actions are filled up by 0."""
+    if len(infos) == 1:
+        return infos[0]
+    order = np.argsort([number for group in groups for number in group])
+
+    def together(*leaves: Array) -> Array:
+        most = [max(sizes) for sizes in zip(*(leaf.shape[1:] for leaf in leaves), strict=True)]
+        filled = [
+            jnp.pad(leaf, [(0, 0), *((0, size - own) for size, own in zip(most, leaf.shape[1:], strict=True))])
+            for leaf in leaves
+        ]
+        return jnp.concatenate(filled)[order]
+
+    return jax.tree.map(together, *infos)
+
+
+def measures(game: AbstractGame, episodes: MetaEpisode) -> dict[str, Float[Array, "*axes batch episodes"]]:
+    """The game's measures of meta-episodes, whatever axes they are stacked along; nothing if it has none."""
+    if not isinstance(game, AbstractDrawnGame):
+        return {}
+    actions = jnp.stack([episodes.actions, *(one.actions for one in episodes.co_players)], axis=-1)
+    measure: Any = game.measures
+    for _ in range(actions.ndim - 2):
+        measure = jax.vmap(measure)
+    return measure(episodes.observations, actions)
+
+
+def all_finite(agents: AbstractPolicy, before: AbstractPolicy) -> Bool[Array, " agents"]:
+    """Whether each agent's parameters are finite, but for those of −∞ that were so before."""
+    leaves = [jax.tree.leaves(eqx.filter(policies, eqx.is_inexact_array)) for policies in (agents, before)]
+    finite = [
+        (jnp.isfinite(new) | jnp.isneginf(new) & jnp.isneginf(old)).all(axis=tuple(range(1, new.ndim)))
+        for new, old in zip(*leaves, strict=True)
+    ]
+    return jnp.stack(finite).all(axis=0)
+
+
+def _by_episode(rewards: Float[Array, "agents opponents batch episodes steps"]) -> Float[Array, "agents episodes"]:
+    return rewards.mean(axis=(1, 2, 4))
+
+
+def _frequencies(
+    actions: Int[Array, "agents opponents batch episodes steps"], number: int
+) -> Float[Array, "agents episodes actions"]:
+    return jax.nn.one_hot(actions, number).mean(axis=(1, 2, 4))

@@ -1,0 +1,71 @@
+"""The cost of a training on this machine, by one iteration and one record that are tried."""
+
+import dataclasses
+import time
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from coala_eqx.training.layout import place
+from coala_eqx.training.play import meet, without_co_players
+from coala_eqx.training.train import Programs, Training, programs_of
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """The cost of a training."""
+
+    steps: int
+    """Steps of the game, in all seeds and iterations."""
+
+    seconds: float
+    """Seconds of one iteration, with its share of what is measured for each record."""
+
+    memory: float
+    """GB of each device, as the compiler sees it; NaN if it does not say."""
+
+    played: float
+    """GB of each device for the trajectories of an iteration, which are kept until it ends; part of `memory`."""
+
+    devices: int
+
+
+def plan(training: Training) -> Plan:
+    """Compile and run one iteration and one record."""
+    with jax.set_mesh(mesh := training.mesh()):
+        programs = programs_of(training)
+        arrays = place(programs.arrays, mesh)
+        seconds, memory = _cost(programs.iterate, arrays)
+        if jax.tree.leaves(jax.eval_shape(programs.watch, arrays)):
+            seconds_watched, memory_watched = _cost(programs.watch, arrays)
+            seconds, memory = seconds + seconds_watched / training.every, max(memory, memory_watched)
+    played = training.seeds * len(training.pool.agents) * _bytes_played(training, programs) / mesh.size
+    steps = training.iterations * training.steps_per_iteration
+    return Plan(steps=steps, seconds=seconds, memory=memory / 1e9, played=played / 1e9, devices=mesh.size)
+
+
+def _bytes_played(training: Training, programs: Programs) -> int:
+    """Bytes that one agent of one seed plays in an iteration."""
+    pool = training.pool
+
+    def play(arrays: Any) -> Any:
+        state = eqx.combine(arrays, programs.static)
+        met = meet(pool, state, pool.agent(state, 0), pool.class_of(0), jnp.zeros((), int), state.key, training.layout)
+        return eqx.filter([without_co_players(one.episodes) for one in met], eqx.is_array)
+
+    one_seed = jax.tree.map(lambda leaf: leaf[0], programs.arrays)
+    return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(jax.eval_shape(play, one_seed)))
+
+
+def _cost(program: Any, arrays: Any) -> tuple[float, float]:
+    """Seconds, and bytes of one device."""
+    compiled = program.lower(arrays).compile()
+    jax.block_until_ready(compiled(arrays))
+    began = time.perf_counter()
+    jax.block_until_ready(compiled(arrays))
+    seconds, memory = time.perf_counter() - began, compiled.memory_analysis()
+    held = memory.temp_size_in_bytes + memory.argument_size_in_bytes + memory.output_size_in_bytes if memory else np.nan
+    return seconds, held

@@ -1,0 +1,57 @@
+"""The state of a pool."""
+
+from typing import Any, TypeVar
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Int, Key
+
+from coala_eqx.policies import AbstractPolicy
+from coala_eqx.training.algorithms.base import AlgorithmState
+
+Tree = TypeVar("Tree")
+
+
+class PoolState(eqx.Module):
+    """Everything that changes in training, for one seed."""
+
+    groups: tuple[AbstractPolicy, ...]
+    """The meta agents, one entry for each group of the pool, leaves `[agents, …]`."""
+
+    algorithms: tuple[AlgorithmState, ...]
+    """States of their algorithms, leaves `[agents, …]`."""
+
+    populations: tuple[AbstractPolicy, ...]
+    """Policies that naive learners start from, one entry for each kind of seat, leaves `[population, …]`."""
+
+    key: Key[Array, ""]
+    """Source of all random numbers of an iteration, together with its number."""
+
+    iteration: Int[Array, ""]
+
+    @property
+    def agents(self) -> Any:
+        """The meta agents, leaves `[agents, …]`; a tuple of them by group if they are not all alike."""
+        return self.groups[0] if len(self.groups) == 1 else self.groups
+
+    @property
+    def naive(self) -> Any:
+        """Policies that naive learners start from, leaves `[population, …]`; a tuple of them by kind of seat if there
+        are several.
+        """
+        return self.populations[0] if len(self.populations) == 1 else self.populations
+
+    def spare_key(self, number: int) -> Key[Array, ""]:
+        """One of three keys, 1 to 3, that no iteration uses: iterations take the numbers below 2³⁰."""
+        return jax.random.fold_in(self.key, self.iteration.astype(jnp.uint32) + jnp.uint32(number * 2**30))
+
+
+def members(stacked: Tree, indices: int | Int[Array, "*members"]) -> Tree:
+    """One or several of the policies that are stacked along the first axis of all arrays."""
+    return jax.tree.map(lambda leaf: leaf[indices] if eqx.is_array(leaf) else leaf, stacked)
+
+
+def number_of(stacked: AbstractPolicy) -> int:
+    """The number of policies that are stacked along the first axis of all arrays."""
+    return len(jax.tree.leaves(eqx.filter(stacked, eqx.is_array))[0])

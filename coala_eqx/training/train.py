@@ -1,0 +1,182 @@
+"""The driver: trains all seeds of a pool at once, from checkpoints on, and records what it sees."""
+
+import dataclasses
+import time
+from collections.abc import Callable
+from typing import Any
+
+import equinox as eqx
+import jax
+import numpy as np
+from jax.sharding import Mesh
+
+from coala_eqx.runs.processes import on_host
+from coala_eqx.runs.progress import Progress
+from coala_eqx.training.history import rows
+from coala_eqx.training.info import PoolInfo
+from coala_eqx.training.layout import SEEDS, Layout, place
+from coala_eqx.training.pool import Pool
+from coala_eqx.training.state import PoolState
+
+AT_ONCE = 1_000_000
+"""Steps of the game in a piece of work, at most, unless an iteration has more."""
+
+Watch = Callable[[Pool, PoolState], Any]
+"""A pure function of a pool and the state of one seed → arrays."""
+
+
+def watch_nothing(pool: Pool, state: PoolState) -> Any:
+    """The default: no arrays."""
+    del pool, state
+    return ()
+
+
+@dataclasses.dataclass(frozen=True)
+class Training:
+    """What is trained, for how long, and where.
+
+    **Arguments:**
+
+    - `pool`: who meets whom.
+    - `states`: the states of all seeds before training, leaves `[seeds, …]`.
+    - `iterations`: number of iterations.
+    - `every`: iterations between records, which are means over them; it divides `iterations`.
+    - `layout`: devices and sizes of the pieces of work.
+    - `watch`: measured of each seed whenever there is a record.
+    - `at_once`: steps of the game in a piece of work, at most, unless an iteration has more. A run can be stopped
+      between two pieces.
+
+    **Raises** `ValueError` if `every` does not divide `iterations`.
+    """
+
+    pool: Pool
+    states: PoolState
+    iterations: int
+    every: int = 10
+    layout: Layout = dataclasses.field(default_factory=Layout)
+    watch: Watch = watch_nothing
+    at_once: int = AT_ONCE
+
+    def __post_init__(self) -> None:
+        if self.iterations % self.every:
+            raise ValueError(
+                f"`iterations` must be a multiple of `every`, but {self.iterations} is none of {self.every}."
+            )
+
+    @property
+    def seeds(self) -> int:
+        """Number of seeds."""
+        return len(self.states.iteration)
+
+    @property
+    def steps_per_iteration(self) -> int:
+        """Steps of the game in an iteration, of all seeds and agents."""
+        pool = self.pool
+        return self.seeds * len(pool.agents) * pool.meta_batch * pool.batch * pool.episodes * pool.steps
+
+    @property
+    def piece(self) -> int:
+        """Iterations in a piece of work; it divides `every`."""
+        most = max(1, self.at_once // self.steps_per_iteration)
+        return max(number for number in range(1, self.every + 1) if number <= most and self.every % number == 0)
+
+    def mesh(self) -> Mesh:
+        """The mesh of the layout's devices."""
+        return self.layout.mesh(self.seeds, (self.pool.num_naive, self.pool.num_meta))
+
+
+@dataclasses.dataclass(frozen=True)
+class Programs:
+    """The programs of all seeds at once; each is traced once, wherever it is called."""
+
+    iterate: Any
+    """Arrays → those after an iteration, and a `PoolInfo`; compiled."""
+    watch: Any
+    """Arrays → what is measured for a record; compiled."""
+    arrays: Any
+    """The arrays to begin with."""
+    static: Any
+    """The rest of the state."""
+
+
+def programs_of(training: Training) -> Programs:
+    """The programs of a training."""
+    pool, layout = training.pool, training.layout
+    arrays, static = eqx.partition(training.states, eqx.is_array)
+
+    def of_one_seed(arrays: Any) -> tuple[Any, PoolInfo]:
+        state, info = pool.iterate(eqx.combine(arrays, static), layout)
+        return eqx.filter(state, eqx.is_array), info
+
+    def watch_one_seed(arrays: Any) -> Any:
+        return training.watch(pool, eqx.combine(arrays, static))
+
+    iterate, watch = (
+        jax.jit(jax.vmap(one, spmd_axis_name=SEEDS), inline=True) for one in (of_one_seed, watch_one_seed)
+    )
+    return Programs(iterate, watch, arrays, static)
+
+
+def run(training: Training, progress: Progress) -> tuple[PoolState, PoolInfo, Any]:
+    """Train all seeds in one program. It goes on from a checkpoint, and keeps the agents at the end.
+
+    **Returns** the last states, leaves `[seeds, …]`; what was seen, means between records, `[seeds, records, …]`; and
+    what `watch` measured, of the same axes.
+    """
+    with jax.set_mesh(mesh := training.mesh()):
+        return _run(training, mesh, progress)
+
+
+def _run(training: Training, mesh: Mesh, progress: Progress) -> tuple[PoolState, PoolInfo, Any]:
+    programs, every, piece = programs_of(training), training.every, training.piece
+    records = training.iterations // every
+
+    @jax.jit
+    def some(arrays: Any, sums: PoolInfo) -> tuple[Any, PoolInfo]:
+        """A piece of work. What is seen is added up from one record to the next."""
+
+        def one(carry: tuple[Any, PoolInfo], _: None) -> tuple[tuple[Any, PoolInfo], None]:
+            arrays, info = programs.iterate(carry[0])
+            return (arrays, jax.tree.map(lambda one, more: one + more.astype(one.dtype), carry[1], info)), None
+
+        return jax.lax.scan(one, (arrays, sums), length=piece)[0]
+
+    infos = jax.eval_shape(programs.iterate, programs.arrays)[1]
+    nothing = jax.tree.map(lambda leaf: np.zeros(leaf.shape, np.float32), infos)
+    seen = jax.tree.map(
+        lambda leaf: np.full((leaf.shape[0], records, *leaf.shape[1:]), np.nan, leaf.dtype),
+        (nothing, jax.eval_shape(programs.watch, programs.arrays)),
+    )
+    checkpoint = progress.checkpoint()
+    done, (arrays, sums, seen) = checkpoint.load((programs.arrays, nothing, seen))
+    if done % piece:
+        raise ValueError(
+            f"Another version of this program stopped after {done} iterations, but this one works in pieces of "
+            f"{piece}: move the checkpoints of this part away, to start it again."
+        )
+    arrays, sums, nothing = (place(tree, mesh) for tree in (arrays, sums, nothing))
+    progress.log(rows(seen[0], every, range(done // every)))
+    progress.begin(done)
+    note = ""
+    while done < training.iterations:
+        began = time.perf_counter()
+        arrays, sums = jax.block_until_ready(some(arrays, sums))
+        pace = piece * training.steps_per_iteration / (time.perf_counter() - began)
+        done += piece
+        if not done % every:
+            record = done // every - 1
+            news = jax.tree.map(lambda leaf: on_host(leaf) / np.float32(every), sums), programs.watch(arrays)
+            for path, leaf in zip(jax.tree.leaves(seen), jax.tree.leaves(news), strict=True):
+                path[:, record] = on_host(leaf)
+            progress.log(rows(seen[0], every, [record]))
+            note, sums = _rewards(training.pool, news[0]), nothing
+        checkpoint.save(done, (arrays, sums, seen), always=done == training.iterations)
+        progress(piece, f"{note}{pace:.2g} steps/s")
+    progress.keep(jax.tree.map(on_host, arrays.groups))
+    return eqx.combine(arrays, programs.static), *seen
+
+
+def _rewards(pool: Pool, info: PoolInfo) -> str:
+    """The rewards in words, with a comma after each."""
+    against = f"reward {np.nanmean(info.ego):.2f}, " if pool.num_naive else ""
+    return against + (f"{np.nanmean(info.vs_meta):.2f} together, " if pool.num_meta else "")
