@@ -7,9 +7,9 @@ from coala_eqx.runs.directory import Record
 from coala_eqx.runs.progress import Progress
 from coala_eqx.training import Pool, PoolInfo, PoolState
 from coala_eqx.training.algorithms import Follow
+from coala_eqx.training.driver import Training, run
 from coala_eqx.training.history import rows
 from coala_eqx.training.recordings import recordings
-from coala_eqx.training.train import Training, run
 from coala_eqx.verification.columns import remark
 from experiments import sampled
 from experiments.sampled import Settings
@@ -24,12 +24,12 @@ def training_of(settings: Settings, pool: Pool) -> Training:
         settings.every,
         settings.layout(pool),
         settings.watch,
-        sampled.AT_ONCE,
+        at_once=sampled.AT_ONCE,
     )
 
 
 def train(settings: Settings, pool: Pool, progress: Progress) -> tuple[PoolState, PoolInfo, Any]:
-    """Train all seeds; see `coala_eqx.training.train.run`. An estimator that does not keep its claim at the run's size
+    """Train all seeds; see `coala_eqx.training.driver.run`. An estimator that does not keep its claim at the run's size
     is named.
     """
     words = {}
@@ -48,7 +48,7 @@ def train(settings: Settings, pool: Pool, progress: Progress) -> tuple[PoolState
 
 def all_rows(settings: Settings, seen: PoolInfo, names: Sequence[str]) -> list[Record]:
     """All records of training, with the names of the agents' estimators."""
-    records = rows(seen, settings.every, range(settings.iterations // settings.every))
+    records = rows(seen, (), settings.every, range(settings.iterations // settings.every))
     return [record | {"estimator": names[record["agent"]]} for record in records]
 
 

@@ -76,7 +76,7 @@ def test_eight_devices_share_the_work():
 import jax
 jax.config.update("jax_enable_x64", False)
 from coala_eqx.training import place
-from coala_eqx.training.train import programs_of
+from coala_eqx.training.driver import programs_of
 from experiments import training
 from experiments.__main__ import settings_of
 

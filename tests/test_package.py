@@ -27,6 +27,7 @@ ORDER = [
     "interpreter",
     "extras",
     "terminal",
+    "foreign",
     "games",
     "policies",
     "returns",

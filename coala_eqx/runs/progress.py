@@ -9,10 +9,10 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from coala_eqx.runs.recordings import Recording
-from coala_eqx.runs.checkpoints import Checkpoints
 from coala_eqx.runs import files
+from coala_eqx.runs.checkpoints import Checkpoints
 from coala_eqx.runs.processes import is_first, largest
+from coala_eqx.runs.recordings import Recording
 from coala_eqx.runs.stopping import StopRequest, say
 
 if TYPE_CHECKING:

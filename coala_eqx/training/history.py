@@ -8,13 +8,16 @@ from coala_eqx.training.info import PoolInfo
 Record = dict[str, Any]
 
 
-def rows(seen: PoolInfo, every: int, numbers: Iterable[int]) -> list[Record]:
+def rows(seen: PoolInfo, watched: Any, every: int, numbers: Iterable[int]) -> list[Record]:
     """The records of these numbers, from 0 on, of each seed and agent; rewards per step, and the game's measures.
 
-    `seen` has leaves `[seeds, records, …]`; `every` is the number of iterations from one record to the next.
+    `seen` and `watched` have leaves `[seeds, records, …]`; `every` is the number of iterations from one record to the
+    next. If `watched` is a dictionary, its numbers and arrays `[agents]` are part of the records.
     """
     update = seen.update
     seeds, _, agents = seen.vs_meta.shape
+    own = watched if isinstance(watched, dict) else {}
+    own = {name: values for name, values in own.items() if _is_column(values, agents)}
     return [
         {
             "seed": seed,
@@ -31,8 +34,18 @@ def rows(seen: PoolInfo, every: int, numbers: Iterable[int]) -> list[Record]:
             "finite": float(seen.finite[seed, number, agent]),
             **{name: float(values[seed, number, agent].mean()) for name, values in seen.measures.items()},
             **{f"{name}_together": float(v[seed, number, agent]) for name, v in seen.measures_vs_meta.items()},
+            **{name: _of_agent(values[seed, number], agent) for name, values in own.items()},
         }
         for seed in range(seeds)
         for agent in range(agents)
         for number in numbers
     ]
+
+
+def _is_column(values: Any, agents: int) -> bool:
+    """Whether arrays `[seeds, records, …]` are numbers, or one for each agent."""
+    return getattr(values, "ndim", 0) == 2 or (getattr(values, "ndim", 0) == 3 and values.shape[2] == agents)
+
+
+def _of_agent(value: Any, agent: int) -> float:
+    return float(value[agent] if value.ndim else value)

@@ -9,9 +9,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from coala_eqx.training.driver import Programs, Training, programs_of
 from coala_eqx.training.layout import place
 from coala_eqx.training.play import meet, without_co_players
-from coala_eqx.training.train import Programs, Training, programs_of
 
 
 @dataclasses.dataclass(frozen=True)

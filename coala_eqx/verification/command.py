@@ -19,8 +19,8 @@ from rich.console import Console
 from coala_eqx.arrays import in_words
 from coala_eqx.estimators import AbstractEstimator, Inapplicable
 from coala_eqx.exact import LIMIT, count_outcomes
+from coala_eqx.foreign.apart import describe
 from coala_eqx.terminal import Countdown, ReaderGoneError
-from coala_eqx.verification.apart import describe
 from coala_eqx.verification.certificate import Certificate, certify_all
 from coala_eqx.verification.files import check_outputs, write_json, write_safely
 from coala_eqx.verification.kernel_picture import draw_kernels

@@ -10,10 +10,10 @@ from jaxtyping import Array, Key
 
 from coala_eqx import estimators as builtin
 from coala_eqx.estimators import AbstractEstimator
+from coala_eqx.foreign.apart import ForeignError, in_one_line, run_apart
+from coala_eqx.foreign.files import import_source
 from coala_eqx.policies import AbstractPolicy
 from coala_eqx.shaping import ShapingProblem
-from coala_eqx.verification.apart import ForeignError, in_one_line, run_apart
-from coala_eqx.verification.user_files import import_source
 
 ENTRY_POINTS = "coala_eqx.estimators"
 """The entry-point group under which other packages can register estimators."""

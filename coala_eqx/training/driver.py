@@ -2,8 +2,8 @@
 
 import dataclasses
 import time
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
@@ -12,7 +12,7 @@ from jax.sharding import Mesh
 
 from coala_eqx.runs.processes import on_host
 from coala_eqx.runs.progress import Progress
-from coala_eqx.training.history import rows
+from coala_eqx.training.history import Record, rows
 from coala_eqx.training.info import PoolInfo
 from coala_eqx.training.layout import SEEDS, Layout, place
 from coala_eqx.training.pool import Pool
@@ -23,6 +23,31 @@ AT_ONCE = 1_000_000
 
 Watch = Callable[[Pool, PoolState], Any]
 """A pure function of a pool and the state of one seed → arrays."""
+
+
+class Moment(NamedTuple):
+    """A time at which there is a new record."""
+
+    iteration: int
+
+    history: list[Record]
+    """All records so far, by time; of each time one for each seed and agent."""
+
+    pool: Pool
+
+    states: PoolState | None
+    """The states of all seeds, leaves `[seeds, …]`; `None` if the record was made before the run was interrupted."""
+
+
+STOP = "stop"
+"""The decision to end training."""
+
+Callback = Callable[[Moment], "Pool | str | None"]
+"""A function that is called with each new record. It returns `STOP`, or a pool to go on with, or `None`.
+
+When a run goes on from a checkpoint it is called again with all earlier records, so that it decides as before: what it
+decides must follow from the history alone, to which `watch` can add.
+"""
 
 
 def watch_nothing(pool: Pool, state: PoolState) -> Any:
@@ -42,7 +67,9 @@ class Training:
     - `iterations`: number of iterations.
     - `every`: iterations between records, which are means over them; it divides `iterations`.
     - `layout`: devices and sizes of the pieces of work.
-    - `watch`: measured of each seed whenever there is a record.
+    - `watch`: a pure function of the pool and the state of one seed, called whenever there is a record. If it returns a
+      dictionary, numbers and arrays `[agents]` in it become columns of the history.
+    - `callbacks`: called with each record.
     - `at_once`: steps of the game in a piece of work, at most, unless an iteration has more. A run can be stopped
       between two pieces.
 
@@ -55,6 +82,7 @@ class Training:
     every: int = 10
     layout: Layout = dataclasses.field(default_factory=Layout)
     watch: Watch = watch_nothing
+    callbacks: tuple[Callback, ...] = ()
     at_once: int = AT_ONCE
 
     def __post_init__(self) -> None:
@@ -130,17 +158,6 @@ def run(training: Training, progress: Progress) -> tuple[PoolState, PoolInfo, An
 def _run(training: Training, mesh: Mesh, progress: Progress) -> tuple[PoolState, PoolInfo, Any]:
     programs, every, piece = programs_of(training), training.every, training.piece
     records = training.iterations // every
-
-    @jax.jit
-    def some(arrays: Any, sums: PoolInfo) -> tuple[Any, PoolInfo]:
-        """A piece of work. What is seen is added up from one record to the next."""
-
-        def one(carry: tuple[Any, PoolInfo], _: None) -> tuple[tuple[Any, PoolInfo], None]:
-            arrays, info = programs.iterate(carry[0])
-            return (arrays, jax.tree.map(lambda one, more: one + more.astype(one.dtype), carry[1], info)), None
-
-        return jax.lax.scan(one, (arrays, sums), length=piece)[0]
-
     infos = jax.eval_shape(programs.iterate, programs.arrays)[1]
     nothing = jax.tree.map(lambda leaf: np.zeros(leaf.shape, np.float32), infos)
     seen = jax.tree.map(
@@ -155,25 +172,80 @@ def _run(training: Training, mesh: Mesh, progress: Progress) -> tuple[PoolState,
             f"{piece}: move the checkpoints of this part away, to start it again."
         )
     arrays, sums, nothing = (place(tree, mesh) for tree in (arrays, sums, nothing))
-    progress.log(rows(seen[0], every, range(done // every)))
+    deciding = Deciding(training)
+    news = deciding.take(seen, range(done // every))
+    progress.log(news)
     progress.begin(done)
-    note = ""
-    while done < training.iterations:
+    some, note = _piece_of(programs, piece), ""
+    while done < training.iterations and not deciding.stopped:
+        if deciding.changed:
+            programs = programs_of(dataclasses.replace(training, pool=deciding.pool))
+            some, deciding.changed = _piece_of(programs, piece), False
         began = time.perf_counter()
         arrays, sums = jax.block_until_ready(some(arrays, sums))
         pace = piece * training.steps_per_iteration / (time.perf_counter() - began)
         done += piece
         if not done % every:
             record = done // every - 1
-            news = jax.tree.map(lambda leaf: on_host(leaf) / np.float32(every), sums), programs.watch(arrays)
-            for path, leaf in zip(jax.tree.leaves(seen), jax.tree.leaves(news), strict=True):
+            measured = jax.tree.map(lambda leaf: on_host(leaf) / np.float32(every), sums), programs.watch(arrays)
+            for path, leaf in zip(jax.tree.leaves(seen), jax.tree.leaves(measured), strict=True):
                 path[:, record] = on_host(leaf)
-            progress.log(rows(seen[0], every, [record]))
-            note, sums = _rewards(training.pool, news[0]), nothing
-        checkpoint.save(done, (arrays, sums, seen), always=done == training.iterations)
+            progress.log(deciding.take(seen, [record], eqx.combine(arrays, programs.static)))
+            note, sums = _rewards(training.pool, measured[0]), nothing
+        last = done == training.iterations or deciding.stopped
+        checkpoint.save(done, (arrays, sums, seen), always=last)
         progress(piece, f"{note}{pace:.2g} steps/s")
     progress.keep(jax.tree.map(on_host, arrays.groups))
-    return eqx.combine(arrays, programs.static), *seen
+    whole = jax.tree.map(lambda leaf: leaf[:, : done // every], seen)
+    return eqx.combine(arrays, programs.static), *whole
+
+
+def _piece_of(programs: Programs, piece: int) -> Any:
+    """The program of a piece of work. What is seen is added up from one record to the next."""
+
+    @jax.jit
+    def some(arrays: Any, sums: PoolInfo) -> tuple[Any, PoolInfo]:
+        def one(carry: tuple[Any, PoolInfo], _: None) -> tuple[tuple[Any, PoolInfo], None]:
+            arrays, info = programs.iterate(carry[0])
+            return (arrays, jax.tree.map(lambda one, more: one + more.astype(one.dtype), carry[1], info)), None
+
+        return jax.lax.scan(one, (arrays, sums), length=piece)[0]
+
+    return some
+
+
+class Deciding:
+    """The decisions of callbacks, which follow from the records."""
+
+    def __init__(self, training: Training):
+        self._training = training
+        self._history: list[Record] = []
+        self.pool = training.pool
+        self.changed = False
+        self.stopped = False
+
+    def take(self, seen: tuple[PoolInfo, Any], numbers: Iterable[int], states: PoolState | None = None) -> list[Record]:
+        """The records of these numbers, after callbacks were called with each.
+
+        **Raises** `ValueError` if one returns anything but a pool, `STOP` or `None`.
+        """
+        news = []
+        for number in numbers:
+            record = rows(*seen, self._training.every, [number])
+            news += record
+            self._history += record
+            moment = Moment((number + 1) * self._training.every, self._history, self.pool, states)
+            for callback in self._training.callbacks:
+                self._heed(callback(moment))
+        return news
+
+    def _heed(self, decision: Any) -> None:
+        if isinstance(decision, Pool):
+            self.pool, self.changed = decision, True
+        elif isinstance(decision, str) and decision == STOP:
+            self.stopped = True
+        elif decision is not None:
+            raise ValueError(f"A callback must return a pool to go on with, STOP or None, but returned {decision!r}.")
 
 
 def _rewards(pool: Pool, info: PoolInfo) -> str:

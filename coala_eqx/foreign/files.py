@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from types import CodeType, ModuleType
 
-from coala_eqx.verification.apart import ForeignError, run_apart
+from coala_eqx.foreign.apart import ForeignError, run_apart
 
 _NEIGHBOURS: dict[str, dict[str, ModuleType]] = {}
 """By folder, the modules in it that files of that folder have imported."""

@@ -1,0 +1,1 @@
+"""Code of users: imported from files and modules, and run so that it leaves nothing behind."""

@@ -1,0 +1,1 @@
+"""Runs on disk: folders, checkpoints, progress, writers, and the processes that share them."""

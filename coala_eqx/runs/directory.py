@@ -1,0 +1,184 @@
+"""A run's folder: settings, records and what made them, so that a run can be interrupted and resumed."""
+
+import dataclasses
+import itertools
+import json
+import os
+import platform
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from coala_eqx.runs import files
+from coala_eqx.runs.progress import Progress
+from coala_eqx.version import __version__
+
+Record = dict[str, Any]
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """No other process may use the run directory meanwhile; a process that dies leaves no lock.
+
+    **Raises** `ValueError` if another one does.
+    """
+    path.mkdir(parents=True, exist_ok=True)
+    with (path / ".lock").open("a+", encoding="utf-8") as stream:
+        try:
+            files.lock(stream)
+        except BlockingIOError as error:
+            stream.seek(0)
+            raise ValueError(
+                f"{path} is in use by another process ({stream.read().strip()}). Wait until it ends. {_another(path)}"
+            ) from error
+        stream.truncate(0)
+        stream.write(f"process {os.getpid()} on {platform.node()}")
+        stream.flush()
+        yield
+
+
+@dataclasses.dataclass(frozen=True)
+class Part:
+    """What of a figure can be run, and resumed, on its own."""
+
+    name: str
+    """Its records are told apart by it, in the column `part`."""
+
+    work: int
+    """For the progress bar, in any unit."""
+
+    run: Callable[[Progress], Iterable[Record]]
+
+
+class RunDirectory:
+    """`settings.json`, `origin.json`, `records.parquet` and `FIGURE.json` below one folder.
+
+    **Arguments:**
+
+    - `path`: made if it does not exist.
+    - `figure`, `settings`: what is run; a dataclass. What its `contents()` says is noted beside it, and must be the
+      same in a run that goes on; those that its `LAYOUT` names need not.
+
+    **Raises** `ValueError` if the folder holds a run of other settings, `OSError` if it cannot be written.
+    """
+
+    def __init__(self, path: Path, figure: str, settings: Any):
+        self.path = path
+        self.figure = figure
+        path.mkdir(parents=True, exist_ok=True)
+        made_by = {"figure": figure, "version": __version__, "settings": _plain(dataclasses.asdict(settings))}
+        made_by |= settings.contents() if hasattr(settings, "contents") else {}
+        self.made_by = made_by
+        fields = [field for field in dataclasses.fields(settings) if field.default is not dataclasses.MISSING]
+        self._defaults = {field.name: _plain(field.default) for field in fields}
+        self._free = getattr(settings, "LAYOUT", ())
+        file = path / "settings.json"
+        if not file.exists() and (path / "records.parquet").exists():
+            raise ValueError(f"{path} holds records, but no settings.json that says of what. {_another(path)}")
+        if file.exists() and (differences := self._differences(_read(file))):
+            raise ValueError(f"{path} holds another run: {'; '.join(differences)}. {_another(path)}")
+        _write(file, json.dumps(made_by, indent=2) + "\n")
+
+    def begin(self, origin: dict[str, Any]) -> None:
+        """Note what makes the records that are still missing: one more entry of `origin.json`."""
+        self._write_origins([*self._origins(), origin])
+
+    def end(self, seconds: float) -> None:
+        """Note how long that took, to its end or until it was stopped."""
+        *earlier, latest = self._origins()
+        self._write_origins([*earlier, latest | {"seconds": round(seconds, 1)}])
+
+    def latest(self) -> dict[str, Any]:
+        """What was noted last of what makes the records; empty at first."""
+        return next(iter(self._origins()[-1:]), {})
+
+    def _origins(self) -> list[dict[str, Any]]:
+        file = self.path / "origin.json"
+        return _read(file, list) if file.exists() else []
+
+    def _write_origins(self, origins: list[dict[str, Any]]) -> None:
+        _write(self.path / "origin.json", json.dumps(origins, indent=2) + "\n")
+
+    def load(self) -> list[dict[str, Any]]:
+        """The records so far."""
+        file = self.path / "records.parquet"
+        return self._load(file) if file.exists() else []
+
+    def _load(self, file: Path) -> list[dict[str, Any]]:
+        try:
+            return pl.read_parquet(file).select("part", pl.exclude("part")).to_dicts()
+        except (pl.exceptions.PolarsError, OSError) as error:
+            raise ValueError(
+                f"{file} cannot be read, and is kept as it is: {error}. Move it away to start again. "
+                f"{_another(self.path)}"
+            ) from error
+
+    def borrow(self, other: Path, parts: Collection[str]) -> list[dict[str, Any]]:
+        """The records of another figure's run, if it has the same settings and all of these parts.
+
+        They and their origin become this one's.
+        """
+        settings, origin, table = (other / name for name in ("settings.json", "origin.json", "records.parquet"))
+        if not (settings.exists() and origin.exists() and table.exists()):
+            return []
+        found = _read(settings)
+        if self._differences(found | {"figure": self.figure}):
+            return []
+        records = self._load(table)
+        if {record["part"] for record in records} != set(parts):
+            return []
+        self._write_origins(_read(origin, list))
+        self.save(records)
+        return records
+
+    def _differences(self, found: dict[str, Any]) -> list[str]:
+        """What differs, in words; of another figure not its settings.
+
+        Settings that are missing, as they are newer, had their defaults; on what a run is done it need not go on.
+        """
+        if found.get("figure") != self.figure:
+            return [f"its figure is {found.get('figure')!r}, not {self.figure!r}"]
+        theirs = self._defaults | (found.get("settings") or {}) | found | {"settings": None}
+        ours = self.made_by["settings"] | self.made_by | {"settings": None}
+        names = [name for name in theirs | ours if theirs.get(name) != ours.get(name) and name not in self._free]
+        return [f"its {name} is {theirs.get(name)!r}, not {ours.get(name)!r}" for name in names]
+
+    def save(self, records: Sequence[dict[str, Any]]) -> None:
+        """Replace the records, at once or not at all."""
+        files.write(self.path / "records.parquet", table_of(records).write_parquet)
+
+    def save_claims(self, claims: Sequence[dict[str, Any]]) -> None:
+        """Write `FIGURE.json`."""
+        _write(self.path / f"{self.figure}.json", json.dumps(list(claims), indent=2, allow_nan=False) + "\n")
+
+
+def table_of(records: Sequence[Record]) -> pl.DataFrame:
+    """All of their columns, null where a record has none."""
+    return pl.DataFrame(records, infer_schema_length=None)
+
+
+def _read(file: Path, kind: type = dict) -> Any:
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+        if not isinstance(content, kind):
+            raise ValueError(f"a {kind.__name__} is expected, but it holds a {type(content).__name__}")
+        return content
+    except ValueError as error:
+        raise ValueError(f"{file} cannot be read, and is kept as it is: {error}. {_another(file.parent)}") from error
+
+
+def _another(path: Path) -> str:
+    """A folder that is still free, as a remedy."""
+    free = (f"{path}-{number}" for number in itertools.count(2))
+    return f"Give another --run-dir, such as {next(name for name in free if not Path(name).exists())}."
+
+
+def _plain(value: Any) -> Any:
+    return json.loads(json.dumps(value))
+
+
+def _write(file: Path, text: str) -> None:
+    files.write(file, lambda path: path.write_text(text, encoding="utf-8", newline="\n"))
