@@ -5,6 +5,7 @@ from coala_eqx import exact as exact
 from coala_eqx import games as games
 from coala_eqx import learners as learners
 from coala_eqx import policies as policies
+from coala_eqx import runs as runs
 from coala_eqx import training as training
 from coala_eqx import verification as verification
 from coala_eqx.shaping import IteratedShapingProblem as IteratedShapingProblem

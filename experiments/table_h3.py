@@ -45,8 +45,13 @@ class Settings(sampled.MatrixSettings):
         lighter = dataclasses.replace(self, naive_weight=self.m_fos_naive_weight)
 
         def pool(estimators: tuple[AbstractScoreFunctionEstimator, ...]) -> Pool:
-            each = tuple((lighter if isinstance(one, MFOS) else self).naive_weight_of(one) for one in estimators)
-            return dataclasses.replace(self.pool(estimators), naive_weight=each)
+            made = self.pool(estimators)
+            weights = ((lighter if isinstance(one, MFOS) else self).naive_weight_of(one) for one in estimators)
+            agents = (
+                dataclasses.replace(agent, naive_weight=weight)
+                for agent, weight in zip(made.agents, weights, strict=True)
+            )
+            return dataclasses.replace(made, agents=tuple(agents))
 
         return {name: (self, pool(estimators)) for name, estimators in POOLS.items()}
 

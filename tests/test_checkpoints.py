@@ -271,7 +271,7 @@ TWO_PROCESSES = """
 import resource, sys
 from pathlib import Path
 import jax, numpy as np
-from coala_eqx.training import Checkpoints
+from coala_eqx.runs import Checkpoints
 
 port, folder, number = sys.argv[1:]
 jax.distributed.initialize(f"localhost:{port}", 2, int(number))

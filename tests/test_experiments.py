@@ -436,7 +436,7 @@ def test_a_full_disk_is_named_and_what_was_there_stays(tmp_path, monkeypatch, ca
         (["fig12", "--set", "measured=3"], "`measured` must be even, as halves of it are compared, but is 3"),
         (["fig12", "--set", "measured=14"], "`measured`/2 must have a divisor from 2 to `meta_batch`"),
         (["fig12", "--set", "discount=0.99"], "`discount` must be 1, with which the parts are measured, but is 0.99"),
-        (["fig5c", "--payoffs", "matching-pennies"], "must be symmetric, the same seen from either seat"),
+        (["fig5c", "--payoffs", "matching-pennies"], "must be symmetric, the same seen from every seat"),
         (["fig5a", "--payoffs", "chicken", "--set", "batch={[]:1}"], "'batch' must be like 4, but is '{[]:1}'"),
         (
             ["fig5a", "--payoffs", "matching-pennies", "--set", "naive_pretraining=2"],

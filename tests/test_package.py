@@ -222,13 +222,14 @@ def test_the_examples_of_training_run(capsys, tmp_path, monkeypatch):
     capsys.readouterr()
     page = (ROOT / "docs" / "training.md").read_text()
     example = "\n".join(re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL))
-    sizes = {"range(300)": "range(2)", "meta_batch=16": "meta_batch=2", "episodes=20": "episodes=3"}
+    sizes = {"iterations=300": "iterations=2", "every=10": "every=2", "meta_batch=16": "meta_batch=2"}
+    sizes |= {"episodes=20": "episodes=3", "callbacks=[enough]": "every=1, callbacks=[enough]"}
     for size, smaller in (sizes | {"measured=64": "measured=3"}).items():
         assert size in example
         example = example.replace(size, smaller)
     exec(compile(example, "training.md", "exec"), {})
     rewards, *noise, against_tit_for_tat = capsys.readouterr().out.splitlines()
-    assert re.fullmatch(r"\[\S+\] \[\S+\]", rewards)
+    assert re.fullmatch(r"\[\(2, \S+, \S+\)\]", rewards)
     assert [len(of_all.strip("[]").split()) for of_all in (*noise, against_tit_for_tat)] == [3, 3, 3, 3]
 
 

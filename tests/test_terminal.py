@@ -71,10 +71,10 @@ def test_benchmarks_are_printed_on_every_terminal(monkeypatch):
     """Their tables have characters that ASCII lacks."""
     stream = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
     monkeypatch.setattr(sys, "stdout", stream)
-    for place in ("verification.benchmarks", "training.benchmarks", "games.benchmarks"):
-        monkeypatch.setattr(f"coala_eqx.{place}.print_benchmarks", lambda console: console.print("12 µs × 3 — ∞"))
-    monkeypatch.setattr("coala_eqx.benchmarks.scaling.print_scaling", lambda console: console.print("√"))
-    monkeypatch.setattr("coala_eqx.benchmarks.verify.print_verify_benchmark", lambda console: None)
+    for part in ("enumeration", "training", "games"):
+        monkeypatch.setattr(f"coala_eqx.benchmarks.print_{part}", lambda console: console.print("12 µs × 3 — ∞"))
+    monkeypatch.setattr("coala_eqx.benchmarks.print_scaling", lambda console: console.print("√"))
+    monkeypatch.setattr("coala_eqx.benchmarks.print_verify", lambda console: None)
     assert main(["bench"]) == 0
     stream.flush()
     assert stream.buffer.getvalue().decode("ascii").splitlines() == ["12 us x 3 - inf"] * 2 + ["sqrt "] + [

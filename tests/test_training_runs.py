@@ -25,6 +25,7 @@ from coala_eqx.runs.writers import TensorBoard, WeightsAndBiases, run_name
 from coala_eqx.training.batch import subtract_leave_one_out
 from coala_eqx.training.plan import plan
 from coala_eqx.training.pool import members
+from coala_eqx.training.recordings import _with_a_name
 from experiments import fig12, sampled, training
 from experiments.__main__ import main, run, settings_of
 from experiments.agents import load_agents
@@ -174,7 +175,7 @@ def test_agents_of_another_type_are_refused_by_name(tmp_path, monkeypatch):
 def test_a_recording_of_a_type_that_files_do_not_know_is_in_single_precision():
     for kind, kept in (("bfloat16", "float32"), ("float8_e5m2", "float32"), ("float16", "float16"), ("int8", "int8")):
         leaf = np.asarray(jnp.arange(5).astype(kind))
-        found = training._with_a_name(leaf)
+        found = _with_a_name(leaf)
         assert found.dtype == kept
         np.testing.assert_array_equal(found.astype(float), leaf.astype(float))
 
@@ -217,7 +218,8 @@ def test_a_naive_population_learns_in_pairs_before_training(population):
     settings = sampled.MatrixSettings(**sampled.SMOKE | changes)
     pool = settings.pool((CoalaPG(),))
     fresh = settings.init(pool)
-    learned = dataclasses.replace(settings, naive_pretraining=60, pretraining_batch=16).init(pool)
+    learning = dataclasses.replace(settings, naive_pretraining=60, pretraining_batch=16)
+    learned = learning.init(learning.pool((CoalaPG(),)))
     assert jax.tree.map(jnp.shape, learned) == jax.tree.map(jnp.shape, fresh)
     probabilities = []
     for seed in range(settings.seeds):
@@ -384,7 +386,7 @@ def test_weights_and_biases_that_fails_does_not_end_a_run(monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "wandb", SimpleNamespace(init=lambda **_: run, errors=errors))
     told = []
     other = SimpleNamespace(log=told.extend, close=lambda: None)
-    progress = Progress(trackers=[WeightsAndBiases("project", "name", {}), other])
+    progress = Progress(writers=[WeightsAndBiases("project", "name", {}), other])
     progress.log(RECORDS)
     progress.log(RECORDS)
     progress.end()
@@ -412,7 +414,7 @@ def test_a_tracker_that_cannot_write_is_left_alone(tmp_path, capsys):
     """No file may become larger than 100 bytes meanwhile, as when the disk is full; the others are told everything."""
     told = []
     other = SimpleNamespace(log=told.extend, close=lambda: told.append("closed"))
-    progress = Progress(trackers=[TensorBoard(tmp_path), other])
+    progress = Progress(writers=[TensorBoard(tmp_path), other])
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100, limits[1]))
     try:

@@ -8,13 +8,15 @@ import platform
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import polars as pl
-
+from coala_eqx.extras import require_polars
 from coala_eqx.runs import files
 from coala_eqx.runs.progress import Progress
 from coala_eqx.version import __version__
+
+if TYPE_CHECKING:
+    import polars as pl
 
 Record = dict[str, Any]
 
@@ -108,6 +110,7 @@ class RunDirectory:
         return self._load(file) if file.exists() else []
 
     def _load(self, file: Path) -> list[dict[str, Any]]:
+        pl = require_polars()
         try:
             return pl.read_parquet(file).select("part", pl.exclude("part")).to_dicts()
         except (pl.exceptions.PolarsError, OSError) as error:
@@ -155,9 +158,9 @@ class RunDirectory:
         _write(self.path / f"{self.figure}.json", json.dumps(list(claims), indent=2, allow_nan=False) + "\n")
 
 
-def table_of(records: Sequence[Record]) -> pl.DataFrame:
+def table_of(records: Sequence[Record]) -> "pl.DataFrame":
     """All of their columns, null where a record has none."""
-    return pl.DataFrame(records, infer_schema_length=None)
+    return require_polars().DataFrame(records, infer_schema_length=None)
 
 
 def _read(file: Path, kind: type = dict) -> Any:

@@ -11,7 +11,6 @@ from typing import IO, Any
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
-from polars.exceptions import PolarsError
 
 from coala_eqx.runs.processes import is_first
 
@@ -29,13 +28,19 @@ def write(file: Path, by: Callable[[Path], object]) -> None:
         try:
             by(temporary)
             os.replace(temporary, file)  # noqa: PTH105 (atomic on every system)
-        except (OSError, PolarsError, RuntimeError) as error:  # the latter is Equinox's
+        except (OSError, RuntimeError, *_errors_of_polars()) as error:  # RuntimeError is Equinox's
             temporary.unlink(missing_ok=True)
             reason = " ".join(str(error).split())
             raise OSError(
                 f"{file} could not be written: {reason}. When that is mended, the same command goes on from what is "
                 "kept."
             ) from error
+
+
+def _errors_of_polars() -> tuple[type[Exception], ...]:
+    """Those of polars, if it is used."""
+    polars = sys.modules.get("polars")
+    return () if polars is None else (polars.exceptions.PolarsError,)
 
 
 def write_leaves(path: Path, tree: Any) -> None:

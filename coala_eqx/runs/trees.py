@@ -11,6 +11,7 @@ import importlib.util
 import inspect
 import io
 import json
+import math
 import sys
 import zipfile
 from collections.abc import Callable
@@ -70,18 +71,37 @@ def _write(held: zipfile.ZipFile, name: str, content: bytes) -> None:
     held.writestr(zipfile.ZipInfo(name), content)  # without a date, so that the same tree gives the same bytes
 
 
+Describe = Callable[[Any, Any], Any]
+"""A value and its name within what is described → its description."""
+
+
 def _describe(value: Any, arrays: list[np.ndarray], place: str) -> Any:
-    inner: Callable[[Any, Any], Any] = lambda one, name: _describe(one, arrays, f"{place}.{name}")  # noqa: E731
-    if value is None or isinstance(value, bool | int | str) or (isinstance(value, float) and value == value):
-        return value if not isinstance(value, float) or abs(value) != float("inf") else {"float": str(value)}
+    def inner(one: Any, name: Any) -> Any:
+        return _describe(one, arrays, f"{place}.{name}")
+
+    if value is None or isinstance(value, bool | int | str):
+        return value
     if isinstance(value, float):
-        return {"float": "nan"}
-    if isinstance(value, jax.Array | np.ndarray | np.generic):
-        return _describe_array(value, arrays)
-    if isinstance(value, list | tuple) and type(value) in (list, tuple):
+        return value if math.isfinite(value) else {"float": str(value)}
+    if isinstance(value, np.ndarray | np.generic):
+        return _describe_array("numpy", value, arrays)
+    if isinstance(value, jax.Array):
+        return _describe_jax(value, arrays)
+    described = _describe_container(value, inner) or _describe_object(value, inner, place)
+    if described is None:
+        raise ValueError(f"{place} is a {type(value).__name__}, which cannot be kept: {value!r}.")
+    return described
+
+
+def _describe_container(value: Any, inner: Describe) -> Any:
+    if type(value) in (list, tuple):
         return {type(value).__name__: [inner(one, number) for number, one in enumerate(value)]}
     if isinstance(value, dict):
         return {"dict": [[inner(key, "key"), inner(one, key)] for key, one in value.items()]}
+    return None
+
+
+def _describe_object(value: Any, inner: Describe, place: str) -> Any:
     if isinstance(value, functools.partial):
         parts = {"func": value.func, "args": value.args, "keywords": dict(value.keywords)}
         return {"partial": [inner(one, name) for name, one in parts.items()]}
@@ -95,14 +115,17 @@ def _describe(value: Any, arrays: list[np.ndarray], place: str) -> Any:
         return {"dtype": value.name}
     reduced: Any = value.__reduce__()
     if not isinstance(reduced, tuple) or any(one is not None for one in reduced[2:]):
-        raise ValueError(f"{place} is a {type(value).__name__}, which cannot be kept: {value!r}.")
+        return None
     return {"made": [inner(reduced[0], "made"), inner(tuple(reduced[1]), "arguments")]}
 
 
-def _describe_array(value: Any, arrays: list[np.ndarray]) -> Any:
-    kind = "numpy" if isinstance(value, np.ndarray | np.generic) else "jax"
+def _describe_jax(value: jax.Array, arrays: list[np.ndarray]) -> Any:
     if is_key(value):
-        return {"key": str(jax.random.key_impl(value)), "data": _describe_array(jax.random.key_data(value), arrays)}
+        return {"key": str(jax.random.key_impl(value)), "data": _describe_jax(jax.random.key_data(value), arrays)}
+    return _describe_array("jax", value, arrays)
+
+
+def _describe_array(kind: str, value: Any, arrays: list[np.ndarray]) -> Any:
     array = np.asarray(value)
     arrays.append(array)
     return {kind: len(arrays) - 1, "dtype": array.dtype.name, "shape": list(array.shape)}
@@ -134,33 +157,37 @@ def _is_importable(module: str) -> bool:
 def _make(described: Any, load: Callable[[int], np.ndarray]) -> Any:
     if not isinstance(described, dict):
         return described
-    inner = functools.partial(_make, load=load)
     (kind, content), *_ = described.items()
-    if kind == "float":
-        return float(content)
     if kind in ("jax", "numpy"):
         array = load(content).view(jax.numpy.dtype(described["dtype"])).reshape(described["shape"])
         return jax.numpy.asarray(array) if kind == "jax" else array
+    inner = functools.partial(_make, load=load)
     if kind == "key":
         return jax.random.wrap_key_data(inner(described["data"]), impl=content)
-    if kind in ("list", "tuple"):
-        return {"list": list, "tuple": tuple}[kind](map(inner, content))
-    if kind == "dict":
-        return {inner(key): inner(one) for key, one in content}
-    if kind == "object":
-        return _find(content)
-    if kind == "dtype":
-        return jax.numpy.dtype(content)
-    if kind == "partial":
-        function, arguments, keywords = map(inner, content)
-        return functools.partial(function, *arguments, **keywords)
-    if kind == "made":
-        make, arguments = map(inner, content)
-        return make(*arguments)
-    made = object.__new__(_find(content))
-    for name, value in described["fields"].items():
-        object.__setattr__(made, name, inner(value))
-    return made
+    if kind == "module":
+        made = object.__new__(_find(content))
+        for name, value in described["fields"].items():
+            object.__setattr__(made, name, inner(value))
+        return made
+    return _KINDS[kind](content, inner)
+
+
+def _make_partial(content: Any, inner: Callable[[Any], Any]) -> Any:
+    function, arguments, keywords = map(inner, content)
+    return functools.partial(function, *arguments, **keywords)
+
+
+_KINDS: dict[str, Callable[[Any, Callable[[Any], Any]], Any]] = {
+    "float": lambda content, _: float(content),
+    "list": lambda content, inner: [*map(inner, content)],
+    "tuple": lambda content, inner: tuple(map(inner, content)),
+    "dict": lambda content, inner: {inner(key): inner(one) for key, one in content},
+    "object": lambda content, _: _find(content),
+    "dtype": lambda content, _: jax.numpy.dtype(content),
+    "partial": _make_partial,
+    "made": lambda content, inner: inner(content[0])(*inner(content[1])),
+}
+"""Functions of a description's content and of the function that makes what is in it."""
 
 
 def _find(name: str) -> Any:

@@ -14,6 +14,18 @@ from coala_eqx.learners.optimising import is_optimiser
 from coala_eqx.training.agent import Agent, MakePolicy, NaiveLearners, check_makes_policies
 from coala_eqx.training.algorithms import AbstractActorCritic, Follow
 
+FORMER = {
+    "AbstractUpdate": "coala_eqx.training.algorithms:AbstractActorCritic",
+    "Checkpoints": "coala_eqx.runs:Checkpoints",
+    "CorruptCheckpointWarning": "coala_eqx.runs:CorruptCheckpointWarning",
+    "chunk_for_cache": "coala_eqx.training.layout:chunk_for_cache",
+    "entropy_of": "coala_eqx.policies.base:entropy_of",
+    "group_for_cache": "coala_eqx.training.layout:group_for_cache",
+    "in_a_row": "coala_eqx.training.batch:flatten_meta_batch",
+    "less_the_others": "coala_eqx.training.batch:subtract_leave_one_out",
+}
+"""Former names of `coala_eqx.training`, with their modules and names now."""
+
 _OF_ADVANTAGES: dict[str, Any] = {
     "leave_one_out": False,
     "centre": False,

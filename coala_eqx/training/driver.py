@@ -83,7 +83,7 @@ class Training:
     layout: Layout = dataclasses.field(default_factory=Layout)
     watch: Watch = watch_nothing
     callbacks: tuple[Callback, ...] = ()
-    at_once: int = AT_ONCE
+    at_once: int = dataclasses.field(default_factory=lambda: AT_ONCE)
 
     def __post_init__(self) -> None:
         if self.iterations % self.every:
@@ -145,7 +145,7 @@ def programs_of(training: Training) -> Programs:
     return Programs(iterate, watch, arrays, static)
 
 
-def run(training: Training, progress: Progress) -> tuple[PoolState, PoolInfo, Any]:
+def run_training(training: Training, progress: Progress) -> tuple[PoolState, PoolInfo, Any]:
     """Train all seeds in one program. It goes on from a checkpoint, and keeps the agents at the end.
 
     **Returns** the last states, leaves `[seeds, …]`; what was seen, means between records, `[seeds, records, …]`; and

@@ -3,16 +3,14 @@
 from collections.abc import Iterable
 from typing import Any
 
-from coala_eqx.training.info import PoolInfo
-
 Record = dict[str, Any]
 
 
-def rows(seen: PoolInfo, watched: Any, every: int, numbers: Iterable[int]) -> list[Record]:
+def rows(seen: Any, watched: Any, every: int, numbers: Iterable[int]) -> list[Record]:
     """The records of these numbers, from 0 on, of each seed and agent; rewards per step, and the game's measures.
 
-    `seen` and `watched` have leaves `[seeds, records, …]`; `every` is the number of iterations from one record to the
-    next. If `watched` is a dictionary, its numbers and arrays `[agents]` are part of the records.
+    `seen`, a `PoolInfo`, and `watched` have leaves `[seeds, records, …]`; `every` is the number of iterations from one
+    record to the next. If `watched` is a dictionary, its numbers and arrays `[agents]` are part of the records.
     """
     update = seen.update
     seeds, _, agents = seen.vs_meta.shape

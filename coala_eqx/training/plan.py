@@ -68,4 +68,4 @@ def _cost(program: Any, arrays: Any) -> tuple[float, float]:
     jax.block_until_ready(compiled(arrays))
     seconds, memory = time.perf_counter() - began, compiled.memory_analysis()
     held = memory.temp_size_in_bytes + memory.argument_size_in_bytes + memory.output_size_in_bytes if memory else np.nan
-    return seconds, held
+    return seconds, float(held)

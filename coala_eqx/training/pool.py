@@ -128,7 +128,8 @@ class Pool(eqx.Module):
     def populations(self) -> dict[int, int]:
         """The number of the naive population of each seat: seats of the same sizes share one."""
         kinds: dict[Any, int] = {}
-        seats = (*range(1, self.game.num_players), 0)  # naive learners of games of two sit in seat 1
+        learns = {seat for one in self.classes for seat in one.learns}
+        seats = [seat for seat in range(self.game.num_players) if learns - {seat}]  # where somebody is met
         for seat in seats:
             kinds.setdefault(self._kind(seat), len(kinds))
         return {seat: kinds[self._kind(seat)] for seat in seats}

@@ -1,0 +1,43 @@
+"""Trained agents of a run."""
+
+from pathlib import Path
+from typing import Any
+
+from coala_eqx.runs import files
+from coala_eqx.runs.progress import file_name
+from coala_eqx.runs.trees import read_tree, write_tree
+
+
+def write_agents(path: Path, part: str, agents: tuple[Any, ...]) -> None:
+    """Write the agents of a part, at once or not at all."""
+    files.write(_file(path, part), lambda file: write_tree(file, agents))
+
+
+def load_agents(path: str | Path, part: str | None = None) -> tuple[Any, ...]:
+    """The agents that a run has trained: one policy each, leaves `[seeds, …]` if it was told a number of seeds.
+
+    **Arguments:**
+
+    - `path`: folder of the run.
+    - `part`: which part of it; the only one unless given.
+
+    **Raises** `ValueError` if the run has not come to its end, there is no such part, or several and none was named,
+    or a class of the policies cannot be imported.
+    """
+    path = Path(path)
+    found = sorted(file.name for file in path.glob(_file(path, "*").name))
+    if part is None and len(found) == 1:
+        return read_tree(path / found[0])
+    if part is not None and (file := _file(path, part)).name in found:
+        return read_tree(file)
+    names = [name.removeprefix("agents-").removesuffix(".tree") for name in found]
+    if not found:
+        what = "no agents: it has not come to its end" if (path / "settings.json").exists() else "no run with agents"
+        raise ValueError(f"{path} holds {what}.")
+    if part is None:
+        raise ValueError(f"{path} holds agents of several parts: name one of {', '.join(names)}.")
+    raise ValueError(f"{path} holds no agents of {part!r}, but of {', '.join(names)}.")
+
+
+def _file(path: Path, part: str) -> Path:
+    return path / f"agents-{part if part == '*' else file_name(part)}.tree"
