@@ -168,24 +168,11 @@ def _show(options: argparse.Namespace) -> int:
 
 
 def _bench(_: argparse.Namespace) -> int:
-    import jax  # noqa: PLC0415
     from rich.console import Console  # noqa: PLC0415
 
-    from coala_eqx.benchmarks.enumeration import print_enumeration  # noqa: PLC0415
-    from coala_eqx.benchmarks.games import print_games as print_games_benchmarks  # noqa: PLC0415
-    from coala_eqx.benchmarks.scaling import print_scaling  # noqa: PLC0415
-    from coala_eqx.benchmarks.training import print_training as print_training_benchmarks  # noqa: PLC0415
-    from coala_eqx.benchmarks.verify import print_verify  # noqa: PLC0415
+    from coala_eqx.benchmarks import print_all  # noqa: PLC0415
 
-    jax.config.update("jax_enable_x64", True)
-    console = Console(highlight=False)
-    print_enumeration(console)
-    with jax.enable_x64(False):
-        print_training_benchmarks(console)
-    print_scaling(console)
-    with jax.enable_x64(False):
-        print_games_benchmarks(console)
-    print_verify(console)
+    print_all(Console(highlight=False))
     return 0
 
 

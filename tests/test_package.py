@@ -216,8 +216,13 @@ def test_the_example_of_the_iterated_game_prints_what_the_page_says(capsys):
 
 
 def test_the_examples_of_training_run(capsys, tmp_path, monkeypatch):
-    """Two smaller iterations of it, and the noise of their gradients; then an agent of a small run of Figure 5A."""
+    """Two smaller iterations of it, and the noise of their gradients; then an agent of a small run of Figure 5A.
+
+    With small networks in place of the defaults, as these are long to compile.
+    """
     monkeypatch.chdir(tmp_path)
+    small = lambda game, seat: lambda key: ce.policies.GRU(5, 2, width=4, key=key)  # noqa: E731
+    monkeypatch.setattr("coala_eqx.training.agent.default_policy", small)
     run("fig5a", Path("runs/fig5a"), settings_of("fig5a", "smoke", {"estimators": ("CoalaPG",)} | SMALL))
     capsys.readouterr()
     page = (ROOT / "docs" / "training.md").read_text()

@@ -391,7 +391,7 @@ def test_weights_and_biases_that_fails_does_not_end_a_run(monkeypatch, capsys):
     progress.log(RECORDS)
     progress.end()
     assert told == [*RECORDS, *RECORDS]
-    assert capsys.readouterr().err == "experiments: WeightsAndBiases: no network The run goes on without it.\n"
+    assert capsys.readouterr().err == "coala_eqx: WeightsAndBiases: no network The run goes on without it.\n"
 
     monkeypatch.setitem(sys.modules, "wandb", SimpleNamespace(init=fail, errors=errors))
     with pytest.raises(ValueError, match=r"cannot begin \(no network\): `wandb login`, or leave --wandb out"):
