@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.table import Column, Table
 
 from coala_eqx.runs.directory import Part, Record, RunDirectory, locked
-from coala_eqx.runs.meters import Display
+from coala_eqx.runs.display import Display
 from coala_eqx.runs.origin import origin
 from coala_eqx.runs.processes import agree, first_then_others, is_first, join, use_all_cores
 from coala_eqx.runs.progress import INTERVAL, Progress, check_names, file_name, remove_checkpoints

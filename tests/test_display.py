@@ -7,14 +7,14 @@ import time
 import pytest
 from rich.console import Console
 
-from coala_eqx.runs.meters import Display
+from coala_eqx.runs.display import Display
 
 
 @pytest.fixture
 def clock(monkeypatch):
     """Seconds, to be set by hand."""
     now = [0.0]
-    monkeypatch.setattr("coala_eqx.runs.meters.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("coala_eqx.runs.display.time.monotonic", lambda: now[0])
     return now
 
 
@@ -91,7 +91,7 @@ def test_the_bar_is_a_single_line_of_eighty_columns(clock):
 
 
 def test_elsewhere_than_on_a_terminal_there_is_a_line_now_and_then_whatever_takes_long(monkeypatch):
-    monkeypatch.setattr("coala_eqx.runs.meters.EVERY", 0.02)
+    monkeypatch.setattr("coala_eqx.runs.display.EVERY", 0.02)
     stream = io.StringIO()
     with Display(Console(file=stream), "fig5a", 100) as display:
         display.begin("CoalaPG")

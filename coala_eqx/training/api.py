@@ -15,13 +15,12 @@ import equinox as eqx
 import jax
 import numpy as np
 from jaxtyping import Array, Key
-from rich.console import Console
 
 from coala_eqx._checks import check_at_least, check_whole
 from coala_eqx.policies import AbstractPolicy
 from coala_eqx.runs.agents import write_agents
 from coala_eqx.runs.directory import RunDirectory, locked, table_of
-from coala_eqx.runs.meters import AbstractMeter, Display
+from coala_eqx.runs.meters import AbstractMeter
 from coala_eqx.runs.origin import origin
 from coala_eqx.runs.processes import is_first
 from coala_eqx.runs.progress import INTERVAL, Progress
@@ -157,13 +156,21 @@ def train(
     layout = default_layout(pool, states) if layout is None else layout
     training = Training(pool, states, iterations, every, layout, watch, tuple(callbacks))
     with ExitStack() as stack:
-        meter = stack.enter_context(meter or Display(Console(stderr=True, quiet=not is_first()), NAME, iterations))
+        meter = stack.enter_context(meter or _display(iterations))
         if run is None:
             progress = Progress(meter.advance, writers=writers)
             stack.callback(progress.close)
             return Trained(pool, *run_training(training, progress), every, seeds is None)
         described = Description(*_described(pool), _numbers(key), iterations, every, seeds)
         return _on_disk(training, Path(run), described, meter, writers, checkpoint_seconds, stack)
+
+
+def _display(iterations: int) -> AbstractMeter:
+    from rich.console import Console  # noqa: PLC0415 (slow to import)
+
+    from coala_eqx.runs.display import Display  # noqa: PLC0415
+
+    return Display(Console(stderr=True, quiet=not is_first()), NAME, iterations)
 
 
 def _on_disk(
