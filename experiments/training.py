@@ -6,11 +6,9 @@ from typing import Any
 from coala_eqx.runs.directory import Record
 from coala_eqx.runs.progress import Progress
 from coala_eqx.training import Pool, PoolInfo, PoolState
-from coala_eqx.training.algorithms import Follow
 from coala_eqx.training.driver import Training, run_training
 from coala_eqx.training.history import rows
 from coala_eqx.training.recordings import recordings
-from coala_eqx.verification.columns import remark
 from experiments import sampled
 from experiments.sampled import Settings
 
@@ -29,14 +27,7 @@ def training_of(settings: Settings, pool: Pool) -> Training:
 
 
 def train(settings: Settings, pool: Pool, progress: Progress) -> tuple[PoolState, PoolInfo, Any]:
-    """Train all seeds, as `run_training` does. An estimator that does not keep its claim at the run's size is named."""
-    words = {}
-    for agent in pool.agents:
-        algorithm, estimator = agent.algorithm, agent.estimator
-        length = algorithm.length(estimator, pool.episodes) if isinstance(algorithm, Follow) else pool.episodes
-        words[remark(estimator, pool.batch, length, pool.steps)] = None
-    for line in filter(None, words):
-        progress.say(line)
+    """Train all seeds, as `run_training` does."""
     training = training_of(settings, pool)
     state, seen, watched = run_training(training, progress)
     for against, recording in recordings(pool, state, training.layout).items():

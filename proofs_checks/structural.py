@@ -37,7 +37,7 @@ from hypothesis import given, note
 
 import coala_eqx as ce
 from coala_eqx.estimators.base import AbstractScoreFunctionEstimator
-from coala_eqx.verification.kernel import FREE, OWN, admissible_values, relations
+from coala_eqx.structure.kernel import FREE, OWN, admissible_values, relations
 from proofs_checks.common.cases import Case, cases, examples
 from proofs_checks.common.hand_made import World, exact_gradient, mean_estimate
 from proofs_checks.common.ledger import differs, holds

@@ -14,10 +14,10 @@ from coala_eqx.estimators import (
     LolaDice,
     Reinforce,
 )
+from coala_eqx.estimators.objectives import objective_of
+from coala_eqx.structure.columns import remark
+from coala_eqx.structure.findings import WEIGHTS, NotLinear
 from coala_eqx.verification import certify_structure, find_wrong
-from coala_eqx.verification.certificate import objective_of
-from coala_eqx.verification.columns import remark
-from coala_eqx.verification.findings import WEIGHTS, NotLinear
 from coala_eqx.verification.structural import kernel_of
 
 SMALL = [(1, 1, 1), (2, 1, 3), (1, 4, 1), (3, 3, 3), (2, 2, 1), (3, 2, 4)]

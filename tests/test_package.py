@@ -34,6 +34,7 @@ ORDER = [
     "learners",
     "shaping",
     "estimators",
+    "structure",
     "exact",
     "verification",
     "runs",

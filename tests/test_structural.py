@@ -10,8 +10,8 @@ import pytest
 
 import coala_eqx as ce
 from coala_eqx.estimators import MFOS, BatchUnaware, CoalaPG, LolaCoala, LolaExact, Reinforce
+from coala_eqx.structure.kernel import FREE, FUTURE_OTHER, FUTURE_OWN, OWN, admissible_values, relations
 from coala_eqx.verification import certify_structure, draw_kernels
-from coala_eqx.verification.kernel import FREE, FUTURE_OTHER, FUTURE_OWN, OWN, admissible_values, relations
 from examples.centred_wrongly import CentredWrongly
 from examples.leave_one_out import LeaveOneOut
 

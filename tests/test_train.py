@@ -129,6 +129,17 @@ def test_killed_and_resumed_it_ends_with_the_same_bits(by_iteration, tmp_path):
     assert pl.read_parquet(tmp_path / "whole" / "records.parquet").drop("part").equals(whole.history)
 
 
+def test_an_estimator_that_breaks_its_claim_at_the_size_of_the_run_is_named(capsys):
+    for estimator, words in (
+        (CoalaPG(discount=0.9), "CoalaPG is not unbiased for the shaping_return in this run"),
+        (CoalaPG(), ""),
+    ):
+        train(make_pool(Agent(estimator, PPO(ADAM, epochs=1), make)), key=KEY, iterations=1, every=1)
+        told = capsys.readouterr()
+        assert words in told.out + told.err
+        assert ("not unbiased" in told.out + told.err) == bool(words)
+
+
 def test_callbacks_stop_and_change_training_and_do_so_again_when_resumed(by_iteration, tmp_path):
     """The rate becomes 0 once there are two records, and it ends with the fourth one."""
     slow = make_pool(Agent(CoalaPG(), PPO(optax.adam(0.0), epochs=1), make))

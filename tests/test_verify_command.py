@@ -19,9 +19,9 @@ import coala_eqx as ce
 from coala_eqx.cli import main
 from coala_eqx.estimators import Inapplicable
 from coala_eqx.exact import count_outcomes
+from coala_eqx.structure.findings import Finding
 from coala_eqx.verification.counterexample import Counterexample
 from coala_eqx.verification.files import check_outputs, write_json, write_safely
-from coala_eqx.verification.findings import Finding
 from coala_eqx.verification.sizes import default_sizes
 from coala_eqx.verification.structural import StructuralCertificate
 from coala_eqx.verification.table import CertificateTable, print_certificates, print_structures

@@ -1,18 +1,16 @@
-"""The objectives whose gradient an estimator can claim to estimate."""
+"""The objectives, computed from all outcomes."""
 
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from coala_eqx.estimators.objectives import OBJECTIVES
 from coala_eqx.exact.outcomes import InnerOutcomes
 from coala_eqx.learners import AbstractGradientLearner, gradient_learners
 from coala_eqx.policies import AbstractPolicy, replay_actions
 from coala_eqx.shaping import MetaEpisode, ShapingProblem
 from coala_eqx.shaping.learning import Policies
-
-OBJECTIVES = ("shaping_return", "last_episode_return", "lookahead_return")
-"""The objectives known here; see `AbstractEstimator.unbiased_for`."""
 
 
 class EpisodeReturn(eqx.Module):

@@ -12,6 +12,7 @@ from jax.sharding import Mesh
 
 from coala_eqx.runs.processes import on_host
 from coala_eqx.runs.progress import Progress
+from coala_eqx.training.claims import broken_claims
 from coala_eqx.training.history import Record, rows
 from coala_eqx.training.info import PoolInfo
 from coala_eqx.training.layout import SEEDS, Layout, place
@@ -148,9 +149,13 @@ def programs_of(training: Training) -> Programs:
 def run_training(training: Training, progress: Progress) -> tuple[PoolState, PoolInfo, Any]:
     """Train all seeds in one program. It goes on from a checkpoint, and keeps the agents at the end.
 
+    It says first which estimators do not keep their claims at the size of the run.
+
     **Returns** the last states, leaves `[seeds, …]`; what was seen, means between records, `[seeds, records, …]`; and
     what `watch` measured, of the same axes.
     """
+    for line in broken_claims(training.pool):
+        progress.say(line)
     with jax.set_mesh(mesh := training.mesh()):
         return _run(training, mesh, progress)
 

@@ -1,10 +1,10 @@
 """Certificates: an estimator on a problem, held against the exact gradient."""
 
+from coala_eqx.structure.columns import find_wrong as find_wrong
 from coala_eqx.verification.certificate import TOLERANCE as TOLERANCE
 from coala_eqx.verification.certificate import Certificate as Certificate
 from coala_eqx.verification.certificate import certify as certify
 from coala_eqx.verification.certificate import certify_all as certify_all
-from coala_eqx.verification.columns import find_wrong as find_wrong
 from coala_eqx.verification.kernel_picture import draw_kernels as draw_kernels
 from coala_eqx.verification.problems import NamedProblem as NamedProblem
 from coala_eqx.verification.problems import default_problems as default_problems

@@ -12,7 +12,8 @@ from jax.flatten_util import ravel_pytree
 
 from coala_eqx.estimators import AbstractEstimator, Inapplicable
 from coala_eqx.estimators.base import check_contract
-from coala_eqx.exact import LIMIT, OBJECTIVES, gradient
+from coala_eqx.estimators.objectives import objective_of
+from coala_eqx.exact import LIMIT, gradient
 from coala_eqx.exact.enumeration import Enumeration, Progress
 from coala_eqx.exact.precision import to_float64
 from coala_eqx.exact.rounding import EPS, UNDERFLOW, norm
@@ -350,20 +351,6 @@ class _Certification:
             verdict=verdict,
             note=note,
         )
-
-
-def objective_of(estimator: AbstractEstimator) -> str:
-    """The objective to hold it against; raises `ValueError` for one that is unknown."""
-    for attribute in ("unbiased_for", "measured_against"):
-        objective = getattr(estimator, attribute)
-        if objective is not None:
-            if objective not in OBJECTIVES:
-                raise ValueError(
-                    f"{type(estimator).__name__}.{attribute} is {objective!r}, which is no known objective; "
-                    f"known are {', '.join(map(repr, OBJECTIVES))}."
-                )
-            return objective
-    return OBJECTIVES[0]
 
 
 def _words(error: BaseException) -> str:

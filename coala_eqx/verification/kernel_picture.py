@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 
 from coala_eqx.estimators import AbstractScoreFunctionEstimator
-from coala_eqx.verification.certificate import objective_of
-from coala_eqx.verification.kernel import FREE, OWN, Kernel, relations
-from coala_eqx.verification.structural import WEIGHTS, kernel_of
+from coala_eqx.estimators.objectives import objective_of
+from coala_eqx.structure.findings import WEIGHTS
+from coala_eqx.structure.kernel import FREE, OWN, Kernel, relations
+from coala_eqx.verification.structural import kernel_of
 
 SIZE = (2, 3, 2)
 """(B, M, T) that is drawn unless another is given."""

@@ -1,7 +1,7 @@
 """Structural certificates: for which games is a score-function estimator unbiased? By its coefficients alone, for all.
 
 Theorem 3.1 says which maps from rewards and values to coefficients are unbiased for every game, learner and policy
-(`coala_eqx.verification.kernel`; `proofs_checks/structural.py` shows both directions). So the map's matrix is taken at
+(`coala_eqx.structure.kernel`; `proofs_checks/structural.py` shows both directions). So the map's matrix is taken at
 many sizes, exactly, and compared entry by entry.
 """
 
@@ -17,12 +17,12 @@ from jaxtyping import Float
 
 from coala_eqx.estimators import AbstractEstimator, AbstractScoreFunctionEstimator, Inapplicable
 from coala_eqx.estimators.base import check_contract
+from coala_eqx.estimators.objectives import objective_of
 from coala_eqx.interpreter.compiled import evaluating
 from coala_eqx.interpreter.program import evaluate, has_rules
-from coala_eqx.verification.certificate import objective_of
+from coala_eqx.structure.findings import WEIGHTS, Finding, NotLinear, Size, checked_size
+from coala_eqx.structure.kernel import FREE, Kernel, relations
 from coala_eqx.verification.counterexample import Counterexample, find_counterexample
-from coala_eqx.verification.findings import WEIGHTS, Finding, NotLinear, Size, checked_size
-from coala_eqx.verification.kernel import FREE, Kernel, relations
 
 StructuralVerdict = Literal["unbiased", "biased", "not linear"]
 

@@ -8,12 +8,12 @@ from jaxtyping import Float
 
 from coala_eqx.estimators import AbstractEstimator, AbstractScoreFunctionEstimator, Inapplicable
 from coala_eqx.estimators.base import check_contract
+from coala_eqx.estimators.objectives import objective_of
 from coala_eqx.foreign.apart import in_one_line
 from coala_eqx.interpreter.compiled import evaluating
 from coala_eqx.interpreter.program import evaluate
-from coala_eqx.verification.certificate import objective_of
-from coala_eqx.verification.findings import WEIGHTS, Finding, NotLinear, Size, checked_size
-from coala_eqx.verification.kernel import FREE, admissible, relation
+from coala_eqx.structure.findings import WEIGHTS, Finding, NotLinear, Size, checked_size
+from coala_eqx.structure.kernel import FREE, admissible, relation
 
 _SAME = 1e-9
 """Relative difference up to which two weights are the same, or two sums."""

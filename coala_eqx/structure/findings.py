@@ -6,8 +6,6 @@ from typing import Any
 
 import numpy as np
 
-from coala_eqx.exact.rounding import EPS
-
 Size = tuple[int, int, int]
 """(B, M, T)."""
 
@@ -75,6 +73,6 @@ def checked_size(size: Any) -> Size:
 def _fraction(value: float) -> str:
     for denominator in range(1, 65):
         numerator = round(value * denominator)
-        if abs(value * denominator - numerator) < 64 * EPS * denominator:
+        if abs(value * denominator - numerator) < 64 * np.finfo(float).eps * denominator:
             return str(numerator) if denominator == 1 else f"{numerator}/{denominator}"
     return f"{value:.6g}"
