@@ -10,9 +10,11 @@ import jax
 from coala_eqx.policies import AbstractPolicy
 from coala_eqx.runs import files
 from coala_eqx.runs.progress import file_name
+from coala_eqx.runs.settings import named
 from coala_eqx.training import Pool
 from coala_eqx.training.play import by_agent
 from experiments.sampled import Settings
+from experiments.settings import override, renamed
 
 
 def load_agents(path: Path, part: str) -> tuple[Settings, Pool, tuple[AbstractPolicy, ...]]:
@@ -23,10 +25,10 @@ def load_agents(path: Path, part: str) -> tuple[Settings, Pool, tuple[AbstractPo
     try:
         made_by = json.loads((path / "settings.json").read_text(encoding="utf-8"))
         experiment = importlib.import_module(f"experiments.{made_by['figure'].replace('-', '_')}")
-        given = {name: tuple(v) if isinstance(v, list) else v for name, v in made_by["settings"].items()}
+        default = type(experiment.PRESETS["cpu"])()
         here = {"devices": 1, "chunk": 1}  # which were of the machine that trained
-        trainings = type(experiment.PRESETS["cpu"])(**given | here).trainings()
-    except (OSError, KeyError, ImportError, TypeError, AttributeError, json.JSONDecodeError) as error:
+        trainings = override(default, renamed(made_by["settings"], named(default)) | here).trainings()
+    except (OSError, KeyError, ImportError, TypeError, AttributeError, ValueError) as error:
         raise ValueError(f"{path} holds no run of a sampled figure: {error}") from error
     if part not in trainings:
         raise ValueError(f"{path} has no part {part!r}, but {', '.join(map(repr, trainings))}.")

@@ -15,12 +15,12 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
 import coala_eqx as ce
-from coala_eqx import _checks
 from coala_eqx.games import MatrixGame
 from coala_eqx.learners import ExactAscent
 from coala_eqx.policies import BinaryMemoryOne
 from coala_eqx.verification.game_files import load_game
 from experiments.claims import DILEMMA
+from experiments.settings import check_at_least, check_periods, check_seed
 
 INITIAL, TRAINING, EVALUATION, LATER = range(4)
 """What keys are for."""
@@ -30,29 +30,31 @@ ENTRIES = ("start", "CC", "CD", "DC", "DD")
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
-    """Of all analytic figures. What the paper does not say is marked so."""
+    """Settings of all analytic figures. What the paper does not say is marked so."""
 
     payoffs: str = DILEMMA
-    """A game by name or file, two players with two actions each."""
+    """A game of two players with two actions each, by name or in a JSON or TOML file."""
 
     discount: float = 0.95
+    """γ per step."""
+
     normalise: bool = True
-    """Returns times 1 − discount. Not said; without it η_naive = 5 makes the naive learner jump (`docs/errata.md`)."""
+    """Whether returns are multiplied by 1 − discount. Not said; without it η_naive = 5 makes the naive learner jump."""
 
     naive_rate: float = 5.0
-    """η_naive."""
+    """η_naive, the learning rate of the naive learners."""
 
     naive_steps: int = 20
-    """M. Not said, but Fig. 10C shows 20."""
+    """Number M of the learners' steps. Not said, but Fig. 10C shows 20."""
 
     naive_scale: float = 1.0
     """Standard deviation of the naive learners' initial logits. Not said."""
 
     meta_batch: int = 16
-    """Naive learners met in each iteration. Not said."""
+    """Number of naive learners met in each iteration. Not said."""
 
     evaluation_batch: int = 64
-    """Naive learners, always the same, that rewards are reported for."""
+    """Number of naive learners, always the same, that rewards are reported for."""
 
     average: bool = True
     """Whether one meta agent weighs as much as a learner's whole path, all M + 1 policies of it, in a mixed pool.
@@ -64,23 +66,22 @@ class Settings:
     """η_meta, of AdamW with its other settings as in optax."""
 
     iterations: int = 2000
-    """Not said."""
+    """Iterations of meta-training. Not said."""
 
     every: int = 50
     """Iterations between records."""
 
     seeds: int = 32
+    """Number of seeds."""
+
     seed: int = 0
-    """Draws all random numbers."""
+    """Source of all random numbers."""
 
     def __post_init__(self) -> None:
         check_at_least(self, 1, "meta_batch", "evaluation_batch", "iterations", "every", "seeds")
         check_seed(self)
         check_at_least(self, 0, "naive_rate", "naive_steps", "naive_scale", "rate")
-        if self.iterations % self.every:
-            raise ValueError(
-                f"`iterations` must be a multiple of `every`, but {self.iterations} is none of {self.every}."
-            )
+        check_periods(self)
 
     def problem(self, **changes: Any) -> ce.IteratedShapingProblem:
         """The first player's shaping problem; `changes` of `naive_rate` and `naive_steps`."""
@@ -97,23 +98,6 @@ class Settings:
     def keys(self, purpose: int) -> Key[Array, " seeds"]:
         """One key for each seed; different ones for every purpose."""
         return jax.random.split(jax.random.fold_in(jax.random.key(self.seed), purpose), self.seeds)
-
-
-def check_at_least(settings: Any, least: float, *names: str) -> None:
-    """Raises `ValueError` unless these settings are at least that, and finite."""
-    for name in names:
-        _checks.check_at_least(name, getattr(settings, name), least)
-
-
-def check_seed(settings: Any) -> None:
-    """Raises `ValueError` unless `seed` is one of the 2³² that differ."""
-    if not 0 <= settings.seed < 2**32:
-        raise ValueError(f"`seed` must lie between 0 and 2**32 - 1, but is {settings.seed}.")
-
-
-def check_share(settings: Any, name: str) -> None:
-    """Raises `ValueError` unless this setting lies between 0 and 1."""
-    _checks.check_share(name, getattr(settings, name))
 
 
 def load_two_player(source: str) -> MatrixGame:

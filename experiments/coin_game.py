@@ -6,7 +6,7 @@ nothing; what tells cooperation is the share of coins that are of one's own colo
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Any
+from typing import Annotated, Any
 
 import polars as pl
 
@@ -16,19 +16,19 @@ from coala_eqx.runs.progress import Progress
 from coala_eqx.training import Pool
 from experiments import sampled, training
 from experiments.claims import Estimate, claim, final, largest_of, over_seeds
+from experiments.groups import PoolSettings
+from experiments.settings import ALONE, override
 
 SINGLE = True
 """Training is done in single precision."""
 
 
 @dataclasses.dataclass(frozen=True)
-class Settings(sampled.Settings):
-    """Of this figure; as of the iterated prisoner's dilemma, but for the game."""
-
-    steps: int = 32
+class GameSettings:
+    """The Coin Game."""
 
     size: int = 3
-    """Of the map, size × size."""
+    """Side of the square map."""
 
     coins: str = "one"
     """`one` at a time or `both` colours."""
@@ -37,38 +37,49 @@ class Settings(sampled.Settings):
     """Whether players may stay where they are."""
 
     new_coins: str = "free"
-    """Come to `free` cells or to `any`."""
+    """Whether new coins come to `free` cells or to `any`."""
 
     def __post_init__(self) -> None:
-        super().__post_init__()
-        self.game()  # raises
+        self.make()  # raises
 
-    def game(self) -> ce.games.CoinGame:
-        return sampled.game_by(ce.games.CoinGame, self)
+    def make(self) -> ce.games.CoinGame:
+        """The game; **raises** `ValueError` for settings that make none."""
+        return ce.games.CoinGame(**vars(self))
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings(sampled.Settings):
+    """Settings of this figure: those of the iterated prisoner's dilemma, but for the game."""
+
+    game: Annotated[GameSettings, ALONE] = GameSettings()
+    pool: Annotated[PoolSettings, ALONE] = PoolSettings(steps=32)
 
     def trainings(self) -> dict[str, tuple[sampled.Settings, Pool]]:
         return {name: self.alone(estimator) for name, estimator in sampled.ESTIMATORS.items()}
 
 
 PRESETS = {
-    "smoke": Settings(**sampled.SMOKE_ON_GRIDS),
-    "cpu": Settings(
-        batch=8,
-        steps=16,
-        meta_batch=8,
-        iterations=800,
-        minibatches=8,
-        rate=1e-3,
-        discount=0.999,
-        gae_lambda=0.9,
-        td_lambda=0.98,
-        value_coefficient=0.5 / 8,  # 0.5 / B, as what an action itself earns has that weight with COALA-PG
-        leave_one_out=True,
-        naive_population=4,
-        naive_pretraining=500,
-        pretraining_batch=64,
-        naive_rate=1e-2,
-        seeds=3,
+    "smoke": override(Settings(), sampled.SMOKE_ON_GRIDS),
+    "cpu": override(
+        Settings(),
+        {
+            "batch": 8,
+            "steps": 16,
+            "meta_batch": 8,
+            "iterations": 800,
+            "agent.minibatches": 8,
+            "agent.rate": 1e-3,
+            "agent.discount": 0.999,
+            "agent.gae_lambda": 0.9,
+            "agent.td_lambda": 0.98,
+            "agent.value_coefficient": 0.5 / 8,  # 0.5 / B, the weight of an action's own reward with COALA-PG
+            "agent.leave_one_out": True,
+            "learner.population": 4,
+            "learner.pretraining": 500,
+            "learner.pretraining_batch": 64,
+            "learner.rate": 1e-2,
+            "seeds": 3,
+        },
     ),
     "paper": Settings(),
 }

@@ -25,6 +25,7 @@ from experiments import analytic, evaluation, fig3a
 from experiments.claims import claim, final, kept
 from experiments.errors import median_of
 from experiments.evaluation import rows
+from experiments.settings import check_at_least
 
 KINDS = ("ascent", "flow")
 
@@ -48,7 +49,7 @@ class Settings(fig3a.Settings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        analytic.check_at_least(self, 1, "pairs", "halvings", "naive_steps")
+        check_at_least(self, 1, "pairs", "halvings", "naive_steps")
         if not (self.naive_rate > 0 and self.tolerance > 0):
             raise ValueError(
                 f"`naive_rate` and `tolerance` must be positive, but are {self.naive_rate} and {self.tolerance}."

@@ -18,14 +18,15 @@ from coala_eqx.estimators import MFOS, AbstractScoreFunctionEstimator, BatchUnaw
 from coala_eqx.policies import AbstractPolicy
 from coala_eqx.runs.directory import Part, Record, table_of
 from coala_eqx.runs.progress import Progress
+from coala_eqx.runs.settings import named
 from coala_eqx.shaping import MetaEpisode, score_function
 from coala_eqx.training import Layout, Pool, PoolState
 from coala_eqx.training.batch import flatten_meta_batch, subtract_leave_one_out
 from coala_eqx.training.play import meet_some
 from experiments import fig5c, sampled, training
-from experiments.analytic import check_at_least
 from experiments.claims import claim, kept, of_means, over_seeds
 from experiments.errors import Measured
+from experiments.settings import check_at_least, override
 
 SINGLE = True
 """Training is done in single precision."""
@@ -48,40 +49,40 @@ def at_a_time(measured: int, meta_batch: int) -> int:
 
 @dataclasses.dataclass(frozen=True)
 class Settings(fig5c.Settings):
-    """Of this figure."""
+    """Settings of this figure."""
 
     measured: int = 2048
-    """Meta-episodes against naive learners by which the first agent of each seed is measured; an even number."""
+    """Meta-episodes against naive learners on which the first agent of each seed is measured; an even number."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check_at_least(self, 2, "measured")
         if self.measured % 2:
             raise ValueError(f"`measured` must be even, as halves of it are compared, but is {self.measured}.")
-        if at_a_time(self.measured, self.meta_batch) < 2:
+        if at_a_time(self.measured, self.pool.meta_batch) < 2:
             raise ValueError(
                 "`measured`/2 must have a divisor from 2 to `meta_batch`, as meta-episodes are compared with others "
-                f"that are played beside them, but is {self.measured // 2}, and `meta_batch` is {self.meta_batch}."
+                f"that are played beside them, but is {self.measured // 2}, and `meta_batch` is {self.pool.meta_batch}."
             )
-        if self.discount != 1:
-            raise ValueError(f"`discount` must be 1, with which the parts are measured, but is {self.discount}.")
+        if self.agent.discount != 1:
+            raise ValueError(
+                f"`agent.discount` must be 1, with which the parts are measured, but is {self.agent.discount}."
+            )
 
     def trainings(self) -> dict[str, tuple[sampled.Settings, Pool]]:
-        pool = self.pool((CoalaPG(),) * self.agents)
-        return {name: (dataclasses.replace(self, memory=memory), pool) for name, memory in MEMORIES.items()}
+        settings = {name: override(self, {"agent.memory": memory}) for name, memory in MEMORIES.items()}
+        return {name: (one, one.make_pool((CoalaPG(),) * self.agents)) for name, one in settings.items()}
 
     def watch(self, pool: Pool, state: PoolState) -> Any:
-        return magnitudes(pool, state, self.measured, self.layout(pool))
-
-
-def _as_in_5c(preset: str, **changes: Any) -> Settings:
-    same: dict[str, Any] = dataclasses.asdict(fig5c.PRESETS[preset])
-    return Settings(**same | changes)
+        return magnitudes(pool, state, self.measured, self.fitting_layout(pool))
 
 
 PRESETS = {
-    "smoke": _as_in_5c("smoke", measured=4),
-    "cpu": _as_in_5c("cpu", measured=256, every=50, seeds=2, entropy_coefficient=0.02),
+    "smoke": override(Settings(), named(fig5c.PRESETS["smoke"]) | {"measured": 4}),
+    "cpu": override(
+        Settings(),
+        named(fig5c.PRESETS["cpu"]) | {"measured": 256, "every": 50, "seeds": 2, "agent.entropy_coefficient": 0.02},
+    ),
     "paper": Settings(),
 }
 
@@ -155,15 +156,15 @@ def run(settings: sampled.Settings, name: str, pool: Pool, progress: Progress) -
         {
             "seed": seed,
             "estimator": estimator,
-            "iteration": (record + 1) * settings.every,
+            "iteration": (record + 1) * settings.run.every,
             "current": float(current[seed, record]),
             "future": float(future[seed, record]),
             "reward": float(seen.ego[seed, record, 0].mean()),
             "finite": float(seen.finite[seed, record, 0]),
         }
         for estimator, (current, future) in squares.items()
-        for seed in range(settings.seeds)
-        for record in range(settings.iterations // settings.every)
+        for seed in range(settings.run.seeds)
+        for record in range(settings.run.iterations // settings.run.every)
     ]
 
 

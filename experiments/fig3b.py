@@ -14,6 +14,7 @@ from experiments import analytic, evaluation, meta_training
 from experiments.claims import claim, final
 from experiments.errors import bootstrapped, median_of
 from experiments.evaluation import rows
+from experiments.settings import check_at_least, check_share
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,9 +36,9 @@ class Settings(analytic.Settings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        analytic.check_share(self, "p_naive")
-        analytic.check_at_least(self, 0, "initial_scale")
-        analytic.check_at_least(self, 1, "iterations_together")
+        check_share(self, "p_naive")
+        check_at_least(self, 0, "initial_scale")
+        check_at_least(self, 1, "iterations_together")
         if self.iterations_together % self.every:
             raise ValueError(
                 f"`iterations_together` must be a multiple of `every`, but {self.iterations_together} is none of "

@@ -12,6 +12,7 @@ from experiments import analytic, evaluation, meta_training
 from experiments.claims import claim, final
 from experiments.errors import median_of
 from experiments.evaluation import rows
+from experiments.settings import check_at_least, check_share
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,8 +29,8 @@ class Settings(analytic.Settings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        analytic.check_share(self, "p_naive")
-        analytic.check_at_least(self, 0, "initial_scale")
+        check_share(self, "p_naive")
+        check_at_least(self, 0, "initial_scale")
 
 
 PRESETS = {

@@ -11,6 +11,7 @@ from coala_eqx.runs.progress import Progress
 from experiments import analytic, evaluation, meta_training
 from experiments.claims import claim, final, largest_of, over_seeds
 from experiments.evaluation import rows
+from experiments.settings import check_at_least
 
 LOOKAHEADS = (1, 2, 3, 10, 20)
 
@@ -36,7 +37,7 @@ class Settings(analytic.Settings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        analytic.check_at_least(self, 0, "initial_scale", "naive_rate_of_one")
+        check_at_least(self, 0, "initial_scale", "naive_rate_of_one")
 
 
 PRESETS = {

@@ -12,6 +12,7 @@ from coala_eqx.runs.progress import Progress
 from experiments import analytic, evaluation, fig4a
 from experiments.claims import claim, final, over_seeds
 from experiments.evaluation import rows
+from experiments.settings import check_at_least
 
 
 @dataclasses.dataclass(frozen=True)
@@ -19,12 +20,14 @@ class Settings(fig4a.Settings):
     """Of Figure 4B; `evaluation_batch` fresh learners meet each policy."""
 
     lookahead: int = 20
+    """Number of look-aheads."""
+
     learner_steps: int = 100
     """Of the fresh naive learner. Not said."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        analytic.check_at_least(self, 1, "lookahead", "learner_steps")
+        check_at_least(self, 1, "lookahead", "learner_steps")
 
 
 PRESETS = {

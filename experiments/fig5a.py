@@ -6,9 +6,7 @@ first policies, and is played for whole meta-episodes.
 
 import dataclasses
 import functools
-import hashlib
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,6 +19,7 @@ from coala_eqx.training import Pool
 from coala_eqx.verification.loading import load_estimator
 from experiments import sampled, training
 from experiments.claims import Ran, final, largest_of, of_means, over_seeds
+from experiments.settings import override
 
 SINGLE = True
 """Training is done in single precision."""
@@ -29,11 +28,11 @@ COALA, M_FOS, UNAWARE, LOLA = "CoalaPG", "MFOS", "BatchUnaware", "LolaDice"
 
 
 @dataclasses.dataclass(frozen=True)
-class Settings(sampled.MatrixSettings):
-    """Of Figures 5A and 5B."""
+class Settings(sampled.Settings):
+    """Settings of Figures 5A and 5B."""
 
     estimators: tuple[str, ...] = (COALA, M_FOS, UNAWARE, LOLA)
-    """By name, or `FILE.py:NAME` or `module:NAME` of one of your own, as `coala-eqx verify` takes them."""
+    """Names of estimators, or FILE.py:NAME or module:NAME, as `coala-eqx verify` takes them."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -48,19 +47,16 @@ class Settings(sampled.MatrixSettings):
             raise ValueError(f"`estimators` must have different names, one or more, but are {self.estimators}.")
         return named
 
-    def contents(self) -> dict[str, Any]:
-        """Of the files that settings may name, those of estimators by their checksums."""
-        files = (Path(source.rpartition(":")[0]) for source in self.estimators)
-        sums = {str(file): hashlib.sha256(file.read_bytes()).hexdigest() for file in files if file.suffix == ".py"}
-        return super().contents() | ({"estimator_files": sums} if sums else {})
-
     def trainings(self) -> dict[str, tuple[sampled.Settings, Pool]]:
         return {name: self.alone(estimator) for name, estimator in self.loaded.items()}
 
 
+SMALL: dict[str, Any] = {"meta_batch": 16, "iterations": 300, "agent.rate": 1e-3}
+"""Settings of small runs."""
+
 PRESETS = {
-    "smoke": Settings(**sampled.SMOKE),
-    "cpu": Settings(meta_batch=16, iterations=300, rate=1e-3, seeds=4),
+    "smoke": override(Settings(), sampled.SMOKE),
+    "cpu": override(Settings(), SMALL | {"seeds": 4}),
     "paper": Settings(),
 }
 

@@ -7,7 +7,7 @@ share of the gradient as the others they may cooperate (`docs/small_size.md`).
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Any
+from typing import Annotated, Any
 
 from coala_eqx._checks import check_whole
 from coala_eqx.estimators import MFOS, AbstractScoreFunctionEstimator, BatchUnaware, CoalaPG
@@ -16,56 +16,58 @@ from coala_eqx.runs.progress import Progress
 from coala_eqx.training import Pool
 from experiments import sampled, training
 from experiments.claims import claim, final, over_seeds
+from experiments.groups import PoolSettings
+from experiments.settings import ALONE, override
 
 SINGLE = True
 """Training is done in single precision."""
 
-ALONE = "CoalaPG without naive"
+WITHOUT = "CoalaPG without naive"
 
 POOLS: dict[str, AbstractScoreFunctionEstimator] = {
     "CoalaPG": CoalaPG(),
     "MFOS": MFOS(),
     "BatchUnaware": BatchUnaware(),
-    ALONE: CoalaPG(),
+    WITHOUT: CoalaPG(),
 }
 """The estimator of all agents of each pool."""
 
 
 @dataclasses.dataclass(frozen=True)
-class Settings(sampled.MatrixSettings):
-    """Of Figure 5C."""
+class Settings(sampled.Settings):
+    """Settings of Figure 5C."""
 
-    p_naive: float = 0.75
+    pool: Annotated[PoolSettings, ALONE] = PoolSettings(p_naive=0.75)
     agents: int = 4
-    """Meta agents of a pool."""
+    """Number of meta agents of a pool."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check_whole("agents", self.agents, 2, "as an agent does not play itself")
 
     def trainings(self) -> dict[str, tuple[sampled.Settings, Pool]]:
-        alone = self.common(p_naive=0.0)
-        settings = {name: alone if name == ALONE else self for name in POOLS}
-        return {name: (settings[name], settings[name].pool((POOLS[name],) * self.agents)) for name in POOLS}
+        alone = self.plain({"p_naive": 0.0})
+        settings = {name: alone if name == WITHOUT else self for name in POOLS}
+        return {name: (settings[name], settings[name].make_pool((POOLS[name],) * self.agents)) for name in POOLS}
 
 
 MIXED: dict[str, Any] = {
     "meta_batch": 16,
     "iterations": 500,
-    "rate": 1e-3,
+    "agent.rate": 1e-3,
     "p_naive": 0.5,
-    "naive_weight": 4.0,
-    "naive_advantages": "printed",
-    "entropy_coefficient": 0.02,
-    "entropy_until": 1.0,
+    "agent.naive_weight": 4.0,
+    "agent.naive_advantages": "printed",
+    "agent.entropy_coefficient": 0.02,
+    "agent.entropy_until": 1.0,
 }
-"""Of mixed pools of small size. With p_naive = 0.75, full weight and no entropy bonus, as in the paper, agents of this
-size shape learners, but settle on mutual defection with each other before they can find anything better. Where pairs
-by COALA-PG are to find cooperation in every seed they need an entropy bonus of 0.04 (`docs/small_size.md`)."""
+"""Settings of mixed pools of small size. With p_naive = 0.75, full weight and no entropy bonus, as in the paper, agents
+of this size shape learners, but settle on mutual defection with each other before they find anything better. To find
+cooperation in every seed, pairs by COALA-PG need an entropy bonus of 0.04 (`docs/small_size.md`)."""
 
 PRESETS = {
-    "smoke": Settings(**sampled.SMOKE, agents=2),
-    "cpu": dataclasses.replace(Settings(**MIXED, seeds=4, agents=2), entropy_coefficient=0.04),
+    "smoke": override(Settings(), sampled.SMOKE | {"agents": 2}),
+    "cpu": override(Settings(), MIXED | {"seeds": 4, "agents": 2, "agent.entropy_coefficient": 0.04}),
     "paper": Settings(),
 }
 

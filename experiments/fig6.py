@@ -8,11 +8,12 @@ import polars as pl
 
 from coala_eqx.runs.directory import Part, Record, table_of
 from coala_eqx.runs.progress import Progress
+from coala_eqx.runs.settings import named
 from coala_eqx.training import Pool
 from experiments import clean_up, sampled, training
-from experiments.analytic import check_at_least
 from experiments.claims import Estimate, claim, kept, over_seeds
 from experiments.rewards import final_reward
+from experiments.settings import check_at_least, override
 
 SINGLE = True
 """Training is done in single precision."""
@@ -23,52 +24,57 @@ OTHERS = ("MFOS", "BatchUnaware", "LolaDice")
 
 @dataclasses.dataclass(frozen=True)
 class Settings(clean_up.Settings):
-    """Of Figures 6 and 13. Estimators have learning rates and scales of their own, as in the paper's tables."""
+    """Settings of Figures 6 and 13. Estimators have rates and scales of their own, as in the paper's tables."""
 
     baseline_reward_scale: float = 1.0
-    """In place of `reward_scale`, of M-FOS and batch-unaware."""
+    """`agent.reward-scale` of M-FOS and batch-unaware."""
 
     m_fos_rate: float = 3e-3
-    """In place of `rate`, of M-FOS."""
+    """`agent.rate` of M-FOS."""
 
     m_fos_balance: float = 1.0
-    """By what the critic's loss and the entropy bonus of M-FOS are multiplied, whose advantages of the current inner
-    episode are B times those of the others. Not the paper's."""
+    """Factor of the critic's loss and the entropy bonus of M-FOS, whose advantages of the current inner episode are B
+    times those of the others. Not in the paper."""
 
     lola_rate: float = 0.1
-    """Of SGD, of LOLA-DiCE."""
+    """Learning rate of LOLA-DiCE, which uses SGD."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check_at_least(self, 0, "m_fos_rate", "m_fos_balance", "lola_rate", "baseline_reward_scale")
 
     def trainings(self) -> dict[str, tuple[sampled.Settings, Pool]]:
-        baseline = dataclasses.replace(self, reward_scale=self.baseline_reward_scale)
-        m_fos = dataclasses.replace(
+        baseline = override(self, {"agent.reward_scale": self.baseline_reward_scale})
+        balanced = ("agent.value_coefficient", "agent.entropy_coefficient")
+        m_fos = override(
             baseline,
-            rate=self.m_fos_rate,
-            value_coefficient=self.m_fos_balance * self.value_coefficient,
-            entropy_coefficient=self.m_fos_balance * self.entropy_coefficient,
+            {"agent.rate": self.m_fos_rate} | {name: self.m_fos_balance * named(self)[name] for name in balanced},
         )
         settings = {
             "CoalaPG": self,
             "MFOS": m_fos,
             "BatchUnaware": baseline,
-            "LolaDice": dataclasses.replace(self, optimiser="sgd", rate=self.lola_rate),
+            "LolaDice": override(self, {"agent.optimiser": "sgd", "agent.rate": self.lola_rate}),
         }
         return {name: one.alone(sampled.ESTIMATORS[name]) for name, one in settings.items()}
 
 
 PRESETS = {
-    "smoke": Settings(**sampled.SMOKE_ON_GRIDS),
-    "cpu": dataclasses.replace(
-        Settings(**clean_up.SMALL, baseline_reward_scale=0.05, m_fos_rate=1e-3, m_fos_balance=8.0),
-        meta_batch=64,  # of half of it COALA-PG's gradient is nearly all noise
-        iterations=200,
-        entropy_until=0.45,
-        seeds=4,
+    "smoke": override(Settings(), sampled.SMOKE_ON_GRIDS),
+    "cpu": override(
+        Settings(),
+        clean_up.SMALL
+        | {
+            "baseline_reward_scale": 0.05,
+            "m_fos_rate": 1e-3,
+            "m_fos_balance": 8.0,
+            "meta_batch": 64,  # with half of it COALA-PG's gradient is nearly all noise
+            "iterations": 200,
+            "agent.entropy_until": 0.45,
+            "seeds": 4,
+        },
     ),
-    "paper": Settings(**clean_up.PAPER),
+    "paper": override(Settings(), clean_up.PAPER),
 }
 
 

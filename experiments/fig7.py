@@ -6,14 +6,15 @@ COALA-PG that only shapes naive learners, with the same settings.
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Any
+from typing import Annotated, Any
 
 from coala_eqx._checks import check_whole
 from coala_eqx.runs.directory import Record, table_of
 from coala_eqx.training import Pool
 from experiments import clean_up, fig5c, sampled
-from experiments.analytic import check_at_least
 from experiments.claims import Estimate, claim, final, over_seeds, smallest_of
+from experiments.groups import AgentSettings, LearnerSettings, PoolSettings, RunSettings
+from experiments.settings import ALONE, check_at_least, override
 
 SINGLE = True
 """Training is done in single precision."""
@@ -27,27 +28,20 @@ SHAPING = "CoalaPG against learners"
 
 @dataclasses.dataclass(frozen=True)
 class Settings(clean_up.Settings):
-    """Of Figures 7 and 14."""
+    """Settings of Figures 7 and 14."""
 
-    batch: int = 64
-    episodes: int = 5
-    iterations: int = 30000
-    every: int = 100
-    p_naive: float = 0.75
-    naive_population: int = 3
-    dynamic_naive: bool = True
-    update: str = "a2c"
-    optimiser: str = "sgd"
-    rate: float = 0.1
-    naive_optimiser: str = "sgd"
-    naive_rate: float = 1.0
-    naive_discount: float = 1.0
+    pool: Annotated[PoolSettings, ALONE] = PoolSettings(
+        batch=64, episodes=5, steps=64, meta_batch=512, p_naive=0.75, dynamic_naive=True
+    )
+    run: Annotated[RunSettings, ALONE] = RunSettings(iterations=30000, every=100)
+    agent: AgentSettings = AgentSettings(algorithm="a2c", optimiser="sgd", rate=0.1, reward_scale=0.1, centre=True)
+    learner: LearnerSettings = LearnerSettings(optimiser="sgd", rate=1.0, reward_scale=0.1, discount=1.0, population=3)
 
     agents: int = 3
-    """Meta agents of a pool."""
+    """Number of meta agents of a pool."""
 
     baseline_rate: float = 0.03
-    """In place of `rate`, of M-FOS and batch-unaware."""
+    """`agent.rate` of M-FOS and batch-unaware."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -55,29 +49,32 @@ class Settings(clean_up.Settings):
         check_whole("agents", self.agents, 2, "as an agent does not play itself")
 
     def trainings(self) -> dict[str, tuple[sampled.Settings, Pool]]:
-        baseline = dataclasses.replace(self, rate=self.baseline_rate)
+        baseline = override(self, {"agent.rate": self.baseline_rate})
         settings = {name: self if name == "CoalaPG" else baseline for name in POOLS}
-        pools = {name: (one, one.pool((sampled.ESTIMATORS[name],) * self.agents)) for name, one in settings.items()}
-        return pools | {SHAPING: dataclasses.replace(self, p_naive=1.0).alone(sampled.ESTIMATORS["CoalaPG"])}
+        pools = {
+            name: (one, one.make_pool((sampled.ESTIMATORS[name],) * self.agents)) for name, one in settings.items()
+        }
+        return pools | {SHAPING: override(self, {"p_naive": 1.0}).alone(sampled.ESTIMATORS["CoalaPG"])}
 
 
 PRESETS = {
-    "smoke": Settings(**sampled.SMOKE_ON_GRIDS, agents=2),
-    "cpu": Settings(
-        **clean_up.SMALL
+    "smoke": override(Settings(), sampled.SMOKE_ON_GRIDS | {"agents": 2}),
+    "cpu": override(
+        Settings(),
+        clean_up.SMALL
         | {
             "agents": 2,
             "iterations": 160,
-            "entropy_until": 0.6,
+            "agent.entropy_until": 0.6,
             "dynamic_naive": False,
-            "update": "ppo",
-            "optimiser": "adam",
+            "agent.algorithm": "ppo",
+            "agent.optimiser": "adam",
             "baseline_rate": 1e-3,
-            "naive_optimiser": "adam",
-            "naive_discount": 0.99,
-        }
+            "learner.optimiser": "adam",
+            "learner.discount": 0.99,
+        },
     ),
-    "paper": dataclasses.replace(Settings(**clean_up.PAPER), chunk=2048),
+    "paper": override(Settings(), clean_up.PAPER | {"chunk": 2048}),
 }
 
 

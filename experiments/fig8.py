@@ -24,6 +24,7 @@ from experiments import analytic, evaluation, fig3a
 from experiments.analytic import ENTRIES
 from experiments.claims import claim, final
 from experiments.errors import bootstrapped, median_of
+from experiments.settings import check_at_least
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,7 +38,7 @@ class Settings(fig3a.Settings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        analytic.check_at_least(self, 1, "random_policies")
+        check_at_least(self, 1, "random_policies")
 
     def problem(self, **changes: Any) -> ce.IteratedShapingProblem:
         problem = super().problem(**changes)

@@ -15,6 +15,7 @@ from experiments.analytic import ENTRIES
 from experiments.claims import claim, final, kept
 from experiments.errors import median_of
 from experiments.evaluation import rows
+from experiments.settings import check_at_least, check_share
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,8 +36,8 @@ class Settings(analytic.Settings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        analytic.check_share(self, "p_naive")
-        analytic.check_at_least(self, 0, "initial_scale")
+        check_share(self, "p_naive")
+        check_at_least(self, 0, "initial_scale")
         if len(self.initial) != len(ENTRIES):
             raise ValueError(f"`initial` must be {len(ENTRIES)} logits, but is {self.initial}.")
 

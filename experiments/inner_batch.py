@@ -14,8 +14,9 @@ from coala_eqx.estimators import MFOS, AbstractScoreFunctionEstimator, CoalaPG
 from coala_eqx.runs.directory import Part, Record, table_of
 from coala_eqx.runs.progress import Progress
 from coala_eqx.training import Pool
-from experiments import sampled, training
+from experiments import fig5a, sampled, training
 from experiments.claims import Estimate, claim, final, largest_of, over_seeds
+from experiments.settings import override
 
 SINGLE = True
 """Training is done in single precision."""
@@ -24,15 +25,15 @@ ESTIMATORS: dict[str, AbstractScoreFunctionEstimator] = {"CoalaPG": CoalaPG(), "
 
 
 @dataclasses.dataclass(frozen=True)
-class Settings(sampled.MatrixSettings):
-    """Of this figure; meta_batch · batch trajectories are shared out by `batches`."""
+class Settings(sampled.Settings):
+    """Settings of this figure. meta_batch · batch trajectories are shared out by `batches`."""
 
     batches: tuple[int, ...] = (1, 4, 16, 64)
-    """B."""
+    """The values of B."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        trajectories = self.meta_batch * self.batch
+        trajectories = self.pool.meta_batch * self.pool.batch
         if any(batch < 1 or trajectories % batch for batch in self.batches) or max(self.batches, default=1) == 1:
             raise ValueError(
                 f"`batches` must divide meta_batch · batch = {trajectories}, and one must be above 1, but are "
@@ -41,9 +42,9 @@ class Settings(sampled.MatrixSettings):
 
     def variants(self) -> dict[str, sampled.Settings]:
         """By the names of the parts."""
-        trajectories = self.meta_batch * self.batch
+        trajectories = self.pool.meta_batch * self.pool.batch
         return {
-            f"{name} {batch}": self.common(batch=batch, meta_batch=trajectories // batch)
+            f"{name} {batch}": self.plain({"batch": batch, "meta_batch": trajectories // batch})
             for name in ESTIMATORS
             for batch in self.batches
             if (name, batch) != ("MFOS", 1)
@@ -51,14 +52,14 @@ class Settings(sampled.MatrixSettings):
 
     def trainings(self) -> dict[str, tuple[sampled.Settings, Pool]]:
         return {
-            name: (settings, settings.pool((ESTIMATORS[name.split()[0]],)))
+            name: (settings, settings.make_pool((ESTIMATORS[name.split()[0]],)))
             for name, settings in self.variants().items()
         }
 
 
 PRESETS = {
-    "smoke": Settings(**sampled.SMOKE, batches=(1, 4)),
-    "cpu": Settings(meta_batch=16, iterations=300, rate=1e-3, seeds=2),
+    "smoke": override(Settings(), sampled.SMOKE | {"batches": (1, 4)}),
+    "cpu": override(Settings(), fig5a.SMALL | {"seeds": 2}),
     "paper": Settings(),
 }
 
@@ -72,7 +73,7 @@ def run(settings: sampled.Settings, name: str, pool: Pool, progress: Progress) -
     """Rewards over training."""
     _, seen, _ = training.train(settings, pool, progress)
     records = training.all_rows(settings, seen, [name.split(maxsplit=1)[0]])
-    return [record | {"batch": settings.batch} for record in records]
+    return [record | {"batch": settings.pool.batch} for record in records]
 
 
 def claims(records: Sequence[Record]) -> list[dict[str, Any]]:

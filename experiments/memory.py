@@ -12,8 +12,9 @@ from coala_eqx.estimators import CoalaPG
 from coala_eqx.runs.directory import Part, Record, table_of
 from coala_eqx.runs.progress import Progress
 from coala_eqx.training import Pool
-from experiments import sampled, training
+from experiments import fig5a, sampled, training
 from experiments.claims import Estimate, claim, final, over_seeds
+from experiments.settings import override
 
 SINGLE = True
 """Training is done in single precision."""
@@ -23,37 +24,43 @@ WITHOUT = "mlp"
 
 
 @dataclasses.dataclass(frozen=True)
-class Settings(sampled.MatrixSettings):
-    """Of this figure; `network` and `memory` are set by part."""
+class Settings(sampled.Settings):
+    """Settings of this figure. `agent.network` and `agent.memory` are set by part."""
 
     networks: tuple[str, ...] = ("hawk", "gru", WITHOUT)
+    """Networks of the agents."""
+
     memories: tuple[int, ...] = (1, 2, 5, 20)
     """Inner episodes after which an agent forgets."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not self.memories or not all(1 <= memory <= self.episodes for memory in self.memories):
-            raise ValueError(f"`memories` must lie between 1 and episodes = {self.episodes}, but are {self.memories}.")
+        if not self.memories or not all(1 <= memory <= self.pool.episodes for memory in self.memories):
+            raise ValueError(
+                f"`memories` must lie between 1 and episodes = {self.pool.episodes}, but are {self.memories}."
+            )
         if not set(self.networks) - {WITHOUT}:
             raise ValueError(f"`networks` must name one that remembers, but are {self.networks}.")
         for network in self.networks:
-            self.common(network=network)  # raises for one that is unknown
+            self.plain({"agent.network": network})  # raises for one that is unknown
 
     def variants(self) -> dict[str, sampled.Settings]:
         """By the names of the parts."""
         return {
-            network if network == WITHOUT else f"{network} {memory}": self.common(network=network, memory=memory)
+            network if network == WITHOUT else f"{network} {memory}": self.plain(
+                {"agent.network": network, "agent.memory": memory}
+            )
             for network in self.networks
             for memory in self.memories
         }
 
     def trainings(self) -> dict[str, tuple[sampled.Settings, Pool]]:
-        return {name: (settings, settings.pool((CoalaPG(),))) for name, settings in self.variants().items()}
+        return {name: (settings, settings.make_pool((CoalaPG(),))) for name, settings in self.variants().items()}
 
 
 PRESETS = {
-    "smoke": Settings(**sampled.SMOKE, networks=("gru", WITHOUT), memories=(1, 3)),
-    "cpu": Settings(meta_batch=16, iterations=300, rate=1e-3, seeds=2),
+    "smoke": override(Settings(), sampled.SMOKE | {"networks": ("gru", WITHOUT), "memories": (1, 3)}),
+    "cpu": override(Settings(), fig5a.SMALL | {"seeds": 2}),
     "paper": Settings(),
 }
 
@@ -67,8 +74,8 @@ def run(settings: sampled.Settings, name: str, pool: Pool, progress: Progress) -
     """Rewards over training."""
     del name
     _, seen, _ = training.train(settings, pool, progress)
-    memory = 0 if settings.network == WITHOUT else settings.memory
-    about = {"network": settings.network, "memory": memory}
+    network, memory = settings.agent.network, settings.agent.memory
+    about = {"network": network, "memory": 0 if network == WITHOUT else memory}
     return [record | about for record in training.all_rows(settings, seen, ["CoalaPG"])]
 
 

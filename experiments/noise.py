@@ -18,9 +18,9 @@ import polars as pl
 from coala_eqx.runs.directory import Part, Record, table_of
 from coala_eqx.runs.progress import Progress
 from coala_eqx.training import GradientNoise, Pool, PoolState, gradient_noise
-from experiments import errors, sampled, training
-from experiments.analytic import check_at_least
+from experiments import errors, fig5a, sampled, training
 from experiments.claims import claim, kept
+from experiments.settings import check_at_least, override
 
 SINGLE = True
 """Training is done in single precision."""
@@ -34,23 +34,24 @@ BASELINES = {"critic": False, "critic and other meta-episodes": True}
 
 @dataclasses.dataclass(frozen=True)
 class Measured(sampled.Settings):
-    """Of gradients that are measured while one agent is trained by COALA-PG. A class that derives from it names that of
-    its game first, whose defaults hold.
+    """Settings of gradients that are measured while one agent is trained by COALA-PG. A class that derives from it
+    names that of its game first, whose defaults hold.
     """
 
     measured: int = 16
     """Meta-batches by which gradients are measured; three or more, for errors."""
 
     lambdas: tuple[float, ...] = (1.0, 0.98)
-    """λ of the advantages that are measured; the agent is trained with `gae_lambda`."""
+    """λ of the advantages that are measured. The agent is trained with `agent.gae-lambda`."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check_at_least(self, 3, "measured")
-        check_at_least(self, 2, "meta_batch")
-        if self.discount != 1:
+        check_at_least(self.pool, 2, "meta_batch")
+        if self.agent.discount != 1:
             raise ValueError(
-                f"`discount` must be 1, as the gradient of COALA-PG is the true one then, but is {self.discount}."
+                "`agent.discount` must be 1, as the gradient of COALA-PG is the true one then, but is "
+                f"{self.agent.discount}."
             )
         if (
             not self.lambdas
@@ -67,7 +68,7 @@ class Measured(sampled.Settings):
         gradient is the true one, and then for each λ of `ESTIMATORS`.
         """
         named = [("CoalaPG", 1.0), *((name, value) for value in self.lambdas for name in ESTIMATORS)]
-        by_lambda = {value: dataclasses.replace(self, gae_lambda=value) for _, value in named}
+        by_lambda = {value: override(self, {"agent.gae_lambda": value}) for _, value in named}
         pools = [by_lambda[value].alone(sampled.ESTIMATORS[name])[1] for name, value in named]
         estimators = [of.agents[0].estimator for of in pools]
         (agent,) = pool.agents
@@ -78,19 +79,14 @@ class Measured(sampled.Settings):
             estimators * len(BASELINES),
             self.measured,
             leave_one_out=[leave_one_out for leave_one_out in BASELINES.values() for _ in estimators],
-            layout=self.layout(pool),
+            layout=self.fitting_layout(pool),
         )
 
 
-@dataclasses.dataclass(frozen=True)
-class Settings(sampled.MatrixSettings, Measured):
-    """Of this figure."""
-
-
 PRESETS = {
-    "smoke": Settings(**sampled.SMOKE, measured=3),
-    "cpu": Settings(meta_batch=16, iterations=300, every=30, rate=1e-3, seeds=2, measured=48),
-    "paper": Settings(every=100),
+    "smoke": override(Measured(), sampled.SMOKE | {"measured": 3}),
+    "cpu": override(Measured(), fig5a.SMALL | {"every": 30, "seeds": 2, "measured": 48}),
+    "paper": override(Measured(), {"every": 100}),
 }
 
 
@@ -124,7 +120,7 @@ def run(
             "left_out": left_out,
             "lambda": gae_lambda,
             "estimator": estimator,
-            "iteration": (record + 1) * settings.every,
+            "iteration": (record + 1) * settings.run.every,
             "square": float(products[seed, record, here, here]),
             "true": float(products[seed, record, true, true]),
             "with_true": float(products[seed, record, true, here]),
@@ -135,8 +131,8 @@ def run(
         }
         for left_out, (products, variances) in enumerate(_replicates(noise))
         for baseline, gae_lambda, estimator, true, here, coala in measured
-        for seed in range(settings.seeds)
-        for record in range(settings.iterations // settings.every)
+        for seed in range(settings.run.seeds)
+        for record in range(settings.run.iterations // settings.run.every)
     ]
 
 

@@ -13,19 +13,20 @@ from coala_eqx.runs.directory import Record
 from experiments import clean_up, noise, sampled
 from experiments.claims import claim
 from experiments.errors import Measured
+from experiments.settings import override
 
 SINGLE, parts = noise.SINGLE, noise.parts
 
 
 @dataclasses.dataclass(frozen=True)
 class Settings(clean_up.Settings, noise.Measured):
-    """Of this figure."""
+    """Settings of this figure."""
 
 
 PRESETS = {
-    "smoke": Settings(**sampled.SMOKE_ON_GRIDS, measured=3),
-    "cpu": dataclasses.replace(Settings(**clean_up.SMALL, measured=96), every=60, seeds=2),
-    "paper": Settings(**clean_up.PAPER, every=100),
+    "smoke": override(Settings(), sampled.SMOKE_ON_GRIDS | {"measured": 3}),
+    "cpu": override(Settings(), clean_up.SMALL | {"measured": 96, "every": 60, "seeds": 2}),
+    "paper": override(Settings(), clean_up.PAPER | {"every": 100}),
 }
 
 

@@ -28,6 +28,7 @@ from coala_eqx.training.layout import SEEDS
 from coala_eqx.training.play import meet_some
 from experiments import clean_up, sampled
 from experiments.claims import Estimate, claim, largest_of, over_seeds
+from experiments.settings import override
 
 SINGLE = True
 """Played in single precision."""
@@ -85,20 +86,20 @@ def _action(name: str) -> int:
 
 @dataclasses.dataclass(frozen=True)
 class Settings(clean_up.Settings):
-    """Those of training do not matter here, but those of learners, map and sizes."""
+    """Settings of learners, map and sizes. Those of training do not matter here."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.actions != ACTIONS:
-            raise ValueError(f"`actions` must be {ACTIONS}, all of which the scripts know, but is {self.actions}.")
+        if self.game.actions != ACTIONS:
+            raise ValueError(f"`actions` must be {ACTIONS}, all of which the scripts know, but is {self.game.actions}.")
 
     def trainings(self) -> dict[str, tuple[sampled.Settings, Pool]]:
         return {"scripts": self.alone(sampled.ESTIMATORS["CoalaPG"])}
 
 
 PRESETS = {
-    "smoke": Settings(**sampled.SMOKE_ON_GRIDS),
-    "cpu": Settings(**clean_up.PATIENT, meta_batch=8, seeds=3),
+    "smoke": override(Settings(), sampled.SMOKE_ON_GRIDS),
+    "cpu": override(Settings(), clean_up.PATIENT | {"meta_batch": 8, "seeds": 3}),
     "paper": Settings(),
 }
 
@@ -111,13 +112,13 @@ def parts(settings: Settings) -> list[Part]:
 def run(settings: Settings, progress: Progress) -> list[Record]:
     """By script, seed and inner episode (`iteration`): rewards of the agent and its learner, and what is measured."""
     ((_, pool),) = settings.trainings().values()
-    layout = settings.layout(pool)
+    layout = settings.fitting_layout(pool)
     arrays, static = eqx.partition(settings.init(pool), eqx.is_array)
     keys = play_keys(settings)
     records: list[Record] = []
 
     def play(arrays: Any, key: Key[Array, ""], script: Int[Array, ""]) -> dict[str, Float[Array, " episodes"]]:
-        game = settings.game()
+        game = settings.game.make()
         agent = Scripted(game=game, script=script, num_observations=game.num_observations[0])
         met = meet_some(pool, eqx.combine(arrays, static), 0, "naive", pool.meta_batch, key, layout, agent)
         rewards = {"reward": met.rewards, "naive": met.co_players[0].rewards}
@@ -125,15 +126,15 @@ def run(settings: Settings, progress: Progress) -> list[Record]:
         return means | {name: of.mean(axis=(0, 1)) for name, of in measures(pool.game, met).items()}
 
     of_all_seeds = jax.jit(jax.vmap(play, in_axes=(0, 0, None), spmd_axis_name=SEEDS))
-    arrays, keys = place((arrays, keys), mesh := layout.mesh(settings.seeds, (pool.num_naive, pool.num_meta)))
+    arrays, keys = place((arrays, keys), mesh := layout.mesh(settings.run.seeds, (pool.num_naive, pool.num_meta)))
     for number, script in enumerate(SCRIPTS):
         with jax.set_mesh(mesh):
             seen = jax.tree.map(on_host, of_all_seeds(arrays, keys, jnp.asarray(number)))
         records += [
             {"script": script, "seed": seed, "iteration": episode + 1, "finite": 1.0}
             | {name: float(values[seed, episode]) for name, values in seen.items()}
-            for seed in range(settings.seeds)
-            for episode in range(settings.episodes)
+            for seed in range(settings.run.seeds)
+            for episode in range(settings.pool.episodes)
         ]
         progress(1)
     return records
@@ -141,7 +142,7 @@ def run(settings: Settings, progress: Progress) -> list[Record]:
 
 def play_keys(settings: Settings) -> Key[Array, " seeds"]:
     """One key for each seed: none of those that the pool, which splits the same seed's key, is made of."""
-    return jax.random.split(stream(jax.random.key(settings.seed), "scripts"), settings.seeds)
+    return jax.random.split(stream(jax.random.key(settings.run.seed), "scripts"), settings.run.seeds)
 
 
 def claims(records: Sequence[Record]) -> list[dict[str, Any]]:

@@ -65,18 +65,25 @@ _FIGURES: dict[str, Any] = {"fig3a": fig3a, "fig3c": fig3c, "fig4c": fig4c, "fig
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
-    """Of this study; all else is as in the `cpu` presets of the figures."""
+    """Settings of this study. All else is as in the `cpu` presets of the figures."""
 
     payoffs: str = DILEMMA
+    """A game of two players with two actions each, by name or in a JSON or TOML file."""
+
     thorough: bool = True
     """Whether all values are tried; if not, only those that a claim is about."""
 
     longer: float = 1.0
-    """How many times as many iterations as the figures have."""
+    """Factor of the figures' iterations."""
 
     evaluation_batch: int = 64
+    """Number of naive learners that rewards are reported for."""
+
     seeds: int = 8
+    """Number of seeds."""
+
     seed: int = 0
+    """Source of all random numbers."""
 
     def __post_init__(self) -> None:
         if not self.longer > 0:

@@ -7,15 +7,16 @@ M-FOS's gradient against learners has 1/B of COALA-PG's weight, as the two hardl
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Any
+from typing import Annotated, Any
 
 from coala_eqx.estimators import MFOS, AbstractScoreFunctionEstimator, CoalaPG
 from coala_eqx.runs.directory import Part, Record, table_of
 from coala_eqx.runs.progress import Progress
 from coala_eqx.training import Pool
 from experiments import fig5c, sampled, training
-from experiments.analytic import check_at_least
 from experiments.claims import Estimate, claim, final, over_seeds
+from experiments.groups import PoolSettings
+from experiments.settings import ALONE, check_at_least, override
 
 SINGLE = True
 """Training is done in single precision."""
@@ -28,24 +29,24 @@ POOLS: dict[str, tuple[AbstractScoreFunctionEstimator, ...]] = {
 
 
 @dataclasses.dataclass(frozen=True)
-class Settings(sampled.MatrixSettings):
-    """Of this table."""
+class Settings(sampled.Settings):
+    """Settings of this table."""
 
-    p_naive: float = 0.75
+    pool: Annotated[PoolSettings, ALONE] = PoolSettings(p_naive=0.75)
 
     m_fos_naive_weight: float = 1.0
-    """In place of `naive_weight`, of M-FOS. In its gradient against learners the current inner episode weighs B times
-    as much as in COALA-PG's; with naive_weight / B it weighs the same."""
+    """`agent.naive-weight` of M-FOS. In its gradient against learners the current inner episode weighs B times as much
+    as in COALA-PG's; with 1/B of the weight it weighs the same."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check_at_least(self, 0, "m_fos_naive_weight")
 
     def trainings(self) -> dict[str, tuple[sampled.Settings, Pool]]:
-        lighter = dataclasses.replace(self, naive_weight=self.m_fos_naive_weight)
+        lighter = override(self, {"agent.naive_weight": self.m_fos_naive_weight})
 
         def pool(estimators: tuple[AbstractScoreFunctionEstimator, ...]) -> Pool:
-            made = self.pool(estimators)
+            made = self.make_pool(estimators)
             weights = ((lighter if isinstance(one, MFOS) else self).naive_weight_of(one) for one in estimators)
             agents = (
                 dataclasses.replace(agent, naive_weight=weight)
@@ -57,11 +58,13 @@ class Settings(sampled.MatrixSettings):
 
 
 SMALL: dict[str, Any] = fig5c.MIXED | {"iterations": 1000}
-"""Of the preset `cpu`."""
+"""Settings of the preset `cpu`."""
 
 PRESETS = {
-    "smoke": Settings(**sampled.SMOKE),
-    "cpu": Settings(**SMALL, m_fos_naive_weight=SMALL["naive_weight"] / Settings.batch, seeds=2),
+    "smoke": override(Settings(), sampled.SMOKE),
+    "cpu": override(
+        Settings(), SMALL | {"m_fos_naive_weight": SMALL["agent.naive_weight"] / Settings().pool.batch, "seeds": 2}
+    ),
     "paper": Settings(),
 }
 

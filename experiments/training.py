@@ -6,29 +6,15 @@ from typing import Any
 from coala_eqx.runs.directory import Record
 from coala_eqx.runs.progress import Progress
 from coala_eqx.training import Pool, PoolInfo, PoolState
-from coala_eqx.training.driver import Training, run_training
+from coala_eqx.training.driver import run_training
 from coala_eqx.training.history import rows
 from coala_eqx.training.recordings import recordings
-from experiments import sampled
 from experiments.sampled import Settings
-
-
-def training_of(settings: Settings, pool: Pool) -> Training:
-    """The training that settings say."""
-    return Training(
-        pool,
-        settings.init(pool),
-        settings.iterations,
-        settings.every,
-        settings.layout(pool),
-        settings.watch,
-        at_once=sampled.AT_ONCE,
-    )
 
 
 def train(settings: Settings, pool: Pool, progress: Progress) -> tuple[PoolState, PoolInfo, Any]:
     """Train all seeds, as `run_training` does."""
-    training = training_of(settings, pool)
+    training = settings.training(pool)
     state, seen, watched = run_training(training, progress)
     for against, recording in recordings(pool, state, training.layout).items():
         progress.keep_recording(against, recording)
@@ -37,7 +23,7 @@ def train(settings: Settings, pool: Pool, progress: Progress) -> tuple[PoolState
 
 def all_rows(settings: Settings, seen: PoolInfo, names: Sequence[str]) -> list[Record]:
     """All records of training, with the names of the agents' estimators."""
-    records = rows(seen, (), settings.every, range(settings.iterations // settings.every))
+    records = rows(seen, (), settings.run.every, range(settings.run.iterations // settings.run.every))
     return [record | {"estimator": names[record["agent"]]} for record in records]
 
 

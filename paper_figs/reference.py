@@ -5,7 +5,6 @@ Without arguments only the pages are written.
 """
 
 import argparse
-import dataclasses
 import importlib
 import inspect
 import itertools
@@ -21,8 +20,10 @@ import polars as pl
 import polars.selectors as cs
 from PIL import Image
 
+from coala_eqx.runs.settings import defaults, layout_names, named
 from experiments.claims import DILEMMA
 from experiments.rewards import as_markdown, final_rewards
+from experiments.settings import renamed
 from paper_figs import claims_page
 from paper_figs.kept import (
     AGAIN,
@@ -111,7 +112,8 @@ def _check_seeds(run: Path, folder: Path) -> None:
     if not (folder / AGAIN).exists():
         return
     free = {"seeds", "seed", "devices", "chunk", "group"}
-    ours, theirs = ({k: v for k, v in made(one)["settings"].items() if k not in free} for one in (run, folder))
+    kind = importlib.import_module(f"experiments.{made(run)['figure'].replace('-', '_')}").PRESETS["cpu"]
+    ours, theirs = ({k: v for k, v in _settings(one, kind).items() if k not in free} for one in (run, folder))
     new = len(pl.read_parquet(run / RECORDS)["seed"].unique())
     known = len({record["seed"] for record in records_of(folder)})
     if ours == theirs and new < known:
@@ -216,30 +218,28 @@ def _took(seconds: list[float | None], stops: int) -> str:
 def _other_settings(folder: Path, module: str) -> list[str]:
     """A line with settings of a run that differ from the preset `paper`, and, if it is one of `cpu`, one for that."""
     presets = importlib.import_module(f"experiments.{module}").PRESETS
-    kind = type(presets["paper"])
-    defaults = {field.name: field.default for field in dataclasses.fields(kind)}
-    told = [name for name in defaults if name not in getattr(kind, "LAYOUT", ())]
-    given = {name: default for name, default in defaults.items() if default is not dataclasses.MISSING}
-    given = json.loads(json.dumps(given)) | made(folder)["settings"]
+    names, unseen = named(presets["paper"]), layout_names(presets["paper"])
+    told = [name for name in names if name not in unseen]
+    given = _settings(folder, presets["paper"])
 
     def differing(preset: str, leave: Collection[str] = ()) -> str:
-        theirs = json.loads(json.dumps(dataclasses.asdict(presets[preset])))
+        theirs = json.loads(json.dumps(named(presets[preset])))
         names = [name for name in told if given[name] != theirs[name] and name not in leave]
         return ", ".join(f"{name} {given[name]} ({theirs[name]})" for name in names)
 
     lines = {"Settings, and those of the preset `paper` in brackets where they differ": differing("paper")}
     if _looks_through_adam(folder, given):
         what = "Learners of LOLA-DiCE have another Adam than the others', as it differentiates through it"
-        lines[what] = f"lola_smoothing {given['lola_smoothing']:g} is added under its root"
+        lines[what] = f"{given['learner.smoothing']:g} (`learner.smoothing`) is added under its root"
     commands = [shlex.split(origin["command"]) for origin in origins(folder)]
     if all("cpu" in words for words in commands):
-        lines["Today's preset `cpu` has other ones, in brackets"] = differing("cpu", leave=_given(commands))
+        lines["Today's preset `cpu` has other ones, in brackets"] = differing("cpu", leave=_given(commands, names))
     return [line for head, text in lines.items() if text for line in (f"{head}: {text}.", "")]
 
 
 def _looks_through_adam(folder: Path, settings: dict[str, Any]) -> bool:
     """Whether there are agents by LOLA-DiCE whose learners have an Adam of their own."""
-    if settings.get("naive_optimiser") != "adam" or not settings.get("lola_smoothing"):
+    if settings.get("learner.optimiser") != "adam" or not settings.get("learner.smoothing"):
         return False
     records = folder / RECORDS
     columns = pl.read_parquet_schema(records) if records.exists() else {}
@@ -250,10 +250,17 @@ def _write(file: Path, text: str) -> None:
     file.write_text(text, encoding="utf-8", newline="\n")
 
 
-def _given(commands: Sequence[Sequence[str]]) -> set[str]:
-    """Settings that commands name: `--seeds 3`, `--set seeds=3`."""
+def _settings(folder: Path, kind: Any) -> dict[str, Any]:
+    """The settings of a run, by today's names. Those that are missing, as they are newer, had their defaults."""
+    return json.loads(json.dumps(defaults(kind))) | renamed(made(folder)["settings"], named(kind))
+
+
+def _given(commands: Sequence[Sequence[str]], names: Collection[str]) -> set[str]:
+    """Settings that commands name: `--seeds 3`, and `--set seeds=3` in those of earlier versions."""
     pairs = [pair for words in commands for pair in itertools.pairwise(words)]
-    return {value.partition("=")[0] if word == "--set" else word.removeprefix("--") for word, value in pairs}
+    given = {value.partition("=")[0] if word == "--set" else word.removeprefix("--") for word, value in pairs}
+    given = {name.replace("-", "_").replace(".no_", ".") for name in given}
+    return {*renamed(dict.fromkeys(given), names)}
 
 
 if __name__ == "__main__":

@@ -6,6 +6,8 @@ import sys
 import time
 from pathlib import Path
 
+from experiments import arguments
+
 ROOT = Path(__file__).parent.parent
 PATIENCE = 300
 """Seconds until a process that neither ends nor does what is waited for is given up."""
@@ -13,23 +15,24 @@ PATIENCE = 300
 
 def set_to(values):
     """Arguments that give settings these values."""
-    return [argument for name, value in values.items() for argument in ("--set", f"{name}={value}")]
+    return [word for name, value in values.items() for word in arguments.words(name, value)]
 
 
-SMALL = {"network": "gru", "naive_network": "gru"}
+SMALL = {"agent.network": "gru", "learner.network": "gru"}
 """Quick to compile."""
 
 QUICK = set_to(SMALL)
 
-MEMORYLESS = {"network": "mlp", "naive_network": "mlp"}
+MEMORYLESS = {"agent.network": "mlp", "learner.network": "mlp"}
 """Quicker still."""
 
-ONE_AGENT = "fig5a", "--set", "estimators=('CoalaPG',)"
+ONE_AGENT = "fig5a", "--estimators", "CoalaPG"
 
 
 BY_ITERATIONS = (
     "-c",
-    "import sys; from experiments import __main__, sampled; sampled.AT_ONCE = 1; sys.exit(__main__.main())",
+    "import sys; from coala_eqx.training import driver; driver.AT_ONCE = 1; from experiments.__main__ import main; "
+    "sys.exit(main())",
 )
 """In place of `-m experiments`: pieces of work are single iterations."""
 

@@ -1,6 +1,5 @@
 """Claims: how they are judged, by which records, and that the references are judged as they would be today."""
 
-import dataclasses
 import json
 import re
 import shutil
@@ -10,6 +9,7 @@ import polars as pl
 import pytest
 
 from coala_eqx.runs.directory import table_of
+from coala_eqx.runs.settings import named
 from experiments import fig6
 from experiments.__main__ import judged
 from experiments.claims import (
@@ -177,16 +177,18 @@ def test_the_page_says_whose_records_a_figure_shows():
 
 def test_the_page_says_what_the_presets_are_today(tmp_path):
     """But for what the command gave, and only of a run of that preset."""
-    settings = dataclasses.asdict(fig6.PRESETS["cpu"]) | {"seeds": 7, "m_fos_balance": 2.0, "steps": 11}
-    del settings["entropy_until"]  # as of a version that did not know it: it had the default, 0.5
+    settings = named(fig6.PRESETS["cpu"]) | {"seeds": 7, "m_fos_balance": 2.0, "steps": 11}
+    del settings["agent.entropy_until"]  # as of a version that did not know it: it had the default, 0.5
+    settings["naive_rate"] = settings.pop("learner.rate") / 2  # its name in an earlier version
     (tmp_path / "settings.json").write_text(json.dumps({"settings": settings}))
-    given = "--seeds 7 --set 'actions=(1, 2)' --set m_fos_balance=2"
-    for preset, expected in (("cpu", ["steps 11 (10)", "entropy_until 0.5 (0.45)"]), ("paper", None)):
+    given = "--seeds 7 --set 'actions=(1, 2)' --m-fos-balance 2"
+    differing = {"steps 11 (10)", "agent.entropy_until 0.5 (0.45)", "learner.rate 0.01 (0.02)"}
+    for preset, expected in (("cpu", differing), ("paper", None)):
         command = f"python -m experiments fig6 --preset {preset} {given}"
         (tmp_path / "origin.json").write_text(json.dumps([{"command": command}]))
         lines = reference._other_settings(tmp_path, "fig6")
         assert "seeds 7 (5)" in lines[0]
-        today = [line.partition(": ")[2].rstrip(".").split(", ") for line in lines[1:] if line]
+        today = [{*line.partition(": ")[2].rstrip(".").split(", ")} for line in lines[1:] if line]
         assert today == ([expected] if expected else [])
 
 

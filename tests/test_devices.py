@@ -14,7 +14,7 @@ import pytest
 from coala_eqx.runs.processes import free_port
 from tests.runs import BY_ITERATIONS, QUICK, ROOT, SMALL, finish, first_part, set_to, start, states, wait_until
 
-ARGUMENTS = "--seeds", "2", "--set", "iterations=20", "--set", "naive_network=gru"
+ARGUMENTS = "--seeds", "2", "--iterations", "20", "--learner.network", "gru"
 
 
 def start_two(folder, *arguments):
@@ -77,13 +77,13 @@ import jax
 jax.config.update("jax_enable_x64", False)
 from coala_eqx.training import place
 from coala_eqx.training.driver import programs_of
-from experiments import training
-from experiments.__main__ import settings_of
+from experiments.experiment import settings_of
 
 for devices in (1, 8):
-    changes = dict(seeds=1, devices=devices, meta_batch=8, batch=8, network="gru", naive_network="gru", chunk=32)
+    changes = {"seeds": 1, "devices": devices, "meta_batch": 8, "batch": 8, "chunk": 32}
+    changes |= {"agent.network": "gru", "learner.network": "gru"}
     settings, pool = settings_of("fig5a", "smoke", changes).trainings()["CoalaPG"]
-    one = training.training_of(settings, pool)
+    one = settings.training(pool)
     with jax.set_mesh(mesh := one.mesh()):
         programs = programs_of(one)
         arrays = place(programs.arrays, mesh)
@@ -120,7 +120,7 @@ def test_devices_that_do_not_divide_the_work(tmp_path):
     refused = {
         "8 devices do not divide 2 seeds and 6 + 0 opponents": {"meta_batch": 6},
         "`chunk` must be a multiple of the 4 devices that share a": {"meta_batch": 8, "chunk": 2},
-        "trajectories in a minibatch must be": {"meta_batch": 8, "batch": 3, "minibatches": 12},
+        "trajectories in a minibatch must be": {"meta_batch": 8, "batch": 3, "agent.minibatches": 12},
     }
     changes = [set_to(one) for one in refused.values()]
     all_refused = f"all(main([*sys.argv[1:], *one]) == 2 for one in {changes})"

@@ -22,16 +22,20 @@ import coala_eqx as ce
 from coala_eqx.policies import BinaryMemoryOne
 from coala_eqx.runs.directory import RunDirectory, locked
 from coala_eqx.runs.progress import Progress
+from coala_eqx.runs.settings import named
 from coala_eqx.runs.stopping import Stopped
 from experiments import analytic, bias_variance, fig5a, meta_training
-from experiments.__main__ import ANALYTIC, BEYOND, FIGURES, GROUPS, all_settings, main, run, settings_of
+from experiments.__main__ import main, run
+from experiments.arguments import BadArguments, all_checked, in_words, read
 from experiments.bias_variance import CRITICS, ESTIMATORS, Settings, measure
+from experiments.experiment import ANALYTIC, BEYOND, FIGURES, GROUPS, load, settings_of
 from experiments.fig8 import fit
 from experiments.fig9 import _lag
 from experiments.fig10 import _steps
 from experiments.rewards import final_rewards
+from experiments.settings import override
 from paper_figs import reference
-from tests.runs import ROOT
+from tests.runs import MEMORYLESS, ROOT
 
 KEYS = {"claim", "measured", "error", "relation", "threshold", "holds", "applicable", "seeds"}
 """Of a claim that was judged."""
@@ -78,15 +82,15 @@ def test_a_run_resumes_where_it_stopped(directory, tmp_path, monkeypatch):
 def test_a_figure_takes_the_records_of_the_one_it_shows_more_of(tmp_path, monkeypatch):
     """Training is put in the place of what was seen in it, as it is long."""
     settings = settings_of("fig5a", "smoke", {})
-    shape, trained = (settings.seeds, settings.iterations // settings.every, 1), []
+    shape, trained = (settings.run.seeds, settings.run.iterations // settings.run.every, 1), []
     numbers = np.random.default_rng(0).random
     update = SimpleNamespace(
         **dict.fromkeys(("policy_loss", "value_loss", "gradient_norm", "entropy", "clipped"), numbers(shape))
     )
     seen = SimpleNamespace(update=update, vs_meta=numbers(shape), finite=np.ones(shape))
     seen.measures = seen.measures_vs_meta = {}
-    seen.ego, seen.co_player = numbers((2, *shape, settings.episodes))
-    seen.ego_actions, seen.co_player_actions = numbers((2, *shape, settings.episodes, 2))
+    seen.ego, seen.co_player = numbers((2, *shape, settings.pool.episodes))
+    seen.ego_actions, seen.co_player_actions = numbers((2, *shape, settings.pool.episodes, 2))
     monkeypatch.setattr("experiments.training.train", lambda *_: trained.append(1) or (None, seen, ()))
     run("fig5a", tmp_path / "fig5a", settings)
     assert len(trained) == 4
@@ -96,7 +100,7 @@ def test_a_figure_takes_the_records_of_the_one_it_shows_more_of(tmp_path, monkey
     assert pl.read_parquet(taken / "records.parquet").equals(pl.read_parquet(made / "records.parquet"))
     assert (taken / "origin.json").read_bytes() == (made / "origin.json").read_bytes()
     assert (taken / "fig5b.png").exists()
-    other = RunDirectory(tmp_path / "other", "fig5b", dataclasses.replace(settings, seed=1))
+    other = RunDirectory(tmp_path / "other", "fig5b", override(settings, {"seed": 1}))
     parts = [part.name for part in fig5a.parts(settings)]
     assert other.borrow(made, parts) == []
     same = RunDirectory(tmp_path / "same", "fig5b", settings)
@@ -208,7 +212,7 @@ def test_several_figures_in_one_command_have_the_settings_that_each_knows(tmp_pa
     monkeypatch.setattr(
         "experiments.__main__.run", lambda figure, path, settings, command, **_: ran.update({figure: (path, settings)})
     )
-    given = ["--preset", "smoke", "--seeds", "3", "--set", "p_naive=0.5", "--run-dir", str(tmp_path)]
+    given = ["--preset", "smoke", "--seeds", "3", "--p-naive", "0.5", "--run-dir", str(tmp_path)]
     assert main(["fig9", "fig3a", *given]) == 0
     assert {figure: path for figure, (path, _) in ran.items()} == {
         "fig9": tmp_path / "fig9",
@@ -217,7 +221,7 @@ def test_several_figures_in_one_command_have_the_settings_that_each_knows(tmp_pa
     assert [settings.seeds for _, settings in ran.values()] == [3, 3]
     assert ran["fig9"][1].p_naive == 0.5
     assert main(["fig3a", "scripted", "--preset", "smoke", "--processes", "2"]) == 2
-    assert "fig3a scripted runs in one process" in capsys.readouterr().err
+    assert "fig3a runs in one process" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("actions", [(3, 3), (2, 3), (4, 2)])
@@ -225,8 +229,8 @@ def test_sampled_figures_play_any_matrix_game_of_two_players(actions, tmp_path):
     file = tmp_path / "game.json"
     payoffs = np.random.default_rng(0).normal(size=(2, *actions))
     file.write_text(json.dumps({"payoffs": payoffs.tolist()}))
-    settings = settings_of("fig5a", "smoke", {"payoffs": str(file), "network": "mlp", "naive_network": "mlp"})
-    settings = dataclasses.replace(settings, estimators=("CoalaPG",), seeds=1)
+    settings = settings_of("fig5a", "smoke", {"payoffs": str(file), "seeds": 1, **MEMORYLESS})
+    settings = dataclasses.replace(settings, estimators=("CoalaPG",))
     run("fig5a", tmp_path / "run", settings)
     records = pl.read_parquet(tmp_path / "run" / "records.parquet")
     assert (records["finite"] == 1).all()
@@ -240,7 +244,7 @@ def test_sampled_figures_play_any_matrix_game_of_two_players(actions, tmp_path):
 def test_an_estimator_of_ones_own_has_its_number_and_claims_about_others_are_not_judged(tmp_path, capsys):
     file = tmp_path / "mine.py"
     file.write_text("import coala_eqx as ce\n\nclass Mine(ce.estimators.CoalaPG):\n    pass\n")
-    changes = {"estimators": ("CoalaPG", f"{file}:Mine"), "network": "mlp", "naive_network": "mlp"}
+    changes = {"estimators": ("CoalaPG", f"{file}:Mine"), **MEMORYLESS}
     run("fig5a", tmp_path / "run", settings_of("fig5a", "smoke", changes))
     shown = capsys.readouterr().out
     claims = json.loads((tmp_path / "run" / "fig5a.json").read_text())
@@ -345,7 +349,7 @@ def test_an_estimator_whose_file_changed_makes_another_run(tmp_path):
     for file in files:
         before = file.read_text()
         file.write_text(before + "# another\n")
-        with pytest.raises(ValueError, match="its estimator_files is {'.*/mine.py': "):
+        with pytest.raises(ValueError, match="its source_files is {'.*/mine.py': "):
             RunDirectory(tmp_path / "run", "fig5a", settings)
         file.write_text(before)
 
@@ -354,13 +358,13 @@ def test_on_what_a_run_is_done_may_change_and_settings_may_be_newer_than_it(tmp_
     path = tmp_path / "run"
     RunDirectory(path, "fig5a", settings_of("fig5a", "smoke", {}))
     made_by = json.loads((path / "settings.json").read_text())
-    del made_by["settings"]["rematerialise"], made_by["settings"]["look_aheads"]
+    del made_by["settings"]["rematerialise"], made_by["settings"]["agent.look_aheads"]
     (path / "settings.json").write_text(json.dumps(made_by))
     other = settings_of("fig5a", "smoke", {"devices": 1, "chunk": 4, "rematerialise": 2})
     RunDirectory(path, "fig5a", other)
     assert json.loads((path / "settings.json").read_text())["settings"]["chunk"] == 4
-    with pytest.raises(ValueError, match="its look_aheads is 1, not 2"):
-        RunDirectory(path, "fig5a", settings_of("fig5a", "smoke", {"look_aheads": 2}))
+    with pytest.raises(ValueError, match="its agent.look_aheads is 1, not 2"):
+        RunDirectory(path, "fig5a", settings_of("fig5a", "smoke", {"agent.look_aheads": 2}))
 
 
 def test_a_full_disk_is_named_and_what_was_there_stays(tmp_path, monkeypatch, capsys):
@@ -387,40 +391,55 @@ def test_a_full_disk_is_named_and_what_was_there_stays(tmp_path, monkeypatch, ca
     assert capsys.readouterr().err == "experiments: records.parquet could not be written\n"
 
 
+def told(capsys):
+    """What was written to the standard error, in one line without the frames of boxes."""
+    return " ".join(re.sub("[│─╭╮╰╯]", " ", capsys.readouterr().err).split())
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["bias-variance", "--payoffs", "chicken"], "bias-variance has no setting 'payoffs'"),
-        (["fig3a", "--set", "p_naive=0.5"], "fig3a has no setting 'p_naive'; it has average, "),
-        (["fig9", "--set", "p_naive=much"], "'p_naive' must be like 0.05, but is 'much'"),
-        (["fig9", "--set", "seeds=True"], "'seeds' must be like 2, but is True"),
-        (["fig9", "--set", "p_naive"], "--set needs NAME=VALUE, such as p_naive=0.5, but is 'p_naive'"),
-        (["fig9", "--set", "p_naive=0", "seeds=3"], "Each setting needs a --set of its own: --set seeds=3."),
-        (["fig9", "--steps", "3"], "There is no such argument as --steps 3."),
-        (["fig9", "--set", "discount=1"], r"`discount` must lie in [0, 1), but is 1"),
-        (["phase-portraits", "--set", "coordinates=('CC', 'XY')"], "an entry 'XY'; there are start, CC, CD, DC, DD"),
+        (["bias-variance", "--payoffs", "chicken"], "Unrecognized options: --payoffs, chicken"),
+        (["fig3a", "--p-naive", "0.5"], "Unrecognized options: --p-naive, 0.5"),
+        (["fig9", "--p-naive", "much"], "Error parsing --p-naive: could not convert string to float: 'much'"),
+        (["fig9", "--seeds", "True"], "Error parsing --seeds: invalid literal for int() with base 10: 'True'"),
+        (["fig9", "--p-naive"], "Missing value for argument '--p-naive"),
+        (["fig9", "--p-naive", "0", "seeds=3"], "Unrecognized options: seeds=3"),
+        (["fig9", "--steps", "3"], "Unrecognized options: --steps, 3"),
+        (["fig9", "--set", "p_naive=0"], "--set is gone: write --p-naive 0."),
+        (["fig5a", "--set", "naive_rate=1"], "--set is gone: write --learner.rate 1."),
+        (["fig5a", "--set", "width=8"], "--set is gone: write --agent.width 8 --learner.width 8."),
+        (["fig99"], "There is no figure 'fig99'; there are fig3a, "),
+        ([], "Name a figure first: fig3a, "),
+        (["fig3a", "fig9", "--steps", "3"], "None of the figures knows --steps;"),
+        (["fig9", "--preset", "tiny"], "--preset must be smoke, cpu or paper"),
+        (["fig9", "--discount", "1"], r"`discount` must lie in [0, 1), but is 1"),
+        (["phase-portraits", "--coordinates", "CC", "XY"], "an entry 'XY'; there are start, CC, CD, DC, DD"),
         (["fig3a", "--seeds", "0"], "`seeds` must be at least 1, but is 0"),
-        (["fig9", "--set", "p_naive=1.5"], "`p_naive` must lie between 0 and 1, but is 1.5"),
-        (["fig3b", "--set", "iterations_together=70"], "`iterations_together` must be a multiple of `every`, but 70"),
-        (["fig3a", "--set", "naive_scale=-1"], "`naive_scale` must be at least 0, but is -1.0"),
+        (["fig9", "--p-naive", "1.5"], "`p_naive` must lie between 0 and 1, but is 1.5"),
+        (["fig3b", "--iterations-together", "70"], "`iterations_together` must be a multiple of `every`, but 70"),
+        (["fig3a", "--naive-scale", "-1"], "`naive_scale` must be at least 0, but is -1.0"),
         (["fig8", "--payoffs", "stag-hunt"], "symmetric prisoner's dilemmas, T > R > P > S with T + S ≥ 2P"),
-        (["continuous-time", "--set", "halvings=0"], "`halvings` must be at least 1, but is 0"),
+        (["continuous-time", "--halvings", "0"], "`halvings` must be at least 1, but is 0"),
         (["fig3a", "--payoffs", "public-goods"], "two players with two actions each; public-goods is none"),
         (["fig3a", "--payoffs", "nothing.json"], "neither a known game"),
-        (["fig5a", "--set", "network=lstm"], "`network` must be 'hawk', 'gru' or 'mlp', but is 'lstm'"),
+        (["fig5a", "--agent.network", "lstm"], "`agent.network` must be 'hawk', 'gru' or 'mlp', but is 'lstm'"),
         (
-            ["noise", "--set", "lambdas=(1.0, 1.0)"],
+            ["noise", "--lambdas", "1.0", "1.0"],
             "`lambdas` must be one or more, each once, between 0 and 1, but are",
         ),
-        (["noise", "--set", "measured=2"], "`measured` must be at least 3, but is 2"),
-        (["noise", "--set", "discount=0.9"], "`discount` must be 1, as the gradient of COALA-PG is the true one then"),
-        (["fig5c", "--set", "leave_one_out=True", "--set", "p_naive=0.25"], "there are 1 naive and 3 meta opponents"),
-        (["fig5c", "--set", "naive_advantages=paper"], "must be 'gradient' or 'printed', but is 'paper'"),
-        (["fig5a", "--set", "entropy_until=2"], "`entropy_until` must lie between 0 and 1, but is 2.0"),
-        (["fig5a", "--set", "chunk=3"], "`chunk` must divide the 8 trajectories of a step, but is 3"),
+        (["noise", "--measured", "2"], "`measured` must be at least 3, but is 2"),
+        (
+            ["noise", "--agent.discount", "0.9"],
+            "`agent.discount` must be 1, as the gradient of COALA-PG is",
+        ),
+        (["fig5c", "--agent.leave-one-out", "--p-naive", "0.25"], "there are 1 naive and 3 meta opponents"),
+        (["fig5c", "--agent.naive-advantages", "paper"], "must be 'gradient' or 'printed', but is 'paper'"),
+        (["fig5a", "--agent.entropy-until", "2"], "`agent.entropy_until` must lie between 0 and 1, but is 2.0"),
+        (["fig5a", "--chunk", "3"], "`chunk` must divide the 8 trajectories of a step, but is 3"),
         (["fig3a", "--plan"], "--plan is for figures that are trained: fig5a, fig5b"),
         (["all", "--plan"], "--plan is for figures that are trained: fig5a, fig5b"),
-        (["paper", "--cluster"], "paper runs in one process; several can share fig5a, fig5b"),
+        (["paper", "--cluster"], "fig3a runs in one process; several can share fig5a, fig5b"),
         (["fig5a", "--processes", "2"], "--coordinator, --processes and --process must be given together"),
         (["fig5a", "--coordinator", "here:1", "--processes", "2", "--process", "2"], "between 0 and 1, but is 2"),
         (["fig5a", "--coordinator", "here:1", "--processes", "0", "--process", "0"], "--processes must be at least 1"),
@@ -433,44 +452,48 @@ def test_a_full_disk_is_named_and_what_was_there_stays(tmp_path, monkeypatch, ca
             "a multiple of",
         ),
         (["fig3a", "--processes", "2"], "fig3a runs in one process; several can share fig5a"),
-        (["fig12", "--set", "measured=3"], "`measured` must be even, as halves of it are compared, but is 3"),
-        (["fig12", "--set", "measured=14"], "`measured`/2 must have a divisor from 2 to `meta_batch`"),
-        (["fig12", "--set", "discount=0.99"], "`discount` must be 1, with which the parts are measured, but is 0.99"),
+        (["fig12", "--measured", "3"], "`measured` must be even, as halves of it are compared, but is 3"),
+        (["fig12", "--measured", "14"], "`measured`/2 must have a divisor from 2 to `meta_batch`"),
+        (["fig12", "--agent.discount", "0.99"], "`agent.discount` must be 1, with which the parts are measured"),
         (["fig5c", "--payoffs", "matching-pennies"], "must be symmetric, the same seen from every seat"),
-        (["fig5a", "--payoffs", "chicken", "--set", "batch={[]:1}"], "'batch' must be like 4, but is '{[]:1}'"),
+        (["fig5a", "--payoffs", "chicken", "--batch", "{[]:1}"], "Error parsing --batch: invalid literal for int()"),
         (
-            ["fig5a", "--payoffs", "matching-pennies", "--set", "naive_pretraining=2"],
+            ["fig5a", "--payoffs", "matching-pennies", "--learner.pretraining", "2"],
             "must be symmetric, the same seen",
         ),
-        (["memory", "--set", "memories=(0,)"], "`memories` must lie between 1 and episodes = 3, but are (0,)"),
-        (["memory", "--set", "networks=('rnn',)"], "`network` must be 'hawk', 'gru' or 'mlp', but is 'rnn'"),
-        (["inner-batch", "--set", "batches=(3,)"], "`batches` must divide meta_batch · batch = 16, and one must be"),
-        (["inner-batch", "--set", "batches=(1,)"], "one must be above 1, but are (1,)"),
-        (["memory", "--set", "networks=('mlp',)"], "`networks` must name one that remembers, but are ('mlp',)"),
-        (["fig5a", "--set", "naive_network=lstm"], "`naive_network` must be 'hawk', 'gru' or 'mlp', but is 'lstm'"),
-        (["fig5a", "--set", "reward_scale=0"], "`reward_scale` must be positive, but is 0.0"),
-        (["fig5a", "--set", "reward_scale=1e999"], "`reward_scale` must be finite, but is inf"),
-        (["fig5a", "--set", "width=5"], "`width` must be a multiple of 2 with `hawk`, whose gates have as many heads"),
-        (["fig5a", "--set", f"seed={2**32}"], "`seed` must lie between 0 and 2**32 - 1, but is 4294967296"),
-        (["fig3a", "--set", "seed=-1"], "`seed` must lie between 0 and 2**32 - 1, but is -1"),
-        (["fig5a", "--set", "norm=nan"], "'norm' must be like 1.0, but is 'nan'"),
-        (["fig5a", "--payoffs", "public-goods"], "a matrix game of two players; public-goods is none"),
-        (["fig5c", "--set", "p_naive=0.6"], "must be a whole number of opponents, but is 0.6 · 4"),
-        (["fig7", "--set", "p_naive=1"], "`p_naive` must be below 1, so that the 2 agents of a pool meet each other"),
-        (["fig7", "--set", "naive_network=mlp"], "`naive_network` must be `hawk` with `dynamic_naive`, as learners"),
-        (["fig7", "--set", "naive_pretraining=9"], "with `dynamic_naive` learners start from what the agents are"),
-        (["fig5a", "--set", "rate=1e999"], "`rate` must be finite, but is inf"),
+        (["memory", "--memories", "0"], "`memories` must lie between 1 and episodes = 3, but are (0,)"),
+        (["memory", "--networks", "rnn"], "`agent.network` must be 'hawk', 'gru' or 'mlp', but is 'rnn'"),
+        (["inner-batch", "--batches", "3"], "`batches` must divide meta_batch · batch = 16, and one must be"),
+        (["inner-batch", "--batches", "1"], "one must be above 1, but are (1,)"),
+        (["memory", "--networks", "mlp"], "`networks` must name one that remembers, but are ('mlp',)"),
+        (["fig5a", "--learner.network", "lstm"], "`learner.network` must be 'hawk', 'gru' or 'mlp', but is 'lstm'"),
+        (["fig5a", "--agent.reward-scale", "0"], "`agent.reward_scale` must be positive, but is 0.0"),
+        (["fig5a", "--agent.reward-scale", "1e999"], "`agent.reward_scale` must be finite, but is inf"),
         (
-            ["fig5a", "--set", "look_aheads=3"],
-            "`look_aheads` must be below episodes = 3, to see",
+            ["fig5a", "--agent.width", "5"],
+            "`agent.width` must be a multiple of 2 with `hawk`, whose gates",
+        ),
+        (["fig5a", "--seed", f"{2**32}"], "`seed` must lie between 0 and 2**32 - 1, but is 4294967296"),
+        (["fig3a", "--seed", "-1"], "`seed` must lie between 0 and 2**32 - 1, but is -1"),
+        (["fig5a", "--agent.norm", "nan"], "`agent.norm` must be a finite number, but is nan"),
+        (["fig5a", "--payoffs", "public-goods"], "a matrix game of two players; public-goods is none"),
+        (["fig5c", "--p-naive", "0.6"], "must be a whole number of opponents, but is 0.6 · 4"),
+        (["fig7", "--p-naive", "1"], "`p_naive` must be below 1, so that the 2 agents of a pool meet each other"),
+        (["fig7", "--learner.network", "mlp"], "`learner.network` must be 'hawk' with `dynamic_naive`, as learners"),
+        (["fig7", "--learner.pretraining", "9"], "with `dynamic_naive` learners start from the agents' parameters"),
+        (["fig5a", "--agent.rate", "1e999"], "`agent.rate` must be finite, but is inf"),
+        (
+            ["fig5a", "--agent.look-aheads", "3"],
+            "`agent.look_aheads` must be below episodes = 3, to see",
         ),
         (["fig5a", "--checkpoint-seconds", "nan"], "--checkpoint-seconds must be at least 0, but is nan"),
         (["fig3a", "--wandb", "project"], "--wandb is for figures that are trained"),
     ],
 )
 def test_settings_that_make_no_sense(arguments, message, tmp_path, capsys):
-    assert main([*arguments, "--preset", "smoke", "--run-dir", str(tmp_path / "run")]) == 2
-    assert message in capsys.readouterr().err
+    preset = [] if "--preset" in arguments else ["--preset", "smoke"]
+    assert main([*arguments, *preset, "--run-dir", str(tmp_path / "run")]) == 2
+    assert message in told(capsys)
     assert not (tmp_path / "run").exists()
 
 
@@ -513,23 +536,58 @@ def test_settings_that_are_given_are_taken():
 
 
 def test_of_all_figures_those_that_refuse_a_setting_are_left_out(capsys):
-    settings = all_settings(ANALYTIC, "smoke", {"payoffs": "chicken", "p_naive": 0.5})
+    smoke = [*ANALYTIC, "--preset", "smoke"]
+    settings = all_checked(read([*smoke, "--payoffs", "chicken", "--p-naive", "0.5"])[2])
     assert set(ANALYTIC) - set(settings) == {"fig8"}
-    assert "fig8 is left out: Extortion is fitted in symmetric prisoner's dilemmas" in capsys.readouterr().err
+    assert "fig8 is left out: Extortion is fitted in symmetric prisoner's dilemmas" in told(capsys)
     assert settings["fig9"].p_naive == 0.5
-    with pytest.raises(ValueError, match="None of the figures has a setting 'p_niave'"):
-        all_settings(ANALYTIC, "smoke", {"p_niave": 0.5})
-    with pytest.raises(ValueError, match="`seeds` must be at least 1"):
-        all_settings(ANALYTIC, "smoke", {"seeds": 0})
+    assert set(read([*smoke, "--initial-scale", "-1"])[2]) < set(ANALYTIC)
+    assert "fig9 is left out: `initial_scale` must be at least 0, but is -1.0." in told(capsys)
+    with pytest.raises(BadArguments, match="None of the figures knows --p-niave;"):
+        read([*smoke, "--p-niave", "0.5"])
+    with pytest.raises(BadArguments, match="`seeds` must be at least 1"):
+        read([*smoke, "--seeds", "0"])
 
 
 def test_one_command_stands_for_every_figure_of_the_paper():
     """Of all that the paper shows of results, with settings that each figure knows."""
     assert set(FIGURES) - set(GROUPS["paper"]) == set(BEYOND)
-    settings = all_settings(GROUPS["paper"], "smoke", {"seeds": 3, "look_aheads": 2})
-    assert list(settings) == list(GROUPS["paper"])
-    assert {settings[figure].seeds for figure in GROUPS["paper"] if hasattr(settings[figure], "seeds")} == {3}
-    assert settings["fig5a"].look_aheads == 2
+    asked, _, settings = read(["paper", "--preset", "smoke", "--seeds", "3", "--agent.look-aheads", "2"])
+    assert asked == list(settings) == list(GROUPS["paper"])
+    assert {named(one)["seeds"] for one in settings.values()} == {3}
+    assert settings["fig5a"].agent.look_aheads == 2
+
+
+def test_a_command_is_what_makes_its_settings(tmp_path):
+    """What a run notes of its command gives the same settings, whatever they are."""
+    for given in (
+        ["fig5a", "--preset", "smoke", "--seeds", "3", "--agent.centre", "--estimators", "CoalaPG", "LolaDice"],
+        ["fig6", "--preset", "cpu", "--agent.no-leave-one-out", "--actions", "left", "zap", "--learner.rate", "0.25"],
+        ["fig9", "--preset", "paper", "--initial", "-5", "0", "0", "0", "1.5", "--discount", "0.5"],
+    ):
+        (figure,), options, settings = read(given)
+        words = in_words(figure, options.preset, settings[figure])
+        assert words[:3] == ["python", "-m", "experiments"]
+        assert read(words[3:])[2] == settings
+    file = tmp_path / "game.json"
+    file.write_text('{"payoffs": [[[1, 0], [2, 0]], [[1, 2], [0, 0]]]}')
+    assert in_words("fig5a", "smoke", settings_of("fig5a", "smoke", {"payoffs": str(file)}))[-1] == "game.json"
+
+
+def test_help_lists_every_setting_with_its_text_and_default(capsys):
+    for figure in FIGURES:
+        assert main([figure, "--preset", "smoke", "--help"]) == 0
+        shown = " ".join(capsys.readouterr().out.replace("│", " ").split())
+        for name, default in named(load(figure).presets["smoke"]).items():
+            option = re.escape(name.replace("_", "-"))
+            pattern = rf"--{option}(?:(?: [A-Z]+)+| \[.*?\]+|, --\S+)? (.*?) ?\(default: (.*?)\)"
+            (text, found), *_ = re.findall(pattern, shown) or [("", "")]
+            assert len(text) > 10, (figure, name)
+            if isinstance(default, str | int) and not isinstance(default, bool):
+                assert str(default) == found, name
+    assert main(["--help"]) == 0
+    general = capsys.readouterr().out
+    assert all(figure in general for figure in FIGURES)
 
 
 def test_when_the_start_logit_rises_last():

@@ -14,7 +14,8 @@ import pytest
 
 import coala_eqx as ce
 from coala_eqx.cli import main
-from coala_eqx.verification.loading import load_estimator, load_estimators, load_object, load_policy
+from coala_eqx.foreign.loading import load_object
+from coala_eqx.verification.loading import load_estimator, load_estimators, load_policy
 from tests import makers
 
 GOOD = "from coala_eqx.estimators import CoalaPG, MFOS\nclass Mine(CoalaPG): pass\n"

@@ -13,8 +13,9 @@ import pytest
 import coala_eqx as ce
 from coala_eqx.games.clean_up_lite import CleanUpState
 from experiments import coin_game, fig6, fig7, fig13, fig14, noise, noise_clean_up
-from experiments.__main__ import run, settings_of
+from experiments.__main__ import run
 from experiments.agents import load_agents
+from experiments.experiment import settings_of
 from experiments.scripted import ACTIONS, SCRIPTS, Scripted
 from tests.runs import MEMORYLESS, finish, first_part, set_to, start
 from tests.test_devices import assert_close
@@ -37,7 +38,7 @@ def test_figure_7_goes_on_from_its_checkpoint(whole, tmp_path, monkeypatch):
 
     def advance(progress, done, note=""):
         reports.append(done)
-        if sum(reports) == settings.iterations + settings.every:
+        if sum(reports) == settings.run.iterations + settings.run.every:
             written(progress)
             raise Killed
 
@@ -108,14 +109,15 @@ def test_figures_6_and_13_are_judged_and_drawn(tmp_path, monkeypatch):
 def test_agents_of_figure_7_are_read_back(whole):
     """All seeds and agents, with the critics and the game that they were trained with."""
     settings, pool, agents = load_agents(whole, "MFOS")
-    assert pool.game == settings.game()
+    assert pool.game == settings.game.make()
     assert len(agents) == len(pool.agents) == 2
-    assert {leaf.shape[0] for leaf in jax.tree.leaves(eqx.filter(agents, eqx.is_array))} == {settings.seeds} == {2}
+    assert {leaf.shape[0] for leaf in jax.tree.leaves(eqx.filter(agents, eqx.is_array))} == {settings.run.seeds} == {2}
     assert any(bool(jnp.any(leaf)) for leaf in jax.tree.leaves(eqx.filter(agents, eqx.is_inexact_array)))
 
 
 def test_baselines_of_figure_6_have_settings_of_their_own():
-    own = {"rate": 1e-3, "value_coefficient": 0.5, "entropy_coefficient": 0.01, "reward_scale": 0.1, "seeds": 1}
+    own = {"rate": 1e-3, "value_coefficient": 0.5, "entropy_coefficient": 0.01, "reward_scale": 0.1}
+    own = {f"agent.{name}": value for name, value in own.items()} | {"seeds": 1}
     theirs = {"m_fos_rate": 2e-3, "m_fos_balance": 8.0, "baseline_reward_scale": 0.3, "lola_rate": 0.2}
     trained = {name: one for name, (one, _) in settings_of("fig6", "smoke", own | theirs).trainings().items()}
     expected = {
@@ -125,7 +127,7 @@ def test_baselines_of_figure_6_have_settings_of_their_own():
         "LolaDice": (0.2, 0.5, 0.01, 0.1, "sgd"),
     }
     names = ("rate", "value_coefficient", "entropy_coefficient", "reward_scale", "optimiser")
-    assert {name: tuple(getattr(one, each) for each in names) for name, one in trained.items()} == expected
+    assert {name: tuple(getattr(one.agent, each) for each in names) for name, one in trained.items()} == expected
 
 
 def test_actions_are_a_choice_of_all():
@@ -173,7 +175,7 @@ def test_scripts_do_what_they_are_called(cells, apples, dirt, actions):
 
 
 def test_scripted_agents_are_judged_and_drawn(tmp_path):
-    run("scripted", tmp_path, settings_of("scripted", "smoke", {"devices": 1, "naive_network": "mlp"}))
+    run("scripted", tmp_path, settings_of("scripted", "smoke", {"devices": 1, "learner.network": "mlp"}))
     records = pl.read_parquet(tmp_path / "records.parquet")
     assert len(records) == len(SCRIPTS) * 2 * 3  # seeds, inner episodes
     assert records.filter(pl.col("script").str.starts_with("waits"))["zaps"].max() == 0

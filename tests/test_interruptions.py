@@ -23,7 +23,7 @@ def arguments(request):
     """Of a run that is longer, the more often it is to be killed; by a network that compiles quickly, if seldom."""
     kills = request.config.getoption("--kills")
     network = () if kills > SELDOM else QUICK
-    return "--seeds", "1", "--set", f"iterations={max(100, 50 * kills)}", *network, "--checkpoint-seconds", "0"
+    return "--seeds", "1", "--iterations", f"{max(100, 50 * kills)}", *network, "--checkpoint-seconds", "0"
 
 
 @pytest.fixture(scope="module")
@@ -114,8 +114,8 @@ def wait_for(process, words):
 def test_asked_to_stop_in_the_middle_of_a_long_piece_it_answers_and_the_second_time_it_ends(number, name, tmp_path):
     """The piece would take hours, and lets no handler of Python's in."""
     settings = runs.MEMORYLESS | {"iterations": 10**6, "every": 10**6}
-    change = "from experiments import __main__, sampled; sampled.AT_ONCE = 10**12"
-    command = "-c", f"import sys; {change}; sys.exit(__main__.main())"
+    change = "from coala_eqx.training import driver; driver.AT_ONCE = 10**12"
+    command = "-c", f"import sys; {change}; from experiments.__main__ import main; sys.exit(main())"
     process = runs.start(tmp_path, "--seeds", "1", *runs.set_to(settings), command=command)
     assert wait_until((tmp_path / "origin.json").exists, process)
     time.sleep(5)  # it is compiled, and then runs

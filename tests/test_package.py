@@ -17,7 +17,8 @@ import pytest
 import coala_eqx as ce
 from coala_eqx.extras import how_to_get
 from coala_eqx.verification import default_problems
-from experiments.__main__ import run, settings_of
+from experiments.__main__ import run
+from experiments.experiment import settings_of
 from tests.runs import SMALL
 
 ROOT = Path(__file__).parent.parent

@@ -35,7 +35,7 @@ from coala_eqx.show import (
 )
 from coala_eqx.training import Layout
 from coala_eqx.training.recordings import recordings
-from experiments.__main__ import settings_of
+from experiments.experiment import settings_of
 from tests.runs import MEMORYLESS
 from tests.test_grid_games import CLEAN_UPS, COIN_GAMES, random_play
 
@@ -245,7 +245,7 @@ def test_files_are_drawn_even_if_their_names_cannot_be_printed(tmp_path, monkeyp
 
 def test_trained_pools_are_recorded(monkeypatch):
     """Against a naive learner, and against another agent: by the game's rules, from the first seed."""
-    even = {"meta_batch": 4, "p_naive": 0.5, "leave_one_out": True, "centre": False}
+    even = {"meta_batch": 4, "p_naive": 0.5, "agent.leave_one_out": True, "agent.centre": False}
     settings, pool = settings_of("fig7", "smoke", {"devices": 1, **MEMORYLESS, **even}).trainings()["CoalaPG"]
     with jax.enable_x64(False):
         state = settings.init(pool)

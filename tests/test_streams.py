@@ -16,7 +16,7 @@ from coala_eqx.policies import MLP
 from coala_eqx.streams import stream
 from coala_eqx.training import PPO, gradient_noise
 from experiments import scripted
-from experiments.__main__ import settings_of
+from experiments.experiment import settings_of
 from tests import makers
 
 

@@ -38,7 +38,7 @@ def make_agent(key):
 
 
 @eqx.filter_jit
-def iterate(pool, state, layout=Layout()):  # noqa: B008 (frozen)
+def iterate(pool, state, layout=Layout()):
     return pool.iterate(state, layout)
 
 

@@ -22,14 +22,17 @@ from coala_eqx.runs import files
 from coala_eqx.runs.directory import RunDirectory
 from coala_eqx.runs.progress import Progress
 from coala_eqx.runs.writers import TensorBoard, WeightsAndBiases, run_name
+from coala_eqx.training import driver
 from coala_eqx.training.batch import subtract_leave_one_out
 from coala_eqx.training.plan import plan
 from coala_eqx.training.pool import members
 from coala_eqx.training.recordings import _with_a_name
 from experiments import fig12, sampled, training
-from experiments.__main__ import main, run, settings_of
+from experiments.__main__ import main, run
 from experiments.agents import load_agents
 from experiments.claims import flagged
+from experiments.experiment import TRAINED, settings_of
+from experiments.settings import override
 from tests.runs import MEMORYLESS, QUICK, SMALL
 
 
@@ -69,11 +72,11 @@ def test_a_part_goes_on_from_its_checkpoint(figure, killed_at, reported, tmp_pat
     assert {file.name for file in resumed.iterdir()} == {file.name for file in whole.iterdir()}
 
 
-@pytest.mark.parametrize("at_once", [1, sampled.AT_ONCE])
+@pytest.mark.parametrize("at_once", [1, driver.AT_ONCE])
 def test_training_goes_on_from_its_checkpoint(at_once, tmp_path, monkeypatch):
     """Killed at the first of two records, or before it; keys, optimisers and all are as they were, to the last bit."""
     settings, reports, logged = settings_of("fig5a", "smoke", {"seeds": 1, **SMALL}), [], []
-    monkeypatch.setattr("experiments.sampled.AT_ONCE", at_once)
+    monkeypatch.setattr("coala_eqx.training.driver.AT_ONCE", at_once)
 
     def kill(done, note):
         if done:
@@ -83,7 +86,7 @@ def test_training_goes_on_from_its_checkpoint(at_once, tmp_path, monkeypatch):
     killed = Progress(kill, tmp_path, interval=0.0)
 
     with jax.enable_x64(False):
-        pool = settings.pool((CoalaPG(),))
+        pool = settings.make_pool((CoalaPG(),))
         whole, seen, _ = training.train(settings, pool, Progress())
         with pytest.raises(Killed):
             training.train(settings, pool, killed)
@@ -103,13 +106,14 @@ def test_training_goes_on_from_its_checkpoint(at_once, tmp_path, monkeypatch):
 def test_records_are_means_over_pieces_of_work(monkeypatch):
     """Of as many iterations as divide those between records, and a million steps of the game at most."""
     settings = settings_of("fig5a", "smoke", {"seeds": 1, "every": 4, **SMALL})
-    assert [settings.iterations_at_once(1), dataclasses.replace(settings, steps=10**6).iterations_at_once(1)] == [4, 1]
-    monkeypatch.setattr("experiments.sampled.AT_ONCE", 3 * settings.steps_per_iteration(1))
-    assert settings.iterations_at_once(1) == 2
     with jax.enable_x64(False):
-        pool = settings.pool((CoalaPG(),))
+        pool = settings.make_pool((CoalaPG(),))
+        one, long = (settings.training(made) for made in (pool, dataclasses.replace(pool, steps=10**6)))
+        assert [one.piece, long.piece] == [4, 1]
+        monkeypatch.setattr("coala_eqx.training.driver.AT_ONCE", 3 * one.steps_per_iteration)
+        assert settings.training(pool).piece == 2
         _, seen, _ = training.train(settings, pool, Progress())
-        _, each, _ = training.train(dataclasses.replace(settings, every=1), pool, Progress())
+        _, each, _ = training.train(override(settings, {"every": 1}), pool, Progress())
     for one, other in zip(jax.tree.leaves(seen), jax.tree.leaves(each), strict=True):
         np.testing.assert_allclose(one, other.mean(axis=1, keepdims=True), rtol=1e-5, atol=1e-7)
 
@@ -138,7 +142,7 @@ def test_a_seed_that_goes_wrong_is_flagged_and_does_not_touch_the_others(tmp_pat
     file = tmp_path / "one" / "settings.json"  # as if made on a machine with more devices
     made_by = json.loads(file.read_text())
     file.write_text(json.dumps(made_by | {"settings": made_by["settings"] | {"devices": 64}}))
-    assert load_agents(tmp_path / "one", "CoalaPG")[0].devices == 1
+    assert load_agents(tmp_path / "one", "CoalaPG")[0].layout.devices == 1
     with pytest.raises(ValueError, match="has no part 'MFOS', but 'CoalaPG'"):
         load_agents(tmp_path / "one", "MFOS")
     (tmp_path / "one" / "agents-coalapg.eqx").unlink()
@@ -184,9 +188,9 @@ def test_a_recording_of_a_type_that_files_do_not_know_is_in_single_precision():
     ({"estimators": ("Coala",)}, "There is no estimator 'Coala'"),
     ({"estimators": ("MFOS", "MFOS")}, "`estimators` must have different names"),
     ({"devices": 99}, "`devices` must be at most .* but is 99"),
-    ({"minibatches": 3}, "`minibatches` must divide"),
+    ({"agent.minibatches": 3}, "`minibatches` must divide"),
     ({"rematerialise": -1}, "`rematerialise` must be at least 0, but is -1"),
-    ({"network": "gru", "rematerialise": 8}, "must be 0 with `gru`, but is 8"),
+    ({"agent.network": "gru", "rematerialise": 8}, "must be 0 with `gru`, but is 8"),
 ])  # fmt: skip
 def test_training_is_refused_before_it_begins(changes, message):
     with pytest.raises(ValueError, match=message):
@@ -195,40 +199,58 @@ def test_training_is_refused_before_it_begins(changes, message):
 
 def test_an_estimator_without_advantages_needs_no_discount_of_theirs():
     """Beside others it is left at 1 for it; in a pool that has to share it, it is refused."""
-    settings = settings_of("fig6", "smoke", {"discount": 0.9, "gae_lambda": 0.8})
+    settings = settings_of("fig6", "smoke", {"agent.discount": 0.9, "agent.gae_lambda": 0.8})
     for name, (_, pool) in settings.trainings().items():
         if name != "LolaDice":
             (agent,) = pool.agents
             for estimator in (agent.estimator, agent.against_meta):
                 assert (estimator.discount, estimator.gae_lambda) == (0.9, 0.8)
-    with pytest.raises(ValueError, match="`discount` must be 1 with LolaDice, which has none, but is 0.9"):
-        settings.pool((LolaDice(),))
+    with pytest.raises(ValueError, match="`agent.discount` must be 1 with LolaDice, which has none, but is 0.9"):
+        settings.make_pool((LolaDice(),))
 
 
 def test_networks_keep_the_activations_that_settings_say():
-    settings = settings_of("fig6", "smoke", {"rematerialise": 16})
-    assert settings.make_policy("hawk", 0, jax.random.key(0)).rematerialise == 16
-    assert settings_of("fig6", "smoke", {}).make_policy("hawk", 0, jax.random.key(0)).rematerialise is None
+    for changes, kept in (({"rematerialise": 16}, 16), ({}, None)):
+        _, pool = settings_of("fig6", "smoke", changes).trainings()["CoalaPG"]
+        assert pool.agents[0].policy(jax.random.key(0)).rematerialise == kept
+
+
+def test_agents_of_each_part_of_figure_12_have_its_memory():
+    settings = settings_of("fig12", "smoke", SMALL)
+    made = {name: pool.agents[0].policy(jax.random.key(0)) for name, (_, pool) in settings.trainings().items()}
+    assert [made[name].forget_after for name in fig12.MEMORIES] == [None, settings.pool.steps]
+
+
+@pytest.mark.parametrize("figure", TRAINED)
+def test_each_pool_is_what_its_settings_make(figure):
+    """The settings that a part is trained with are those that its pool was made with."""
+    for name, (settings, pool) in settings_of(figure, "smoke", {}).trainings().items():
+        made = settings.make_pool([agent.estimator for agent in pool.agents])
+        key = jax.random.key(0)
+        policies = [[agent.policy(key) for agent in one.agents] for one in (pool, made)]
+        assert eqx.tree_equal(*policies), name
+        sizes = [(one.batch, one.episodes, one.steps, one.meta_batch, one.p_naive) for one in (pool, made)]
+        assert sizes[0] == sizes[1], name
 
 
 @pytest.mark.parametrize("population", [1, 3])
 def test_a_naive_population_learns_in_pairs_before_training(population):
     """In the dilemma it comes to defect, all members and seeds on ways of their own."""
-    changes = {"naive_population": population, "network": "mlp", "naive_network": "mlp", "naive_rate": 5e-2, "steps": 3}
-    settings = sampled.MatrixSettings(**sampled.SMOKE | changes)
-    pool = settings.pool((CoalaPG(),))
+    changes = {"learner.population": population, "learner.rate": 5e-2, "steps": 3, **MEMORYLESS}
+    settings = override(sampled.Settings(), sampled.SMOKE | changes)
+    pool = settings.make_pool((CoalaPG(),))
     fresh = settings.init(pool)
-    learning = dataclasses.replace(settings, naive_pretraining=60, pretraining_batch=16)
-    learned = learning.init(learning.pool((CoalaPG(),)))
+    learning = override(settings, {"learner.pretraining": 60, "learner.pretraining_batch": 16})
+    learned = learning.init(learning.make_pool((CoalaPG(),)))
     assert jax.tree.map(jnp.shape, learned) == jax.tree.map(jnp.shape, fresh)
     probabilities = []
-    for seed in range(settings.seeds):
+    for seed in range(settings.run.seeds):
         for member in range(population):
             policy = members(members(learned.naive, seed), member)
             _, output = policy(policy.initial_memory(), jnp.zeros((), int), jnp.asarray(NO_ACTION))
             probabilities.append(float(jax.nn.softmax(output.logits)[1]))
     assert min(probabilities) > 0.7, "a fresh one defects with probability 1/2"
-    assert len(set(probabilities)) == settings.seeds * population
+    assert len(set(probabilities)) == settings.run.seeds * population
 
 
 def test_a_pool_of_one_agent_needs_naive_opponents():
@@ -241,13 +263,13 @@ def test_a_pool_of_one_agent_needs_naive_opponents():
     [(CoalaPG(), True, True), (MFOS(), True, False), (BatchUnaware(), False, False)],
 )
 def test_advantages_against_learners_weigh_as_algorithm_1_prints_them(estimator, average, normalize):
-    settings = settings_of("fig5c", "smoke", {"naive_advantages": "printed", "naive_weight": 3.0})
-    pool = settings.pool((CoalaPG(), estimator))
-    rewards = jnp.asarray(np.random.default_rng(0).normal(size=(settings.batch, 4, 2)))
+    settings = settings_of("fig5c", "smoke", {"agent.naive_advantages": "printed", "agent.naive_weight": 3.0})
+    pool = settings.make_pool((CoalaPG(), estimator))
+    rewards = jnp.asarray(np.random.default_rng(0).normal(size=(settings.pool.batch, 4, 2)))
     printed = batch_advantages(rewards, average_future_episodes=average, normalize_current_episode=normalize)
-    of_the_gradient = settings.batch * estimator.coefficients(rewards)  # as in batches
+    of_the_gradient = settings.pool.batch * estimator.coefficients(rewards)  # as in batches
     np.testing.assert_allclose(pool.agents[1].naive_weight * of_the_gradient, 3 * printed, rtol=1e-12)
-    plain = settings_of("fig5c", "smoke", {"naive_weight": 3.0}).pool((estimator,) * 2)
+    plain = settings_of("fig5c", "smoke", {"agent.naive_weight": 3.0}).make_pool((estimator,) * 2)
     assert [agent.naive_weight for agent in plain.agents] == [3, 3]
 
 
@@ -266,15 +288,15 @@ def test_gradients_are_split_into_those_through_the_current_and_the_later_inner_
 
 def test_magnitudes_of_gradients():
     """M-FOS's current part is B times COALA-PG's and its future part the same, on the same meta-episodes."""
-    settings = settings_of("fig12", "smoke", {"seeds": 1, "entropy_coefficient": 0, **SMALL})
-    pool = settings.pool((CoalaPG(),) * 2)
+    settings = settings_of("fig12", "smoke", {"seeds": 1, "agent.entropy_coefficient": 0, **SMALL})
+    pool = settings.make_pool((CoalaPG(),) * 2)
     states = settings.init(pool)
     states = eqx.tree_at(lambda state: state.agents.read_out.policy.weight, states, replace_fn=lambda x: x + 0.1)
     state = members(states, 0)
-    squares = eqx.filter_jit(lambda state: fig12.magnitudes(pool, state, 8, settings.layout(pool)))(state)
+    squares = eqx.filter_jit(lambda state: fig12.magnitudes(pool, state, 8, settings.fitting_layout(pool)))(state)
     (current, future), (current_of_mfos, future_of_mfos) = squares["CoalaPG"], squares["MFOS"]
     assert abs(current) > 1e-6
-    np.testing.assert_allclose(current_of_mfos, settings.batch**2 * current, rtol=1e-9)
+    np.testing.assert_allclose(current_of_mfos, settings.pool.batch**2 * current, rtol=1e-9)
     np.testing.assert_allclose(future_of_mfos, future, rtol=1e-9)
 
 
@@ -289,7 +311,7 @@ def test_coefficients_less_those_of_the_other_meta_episodes():
 
 def test_a_plan_says_what_all_would_take_and_writes_nothing(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    one = ["--seeds", "1", "--set", "estimators=('CoalaPG',)"]
+    one = ["--seeds", "1", "--estimators", "CoalaPG"]
     assert main(["fig5a", "--preset", "smoke", *one, *QUICK, "--plan"]) == 0
     output = capsys.readouterr().out
     assert "CoalaPG" in output
@@ -303,7 +325,8 @@ def test_a_plan_counts_what_is_measured_for_each_record(monkeypatch):
     costs = iter([(1.0, 2e9), (100.0, 5e9)])
     monkeypatch.setattr("coala_eqx.training.plan._cost", lambda program, arrays: next(costs))
     settings = settings_of("fig12", "smoke", {"seeds": 1, "devices": 1, **SMALL})
-    found = plan(training.training_of(*next(iter(settings.trainings().values()))))
+    one, pool = next(iter(settings.trainings().values()))
+    found = plan(one.training(pool))
     assert (found.seconds, found.memory, found.devices) == (51.0, 5.0, 1)
 
 
@@ -311,9 +334,10 @@ def test_a_plan_counts_what_is_played():
     """Of each step what both players see, do and earn, and the agent's log-probability and value: 8 times 4 bytes."""
     settings = settings_of("fig5c", "smoke", {"seeds": 2, "devices": 1, "meta_batch": 4, "p_naive": 0.5, **SMALL})
     with jax.enable_x64(False):
-        found = plan(training.training_of(*settings.trainings()["MFOS"]))
+        one, pool = settings.trainings()["MFOS"]
+        found = plan(one.training(pool))
     agents, seeds, opponents = 2, 2, 4
-    steps = seeds * agents * opponents * settings.batch * settings.episodes * settings.steps
+    steps = seeds * agents * opponents * settings.pool.batch * settings.pool.episodes * settings.pool.steps
     assert found.played == pytest.approx(32 * steps / 1e9)
     assert found.memory > found.played
 

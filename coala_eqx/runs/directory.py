@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from coala_eqx.extras import require_polars
 from coala_eqx.runs import files
 from coala_eqx.runs.progress import Progress
+from coala_eqx.runs.settings import defaults, layout_names, named
 from coala_eqx.version import __version__
 
 if TYPE_CHECKING:
@@ -61,8 +62,8 @@ class RunDirectory:
     **Arguments:**
 
     - `path`: made if it does not exist.
-    - `figure`, `settings`: what is run; a dataclass. What its `contents()` says is noted beside it, and must be the
-      same in a run that goes on; those that its `LAYOUT` names need not.
+    - `figure`, `settings`: what is run; a dataclass (`coala_eqx.runs.settings`). What its `contents()` says is noted
+      beside it. Both must be the same in a run that goes on, but for settings of the layout.
 
     **Raises** `ValueError` if the folder holds a run of other settings, `OSError` if it cannot be written.
     """
@@ -71,12 +72,11 @@ class RunDirectory:
         self.path = path
         self.figure = figure
         path.mkdir(parents=True, exist_ok=True)
-        made_by = {"figure": figure, "version": __version__, "settings": _plain(dataclasses.asdict(settings))}
+        made_by = {"figure": figure, "version": __version__, "settings": _plain(named(settings))}
         made_by |= settings.contents() if hasattr(settings, "contents") else {}
         self.made_by = made_by
-        fields = [field for field in dataclasses.fields(settings) if field.default is not dataclasses.MISSING]
-        self._defaults = {field.name: _plain(field.default) for field in fields}
-        self._free = getattr(settings, "LAYOUT", ())
+        self._defaults = _plain(defaults(settings))
+        self._free = layout_names(settings)
         file = path / "settings.json"
         if not file.exists() and (path / "records.parquet").exists():
             raise ValueError(f"{path} holds records, but no settings.json that says of what. {_another(path)}")

@@ -26,11 +26,11 @@ from coala_eqx.runs.processes import is_first
 from coala_eqx.runs.progress import INTERVAL, Progress
 from coala_eqx.runs.stopping import listening
 from coala_eqx.runs.writers import AbstractWriter, TensorBoard
-from coala_eqx.training.algorithms import AbstractActorCritic
 from coala_eqx.training.driver import Callback, Training, Watch, run_training, watch_nothing
 from coala_eqx.training.history import Record, rows
 from coala_eqx.training.info import PoolInfo
 from coala_eqx.training.layout import Layout
+from coala_eqx.training.plan import fitting_layout
 from coala_eqx.training.play import by_agent
 from coala_eqx.training.pool import Pool
 from coala_eqx.training.recordings import recordings
@@ -153,7 +153,9 @@ def train(
         check_whole("seeds", seeds, 1)
     keys = key[None] if seeds is None else jax.random.split(key, seeds)
     states = eqx.filter_jit(eqx.filter_vmap(pool.init))(keys)
-    layout = default_layout(pool, states) if layout is None else layout
+    if layout is None:
+        width = max(getattr(policy, "width", 32) for policy in states.groups)
+        layout = fitting_layout(pool, len(states.iteration), width)
     training = Training(pool, states, iterations, every, layout, watch, tuple(callbacks))
     with ExitStack() as stack:
         meter = stack.enter_context(meter or _display(iterations))
@@ -202,21 +204,6 @@ def _on_disk(
     for against, recording in recordings(training.pool, trained.states, training.layout).items():
         progress.keep_recording(against, recording)
     return trained
-
-
-def default_layout(pool: Pool, states: PoolState) -> Layout:
-    """Pieces of work that fit the caches of a CPU, or whole minibatches on an accelerator."""
-    seeds, agents = len(states.iteration), len(pool.agents)
-    width = max(getattr(policy, "width", 32) for policy in states.groups)
-    trajectories = pool.meta_batch * pool.batch
-    steps = [
-        agent.algorithm.minibatch(trajectories)
-        for agent in pool.agents
-        if isinstance(agent.algorithm, AbstractActorCritic)
-    ]
-    minibatch = int(np.gcd.reduce(steps)) if steps else trajectories
-    numbers = pool.episodes * pool.steps * width * agents * seeds
-    return Layout().fitting_caches(seeds, minibatch, pool.batch * agents, numbers)
 
 
 def _described(pool: Pool) -> tuple[str, str]:

@@ -98,7 +98,7 @@ def gradient_noise(
     *,
     index: int = 0,
     leave_one_out: Sequence[bool] | None = None,
-    layout: Layout = Layout(),  # noqa: B008 (frozen)
+    layout: Layout = Layout(),
 ) -> GradientNoise:
     """Measure gradients that an agent of a pool would follow against naive learners, had it these estimators.
 

@@ -9,9 +9,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from coala_eqx.training.algorithms import AbstractActorCritic
 from coala_eqx.training.driver import Programs, Training, programs_of
-from coala_eqx.training.layout import place
+from coala_eqx.training.layout import Layout, place
 from coala_eqx.training.play import meet, without_co_players
+from coala_eqx.training.pool import Pool
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,3 +71,28 @@ def _cost(program: Any, arrays: Any) -> tuple[float, float]:
     seconds, memory = time.perf_counter() - began, compiled.memory_analysis()
     held = memory.temp_size_in_bytes + memory.argument_size_in_bytes + memory.output_size_in_bytes if memory else np.nan
     return seconds, float(held)
+
+
+def fitting_layout(pool: Pool, seeds: int, width: int, layout: Layout = Layout()) -> Layout:
+    """The layout of a pool, with pieces of work that fit the caches of a CPU where it gives none.
+
+    **Arguments:**
+
+    - `seeds`: number of seeds.
+    - `width`: width of the agents' networks.
+    - `layout`: devices and sizes that are given.
+    """
+    agents = len(pool.agents)
+    numbers = pool.episodes * pool.steps * width * agents * seeds
+    return layout.fitting_caches(seeds, smallest_minibatch(pool), pool.batch * agents, numbers)
+
+
+def smallest_minibatch(pool: Pool) -> int:
+    """Trajectories in a step of the agents' optimisers; of several sizes, their greatest common divisor."""
+    trajectories = pool.meta_batch * pool.batch
+    sizes = [
+        agent.algorithm.minibatch(trajectories)
+        for agent in pool.agents
+        if isinstance(agent.algorithm, AbstractActorCritic)
+    ]
+    return int(np.gcd.reduce(sizes)) if sizes else trajectories

@@ -202,7 +202,7 @@ class Pool(eqx.Module):
         group, place = next((g, group.index(number)) for g, group in enumerate(self.groups) if number in group)
         return members(state.groups[group], place)
 
-    def iterate(self, state: PoolState, layout: Layout = Layout()) -> tuple[PoolState, PoolInfo]:  # noqa: B008 (frozen)
+    def iterate(self, state: PoolState, layout: Layout = Layout()) -> tuple[PoolState, PoolInfo]:
         """One iteration of all agents, who update simultaneously: pure, fit for `jit` and for `vmap` over seeds.
 
         **Raises** `Inapplicable`, a `ValueError`, if an estimator needs what the game or the learner has not.

@@ -1,17 +1,16 @@
 """Loading what a user names on the command line: classes in files, in modules, and of other packages."""
 
-import functools
 import importlib.metadata
 import inspect
-from collections.abc import Callable, Iterable
-from typing import Any, TypeVar
+from collections.abc import Iterable
+from typing import Any
 
 from jaxtyping import Array, Key
 
 from coala_eqx import estimators as builtin
 from coala_eqx.estimators import AbstractEstimator
-from coala_eqx.foreign.apart import ForeignError, in_one_line, run_apart
-from coala_eqx.foreign.files import import_source
+from coala_eqx.foreign.apart import in_one_line
+from coala_eqx.foreign.loading import find, load_object, made_apart
 from coala_eqx.policies import AbstractPolicy
 from coala_eqx.shaping import ShapingProblem
 
@@ -28,8 +27,6 @@ DEFAULT_ESTIMATORS: tuple[type[AbstractEstimator], ...] = (
     builtin.LolaCoala,
 )
 """The estimators of this package, in the order of the table."""
-
-Kind = TypeVar("Kind")
 
 
 def is_foreign(source: str) -> bool:
@@ -79,7 +76,7 @@ def load_policy(source: str, problem: ShapingProblem, key: Key[Array, ""]) -> Ab
 
     **Raises** `ValueError` that says what was not found, what went wrong, or what was found instead.
     """
-    found = _find(source, AbstractPolicy, "policy")
+    found = find(source, AbstractPolicy, "policy")
 
     def make() -> Any:
         if isinstance(found, AbstractPolicy):
@@ -93,77 +90,17 @@ def load_policy(source: str, problem: ShapingProblem, key: Key[Array, ""]) -> Ab
         raise ValueError(f"{source} is no policy: it must be {needed}, but is {in_one_line(found)}.")
     if inspect.isclass(found) and not (issubclass(found, AbstractPolicy) and hasattr(found, "random")):
         raise ValueError(f"{source} makes no policy: it must be {needed}, but is {in_one_line(found)}.")
-    policy = _apart(make, source, f"{source} makes no policy for this problem")
+    policy = made_apart(make, source, f"{source} makes no policy for this problem")
     if not isinstance(policy, AbstractPolicy):
         raise ValueError(f"{source} makes no policy: it must give an AbstractPolicy, but gives {in_one_line(policy)}.")
     problem.check_policy(policy)
     return policy
 
 
-def load_object(source: str, kind: type[Kind], what: str) -> Kind:
-    """An instance of `kind` from `FILE.py:NAME` or `module:NAME`; a class is called without arguments.
-
-    **Raises** `ValueError` that says what was not found, what went wrong, or what was found instead.
-    """
-    found = _find(source, kind, what)
-    if isinstance(found, kind):
-        return found
-    if inspect.isabstract(found) and issubclass(found, kind):
-        missing = ", ".join(sorted(getattr(found, "__abstractmethods__", ())))
-        raise ValueError(f"{source} is abstract: it must define {missing}.")
-    if not _is_kind(found, kind):
-        raise ValueError(
-            f"{source} is no {what}: it must be a subclass of {kind.__name__}, but is {in_one_line(found)}."
-        )
-    made = _apart(found, source, f"{source} cannot be made without arguments")
-    if not isinstance(made, kind):
-        raise ValueError(f"{source} is no {what}: it makes {in_one_line(made)}, which is no {kind.__name__}.")
-    return made
-
-
-def _find(source: str, kind: type, what: str) -> Any:
-    """What the source names; names within a class are joined by dots."""
-    place, _, name = source.rpartition(":")
-    if not place or not name:
-        raise ValueError(f"The {what} {source!r} must be written FILE.py:NAME or module:NAME.")
-    module = import_source(place, what)
-    found = _apart(
-        lambda: functools.reduce(lambda o, part: getattr(o, part, None), name.split("."), module),
-        place,
-        f"{source} cannot be looked up",
-    )
-    if found is None:
-        offered = [
-            key
-            for key, value in vars(module).items()
-            if _is_kind(value, kind) and getattr(value, "__module__", None) == module.__name__
-        ]
-        raise ValueError(
-            f"{place} has no {name!r}; it defines {', '.join(offered)}."
-            if offered
-            else f"{place} has no {name!r}, and no other {what}."
-        )
-    return found
-
-
-def _apart(make: Callable[[], Any], program: str, otherwise: str) -> Any:
-    """What foreign code makes; **raises** `ValueError` that says what happened otherwise, and why."""
-    try:
-        return run_apart(make, program=program)
-    except ForeignError as error:
-        raise ValueError(f"{otherwise}: {error}") from error
-
-
 def _registered() -> dict[str, str]:
     """Estimators of other packages: the source of each by its name."""
     points = importlib.metadata.entry_points(group=ENTRY_POINTS)
     return {point.name: f"{point.module}:{point.attr}" for point in points}
-
-
-def _is_kind(value: Any, kind: type) -> bool:
-    return isinstance(value, kind) or (
-        inspect.isclass(value) and issubclass(value, kind) and not inspect.isabstract(value)
-    )
 
 
 def _printable(text: str) -> str:

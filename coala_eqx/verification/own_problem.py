@@ -6,9 +6,10 @@ from collections.abc import Mapping
 
 from coala_eqx.arrays import in_words
 from coala_eqx.exact import count_outcomes
+from coala_eqx.foreign.loading import load_object
 from coala_eqx.learners import AbstractLearner
 from coala_eqx.verification.game_files import load_game
-from coala_eqx.verification.loading import load_object, load_policy
+from coala_eqx.verification.loading import load_policy
 from coala_eqx.verification.problems import LEARNERS, NamedProblem, make_problem
 from coala_eqx.verification.sizes import ENOUGH, default_sizes
 

@@ -1,0 +1,93 @@
+"""An experiment: presets of its settings, the parts that are run, and the claims that its records are judged by.
+
+Each figure is a module of this package that defines
+
+- `PRESETS`: settings, a dataclass, by `smoke` (does it run?), `cpu` (two cores) and `paper` (accelerators);
+- `parts(settings)`: the parts, each of which is run, and resumed, on its own, and gives records;
+- `claims(records)`: the claims, as `experiments.claims.claim` makes them;
+- `SINGLE = True` if it is computed in single precision;
+- `RECORDS_OF`, the name of a figure whose records it shows other columns of, if there is one.
+
+A settings class may have `problem()` or `check()`, which raise `ValueError` for settings that do not fit; `contents()`,
+noted beside the settings of a run; and `in_words()`, its layout. A module of the same name in `paper_figs` draws.
+"""
+
+import dataclasses
+import importlib
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from coala_eqx.runs.directory import Part, Record
+from experiments.settings import override
+
+ANALYTIC = ("fig3a", "fig3b", "fig3c", "fig4a", "fig4b", "fig4c", "fig8", "fig9", "fig10")
+"""Figures of the paper that are solved in closed form."""
+
+SAMPLED = ("fig5a", "fig5b", "fig5c", "fig12", "table-h3", "fig6", "fig13", "fig7", "fig14")
+"""Figures of the paper that are sampled."""
+
+BEYOND = (
+    "bias-variance",
+    "coin-game",
+    "continuous-time",
+    "inner-batch",
+    "memory",
+    "noise",
+    "noise-clean-up",
+    "phase-portraits",
+    "scripted",
+    "sensitivity",
+)
+"""Figures of this project's own."""
+
+TRAINED = (*SAMPLED, "coin-game", "inner-batch", "memory", "noise", "noise-clean-up")
+"""Figures for which sequence models are trained."""
+
+FIGURES = {name: name.replace("-", "_") for name in ANALYTIC + SAMPLED + BEYOND}
+"""The module of each figure, in `experiments` and in `paper_figs`."""
+
+GROUPS = {"all": ANALYTIC, "paper": ANALYTIC + SAMPLED}
+"""Several figures in one command: all of the paper's in closed form, and all of the paper's."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Experiment:
+    """A figure's experiment."""
+
+    figure: str
+    text: str
+    presets: Mapping[str, Any]
+    parts: Callable[[Any], list[Part]]
+    claims: Callable[[Sequence[Record]], list[dict[str, Any]]]
+    single: bool
+    records_of: str | None
+
+
+def load(figure: str) -> Experiment:
+    """The experiment of a figure."""
+    module = importlib.import_module(f"experiments.{FIGURES[figure]}")
+    return Experiment(
+        figure,
+        module.__doc__ or "",
+        module.PRESETS,
+        module.parts,
+        module.claims,
+        getattr(module, "SINGLE", False),
+        getattr(module, "RECORDS_OF", None),
+    )
+
+
+def settings_of(figure: str, preset: str, changes: Mapping[str, Any]) -> Any:
+    """The settings of a preset with changes, by name.
+
+    **Raises** `ValueError` for settings that there are not, or that do not fit.
+    """
+    return checked(override(load(figure).presets[preset], changes))
+
+
+def checked(settings: Any) -> Any:
+    """The settings; **raises** `ValueError` if they make no problem, or do not fit the machine."""
+    for name in ("problem", "check"):
+        if hasattr(settings, name):
+            getattr(settings, name)()
+    return settings
