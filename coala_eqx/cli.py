@@ -133,7 +133,9 @@ def _add_verify(commands: "argparse._SubParsersAction[_Parser]") -> None:
         help="FILE.py:NAME, module:NAME, or the name of one of this package (default: all of them) or registered",
     )
     own = verify.add_argument_group("own problem", "any of these replaces the default set of problems by one problem")
-    own.add_argument("--payoffs", metavar="GAME", help="JSON or TOML file, or the name of a game, such as chicken")
+    own.add_argument(
+        "--payoffs", metavar="GAME", help="the name of a game, such as chicken, a JSON or TOML file, or FILE.py:NAME"
+    )
     sizes = "default: 2, or 1 where there would be too many outcomes"
     own.add_argument("--batch", type=_whole(1), help=f"B, trajectories per co-player ({sizes})")
     own.add_argument("--episodes", type=_whole(1), help=f"M, inner episodes ({sizes})")

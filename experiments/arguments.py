@@ -1,11 +1,13 @@
 """The command line: figures, a preset, options of the run, and every setting of the figures."""
 
 import argparse
+import ast
 import contextlib
 import dataclasses
 import io
 import itertools
 import re
+import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -161,17 +163,30 @@ def _parse(figure: str, preset: str, rest: Sequence[str], several: bool) -> tupl
 
 def _refuse_former(rest: Sequence[str], figures: Sequence[str]) -> None:
     """**Raises** `BadArguments` for `--set NAME=VALUE` of earlier versions; it says what to write."""
-    given = [value for word, value in itertools.pairwise(rest) if word == "--set"]
-    if not given:
-        return
-    names = named(load(figures[0]).presets["cpu"])
-    pairs = [value.partition("=") for value in given]
-    new = [f"--{_hyphens(one)} {value}" for name, _, value in pairs for one in renamed({name: None}, names)]
-    raise BadArguments(f"--set is gone: write {' '.join(new)}.")
+    given = [word for pair in itertools.pairwise(rest) if pair[0] == "--set" for word in pair]
+    if given:
+        raise BadArguments(f"--set is gone: write {shlex.join(today(given, figures[0]))}.")
 
 
-def _hyphens(name: str) -> str:
-    return name.replace("_", "-")
+def today(arguments: Sequence[str], figure: str) -> list[str]:
+    """Arguments of an earlier version, with `--set NAME=VALUE`, as they are written today."""
+    names = named(load(figure).presets["cpu"])
+    found: list[str] = []
+    left = iter(arguments)
+    for word in left:
+        if word != "--set":
+            found.append(word)
+            continue
+        name, _, value = next(left).partition("=")
+        found += [argument for one in renamed({name: None}, names) for argument in words(one, _literal(value))]
+    return found
+
+
+def _literal(text: str) -> Any:
+    try:
+        return ast.literal_eval(text)
+    except (SyntaxError, TypeError, ValueError):
+        return text
 
 
 def in_words(figure: str, preset: str, settings: Any) -> list[str]:
@@ -184,11 +199,12 @@ def in_words(figure: str, preset: str, settings: Any) -> list[str]:
 
 def words(name: str, value: Any) -> list[str]:
     """The arguments that give a setting this value."""
-    *group, last = _hyphens(name).split(".")
+    option = name.replace("_", "-")
+    *group, last = option.split(".")
     if isinstance(value, bool):
         return [f"--{'.'.join([*group, last if value else f'no-{last}'])}"]
     values = value if isinstance(value, tuple) else (value,)
-    return [f"--{_hyphens(name)}", *(_without_folder(str(one)) for one in values)]
+    return [f"--{option}", *(_without_folder(str(one)) for one in values)]
 
 
 def _without_folder(value: str) -> str:

@@ -101,6 +101,7 @@ FORMER = {
     "width": ("agent.width", "learner.width"),
     "norm": ("agent.norm", "learner.norm"),
     "lola_smoothing": ("learner.smoothing",),
+    "pretraining_batch": ("learner.pretraining_batch",),
     "naive_weight": ("agent.naive_weight",),
     "naive_advantages": ("agent.naive_advantages",),
 }

@@ -1,6 +1,5 @@
 """The page of claims: how many of the paper's hold, at which size, and against which thresholds."""
 
-import importlib
 import re
 import shlex
 from collections import Counter
@@ -8,7 +7,9 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from experiments.arguments import today
 from experiments.claims import DILEMMA, in_words, verdict, within_two_errors
+from experiments.experiment import BEYOND
 from paper_figs.kept import again, claims_of, game_of, heading, made, origins
 
 _HEAD = """# Claims
@@ -55,9 +56,8 @@ _EACH = """
 
 def page(folders: Sequence[Path]) -> str:
     """Of what is kept in these folders."""
-    beyond = importlib.import_module("experiments.__main__").BEYOND
     others = [folder for folder in folders if game_of(folder) != DILEMMA]
-    ours = [folder for folder in folders if made(folder)["figure"] in beyond and folder not in others]
+    ours = [folder for folder in folders if made(folder)["figure"] in BEYOND and folder not in others]
     paper = [folder for folder in folders if folder not in others + ours]
     text = _HEAD.format(summary=_summary(paper)) + _table(paper)
     text += _BEYOND + _table(ours) if ours else ""
@@ -107,11 +107,11 @@ def _figure(folder: Path) -> str:
 
 
 def _command(folder: Path, words: Sequence[str]) -> str:
-    """What one types: without the default preset, and layout."""
+    """The command, as it is typed today, without the default preset and the layout."""
     figure = made(folder)["figure"]
-    named = shlex.join(words).replace(" --preset cpu", "").replace(" --devices 2", "")
     if figure in words:
-        return f"`{named}`"
+        command = shlex.join(today(words, figure)).replace(" --preset cpu", "").replace(" --devices 2", "")
+        return f"`{command}`"
     if not words:
         return f"`python -m experiments {figure}`"
     return f"`python -m experiments {figure}`, after `{words[3]}`"

@@ -33,7 +33,7 @@ from experiments.fig8 import fit
 from experiments.fig9 import _lag
 from experiments.fig10 import _steps
 from experiments.rewards import final_rewards
-from experiments.settings import override
+from experiments.settings import override, renamed
 from paper_figs import reference
 from tests.runs import MEMORYLESS, ROOT
 
@@ -572,6 +572,23 @@ def test_a_command_is_what_makes_its_settings(tmp_path):
     file = tmp_path / "game.json"
     file.write_text('{"payoffs": [[[1, 0], [2, 0]], [[1, 2], [0, 0]]]}')
     assert in_words("fig5a", "smoke", settings_of("fig5a", "smoke", {"payoffs": str(file)}))[-1] == "game.json"
+
+
+FORMER = """batch episodes steps meta_batch iterations every p_naive naive_weight naive_advantages naive_population
+naive_pretraining pretraining_batch dynamic_naive network naive_network width memory update optimiser rate epochs
+minibatches clip discount gae_lambda td_lambda value_coefficient entropy_coefficient entropy_until reward_scale
+leave_one_out centre naive_optimiser naive_rate naive_reward_scale naive_discount norm look_aheads lola_smoothing seeds
+seed devices chunk group rematerialise payoffs""".split()
+"""The settings of sampled figures in the version before they had groups."""
+
+
+def test_settings_of_an_earlier_version_have_names_today():
+    names = named(load("fig5b").presets["cpu"])
+    found = renamed(dict.fromkeys(FORMER, 1), names)
+    assert set(found) == set(names) - {"estimators", "learner.algorithm"}
+    for figure in FIGURES:  # other figures' names are what they were
+        names = named(load(figure).presets["cpu"])
+        assert renamed(dict.fromkeys(names, 1), names) == dict.fromkeys(names, 1)
 
 
 def test_help_lists_every_setting_with_its_text_and_default(capsys):

@@ -188,7 +188,7 @@ def test_a_recording_of_a_type_that_files_do_not_know_is_in_single_precision():
     ({"estimators": ("Coala",)}, "There is no estimator 'Coala'"),
     ({"estimators": ("MFOS", "MFOS")}, "`estimators` must have different names"),
     ({"devices": 99}, "`devices` must be at most .* but is 99"),
-    ({"agent.minibatches": 3}, "`minibatches` must divide"),
+    ({"agent.minibatches": 3}, "`agent.minibatches` must divide"),
     ({"rematerialise": -1}, "`rematerialise` must be at least 0, but is -1"),
     ({"agent.network": "gru", "rematerialise": 8}, "must be 0 with `gru`, but is 8"),
 ])  # fmt: skip

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from coala_eqx import games
+from coala_eqx.foreign.loading import is_source, load_object
 from coala_eqx.games import AbstractEnumerableGame, TabularGame
 
 GAMES: dict[str, Callable[[], AbstractEnumerableGame]] = {
@@ -22,7 +23,7 @@ GAMES: dict[str, Callable[[], AbstractEnumerableGame]] = {
 
 
 def load_game(source: str) -> tuple[str, AbstractEnumerableGame]:
-    """A game by name, or from a JSON or TOML file.
+    """A game by name, from a JSON or TOML file, or from code (`FILE.py:NAME` or `module:NAME`).
 
     The file holds `payoffs` (as for `MatrixGame`; in JSON it may also be the bare array), or the tables
     `initial`, `transition`, `rewards` and `observations` of a `TabularGame`; and optionally a `name`.
@@ -33,6 +34,9 @@ def load_game(source: str) -> tuple[str, AbstractEnumerableGame]:
     """
     if source in GAMES:
         return source, GAMES[source]()
+    if is_source(source) and not Path(source).exists():
+        game = load_object(source, AbstractEnumerableGame, "game")
+        return source.rpartition(":")[2], game
     content = _read(source)
     name = str(content.pop("name", Path(source).stem))
     try:
