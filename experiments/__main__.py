@@ -144,9 +144,9 @@ def run(
     **Raises** `Stopped` on SIGTERM and SIGINT, with everything kept, `ValueError` for parts whose files would have one
     name.
     """
-    single = load(figure).single
-    with jax.enable_x64(not single), ExitStack() as stack:
-        parts = load(figure).parts(settings)
+    experiment = load(figure)
+    with experiment.precision(), ExitStack() as stack:
+        parts = experiment.parts(settings)
         check_names([part.name for part in parts])
 
         def begin() -> RunDirectory:

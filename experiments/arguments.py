@@ -149,14 +149,15 @@ def _parse(figure: str, preset: str, rest: Sequence[str], several: bool) -> tupl
     run_options = Annotated[Options, ALONE, tyro.conf.FlagCreatePairsOff]
     fields = [("options", run_options), ("settings", Annotated[type(default), ALONE])]
     command = dataclasses.make_dataclass("Command", fields)
-    parsed: Any = tyro.cli(
-        command,
-        default=command(Options(preset=preset), default),  # type: ignore[arg-type]
-        args=rest,
-        prog=f"{PROGRAM} {figure}",
-        description=experiment.text,
-        return_unknown_args=several,
-    )
+    with experiment.precision():
+        parsed: Any = tyro.cli(
+            command,
+            default=command(Options(preset=preset), default),  # type: ignore[arg-type]
+            args=rest,
+            prog=f"{PROGRAM} {figure}",
+            description=experiment.text,
+            return_unknown_args=several,
+        )
     command = parsed[0] if several else parsed
     return command.options, command.settings
 
@@ -220,7 +221,7 @@ def all_checked(settings: Mapping[str, Any]) -> dict[str, Any]:
     found, errors = {}, {}
     for figure, one in settings.items():
         try:
-            found[figure] = checked(one)
+            found[figure] = checked(load(figure), one)
         except ValueError as error:
             errors[figure] = error
     if not found:

@@ -15,7 +15,10 @@ noted beside the settings of a run; and `in_words()`, its layout. A module of th
 import dataclasses
 import importlib
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import Any
+
+import jax
 
 from coala_eqx.runs.directory import Part, Record
 from experiments.settings import override
@@ -62,6 +65,10 @@ class Experiment:
     single: bool
     records_of: str | None
 
+    def precision(self) -> AbstractContextManager[Any]:
+        """The context in which it is computed, and its settings and users' code are read."""
+        return jax.enable_x64(not self.single)
+
 
 def load(figure: str) -> Experiment:
     """The experiment of a figure."""
@@ -82,12 +89,15 @@ def settings_of(figure: str, preset: str, changes: Mapping[str, Any]) -> Any:
 
     **Raises** `ValueError` for settings that there are not, or that do not fit.
     """
-    return checked(override(load(figure).presets[preset], changes))
+    experiment = load(figure)
+    with experiment.precision():
+        return checked(experiment, override(experiment.presets[preset], changes))
 
 
-def checked(settings: Any) -> Any:
+def checked(experiment: Experiment, settings: Any) -> Any:
     """The settings; **raises** `ValueError` if they make no problem, or do not fit the machine."""
-    for name in ("problem", "check"):
-        if hasattr(settings, name):
-            getattr(settings, name)()
+    with experiment.precision():
+        for name in ("problem", "check"):
+            if hasattr(settings, name):
+                getattr(settings, name)()
     return settings

@@ -1,6 +1,7 @@
 """Experiments: what a run writes, that it resumes, and bad input."""
 
 import dataclasses
+import hashlib
 import importlib
 import json
 import os
@@ -26,6 +27,7 @@ from coala_eqx.runs.settings import named
 from coala_eqx.runs.stopping import Stopped
 from experiments import analytic, bias_variance, fig5a, meta_training
 from experiments.__main__ import main, run
+from experiments.agents import load_agents
 from experiments.arguments import BadArguments, all_checked, in_words, read
 from experiments.bias_variance import CRITICS, ESTIMATORS, Settings, measure
 from experiments.experiment import ANALYTIC, BEYOND, FIGURES, GROUPS, load, settings_of
@@ -258,6 +260,73 @@ def test_an_estimator_of_ones_own_has_its_number_and_claims_about_others_are_not
     number = f"{np.mean(rewards['Mine']):.3g} ± {np.std(rewards['Mine'], ddof=1) / 2**0.5:.2g}"
     assert final_rewards(records)[1] == ("Mine", number, "2", "0 ± 0")
     assert re.search(f"Mine +│ {number} +│ 2 +│ 0 ± 0", shown)
+
+
+OWN = """
+import equinox as eqx, jax.numpy as jnp, optax
+import coala_eqx as ce
+from coala_eqx.policies import AbstractPolicy, PolicyOutput, unroll_by_steps
+
+class Net(AbstractPolicy):
+    bias: object
+    num_observations: int = eqx.field(static=True)
+    num_actions: int = eqx.field(static=True)
+    def __init__(self, observations, actions, *, key):
+        self.bias, self.num_observations, self.num_actions = jnp.zeros(actions), observations, actions
+    def initial_memory(self): return ()
+    def __call__(self, memory, observation, previous_action): return memory, PolicyOutput(self.bias, jnp.zeros(()))
+    def unroll(self, *arguments): return unroll_by_steps(self, *arguments)
+
+learner = ce.learners.PolicyGradient(optimiser=optax.sgd(0.5))
+game = ce.games.MatrixGame([[[2.0, 0.0], [3.0, 1.0]], [[2.0, 3.0], [0.0, 1.0]]])
+Mine = ce.estimators.BatchUnaware
+"""
+
+
+def test_networks_games_learners_and_estimators_of_ones_own_are_named_as_those_of_the_package(tmp_path, monkeypatch):
+    file = tmp_path / "own.py"
+    file.write_text(OWN)
+    given = [
+        "--agent.network",
+        f"{file}:Net",
+        "--learner.network",
+        f"{file}:Net",
+        "--learner.algorithm",
+        f"{file}:learner",
+    ]
+    given += ["--payoffs", f"{file}:game", "--estimators", f"{file}:Mine", "--seeds", "1"]
+    assert main(["fig5a", "--preset", "smoke", *given, "--run-dir", str(tmp_path / "run")]) == 0
+    made_by = json.loads((tmp_path / "run" / "settings.json").read_text())
+    assert made_by["payoff_table"][0] == [[2, 0], [3, 1]]
+    assert made_by["source_files"] == {str(file): hashlib.sha256(file.read_bytes()).hexdigest()}
+    assert set(pl.read_parquet(tmp_path / "run" / "records.parquet")["estimator"]) == {"BatchUnaware"}
+    _, pool, (agent,) = load_agents(tmp_path / "run", "BatchUnaware")
+    assert type(agent).__name__ == "Net"
+    assert agent.bias.shape == (1, 2)
+    assert pool.naive.learner.optimiser is not None
+    assert (
+        in_words("fig5a", "smoke", settings_of("fig5a", "smoke", {"agent.network": f"{file}:Net"}))[-1] == "own.py:Net"
+    )
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"agent.network": "{}:None_"}, "has no 'None_'"),
+        ({"agent.network": "{}:learner"}, "makes no network: it must be a class of AbstractPolicy, or a function"),
+        ({"learner.algorithm": "{}:Net"}, "is no learner: it must be a subclass of AbstractLearner"),
+        ({"learner.algorithm": "adam"}, "`learner.algorithm` must be"),
+        ({"payoffs": "{}:learner"}, "is no game: it must be a subclass of AbstractGame"),
+        ({"agent.network": "{}:Net", "agent.memory": 2}, "`agent.memory` must be 0 with"),
+    ],
+)
+def test_what_is_no_network_game_or_learner_is_named(changes, message, tmp_path):
+    (tmp_path / "own.py").write_text(OWN)
+    changes = {
+        name: str(value).format(tmp_path / "own.py") if "{" in str(value) else value for name, value in changes.items()
+    }
+    with pytest.raises(ValueError, match=re.escape(message)):
+        settings_of("fig5a", "smoke", changes)
 
 
 def test_where_there_is_no_lock_a_run_goes_on_and_says_so(tmp_path, monkeypatch, capsys):
