@@ -1,9 +1,11 @@
 """Compiled programs are forgotten before there are too many of them.
 
 The code of every program that JAX compiles lies in memory mappings of its own. Linux allows a process some 65,000 of
-them; the next one fails, and the process dies without a word.
+them; the next one fails, and the process dies without a word. A process that compiles programs for half an hour also
+comes to hold several GB of them.
 """
 
+import ctypes
 import functools
 import gc
 import time
@@ -12,7 +14,12 @@ from pathlib import Path
 import jax
 
 _MAPPINGS = Path("/proc/self/maps")
+_STATUS = Path("/proc/self/status")
 _MANY = 30_000
+_MOST = 1.5
+"""GB of memory with which programs are forgotten."""
+_MORE = 0.4
+"""GB that must have come since they were forgotten last."""
 _SECONDS = 5.0
 """In which mappings become more by some thousands at most; to count them takes as long as a small test."""
 
@@ -27,13 +34,34 @@ def _forget_programs_once_in(_time: int) -> None:
     forget_programs_if_many()
 
 
-def forget_programs_if_many(many: int = _MANY) -> bool:
-    """Clear JAX's caches if the process has more mappings than that; **returns** whether it was done.
+_left = [0.0]
+"""GB that were in use after programs were forgotten last."""
+
+
+def forget_programs_if_many(many: int = _MANY, most: float = _MOST) -> bool:
+    """Clear JAX's caches if the process has more mappings, or uses more GB, than that; **returns** whether it was done.
 
     Where a process cannot read its mappings (not on Linux), nothing is done.
     """
-    if not _MAPPINGS.exists() or _MAPPINGS.read_bytes().count(b"\n") <= many:
+    if not (_MAPPINGS.exists() and _STATUS.exists()):
+        return False
+    if _MAPPINGS.read_bytes().count(b"\n") <= many and memory() <= max(most, _left[0] + _MORE):
         return False
     jax.clear_caches()
     gc.collect()
+    _give_back()
+    _left[0] = memory()
     return True
+
+
+def memory() -> float:
+    """GB that the process uses."""
+    line = next(line for line in _STATUS.read_text(encoding="utf-8").splitlines() if line.startswith("VmRSS"))
+    return float(line.split()[1]) * 1024 / 1e9
+
+
+def _give_back() -> None:
+    """Give memory that is free in the process back to the system; the GNU C library keeps it otherwise."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
