@@ -196,7 +196,7 @@ class Settings:
         estimators = [self._discounting(estimator) for estimator in estimators]
         by_advantages = all(isinstance(estimator, AbstractScoreFunctionEstimator) for estimator in estimators)
         looks_ahead = not by_advantages and is_look_ahead(estimators[0])
-        algorithm = self._actor_critic() if by_advantages else self._follow(looks_ahead)
+        algorithm = _actor_critic(self.agent, self.run.iterations) if by_advantages else _follow(self, looks_ahead)
         memory = 1 if looks_ahead else self.agent.memory
         make = functools.partial(self._network, self.agent, game, 0, sizes.steps * memory or None)
         return Pool(
@@ -206,7 +206,7 @@ class Settings:
                 for one in estimators
             ),
             naive=NaiveLearners(
-                self._learner(looked_through=not by_advantages),
+                _learner(self.learner, looked_through=not by_advantages),
                 functools.partial(self._network, self.learner, game, 1, None),
                 self.learner.population,
                 self.learner.pretraining,
@@ -237,44 +237,6 @@ class Settings:
         ours = {"discount": self.agent.discount, "gae_lambda": self.agent.gae_lambda}
         return dataclasses.replace(estimator, **{name: value for name, value in ours.items() if value != 1})
 
-    def _follow(self, looks_ahead: bool) -> Follow:
-        if looks_ahead and self.agent.look_aheads >= self.pool.episodes:
-            raise ValueError(
-                f"`agent.look_aheads` must be below episodes = {self.pool.episodes}, to see what they do, but is "
-                f"{self.agent.look_aheads}."
-            )
-        return Follow(_optimiser(self.agent), self.agent.look_aheads + 1 if looks_ahead else None)
-
-    def _actor_critic(self) -> AbstractActorCritic:
-        agent, optimiser = self.agent, _optimiser(self.agent)
-        entropy: Any = agent.entropy_coefficient
-        if entropy:
-            entropy = optax.linear_schedule(entropy, 0.0, max(1, round(agent.entropy_until * self.run.iterations)))
-        shared: dict[str, Any] = {
-            "value_coefficient": agent.value_coefficient,
-            "entropy_coefficient": entropy,
-            "reward_scale": agent.reward_scale,
-            "td_lambda": agent.td_lambda,
-            "leave_one_out": agent.leave_one_out,
-            "centre": agent.centre,
-        }
-        if agent.algorithm == "a2c":
-            return A2C(optimiser, **shared)
-        return PPO(optimiser, epochs=agent.epochs, minibatches=agent.minibatches, clip=agent.clip, **shared)
-
-    def _learner(self, *, looked_through: bool) -> AbstractLearner:
-        """The learning rule; `looked_through` where an estimator differentiates it."""
-        learner = self.learner
-        if is_source(learner.algorithm):
-            return load_object(learner.algorithm, AbstractLearner, "learner")
-        return PolicyGradient(
-            optimiser=_optimiser(learner, learner.smoothing if looked_through else 0.0),
-            discount=learner.discount,
-            baseline="critic",
-            normalise_advantages=True,
-            reward_scale=learner.reward_scale,
-        )
-
     def _network(
         self,
         kind: AgentSettings | LearnerSettings,
@@ -293,6 +255,48 @@ class Settings:
         if kind.network == "hawk":
             changes |= {"rematerialise": self.layout.rematerialise or None, "heads": HEADS}
         return NETWORKS[kind.network](*sizes, key=key, **changes)
+
+
+def _follow(settings: Settings, looks_ahead: bool) -> Follow:
+    """The algorithm of agents whose estimators return gradients."""
+    agent, episodes = settings.agent, settings.pool.episodes
+    if looks_ahead and agent.look_aheads >= episodes:
+        raise ValueError(
+            f"`agent.look_aheads` must be below episodes = {episodes}, to see what they do, but is {agent.look_aheads}."
+        )
+    return Follow(_optimiser(agent), agent.look_aheads + 1 if looks_ahead else None)
+
+
+def _actor_critic(agent: AgentSettings, iterations: int) -> AbstractActorCritic:
+    """The algorithm of agents whose estimators return advantages."""
+    optimiser = _optimiser(agent)
+    entropy: Any = agent.entropy_coefficient
+    if entropy:
+        entropy = optax.linear_schedule(entropy, 0.0, max(1, round(agent.entropy_until * iterations)))
+    shared: dict[str, Any] = {
+        "value_coefficient": agent.value_coefficient,
+        "entropy_coefficient": entropy,
+        "reward_scale": agent.reward_scale,
+        "td_lambda": agent.td_lambda,
+        "leave_one_out": agent.leave_one_out,
+        "centre": agent.centre,
+    }
+    if agent.algorithm == "a2c":
+        return A2C(optimiser, **shared)
+    return PPO(optimiser, epochs=agent.epochs, minibatches=agent.minibatches, clip=agent.clip, **shared)
+
+
+def _learner(learner: LearnerSettings, *, looked_through: bool) -> AbstractLearner:
+    """The learning rule; `looked_through` where an estimator differentiates it."""
+    if is_source(learner.algorithm):
+        return load_object(learner.algorithm, AbstractLearner, "learner")
+    return PolicyGradient(
+        optimiser=_optimiser(learner, learner.smoothing if looked_through else 0.0),
+        discount=learner.discount,
+        baseline="critic",
+        normalise_advantages=True,
+        reward_scale=learner.reward_scale,
+    )
 
 
 def _optimiser(kind: AgentSettings | LearnerSettings, smoothing: float = 0.0) -> optax.GradientTransformation:

@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-from experiments.fig5c import ALONE
+from experiments.fig5c import WITHOUT
 from paper_figs.curves import DEVIATION, curve, label, panels, read, rewards_of_note, shared_legend
 from paper_figs.style import look, styled
 
-_ALONE = {"color": look("CoalaPG")["color"], "ls": ":", "label": "COALA-PG, no naive agents"}
+_WITHOUT = {"color": look("CoalaPG")["color"], "ls": ":", "label": "COALA-PG, no naive agents"}
 
 
 @styled
@@ -21,7 +21,7 @@ def draw(records: Path, picture: Path) -> None:
         (axes[1], "reward", "reward per step,\nmeta against naive"),
     ):
         for (name,), rows in table.group_by("estimator", maintain_order=True):
-            drawn = _ALONE if name == ALONE else look(name)
+            drawn = _WITHOUT if name == WITHOUT else look(name)
             if rows[column].is_finite().all():
                 curve(panel, rows, column, DEVIATION, **drawn)
         label(panel, "meta-training iteration", axis, lines=rewards_of_note(records))

@@ -49,28 +49,83 @@ ORDER = [
 MODULES = [m.name for m in pkgutil.walk_packages(ce.__path__, "coala_eqx.")]
 
 
-def _room(module: str) -> str:
-    return module.split(".")[1]
+def _house():
+    """The script that draws the house."""
+    spec = importlib.util.spec_from_file_location("house", ROOT / "docs" / "house.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
-@pytest.mark.parametrize("module", MODULES)
-def test_imports_go_one_way(module):
-    """A room imports only from rooms before it; estimators do not import each other."""
-    path = Path(inspect.getfile(importlib.import_module(module)))
-    for node in ast.walk(ast.parse(path.read_text())):
-        names = []
-        if isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names]
-        if isinstance(node, ast.ImportFrom):
-            base = node.module or ""
-            names = [base] if base != "coala_eqx" else [f"coala_eqx.{alias.name}" for alias in node.names]
-        for name in names:
-            assert not name.startswith(("experiments", "proofs_checks", "paper_figs", "tests", "examples"))
-            if name.startswith("coala_eqx.") and _room(name) in ORDER:
-                assert ORDER.index(_room(name)) <= ORDER.index(_room(module)), (module, name)
-                assert {_room(name), _room(module)} != {"verification", "training"}, (module, name)
-                if _room(module) == "estimators" and not module.endswith("estimators"):
-                    assert _room(name) != "estimators" or name.endswith((".base", ".advantages")), (module, name)
+HOUSE = _house()
+FOLDERS = ("coala_eqx", "experiments", "paper_figs", "proofs_checks", "examples", "tests")
+
+
+@pytest.fixture(scope="module")
+def graph():
+    """Who imports whom, within functions and by `importlib`, too."""
+    return HOUSE.imports(HOUSE.modules(*FOLDERS))
+
+
+def test_imports_go_one_way(graph):
+    """A room imports only from rooms before it, and nothing from outside of the package."""
+    for module, others in graph.items():
+        if not module.startswith("coala_eqx."):
+            continue
+        for other in others:
+            assert other.startswith("coala_eqx"), (module, other)
+            if other == "coala_eqx":
+                continue
+            own, theirs = HOUSE.room(module), HOUSE.room(other)
+            if theirs in ORDER:
+                assert ORDER.index(theirs) <= ORDER.index(own), (module, other)
+            assert {own, theirs} != {"verification", "training"}, (module, other)
+            if own == theirs == "estimators" and module != "coala_eqx.estimators":
+                assert other.endswith((".base", ".advantages")), (module, other)
+
+
+def test_there_are_no_circles_of_imports(graph):
+    assert HOUSE.circle(graph) == []
+    assert HOUSE.circle({"a": {"b"}, "b": {"c"}, "c": {"a"}}) != []
+
+
+def test_experiments_and_figures_do_not_import_each_other(graph):
+    """Only the commands that join them do."""
+    commands = {"experiments.__main__", "paper_figs.reference", "paper_figs.claims_page", "paper_figs.kept"}
+    pair = {"experiments", "paper_figs"}
+    for module, others in graph.items():
+        for other in others:
+            if {module.split(".")[0], other.split(".")[0]} == pair:
+                assert module in commands or other == "experiments.claims", (module, other)
+
+
+def test_imports_of_all_kinds_are_seen(tmp_path):
+    file = tmp_path / "a.py"
+    file.write_text(
+        "import b\nfrom c import d\nfrom typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import e\n"
+        "def f():\n    import g\n    importlib.import_module('h')\n"
+    )
+    found = dict.fromkeys("abcdegh", file) | {"c.d": file}
+    assert set(HOUSE._imported(file, found)) == {"b", "c.d", "g", "h"}
+
+
+def test_the_page_of_the_house_is_as_the_code_is():
+    assert HOUSE.main(["--check"]) == 0, "python docs/house.py writes it"
+
+
+LONG = {"coala_eqx/interpreter/rules.py": "one rule for each primitive of JAX"}
+"""Files that may be longer than 350 lines."""
+
+
+@pytest.mark.parametrize("folder", ["coala_eqx", "experiments"])
+def test_no_file_is_too_long_and_no_class_of_training_or_experiments(folder):
+    for path in (ROOT / folder).rglob("*.py"):
+        name = str(path.relative_to(ROOT))
+        text = path.read_text(encoding="utf-8")
+        assert len(text.splitlines()) <= 350 or name in LONG, name
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, ast.ClassDef) and name.startswith(("coala_eqx/training", "experiments")):
+                assert node.end_lineno - node.lineno < 200, (name, node.name)
 
 
 def test_types_are_checked_in_all_rooms_but_one():
