@@ -19,10 +19,17 @@ def episode_returns(
 ) -> Float[Array, " players"]:
     """E[Σ_{t=1..steps} discount^{t−1} r_t] of every player, for policies that start with a fresh memory.
 
-    Exact, differentiable to any order in the policies and in the game's tables, and traceable. The tree
-    is as large as the number of different histories; where policies have no memory, nothing is saved.
+    The result is exact, differentiable to any order in the policies and in the game's tables, and traceable. The tree
+    has one node for each distinct history, also where policies have no memory.
 
-    **Raises** `ValueError` if the game cannot be tabulated, or has more than 2e6 histories of `steps` steps.
+    **Arguments:**
+
+    - `game`: a game that can be tabulated.
+    - `policies`: one policy for each player.
+    - `steps`: number of steps T of the inner episode.
+    - `discount`: factor per step.
+
+    **Raises** `ValueError` if the game cannot be tabulated, or if it has more than 2e6 histories of `steps` steps.
     """
     if not isinstance(game, AbstractEnumerableGame):
         raise ValueError(f"{type(game).__name__} cannot be written as a table, which exact returns need.")
@@ -53,7 +60,7 @@ def episode_returns(
 def _joint_probabilities(
     table: TabularGame, policies: tuple[AbstractPolicy, ...], minds: list[Any], states: np.ndarray, joint: np.ndarray
 ) -> tuple[Float[Array, "nodes joint_actions"], list[Any]]:
-    """The probability of every joint action at every node, and the minds that have seen the node."""
+    """The probability of every joint action at every node, and the memories and previous actions after the node."""
     product, after = jnp.ones((1, 1)), []
     for player, (policy, (memory, previous_actions)) in enumerate(zip(policies, minds, strict=True)):
         observations = table.observations[player, states]

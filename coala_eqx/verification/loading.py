@@ -1,4 +1,4 @@
-"""Loading what a user names on the command line: classes in files, in modules, and of other packages."""
+"""Load what a user names on the command line: classes from files, from modules and from other packages."""
 
 import functools
 import importlib.metadata
@@ -16,7 +16,7 @@ from coala_eqx.policies import AbstractPolicy
 from coala_eqx.shaping import ShapingProblem
 
 ENTRY_POINTS = "coala_eqx.estimators"
-"""The entry-point group under which other packages can register estimators."""
+"""The entry-point group in which other packages can register estimators."""
 
 DEFAULT_ESTIMATORS: tuple[type[AbstractEstimator], ...] = (
     builtin.CoalaPG,
@@ -33,14 +33,14 @@ Kind = TypeVar("Kind")
 
 
 def is_foreign(source: str) -> bool:
-    """Whether an estimator's, a learner's or a policy's name stands for code that is not of this package."""
+    """Whether the name of an estimator, a learner or a policy refers to code outside this package."""
     return ":" in source or source in _registered()
 
 
 def load_estimator(source: str) -> AbstractEstimator:
-    """An estimator by its name: of this package, of an entry point, `FILE.py:NAME` or `module:NAME`.
+    """Load an estimator by name: one of this package, one of an entry point, `FILE.py:NAME` or `module:NAME`.
 
-    **Raises** `ValueError` that says what was not found, or what went wrong on import.
+    **Raises** `ValueError` that says what was not found, or what failed on import.
     """
     known = {cls.__name__: cls for cls in DEFAULT_ESTIMATORS}
     if source in known:
@@ -57,9 +57,9 @@ def load_estimator(source: str) -> AbstractEstimator:
 
 
 def load_estimators(sources: Iterable[str]) -> dict[str, AbstractEstimator]:
-    """Estimators by the name that they have in tables: that of the class, with its source where several share it.
+    """Load estimators, keyed by their names in tables: the class name, followed by the source where several share it.
 
-    What is named twice is loaded once.
+    A source that is named twice is loaded once.
 
     **Raises** `ValueError` as `load_estimator` does.
     """
@@ -73,11 +73,11 @@ def load_estimators(sources: Iterable[str]) -> dict[str, AbstractEstimator]:
 
 
 def load_policy(source: str, problem: ShapingProblem, key: Key[Array, ""]) -> AbstractPolicy:
-    """An ego policy for `problem` from `FILE.py:NAME` or `module:NAME`.
+    """Load an ego policy for `problem` from `FILE.py:NAME` or `module:NAME`.
 
     `NAME` is a policy, a class of policies with `.random(game, key)`, or a function (problem, key) → policy.
 
-    **Raises** `ValueError` that says what was not found, what went wrong, or what was found instead.
+    **Raises** `ValueError` that says what was not found, what failed, or what was found instead.
     """
     found = _find(source, AbstractPolicy, "policy")
 
@@ -101,9 +101,9 @@ def load_policy(source: str, problem: ShapingProblem, key: Key[Array, ""]) -> Ab
 
 
 def load_object(source: str, kind: type[Kind], what: str) -> Kind:
-    """An instance of `kind` from `FILE.py:NAME` or `module:NAME`; a class is called without arguments.
+    """Load an instance of `kind` from `FILE.py:NAME` or `module:NAME`. A class is called without arguments.
 
-    **Raises** `ValueError` that says what was not found, what went wrong, or what was found instead.
+    **Raises** `ValueError` that says what was not found, what failed, or what was found instead.
     """
     found = _find(source, kind, what)
     if isinstance(found, kind):
@@ -122,7 +122,7 @@ def load_object(source: str, kind: type[Kind], what: str) -> Kind:
 
 
 def _find(source: str, kind: type, what: str) -> Any:
-    """What the source names; names within a class are joined by dots."""
+    """Look up what the source names. Dots separate names within a class."""
     place, _, name = source.rpartition(":")
     if not place or not name:
         raise ValueError(f"The {what} {source!r} must be written FILE.py:NAME or module:NAME.")
@@ -147,7 +147,9 @@ def _find(source: str, kind: type, what: str) -> Any:
 
 
 def _apart(make: Callable[[], Any], program: str, otherwise: str) -> Any:
-    """What foreign code makes; **raises** `ValueError` that says what happened otherwise, and why."""
+    """Run foreign code, and return its result. **Raises** `ValueError` that begins with `otherwise` and says why it
+    failed.
+    """
     try:
         return run_apart(make, program=program)
     except ForeignError as error:
@@ -155,7 +157,7 @@ def _apart(make: Callable[[], Any], program: str, otherwise: str) -> Any:
 
 
 def _registered() -> dict[str, str]:
-    """Estimators of other packages: the source of each by its name."""
+    """Sources of the estimators of other packages, keyed by name."""
     points = importlib.metadata.entry_points(group=ENTRY_POINTS)
     return {point.name: f"{point.module}:{point.attr}" for point in points}
 

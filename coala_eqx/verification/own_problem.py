@@ -1,4 +1,4 @@
-"""The problem that the options of `coala-eqx verify` describe."""
+"""The user's own problem, as the options of `coala-eqx verify` describe it."""
 
 import argparse
 import functools
@@ -22,9 +22,9 @@ def is_own(options: argparse.Namespace) -> bool:
 
 
 def own_problem(options: argparse.Namespace, limit: int) -> tuple[NamedProblem, str]:
-    """The problem, and a sentence on sizes that nobody chose, if they are smaller than usual.
+    """Make the problem. The sentence says which sizes were chosen smaller than usual; it is empty if none were.
 
-    **Raises** `ValueError` if it cannot be made.
+    **Raises** `ValueError` if the problem cannot be made.
     """
     game_name, game = load_game(options.payoffs or "prisoners-dilemma")
     learner, policy = options.learner or "sgd", options.policy or "full-history"
