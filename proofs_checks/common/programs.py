@@ -1,7 +1,7 @@
-"""Compiled programs are forgotten before there are too many of them.
+"""Drop compiled programs before there are too many of them.
 
-The code of every program that JAX compiles lies in memory mappings of its own. Linux allows a process some 65,000 of
-them; the next one fails, and the process dies without a word.
+Every program that JAX compiles occupies memory mappings of its own. Linux allows a process some 65,000 mappings. The
+next one fails, and the process ends without a message.
 """
 
 import functools
@@ -14,11 +14,13 @@ import jax
 _MAPPINGS = Path("/proc/self/maps")
 _MANY = 30_000
 _SECONDS = 5.0
-"""In which mappings become more by some thousands at most; to count them takes as long as a small test."""
+"""Seconds between counts. At most some thousands of mappings are added meanwhile, and a count takes as long as a small
+test.
+"""
 
 
 def forget_programs_at_times() -> None:
-    """`forget_programs_if_many`, unless that was asked in the same few seconds."""
+    """Call `forget_programs_if_many`, unless it was called a few seconds ago."""
     _forget_programs_once_in(int(time.monotonic() // _SECONDS))
 
 
@@ -28,9 +30,9 @@ def _forget_programs_once_in(_time: int) -> None:
 
 
 def forget_programs_if_many(many: int = _MANY) -> bool:
-    """Clear JAX's caches if the process has more mappings than that; **returns** whether it was done.
+    """Clear JAX's caches if the process has more than `many` mappings. **Returns** whether it did.
 
-    Where a process cannot read its mappings (not on Linux), nothing is done.
+    Nothing is done where a process cannot read its mappings (outside Linux).
     """
     if not _MAPPINGS.exists() or _MAPPINGS.read_bytes().count(b"\n") <= many:
         return False
