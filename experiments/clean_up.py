@@ -1,4 +1,4 @@
-"""What the figures of CleanUp-lite share: the settings of game and training.
+"""CleanUp-lite figures: settings of game and training that they share.
 
 Source: Meulemans et al. (2025), Section 5 and App. B (Tables 5 to 8, CleanUp-lite).
 """
@@ -13,7 +13,7 @@ from experiments import sampled
 
 @dataclasses.dataclass(frozen=True)
 class Settings(sampled.Settings):
-    """Of training in CleanUp-lite, as in the paper's Tables 5 to 8 for shaping, unless marked."""
+    """Settings of training in CleanUp-lite. Unless marked, they are those of the paper's Tables 5 to 8 for shaping."""
 
     batch: int = 32
     episodes: int = 100
@@ -25,40 +25,40 @@ class Settings(sampled.Settings):
     naive_reward_scale: float = 0.1
 
     rows: int = 5
-    """Of the map, which the paper calls 5×4."""
+    """Rows of the map. The paper calls it 5×4."""
 
     columns: int = 4
-    """Of the map."""
+    """Columns of the map."""
 
     actions: tuple[str, ...] = tuple(MOVES)
-    """Those that there are, of `right`, `left`, `up`, `down`, `zap` and `nothing`."""
+    """Available actions, out of `right`, `left`, `up`, `down`, `zap` and `nothing`."""
 
     dirt_probability: float = 0.35
-    """Of a new patch, in each step."""
+    """Probability of a new dirt patch in each step."""
 
     dirt_capacity: float = 3.0
-    """Of patches, with which no apple grows."""
+    """Number of dirt patches from which no apple grows."""
 
     initial_dirt: int = 3
-    """Patches at the start."""
+    """Number of dirt patches at the start."""
 
     zap_probability: float = 0.9
-    """That a zap works."""
+    """Probability that a zap succeeds."""
 
     zap_distance: int = 2
-    """In cells."""
+    """Reach of a zap, in cells."""
 
     metric: str = "manhattan"
-    """Of that distance: `manhattan` or `chebyshev`. Not said."""
+    """Metric of that distance: `manhattan` or `chebyshev`. Not given in the paper."""
 
     freeze_steps: int = 5
-    """For which one who was zapped is frozen."""
+    """Number of steps for which a zapped agent is frozen."""
 
     zap_step_counts: bool = False
-    """Whether the step of the zap is one of them. Not said."""
+    """Whether the step of the zap is one of them. Not given in the paper."""
 
     collisions: str = "share"
-    """`share` or `block`. Not said."""
+    """Two agents on one cell: `share` or `block`. Not given in the paper."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -69,7 +69,7 @@ class Settings(sampled.Settings):
 
 
 PAPER: dict[str, Any] = {"chunk": 1024, "rematerialise": 64}
-"""Of the preset `paper`, how it is computed: activations of whole minibatches would not fit an accelerator."""
+"""Computation of the preset `paper`. Activations of whole minibatches would not fit on an accelerator."""
 
 PATIENT: dict[str, Any] = {
     "rows": 3,
@@ -82,7 +82,7 @@ PATIENT: dict[str, Any] = {
     "naive_rate": 3e-2,
     "naive_population": 4,
 }
-"""A map, and learners, by which one who waits for them to learn to clean earns more in the end (`scripted`)."""
+"""A map and learners for which waiting until they have learned to clean pays more in the end (`scripted`)."""
 
 SMALL: dict[str, Any] = {
     "rows": 1,
@@ -112,6 +112,6 @@ SMALL: dict[str, Any] = {
     "naive_population": 4,
     "seeds": 3,
 }
-"""Of small runs: the smallest map there is, a cell of the river and one of the orchard, and learners that change much
-in a meta-episode. The agents' settings make gradients with λ = 1 less noisy, as `docs/small_size.md` says.
+"""Settings of small runs: the smallest possible map, with one river cell and one orchard cell, and learners that change
+much within a meta-episode. The agents' settings reduce the noise of gradients with λ = 1 (`docs/small_size.md`).
 """

@@ -1,7 +1,7 @@
 """Figure 5A: against naive learners COALA-PG learns to shape them, the other estimators hardly do.
 
-LOLA-DiCE is a baseline with a policy that remembers the current inner episode only; it looks ahead from the learners'
-first policies, and is played for whole meta-episodes.
+LOLA-DiCE is a baseline whose policy remembers the current inner episode only. It looks ahead from the learners' first
+policies, and is evaluated on whole meta-episodes.
 """
 
 import dataclasses
@@ -30,10 +30,10 @@ COALA, M_FOS, UNAWARE, LOLA = "CoalaPG", "MFOS", "BatchUnaware", "LolaDice"
 
 @dataclasses.dataclass(frozen=True)
 class Settings(sampled.MatrixSettings):
-    """Of Figures 5A and 5B."""
+    """Settings of Figures 5A and 5B."""
 
     estimators: tuple[str, ...] = (COALA, M_FOS, UNAWARE, LOLA)
-    """By name, or `FILE.py:NAME` or `module:NAME` of one of your own, as `coala-eqx verify` takes them."""
+    """Estimators: names, or `FILE.py:NAME` or `module:NAME` for one of your own, as `coala-eqx verify` takes them."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -41,7 +41,9 @@ class Settings(sampled.MatrixSettings):
 
     @functools.cached_property
     def loaded(self) -> dict[str, AbstractEstimator]:
-        """Them by the names of their classes; raises `ValueError` for one that is unknown, or there twice."""
+        """The estimators, keyed by the names of their classes. **Raises** `ValueError` for one that is unknown or given
+        twice.
+        """
         loaded = [load_estimator(source) for source in self.estimators]
         named = {type(estimator).__name__: estimator for estimator in loaded}
         if len(named) < len(loaded) or not loaded:
@@ -49,7 +51,7 @@ class Settings(sampled.MatrixSettings):
         return named
 
     def contents(self) -> dict[str, Any]:
-        """Of the files that settings may name, those of estimators by their checksums."""
+        """Contents of the files that settings may name. Estimators' files enter by their checksums."""
         files = (Path(source.rpartition(":")[0]) for source in self.estimators)
         sums = {str(file): hashlib.sha256(file.read_bytes()).hexdigest() for file in files if file.suffix == ".py"}
         return super().contents() | ({"estimator_files": sums} if sums else {})
@@ -66,16 +68,16 @@ PRESETS = {
 
 
 def parts(settings: Settings) -> list[Part]:
-    """One for each estimator."""
+    """One part for each estimator."""
     return sampled.parts(settings, run)
 
 
 def run(settings: sampled.Settings, name: str, pool: Pool, progress: Progress) -> list[Record]:
-    """Rewards over training (`panel` is `training`), and by inner episode at its end (`panel` is `episodes`)."""
+    """Rewards over training (`panel` is `training`), and for each inner episode at its end (`panel` is `episodes`)."""
     records, seen = training.shape(settings, name, pool, progress)
 
     def defects(record: Record) -> Record:
-        """How often they take another action than the first."""
+        """Share of steps in which agents, and learners, take another action than the first."""
         here = record["seed"], -1, 0, record["iteration"] - 1, slice(1, None)
         ours, theirs = seen.ego_actions[here], seen.co_player_actions[here]
         return {"defects": float(ours.sum()), "naive_defects": float(theirs.sum())}
@@ -84,7 +86,7 @@ def run(settings: sampled.Settings, name: str, pool: Pool, progress: Progress) -
 
 
 def claims(records: Sequence[Record]) -> list[dict[str, Any]]:
-    """What the figure is judged by: means over seeds at the end of training."""
+    """The claims that judge the figure: means over seeds at the end of training."""
     table = table_of(records).filter(pl.col("panel") == "training")
     ran = Ran(table)
     rewards = {name: over_seeds(final(table, estimator=name), "reward") for name in (COALA, M_FOS, UNAWARE, LOLA)}
@@ -92,14 +94,14 @@ def claims(records: Sequence[Record]) -> list[dict[str, Any]]:
         ran.claim((COALA, M_FOS, UNAWARE), "COALA-PG earns more than the others: its mean reward over the larger one "
                   "of M-FOS and batch-unaware",
                   of_means(_over_the_larger, rewards[COALA], rewards[M_FOS], rewards[UNAWARE]), "≥", 2),
-        ran.claim((COALA,), "It shapes: its mean reward", rewards[COALA], "≥", 0.8),
-        ran.claim((COALA, LOLA), "It earns more than LOLA-DiCE: difference of mean rewards",
+        ran.claim((COALA,), "COALA-PG shapes: its mean reward", rewards[COALA], "≥", 0.8),
+        ran.claim((COALA, LOLA), "COALA-PG earns more than LOLA-DiCE: difference of mean rewards",
                   rewards[COALA] - rewards[LOLA], "≥", 0.2),
     ]  # fmt: skip
 
 
 def _over_the_larger(ours: float, *others: float) -> float:
-    """Infinite if the others earn nothing, NaN if we do."""
+    """Ratio to the largest other reward: infinite if the others earn nothing, NaN if the first one does."""
     most = largest_of(others)
     if np.isnan(most) or ours <= 0:
         return float("nan")

@@ -18,25 +18,28 @@ SINGLE = True
 """Training is done in single precision."""
 
 OTHERS = ("MFOS", "BatchUnaware", "LolaDice")
-"""What COALA-PG is held against."""
+"""Estimators that COALA-PG is compared with."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Settings(clean_up.Settings):
-    """Of Figures 6 and 13. Estimators have learning rates and scales of their own, as in the paper's tables."""
+    """Settings of Figures 6 and 13. Estimators have learning rates and reward scales of their own, as in the paper's
+    tables.
+    """
 
     baseline_reward_scale: float = 1.0
-    """In place of `reward_scale`, of M-FOS and batch-unaware."""
+    """Reward scale of M-FOS and batch-unaware, in place of `reward_scale`."""
 
     m_fos_rate: float = 3e-3
-    """In place of `rate`, of M-FOS."""
+    """Learning rate of M-FOS, in place of `rate`."""
 
     m_fos_balance: float = 1.0
-    """By what the critic's loss and the entropy bonus of M-FOS are multiplied, whose advantages of the current inner
-    episode are B times those of the others. Not the paper's."""
+    """Factor on the critic's loss and the entropy bonus of M-FOS, whose advantages of the current inner episode are B
+    times those of the others. Not in the paper.
+    """
 
     lola_rate: float = 0.1
-    """Of SGD, of LOLA-DiCE."""
+    """Learning rate of LOLA-DiCE's SGD."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -63,7 +66,7 @@ PRESETS = {
     "smoke": Settings(**sampled.SMOKE_ON_GRIDS),
     "cpu": dataclasses.replace(
         Settings(**clean_up.SMALL, baseline_reward_scale=0.05, m_fos_rate=1e-3, m_fos_balance=8.0),
-        meta_batch=64,  # of half of it COALA-PG's gradient is nearly all noise
+        meta_batch=64,  # with half of it COALA-PG's gradient is nearly all noise
         iterations=200,
         entropy_until=0.45,
         seeds=4,
@@ -73,20 +76,20 @@ PRESETS = {
 
 
 def parts(settings: Settings) -> list[Part]:
-    """One for each estimator."""
+    """One part for each estimator."""
     return sampled.parts(settings, run)
 
 
 def run(settings: sampled.Settings, name: str, pool: Pool, progress: Progress) -> list[Record]:
-    """Over training (`panel` is `training`), and by inner episode at its end (`panel` is `episodes`)."""
+    """Records over training (`panel` is `training`), and for each inner episode at its end (`panel` is `episodes`)."""
     return training.shape(settings, name, pool, progress)[0]
 
 
 def claims(records: Sequence[Record]) -> list[dict[str, Any]]:
-    """What the figure is judged by: means over seeds at the end of training.
+    """The claims that judge the figure: means over seeds at the end of training.
 
-    Where `panel` is `again`, only an agent's final reward is known, of a seed of another run at the same settings.
-    Leads are over all seeds in which both are.
+    Records with `panel` `again` have only an agent's final reward, for a seed of another run at the same settings.
+    Leads are over all seeds that both estimators have.
     """
     table = table_of(records)
     episodes = table.filter(pl.col("panel") == "episodes")
@@ -97,12 +100,12 @@ def claims(records: Sequence[Record]) -> list[dict[str, Any]]:
     lower = (("cleaning discrepancy", "cleaning_discrepancy", 0.02), ("zapping", "zaps", 0.005))
     return [
         *(
-            claim(f"COALA-PG earns more per step than {name} by",
+            claim(f"COALA-PG earns more than {name}: difference of rewards per step",
                   final_reward(table, "CoalaPG") - final_reward(table, name), "≥", 0.01)
             for name in OTHERS
         ),
         *(
-            claim(f"Over a meta-episode {what} is lower than {name}'s: difference",
+            claim(f"COALA-PG's {what} over a meta-episode is lower than {name}'s: difference",
                   within(name, column) - within("CoalaPG", column), "≥", least)
             for name in OTHERS
             for what, column, least in lower

@@ -1,7 +1,7 @@
-"""How much of what COALA-PG gains the long history gives: agents of several networks that forget sooner or later.
+"""The contribution of the long history to COALA-PG's reward: agents of several networks that forget sooner or later.
 
-An agent that forgets after each inner episode cannot see how far the learner is; it can still act so that the learner
-moves to where it earns more. The learners are the same networks everywhere.
+An agent that forgets after each inner episode cannot see how far the learner is. It can still act so that the learner
+moves to where the agent earns more. The learners are the same networks everywhere.
 """
 
 import dataclasses
@@ -19,16 +19,16 @@ SINGLE = True
 """Training is done in single precision."""
 
 WITHOUT = "mlp"
-"""The network that remembers nothing."""
+"""The network without memory."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Settings(sampled.MatrixSettings):
-    """Of this figure; `network` and `memory` are set by part."""
+    """Settings of this figure. Each part sets its `network` and `memory`."""
 
     networks: tuple[str, ...] = ("hawk", "gru", WITHOUT)
     memories: tuple[int, ...] = (1, 2, 5, 20)
-    """Inner episodes after which an agent forgets."""
+    """Numbers of inner episodes after which an agent forgets."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -37,10 +37,10 @@ class Settings(sampled.MatrixSettings):
         if not set(self.networks) - {WITHOUT}:
             raise ValueError(f"`networks` must name one that remembers, but are {self.networks}.")
         for network in self.networks:
-            self.common(network=network)  # raises for one that is unknown
+            self.common(network=network)  # raises for an unknown network
 
     def variants(self) -> dict[str, sampled.Settings]:
-        """By the names of the parts."""
+        """Settings, keyed by part."""
         return {
             network if network == WITHOUT else f"{network} {memory}": self.common(network=network, memory=memory)
             for network in self.networks
@@ -59,7 +59,7 @@ PRESETS = {
 
 
 def parts(settings: Settings) -> list[Part]:
-    """One for each network and memory."""
+    """One part for each network and memory."""
     return sampled.parts(settings, run)
 
 
@@ -73,7 +73,7 @@ def run(settings: sampled.Settings, name: str, pool: Pool, progress: Progress) -
 
 
 def claims(records: Sequence[Record]) -> list[dict[str, Any]]:
-    """What the figure is judged by: mean rewards at the end of training."""
+    """The claims that judge the figure: mean rewards at the end of training."""
     table = table_of(records)
 
     def reward(network: str, memory: int) -> Estimate:

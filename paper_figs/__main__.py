@@ -1,4 +1,6 @@
-"""`python -m paper_figs`: draw all figures from stored records, those of `runs/` or else the committed ones."""
+"""`python -m paper_figs`: draw all figures from stored records, from `runs/` if they exist there, else from the
+repository.
+"""
 
 import argparse
 import importlib
@@ -12,7 +14,9 @@ REFERENCE = Path(__file__).parent / "reference"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; **returns** its exit status: 2 if nothing can be drawn, or some figure's records not be read."""
+    """Run the command. **Returns** its exit status: 2 if nothing can be drawn, or if the records of a figure cannot be
+    read.
+    """
     parser = argparse.ArgumentParser(prog="python -m paper_figs", description=__doc__)
     parser.add_argument("--runs", type=Path, default=Path("runs"), help="where run directories are; default: runs")
     parser.add_argument("--figures", type=Path, default=Path("figures"), help="where to write; default: figures")

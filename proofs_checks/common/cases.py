@@ -309,8 +309,8 @@ def _fitting(
 ) -> list[list[Case]]:
     """All games and sizes within the limit, by number of outcomes, in up to three kinds.
 
-    The first kind has several trajectories, inner episodes and players; the second also has several steps; the third has all
-    others. Empty kinds are left out.
+    The first kind has several trajectories, inner episodes and players. The second also has several steps. The third
+    has all others. Empty kinds are left out.
     """
     fitting = []
     for (actions, sights, states), (batch, episodes, steps) in itertools.product(_GAMES, _SIZES):
