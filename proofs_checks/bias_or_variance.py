@@ -10,10 +10,10 @@ current-episode part of ∇J̄ and the future part are equally large and point a
 3. The mean of N meta-episodes has the squared error bias² + variance/N. `DOMINATES` has the N from which bias² is the
    larger part: some dozens, and fewer with a larger B or a critic. More data does not remove the bias, and a small
    batch of meta-episodes hides it.
-4. Batch-unaware has the least variance of the four, with and without a critic.
-5. COALA-PG has less variance than REINFORCE. A critic halves its variance at B = 2 and lowers it further at B = 4.
-   There it makes larger batches pay: they add scores that are multiplied by the same noisy future return.
-6. The critics of Eq. 8 and of Eqs 13–14 leave COALA-PG nearly the same variance.
+4. Batch-unaware has the least noise of the four, with and without a critic. Noise is √variance / ‖∇J̄‖.
+5. COALA-PG has less noise than REINFORCE. A critic halves its noise at B = 2 and lowers it further at B = 4. There it
+   makes larger batches pay: they add scores that are multiplied by the same noisy future return.
+6. The critics of Eq. 8 and of Eqs 13–14 leave COALA-PG nearly the same noise.
 
 **Why.** Claim 1 is Theorem 3.1 with baselines; the baseline of Eq. 8 is a function of the own past. The other claims
 are measurements.

@@ -144,7 +144,7 @@ def test_structures_come_first_and_refute(monkeypatch, capsys, tmp_path):
     ]
     assert rows["CoalaPG"].endswith("unbiased")
     assert "MFOS: In this game it is off by 1." in lines
-    assert "LolaExact: no score functions, judged by enumeration only." in lines
+    assert "LolaExact: not score-function estimators, judged by enumeration only." in lines
     assert "Refuted for all games by structure: MFOS." in lines[-2]
     first, second = json.loads(path.read_text())["structural"]
     assert (first["estimator"], first["kept"], first["wrong"], first["sizes"]) == (
@@ -188,7 +188,7 @@ def test_bounds_of_rounding_have_a_column_where_there_are_any():
 def test_structures_without_any_row_are_printed():
     stream = io.StringIO()
     print_structures(Console(file=stream), [], ["LolaExact"])
-    assert "LolaExact: no score functions" in stream.getvalue()
+    assert "LolaExact: not score-function estimators" in stream.getvalue()
 
 
 @pytest.mark.parametrize(

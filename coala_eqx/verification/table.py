@@ -140,8 +140,8 @@ def print_structures(
         table.row(row, last_style=style)
     print_lines(
         console,
-        "downstream: entries of the Jacobian of coefficients in rewards that must be 1/B; free: those that may be "
-        "anything; forbidden: values where an action has an influence on them.",
+        "downstream: weights of rewards that the action influences; the objective determines them (1/B for shaping). "
+        "free: weights of all other rewards. forbidden: weights of values that the action influences.",
     )
     for structure in structures:
         # A counterexample is searched for where a claim is refuted.
@@ -150,7 +150,7 @@ def print_structures(
             words = structure.note if found is None else found.text
             print_lines(console, f"{structure.estimator}: {words.rstrip('.')}.")
     if judged_otherwise:
-        print_lines(console, f"{', '.join(judged_otherwise)}: no score functions, judged by enumeration only.")
+        print_lines(console, f"{', '.join(judged_otherwise)}: not score-function estimators, judged by enumeration only.")
     print_lines(console, "")
 
 
@@ -168,12 +168,12 @@ def print_legend(console: Console, certificates: Sequence[Certificate]) -> None:
     """Print the meaning of the columns and the notes of the certificates."""
     print_lines(
         console,
-        "\nA certificate says: this estimator, on this problem, at this policy. A structural certificate says: every "
-        "game, learner and policy at its sizes.\n"
+        "\nA certificate holds for this estimator, on this problem, at this policy. A structural certificate holds for "
+        "every game, learner and policy at its sizes.\n"
         "relative bias: ‖E[ĝ] − ∇J‖ / ‖∇J‖, exact. rounding: a bound on its error. J: the objective named under "
         "'claims', in brackets if it is not claimed.\n"
         "variance: of one sampled ĝ, exact (trace of the covariance). SNR: ‖E[ĝ]‖ / √variance. time: all rows of "
-        "a problem share one enumeration, and get an equal share of its time.",
+        "a problem share one enumeration and divide its time equally.",
     )
     for certificate in certificates:
         if certificate.note:
