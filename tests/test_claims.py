@@ -303,7 +303,10 @@ def test_figure_6_is_judged_over_all_seeds_that_are_known(figure_6):
     reference.judge(figure_6)
     assert kept.claims_of(figure_6)[0] == lead
     page = reference.page()
-    assert "CoalaPG and MFOS were also trained from 4 more seeds at the same settings (`a command`, commit a commit)" in page
+    assert (
+        "CoalaPG and MFOS were also trained from 4 more seeds at the same settings (`a command`, commit a commit)"
+        in page
+    )
 
 
 def test_more_seeds_take_the_place_of_what_only_final_rewards_were_kept_of(figure_6, tmp_path):

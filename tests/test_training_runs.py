@@ -168,7 +168,9 @@ def test_agents_of_another_type_are_refused_by_name(tmp_path, monkeypatch):
         agents = settings.init(settings.trainings()["CoalaPG"][1]).agents
     agents = jax.tree.map(lambda leaf: leaf.astype("bfloat16") if eqx.is_inexact_array(leaf) else leaf, agents)
     Progress(None, tmp_path, "CoalaPG").keep(agents)
-    with pytest.raises(ValueError, match="agents-coalapg.eqx does not hold the agents that its settings describe: .*float32"):
+    with pytest.raises(
+        ValueError, match="agents-coalapg.eqx does not hold the agents that its settings describe: .*float32"
+    ):
         load_agents(tmp_path, "CoalaPG")
 
 

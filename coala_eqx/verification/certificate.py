@@ -1,4 +1,4 @@
-"""Certificates: an estimator on a problem → how biased, how noisy, and whether it keeps what it claims."""
+"""Certificates of an estimator on a problem: its bias, its noise, and whether its claim holds."""
 
 import dataclasses
 import math
@@ -30,24 +30,24 @@ TOLERANCE = 1e-9
 Verdict = Literal["holds", "fails", "unbiased", "biased", "not resolved", "inapplicable", "error"]
 
 _LOOKAHEAD = "lookahead_return"
-"""The objective that no meta-episode shows."""
+"""The objective that cannot be read off meta-episodes."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Certificate:
-    """What enumeration says about one estimator on one problem."""
+    """Result of enumerating one estimator on one problem."""
 
     estimator: str
-    """Its class name."""
+    """Class name of the estimator."""
 
     problem: str
-    """The name of the problem."""
+    """Name of the problem."""
 
     claim: str | None
-    """The objective whose gradient it claims to estimate without bias, or `None`."""
+    """The objective whose gradient the estimator claims to estimate without bias, or `None`."""
 
     objective: str
-    """The objective that it was held against."""
+    """The objective that the estimator was held against."""
 
     relative_bias: float
     """‖E[ĝ] − ∇J‖ / ‖∇J‖, exact to rounding; infinite if ∇J = 0 and E[ĝ] is not."""
@@ -59,8 +59,9 @@ class Certificate:
     """The cosine of the angle between E[ĝ] and ∇J; NaN if one of them is 0."""
 
     variance: float
-    """E‖ĝ − E[ĝ]‖², the trace of the covariance of one sampled estimate. (Beyond 1e308 it is infinite, below 1e-308
-    zero; `snr` is right there, too.)"""
+    """E‖ĝ − E[ĝ]‖², the trace of the covariance of one sampled estimate. It is infinite beyond 1e308 and 0 below
+    1e-308; `snr` is right there, too.
+    """
 
     snr: float
     """Signal-to-noise ratio of one sampled estimate, ‖E[ĝ]‖ / √variance; infinite without noise."""
@@ -69,22 +70,27 @@ class Certificate:
     """‖∇J‖."""
 
     outcomes: int
-    """How many outcomes were enumerated."""
+    """Number of enumerated outcomes."""
 
     seconds: float
-    """Wall-clock time, compilation included. All estimators of a problem share one enumeration: an equal share each."""
+    """Wall-clock time in seconds, with compilation. All estimators of a problem share one enumeration, and its time is
+    divided equally.
+    """
 
     verdict: Verdict
-    """`"holds"` or `"fails"` for a claim; `"unbiased"` or `"biased"` where there is none; `"not resolved"` where
-    rounding, or numbers beyond float64, leave it open; `"inapplicable"` where the problem lacks what the estimator
-    needs; `"error"` where the estimator breaks its contract. It is a verdict on this problem with this policy."""
+    """`"holds"` or `"fails"` for a claim. `"unbiased"` or `"biased"` without a claim. `"not resolved"` if rounding, or
+    numbers beyond float64, leave it open. `"inapplicable"` if the problem lacks what the estimator needs. `"error"` if
+    the estimator breaks its contract. The verdict is for this problem at this policy.
+    """
 
     note: str = ""
-    """Why it is not resolved and what would help, why it is inapplicable, or what the error is."""
+    """The reason for `"not resolved"` with a remedy, for `"inapplicable"`, or for `"error"`; also a remark on the
+    variance.
+    """
 
     @property
     def kept(self) -> bool:
-        """Whether nothing contradicts what the estimator claims."""
+        """Whether nothing contradicts the estimator's claim."""
         return self.verdict not in ("fails", "error")
 
 
@@ -99,21 +105,22 @@ def certify(
     plays: int = PLAYS,
     progress: Progress | None = None,
 ) -> Certificate:
-    """Hold one estimator against the exact gradient of what it claims to estimate.
+    """Hold one estimator against the exact gradient of the objective that it claims to estimate.
 
     **Arguments:**
 
-    - `estimator`, `problem`, `policy`: what is certified, on what, at which ego policy.
-    - `name`: what to call the problem.
-    - `tolerance`: relative bias below which it counts as unbiased.
+    - `estimator`: the estimator to certify.
+    - `problem`, `policy`: the problem, and the ego policy at which the gradient is taken.
+    - `name`: name of the problem.
+    - `tolerance`: relative bias below which the estimator counts as unbiased.
     - `limit`, `progress`: as in `coala_eqx.exact.expectation`.
-    - `plays`: how many meta-episodes are played, to see whether play agrees with enumeration, at least (they are played
-      4096 at a time); 0 for none.
+    - `plays`: least number of meta-episodes that are played to check that play agrees with enumeration (4096 are played
+      at a time); 0 for none.
 
     **Returns** a `Certificate`.
 
-    **Raises** `ValueError` as `coala_eqx.exact.moments` does; if the claim is no known objective; if the estimator
-    breaks its contract; and if a policy or the game plays otherwise than it is enumerated.
+    **Raises** `ValueError` as `coala_eqx.exact.moments` does; if the claim is not a known objective; if the estimator
+    breaks its contract; and if play and enumeration disagree for a policy or the game.
     """
     if not isinstance(estimator, AbstractEstimator):
         raise ValueError(f"`estimator` must be an estimator (an instance, CoalaPG() say), but is {estimator!r}.")
@@ -137,11 +144,12 @@ def certify_all(
     plays: int = PLAYS,
     progress: Progress | None = None,
 ) -> Iterator[Certificate]:
-    """`certify` several estimators on one problem, by one enumeration.
+    """Yield certificates of several estimators on one problem, from one enumeration. Arguments are those of `certify`.
 
-    An estimator that cannot be applied, or that breaks its contract, gets a certificate that says so
-    instead of an exception, so that the others are not lost. A problem that cannot be enumerated raises
-    `ValueError`, and so does one in which play and enumeration disagree.
+    An estimator that cannot be applied, or that breaks its contract, gets a certificate that says so instead of an
+    exception, so that the others are not lost.
+
+    **Raises** `ValueError` if the problem cannot be enumerated, or if play and enumeration disagree.
     """
     start = time.perf_counter()
     certificates = _run(tuple(estimators), _Certification(problem, policy, name, tolerance, limit, plays, progress))
@@ -160,19 +168,19 @@ def _run(estimators: tuple[AbstractEstimator, ...], certification: "_Certificati
 
 @dataclasses.dataclass
 class _Told:
-    """Of one estimator."""
+    """The survey's result for one estimator."""
 
     survey: Survey
-    """Of all that were enumerated together with it."""
+    """The survey of all estimators that were enumerated together."""
 
     estimated: Estimated | None
     error: str = ""
-    """Why it has no moments."""
+    """The reason why the estimator has no moments."""
 
 
 @dataclasses.dataclass
 class _Certification:
-    """All estimators on one problem."""
+    """The certification of all estimators on one problem."""
 
     problem: ShapingProblem
     policy: AbstractPolicy
@@ -193,7 +201,7 @@ class _Certification:
         return [made[number] for number in range(len(estimators))]
 
     def _fits(self, number: int, estimator: AbstractEstimator, made: dict[int, Certificate]) -> bool:
-        """Whether it can be certified here; if not, why not is noted."""
+        """Whether the estimator can be certified here. If not, a certificate with the reason is added to `made`."""
         objective_of(estimator)
         try:
             check_contract(estimator)
@@ -237,7 +245,7 @@ class _Certification:
     def _survey(
         self, space: Enumeration, estimators: list[AbstractEstimator], objectives: tuple[str, ...]
     ) -> list["_Told"]:
-        """What is told of each estimator: all by one survey, or each by its own, if one of them raises."""
+        """The result for each estimator: from one survey of all, or from one survey each if an estimator raises."""
         try:
             told = survey(space, estimators, objectives)
             return [_Told(told, estimated) for estimated in told.estimated]
@@ -266,7 +274,7 @@ class _Certification:
         return Exact(vector, max(one.error for one in told.gradients.values()) + 1000 * EPS * norm(vector))
 
     def _play(self, every: dict[int, "_Told"], made: dict[int, Certificate]) -> None:
-        """Each survey once, with all of its estimators that have moments."""
+        """Check play once for each survey, with all of its estimators that have moments."""
         by_survey: dict[int, list[int]] = {}
         for number, told in every.items():
             if told.estimated is not None:
@@ -303,7 +311,7 @@ class _Certification:
     def _resolve(
         self, true_norm: float, bias: float, error: float, true_error: float, noise: float
     ) -> tuple[bool | None, str]:
-        """Whether it is unbiased; `None`, and why and what would help, if that is open."""
+        """Whether the estimator is unbiased. `None`, with the reason and a remedy, if that is open."""
         if not all(map(math.isfinite, (true_norm, bias, error, noise))):
             return None, "a number is beyond float64: divide the payoffs by their size"
         if true_norm <= max(true_error, UNDERFLOW):
@@ -319,7 +327,7 @@ class _Certification:
         )
 
     def _resolve_vanishing(self, true_norm: float, is_biased: bool, true_error: float) -> tuple[bool | None, str]:
-        """The same where the exact gradient is 0 to rounding, or nearly underflows."""
+        """The same if the exact gradient is 0 to rounding, or nearly underflows."""
         if true_norm > true_error:
             return None, (
                 f"the exact gradient ({true_norm:.1e}) is so small that float64 loses digits: multiply the payoffs, or "

@@ -150,7 +150,9 @@ def print_structures(
             words = structure.note if found is None else found.text
             print_lines(console, f"{structure.estimator}: {words.rstrip('.')}.")
     if judged_otherwise:
-        print_lines(console, f"{', '.join(judged_otherwise)}: not score-function estimators, judged by enumeration only.")
+        print_lines(
+            console, f"{', '.join(judged_otherwise)}: not score-function estimators, judged by enumeration only."
+        )
     print_lines(console, "")
 
 
