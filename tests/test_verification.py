@@ -181,7 +181,7 @@ def test_a_missing_game_file_is_named():
 @pytest.mark.parametrize(
     ("source", "content", "message"),
     [
-        ("CoalaPg", None, "no estimator 'CoalaPg': it is none of CoalaPG"),
+        ("CoalaPg", None, "no estimator 'CoalaPg'. Name one of CoalaPG"),
         ("nowhere.py:Mine", None, "no file .*nowhere.py"),
         ("no_such_module_at_all:Mine", None, "no module 'no_such_module_at_all'"),
         ("coala_eqx.no_such_room:Mine", None, "no module 'coala_eqx.no_such_room'"),
@@ -195,7 +195,7 @@ def test_a_missing_game_file_is_named():
             "has no 'Mine'; it defines Main\\.",
         ),
         ("{}:Mine", "x = 1", "has no 'Mine', and no other estimator"),
-        ("{}:Mine", "class Mine: pass", "is no estimator: it must be a subclass of AbstractEstimator"),
+        ("{}:Mine", "class Mine: pass", "is not a valid estimator: it must be a subclass of AbstractEstimator"),
         (
             "{}:Mine",
             "from coala_eqx.estimators import AbstractScoreFunctionEstimator as A\nclass Mine(A):\n    n: int\n"

@@ -332,10 +332,7 @@ def test_sizes_that_were_chosen_for_a_large_game_are_said(capsys):
     arguments = ["--payoffs", str(ROOT / "examples/rock_paper_scissors.toml"), "--estimator", "LolaExact"]
     assert main(["verify", *arguments]) == 0
     captured = capsys.readouterr()
-    assert (
-        "Chosen as this game is large: --steps 1, which makes 3,321 outcomes; 2 would make more than 100,000."
-        in captured.out
-    )
+    assert "Chosen for this large game: --steps 1, with 3,321 outcomes; 2 would give more than 100,000." in captured.out
     assert captured.err.startswith(
         "1 of 1, rock-paper-scissors, with a bonus on rock: 3,321 outcomes, 1 estimator, about "
     )

@@ -48,7 +48,7 @@ def print_games(console: Console) -> None:
         table.add_row("JaxMARL's coin game", f"{reference:.2g}", "1.0")
     console.print(table)
     if not theirs:
-        hint = f"(JaxMARL is not installed: {how_to_get('gymnax jaxmarl', 'environments')} measures its, too.)"
+        hint = f"(To compare with JaxMARL's coin game, install it: {how_to_get('gymnax jaxmarl', 'environments')}.)"
         console.print(hint, markup=False, soft_wrap=True)
 
 

@@ -36,7 +36,7 @@ def print_training(console: Console) -> None:
     _print(console, ("meta-batch", "random actions", "training", "relative"), _paces())
     console.print(
         "F. The update of the paper's iterated dilemma (4 epochs), meta-batch 16, beside bare products of its "
-        "matrices, and beside an update without them: what is left is element by element",
+        "matrices, and beside an update without them, which is element-wise only",
         soft_wrap=True,
     )
     columns = ("gradients of", "update", "products", "all but products", "GFLOP/s of products", "share of products")

@@ -182,8 +182,8 @@ def check_contract(estimator: AbstractEstimator) -> None:
             for name in names:
                 if getattr(kind, name) is not getattr(base, name):
                     raise ValueError(
-                        f"{kind.__name__} replaces `{name}` of {base.__name__}, so that what is certified would not be "
-                        f"what trains. Write `coefficients` only, or derive from AbstractEstimator and write "
+                        f"{kind.__name__} replaces `{name}` of {base.__name__}, so the certified estimator would not "
+                        f"be the trained one. Write `coefficients` only, or derive from AbstractEstimator and write "
                         f"`from_episode`."
                     )
 

@@ -167,7 +167,7 @@ def _run(estimators: tuple[AbstractEstimator, ...], certification: "_Certificati
 
 
 @dataclasses.dataclass
-class _Told:
+class _Result:
     """The survey's result for one estimator."""
 
     survey: Survey
@@ -227,60 +227,60 @@ class _Certification:
         space = Enumeration(
             self.problem, self.policy, exchangeable=exchangeable, limit=self.limit, progress=self.progress
         )
-        every = self._survey(space, [estimators[number] for number in numbers], objectives)
-        for number, told in zip(numbers, every, strict=True):
-            if told.estimated is None:
-                made[number] = self._without_numbers(estimators[number], "error", told.error)
+        results = self._survey(space, [estimators[number] for number in numbers], objectives)
+        for number, result in zip(numbers, results, strict=True):
+            if result.estimated is None:
+                made[number] = self._without_numbers(estimators[number], "error", result.error)
                 continue
-            objective, gradients = objective_of(estimators[number]), told.survey.gradients
+            objective, gradients = objective_of(estimators[number]), result.survey.gradients
             if objective not in truths:
-                truths[objective] = gradients[objective] if objective in gradients else self._lookahead(told.survey)
+                truths[objective] = gradients[objective] if objective in gradients else self._lookahead(result.survey)
             truth = truths[objective]
             if isinstance(truth, str):
                 made[number] = self._without_numbers(estimators[number], "inapplicable", truth)
             else:
-                made[number] = self._judge(estimators[number], truth, told.estimated, space.count)
-        self._play(dict(zip(numbers, every, strict=True)), made)
+                made[number] = self._judge(estimators[number], truth, result.estimated, space.count)
+        self._play(dict(zip(numbers, results, strict=True)), made)
 
     def _survey(
         self, space: Enumeration, estimators: list[AbstractEstimator], objectives: tuple[str, ...]
-    ) -> list["_Told"]:
+    ) -> list["_Result"]:
         """The result for each estimator: from one survey of all, or from one survey each if an estimator raises."""
         try:
-            told = survey(space, estimators, objectives)
-            return [_Told(told, estimated) for estimated in told.estimated]
+            result = survey(space, estimators, objectives)
+            return [_Result(result, estimated) for estimated in result.estimated]
         except KeyboardInterrupt:
             raise
         except BaseException:  # whatever a user's estimator may raise
             alone = survey(space, (), objectives)  # raises if it is the problem that cannot be enumerated
-        every = []
+        results = []
         for estimator in estimators:
             try:
-                told = survey(space, (estimator,), objectives)
-                every.append(_Told(told, told.estimated[0]))
+                result = survey(space, (estimator,), objectives)
+                results.append(_Result(result, result.estimated[0]))
             except KeyboardInterrupt:
                 raise
             except BaseException as error:  # whatever a user's estimator may raise
-                every.append(_Told(alone, None, _words(error)))
-        return every
+                results.append(_Result(alone, None, _words(error)))
+        return results
 
-    def _lookahead(self, told: Survey) -> Exact | str:
+    def _lookahead(self, result: Survey) -> Exact | str:
         try:
             exact = gradient(self.problem, self.policy, _LOOKAHEAD, limit=self.limit)
         except NoGradientLearner as reason:
             return f"no {_LOOKAHEAD} to measure against. {reason}"
         vector = np.asarray(ravel_pytree(exact)[0])
         # The terms of its sum are those of one inner episode, and as large as the shaping return's there.
-        return Exact(vector, max(one.error for one in told.gradients.values()) + 1000 * EPS * norm(vector))
+        return Exact(vector, max(one.error for one in result.gradients.values()) + 1000 * EPS * norm(vector))
 
-    def _play(self, every: dict[int, "_Told"], made: dict[int, Certificate]) -> None:
+    def _play(self, results: dict[int, "_Result"], made: dict[int, Certificate]) -> None:
         """Check play once for each survey, with all of its estimators that have moments."""
         by_survey: dict[int, list[int]] = {}
-        for number, told in every.items():
-            if told.estimated is not None:
-                by_survey.setdefault(id(told.survey), []).append(number)
+        for number, result in results.items():
+            if result.estimated is not None:
+                by_survey.setdefault(id(result.survey), []).append(number)
         for members in by_survey.values() if self.plays else ():
-            all_words = check_play(every[members[0]].survey, plays=self.plays)
+            all_words = check_play(results[members[0]].survey, plays=self.plays)
             for number, words in zip(members, all_words, strict=True):
                 if words:
                     made[number] = dataclasses.replace(made[number], verdict="error", note=words)
@@ -322,8 +322,8 @@ class _Certification:
             return False, ""
         return None, (
             f"rounding may be as large as {error / true_norm:.1e} of the gradient, and {self.tolerance:g} is asked: "
-            f"what is summed is much larger than what is left. A constant in the coefficients or in the payoffs can be "
-            f"subtracted; a less deterministic policy and smaller sizes help, too"
+            f"the terms are much larger than their sum. Subtract a constant from the coefficients or the payoffs, or "
+            f"take a less deterministic policy or smaller sizes"
         )
 
     def _resolve_vanishing(self, true_norm: float, is_biased: bool, true_error: float) -> tuple[bool | None, str]:
@@ -336,7 +336,7 @@ class _Certification:
         if is_biased:
             return False, "the exact gradient is 0 to rounding, and the estimate's mean is not"
         return None, (
-            f"the exact gradient ({true_norm:.1e}) is 0 to rounding, so that no bias can be relative to it: take "
+            f"the exact gradient ({true_norm:.1e}) is 0 to rounding, so the relative bias is not defined: take "
             f"another policy or other payoffs"
         )
 

@@ -50,8 +50,8 @@ def load_estimator(source: str) -> AbstractEstimator:
         return load_object(registered[source], AbstractEstimator, "estimator")
     if ":" not in source:
         raise ValueError(
-            f"There is no estimator {source!r}: it is none of {', '.join([*known, *registered])}; for one of your own "
-            f"write FILE.py:NAME or module:NAME."
+            f"There is no estimator {source!r}. Name one of {', '.join([*known, *registered])}, or write FILE.py:NAME "
+            f"or module:NAME for one of your own."
         )
     return load_object(source, AbstractEstimator, "estimator")
 
@@ -90,7 +90,7 @@ def load_policy(source: str, problem: ShapingProblem, key: Key[Array, ""]) -> Ab
 
     needed = "a policy, a class of policies with .random(game, key), or a function (problem, key) → policy"
     if not (isinstance(found, AbstractPolicy) or callable(found)):
-        raise ValueError(f"{source} is no policy: it must be {needed}, but is {in_one_line(found)}.")
+        raise ValueError(f"{source} is not a policy: it must be {needed}, but is {in_one_line(found)}.")
     if inspect.isclass(found) and not (issubclass(found, AbstractPolicy) and hasattr(found, "random")):
         raise ValueError(f"{source} makes no policy: it must be {needed}, but is {in_one_line(found)}.")
     policy = _apart(make, source, f"{source} makes no policy for this problem")
@@ -113,11 +113,14 @@ def load_object(source: str, kind: type[Kind], what: str) -> Kind:
         raise ValueError(f"{source} is abstract: it must define {missing}.")
     if not _is_kind(found, kind):
         raise ValueError(
-            f"{source} is no {what}: it must be a subclass of {kind.__name__}, but is {in_one_line(found)}."
+            f"{source} is not a valid {what}: it must be a subclass of {kind.__name__}, but is {in_one_line(found)}."
         )
     made = _apart(found, source, f"{source} cannot be made without arguments")
     if not isinstance(made, kind):
-        raise ValueError(f"{source} is no {what}: it makes {in_one_line(made)}, which is no {kind.__name__}.")
+        raise ValueError(
+            f"{source} is not a valid {what}: it must make an instance of {kind.__name__}, but makes "
+            f"{in_one_line(made)}."
+        )
     return made
 
 

@@ -52,7 +52,7 @@ def _remark(named: NamedProblem, given: Mapping[str, int | None], sizes: Mapping
         count = f"{in_words(count_outcomes(named.problem))} outcomes"
     except ValueError:
         count = "outcomes that cannot be counted"
-    return f"Chosen as this game is large: {chosen}, which makes {count}; 2 would make more than {most:,}."
+    return f"Chosen for this large game: {chosen}, with {count}; 2 would give more than {most:,}."
 
 
 def _learner(source: str) -> AbstractLearner:
@@ -60,7 +60,7 @@ def _learner(source: str) -> AbstractLearner:
         return LEARNERS[source]()
     if ":" not in source:
         raise ValueError(
-            f"There is no learner {source!r}: it is none of {', '.join(LEARNERS)}; for one of your own write "
-            f"FILE.py:NAME or module:NAME."
+            f"There is no learner {source!r}. Name one of {', '.join(LEARNERS)}, or write FILE.py:NAME or module:NAME "
+            f"for one of your own."
         )
     return load_object(source, AbstractLearner, "learner")

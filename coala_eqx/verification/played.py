@@ -66,8 +66,8 @@ def check_play(survey: Survey, *, plays: int = PLAYS, seed: int = 0) -> list[str
             f"the enumerated ones: {game}.step and {game}.table() differ, or a co-player's `__call__` and `unroll`."
         )
     return [
-        f"The mean of {plays:,} sampled estimates is {one:.1f} standard errors away from the enumerated one: what is "
-        f"played is not what is enumerated."
+        f"The mean of {plays:,} sampled estimates is {one:.1f} standard errors away from the enumerated one: "
+        f"play and enumeration differ."
         if wrong and one > REFUTED
         else ""
         for one in estimators
@@ -155,13 +155,13 @@ def _estimates(
     made: np.ndarray | None = None
     for _, co_players in survey.space.meetings:
         some = np.asarray(general.estimates(plain, co_players))
-        met = _are(episodes.co_player_policies, co_players)
+        met = _met(episodes.co_player_policies, co_players)
         made = np.where(met[:, None], some, np.nan if made is None else made)
     assert made is not None
     return made
 
 
-def _are(played: Policies, co_players: Policies) -> np.ndarray:
+def _met(played: Policies, co_players: Policies) -> np.ndarray:
     """Mask of the meta-episodes that were played against these co-players."""
     pairs = zip(*(jax.tree.leaves(eqx.filter(one, eqx.is_array)) for one in (played, co_players)), strict=True)
     same = [(np.asarray(one) == np.asarray(other)).reshape(len(one), -1).all(axis=1) for one, other in pairs]
