@@ -41,8 +41,8 @@ class Settings(analytic.Settings):
         analytic.check_at_least(self, 1, "iterations_together")
         if self.iterations_together % self.every:
             raise ValueError(
-                f"`iterations_together` must be a multiple of `every`, but {self.iterations_together} is none of "
-                f"{self.every}."
+                f"`iterations_together` must be a multiple of `every`, but {self.iterations_together} is not a "
+                f"multiple of {self.every}."
             )
 
 

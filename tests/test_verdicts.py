@@ -109,7 +109,7 @@ class Valued(MemoryOne):
 @pytest.mark.parametrize(("kind", "what"), [(Split, "log-probabilities"), (Valued, "values")])
 def test_a_policy_that_plays_otherwise_is_named(kind, what, small):
     problem, policy = small
-    with pytest.raises(ValueError, match=f"{kind.__name__} contradicts itself: {what}"):
+    with pytest.raises(ValueError, match=f"{kind.__name__} contradicts itself: its {what}"):
         certify(CoalaPG(), problem, kind(policy.logits))
 
 

@@ -128,7 +128,7 @@ def test_every_named_learner_and_policy_makes_a_problem(learner, policy):
 
 
 def test_an_unknown_policy_is_named(getkey):
-    with pytest.raises(ValueError, match="Unknown policy 'lstm'; known are memory-one"):
+    with pytest.raises(ValueError, match="There is no policy 'lstm'. Name one of memory-one"):
         make_policy("lstm", makers.make_problem(getkey()), getkey())
 
 
@@ -309,7 +309,7 @@ for function in (ce.verification.certify, ce.exact.moments):
     try:
         function(ce.estimators.CoalaPG, problem, ce.policies.MemoryOne(np.zeros((3, 2))))
     except ValueError as error:
-        assert "must be an estimator (an instance" in str(error), error
+        assert "must be an estimator" in str(error), error
     else:
         raise AssertionError(function)
 """

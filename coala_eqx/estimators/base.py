@@ -97,7 +97,8 @@ class AbstractEstimator(eqx.Module):
         """
         if self.needs_table and not isinstance(problem.game, AbstractEnumerableGame):
             raise Inapplicable(
-                f"{type(self).__name__} cannot be applied: {type(problem.game).__name__} cannot be written as a table."
+                f"{type(self).__name__} cannot be applied: it needs a game that can be written as a table (an "
+                f"AbstractEnumerableGame), but the game is a {type(problem.game).__name__}."
             )
         if self.needs_table and isinstance(problem.game, AbstractDrawnGame):
             game = type(problem.game).__name__
@@ -106,7 +107,10 @@ class AbstractEstimator(eqx.Module):
                 f"compiled program cannot do. If there are few enough, use {game}(…).table() as the game."
             )
         if self.needs_learning_rule and any(problem.remembering):
-            raise Inapplicable(f"{type(self).__name__} cannot be applied: co-players that remember do not learn.")
+            raise Inapplicable(
+                f"{type(self).__name__} cannot be applied: it needs co-players that learn, but those that remember "
+                f"earlier inner episodes do not."
+            )
         if self.needs_gradient_learner:
             try:
                 gradient_learners(problem.learners)

@@ -123,7 +123,7 @@ def certify(
     breaks its contract; and if play and enumeration disagree for a policy or the game.
     """
     if not isinstance(estimator, AbstractEstimator):
-        raise ValueError(f"`estimator` must be an estimator (an instance, CoalaPG() say), but is {estimator!r}.")
+        raise ValueError(f"`estimator` must be an estimator, such as CoalaPG(), but is {estimator!r}.")
     estimator.check_problem(problem)
     (certificate,) = certify_all(
         (estimator,), problem, policy, name=name, tolerance=tolerance, limit=limit, plays=plays, progress=progress

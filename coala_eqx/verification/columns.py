@@ -60,7 +60,7 @@ def remark(estimator: AbstractEstimator, batch: int, episodes: int, steps: int) 
     except Inapplicable:
         return ""
     except Exception as reason:  # a user's estimator may raise anything
-        return f"whether {name} is unbiased, as it claims, is not known: {in_one_line(reason, str)}."
+        return f"{name} claims to be unbiased, which cannot be checked at this size: {in_one_line(reason, str)}."
     if finding is None:
         return ""
     discount = getattr(estimator, "discount", 1.0)

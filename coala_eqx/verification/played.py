@@ -197,8 +197,8 @@ def _check_replay(
         difference = np.abs(np.asarray(played).ravel() - expected)
         if not (difference <= _SAME * (1 + np.abs(expected))).all():
             raise Disagreement(
-                f"{type(policy).__name__} contradicts itself: {what} by `__call__`, which plays, and by `unroll`, "
-                f"which is certified and trained, differ by up to {difference.max():.2g}."
+                f"{type(policy).__name__} contradicts itself: its {what} by `__call__` (play) and by `unroll` "
+                f"(certificates and training) differ by up to {difference.max():.2g}."
             )
     return scores.reshape(*shape[:2], shape[2] * shape[3], len(directions))
 

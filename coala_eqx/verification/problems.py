@@ -69,7 +69,7 @@ def make_policy(name: str, problem: ShapingProblem, key: Key[Array, ""]) -> Abst
         return _memory_one(game, 0, generator)
     if name == "full-history":
         return _full_history(game, 0, problem.episodes * problem.steps, generator)
-    raise ValueError(f"Unknown policy {name!r}; known are {', '.join(POLICIES)}.")
+    raise ValueError(f"There is no policy {name!r}. Name one of {', '.join(POLICIES)}.")
 
 
 def make_problem(

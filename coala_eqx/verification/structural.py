@@ -145,7 +145,7 @@ def kernel_of(estimator: AbstractScoreFunctionEstimator, size: Size) -> Kernel:
 
 def _certify(estimator: AbstractEstimator, sizes: tuple[Size, ...] | None) -> StructuralCertificate:
     if not isinstance(estimator, AbstractEstimator):
-        raise ValueError(f"`estimator` must be an estimator (an instance, CoalaPG() say), but is {estimator!r}.")
+        raise ValueError(f"`estimator` must be an estimator, such as CoalaPG(), but is {estimator!r}.")
     name, objective = type(estimator).__name__, objective_of(estimator)
     if not isinstance(estimator, AbstractScoreFunctionEstimator):
         raise Inapplicable(f"{name} is not a score-function estimator and is judged by enumeration only.")
