@@ -1,6 +1,4 @@
-"""Figure 13: naive reward, pollution and apples in CleanUp-lite, within a meta-episode against naive learners after
-training.
-"""
+"""Figure 13: naive reward, pollution and apples in CleanUp-lite within a meta-episode, after training."""
 
 from collections.abc import Sequence
 from typing import Any

@@ -1,5 +1,4 @@
-"""Beyond the paper: the number of meta-episodes that each estimator's gradient needs, and the direction of the
-gradients.
+"""Beyond the paper: the number of meta-episodes that each estimator's gradient needs, and its direction.
 
 While COALA-PG trains an agent in the iterated prisoner's dilemma, the gradients of all estimators are measured on the
 same meta-episodes against naive learners: their noise relative to their signal, and the angles between them.

@@ -1,6 +1,4 @@
-"""`python -m paper_figs`: draw all figures from stored records, from `runs/` if they exist there, else from the
-repository.
-"""
+"""`python -m paper_figs`: draw all figures from stored records, those in `runs/` or else the kept ones."""
 
 import argparse
 import importlib

@@ -1,5 +1,6 @@
-"""One look for all figures: fonts, sizes, and colours of estimators that colour-blind readers can tell apart (Okabe and
-Ito).
+"""One look for all figures: fonts, sizes and colours.
+
+Colour-blind readers can tell the colours of estimators apart (Okabe and Ito).
 """
 
 from collections.abc import Callable

@@ -233,7 +233,7 @@ def test_estimators_of_other_packages_are_found_by_their_entry_point(monkeypatch
         lambda group: [point] if group == "coala_eqx.estimators" else entry_points(group=group),
     )
     assert isinstance(load_estimator("TheirPG"), LeaveOneOut)
-    with pytest.raises(ValueError, match="none of CoalaPG.*TheirPG"):
+    with pytest.raises(ValueError, match="Name one of CoalaPG.*TheirPG"):
         load_estimator("NobodysPG")
 
 

@@ -1,5 +1,6 @@
-"""The benchmarks of `coala-eqx bench`. They report ratios of quantities measured in one run, because machines differ
-and are noisy.
+"""The benchmarks of `coala-eqx bench`.
+
+They report ratios of quantities measured in one run, because machines differ and are noisy.
 """
 
 import jax

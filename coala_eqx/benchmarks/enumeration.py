@@ -1,6 +1,4 @@
-"""Benchmarks of enumeration: growth with the number of outcomes, unordered batches, sampled estimators, and closed-form
-shaping gradients.
-"""
+"""Benchmarks of enumeration, of sampled estimators and of closed-form shaping gradients."""
 
 import sys
 from collections.abc import Iterator

@@ -1,6 +1,4 @@
-"""Weak scaling: the same number of opponents for each device, on one device and on more, in one process and in
-several.
-"""
+"""Weak scaling over devices and processes: the number of opponents for each device stays the same."""
 
 import argparse
 import os

@@ -1,6 +1,4 @@
-"""Speed of training: steps per second, the update compared with bare matrix products, and growth with the lengths of a
-batch.
-"""
+"""Speed of training: steps per second, the update compared with bare matrix products, and growth with B, M and T."""
 
 from collections.abc import Iterator
 from typing import Any

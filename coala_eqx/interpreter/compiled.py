@@ -1,5 +1,6 @@
-"""Run traced functions for enumeration: by NumPy if there are few outcomes, because compiling would take longer; else
-by XLA.
+"""Run traced functions for enumeration by NumPy or XLA.
+
+If there are few outcomes NumPy is faster, because XLA would compile for longer than NumPy computes.
 """
 
 import contextlib

@@ -1,5 +1,6 @@
-"""`coala-eqx verify`: check the input, certify, print each row as soon as it is known, and write files before
-judging.
+"""The command `coala-eqx verify`.
+
+It checks its input, certifies, prints each row as soon as it is known, and writes files before it judges.
 """
 
 import argparse

@@ -1,5 +1,6 @@
-"""Files that `coala-eqx verify` writes. They are checked before anything is computed, and are never left half-
-written.
+"""Files that `coala-eqx verify` writes.
+
+They are checked before anything is computed, and are never left half-written.
 """
 
 import dataclasses

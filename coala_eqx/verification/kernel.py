@@ -1,5 +1,4 @@
-"""Kernels: the matrices by which a score-function estimator weighs rewards and values, and the conditions of Theorem
-3.1.
+"""Kernels: the matrices of a score-function estimator, and the conditions that Theorem 3.1 sets for them.
 
 The coefficient of action (b, l) is C_l^b = Σ K[l,b → k,c]·r_k^c + Σ V[l,b → k,c]·V̂(h_k^c) + constant. A reward is
 *downstream* of the action if it can depend on it:

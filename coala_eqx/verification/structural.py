@@ -1,5 +1,4 @@
-"""Structural certificates: decide from its coefficients alone whether a score-function estimator is unbiased for all
-games.
+"""Structural certificates: from its coefficients alone, whether an estimator is unbiased for all games.
 
 Theorem 3.1 says which maps from rewards and values to coefficients are unbiased for every game, learner and policy.
 `coala_eqx.verification.kernel` states the conditions, and `proofs_checks/structural.py` shows both directions. The

@@ -1,3 +1,1 @@
-"""Shared parts of the checks: random cases, rounding bounds, the ledger of comparisons, and gradients without
-scores.
-"""
+"""Shared parts of the checks: cases, rounding bounds, the ledger of comparisons, and gradients without scores."""

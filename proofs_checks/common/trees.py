@@ -1,5 +1,6 @@
-"""Arithmetic on gradients, which are pytrees like a policy. It uses NumPy, because JAX would compile each sum for every
-new shape.
+"""Arithmetic on gradients, which are pytrees like a policy.
+
+It uses NumPy, because JAX would compile each sum for every new shape.
 """
 
 import functools
