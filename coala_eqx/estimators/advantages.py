@@ -44,33 +44,29 @@ def batch_lambda_returns(
     rewards, next_values = _arrays("next_values", rewards, next_values)
     batch = len(rewards)
     # A step's contribution to its own return, and to the average that takes over at the end of an inner episode.
-    own_terms, shared_terms = rewards / batch if normalize_current_episode else rewards, rewards
+    alone, together = rewards / batch if normalize_current_episode else rewards, rewards
     if next_values is not None:
         bootstrapped = discount * (1 - lambda_) * next_values
-        own_terms, shared_terms = own_terms + bootstrapped, shared_terms + bootstrapped
+        alone, together = alone + bootstrapped, together + bootstrapped
     decay = discount * lambda_
 
-    def step_with_average(
-        carry: tuple[Array, Array], inputs: tuple[Array, Array, Array]
-    ) -> tuple[tuple[Array, Array], Array]:
+    def back(carry: tuple[Array, Array], inputs: tuple[Array, Array, Array]) -> tuple[tuple[Array, Array], Array]:
         own, average = carry
-        own_terms, shared_terms, ends_episode = inputs
-        own = own_terms + decay * jnp.where(ends_episode, average, own)
-        return (own, shared_terms + decay * average), own
+        alone, together, ends_episode = inputs
+        own = alone + decay * jnp.where(ends_episode, average, own)
+        return (own, together + decay * average), own
 
-    def step_without_average(own: Array, own_terms: Array) -> tuple[Array, Array]:
-        own = own_terms + decay * own
+    def back_alone(own: Array, alone: Array) -> tuple[Array, Array]:
+        own = alone + decay * own
         return own, own
 
-    own_terms = own_terms.reshape(batch, -1).T
+    alone = alone.reshape(batch, -1).T
     if not average_future_episodes:
-        return scan(step_without_average, jnp.zeros_like(own_terms[0]), own_terms, reverse=True)[1].T.reshape(
-            rewards.shape
-        )
-    averages = shared_terms.mean(axis=0).ravel()
+        return scan(back_alone, jnp.zeros_like(alone[0]), alone, reverse=True)[1].T.reshape(rewards.shape)
+    averages = together.mean(axis=0).ravel()
     ends_episode = np.tile(np.arange(rewards.shape[2]) == rewards.shape[2] - 1, rewards.shape[1])
-    start = (jnp.zeros_like(own_terms[0]), jnp.zeros_like(averages[0]))
-    _, returns = scan(step_with_average, start, (own_terms, averages, jnp.asarray(ends_episode)), reverse=True)
+    start = (jnp.zeros_like(alone[0]), jnp.zeros_like(averages[0]))
+    _, returns = scan(back, start, (alone, averages, jnp.asarray(ends_episode)), reverse=True)
     return returns.T.reshape(rewards.shape)
 
 
