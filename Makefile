@@ -1,10 +1,11 @@
-# `make verify` and `make test` work on a fresh clone: they set up .venv by themselves.
+# `make verify` and `make test` work on a fresh clone. They set up .venv themselves.
 
 PYTHON ?= python3
 BIN := .venv/bin
 ARGS ?=
 SMOKE ?= fig3a fig4b
-# Most of the tests' time is for compilation: programs are kept, and not polished (`verify`, `prove` and all runs do so).
+# Tests spend most of their time compiling, so compiled programs are cached and not optimised. (`verify`, `prove` and all
+# runs optimise them.)
 PYTEST := JAX_COMPILATION_CACHE_DIR="$(CURDIR)/.pytest_cache/programs" \
 	JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=0.05 JAX_DISABLE_MOST_OPTIMIZATIONS=1 $(BIN)/python -m pytest
 
@@ -15,7 +16,7 @@ env: .venv/.complete
 .venv/.complete: EXTRAS := all
 .venv-environments/.complete: EXTRAS := all,environments
 .venv/.complete .venv-environments/.complete: pyproject.toml constraints.txt
-	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed, but $(PYTHON) is " + sys.version.split()[0] + "; set PYTHON=python3.12, say.") if sys.version_info < (3, 11) else None'
+	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed, but $(PYTHON) is " + sys.version.split()[0] + "; set, for instance, PYTHON=python3.12.") if sys.version_info < (3, 11) else None'
 	$(PYTHON) -m venv $(@D)
 	PIP_CONSTRAINT="$(CURDIR)/constraints.txt" $(@D)/bin/python -m pip install --quiet --disable-pip-version-check -e '.[$(EXTRAS)]'
 	@touch $@
@@ -26,7 +27,7 @@ verify: env
 test: env
 	$(PYTEST) -n 2 --dist worksteal $(ARGS)
 
-# As users have it: the same numbers by programs that XLA has polished.
+# The same numbers from programs that XLA has optimised, as in runs.
 optimised: env
 	$(BIN)/python -m pytest -n 2 --dist worksteal tests/test_probabilities.py tests/test_hawk.py $(ARGS)
 
@@ -36,7 +37,7 @@ faults: env
 prove: env
 	$(BIN)/python -m pytest proofs_checks -n 2 --dist worksteal --hypothesis-profile deep --timeout 0 --summary prove.md $(ARGS)
 
-# With outside environments, which bring many packages: in a virtual environment of its own. Without them these tests are skipped.
+# Outside environments need many packages, so these tests have a virtual environment of their own. `make test` skips them.
 environments: .venv-environments/.complete
 	$(<D)/bin/python -m pytest tests/test_environments.py $(ARGS)
 

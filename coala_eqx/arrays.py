@@ -1,4 +1,4 @@
-"""Arrays and numbers at the border to the user: read with clear errors, held as static fields, put into words."""
+"""Arrays and numbers from the user: read with clear errors, stored as static fields, and printed."""
 
 import math
 import numbers as kinds
@@ -12,15 +12,15 @@ from jax.core import Tracer
 from jaxtyping import Array, Float
 
 Scalar = float | Float[Array, ""]
-"""A number; as an array it can be traced, and another value needs no other program."""
+"""A number. As an array it can be traced, so that another value does not compile another program."""
 
 _TOO_LARGE = "`{name}` must hold numbers that fit into float64, but entry {where} is beyond 1.8e308; scale them down."
 
 
 class Frozen:
-    """A NumPy array that can be a static field: read-only, compared and hashed by content.
+    """A read-only NumPy array that can be a static field: it is compared and hashed by content.
 
-    It is stored and copied as the array alone, since the hash holds in one process only.
+    Only the array is pickled and copied, because the hash is valid in one process only.
     """
 
     def __init__(self, array: np.ndarray):
@@ -48,26 +48,26 @@ class Frozen:
 
 
 def concrete(array: Any) -> bool:
-    """Whether the values are known now (not traced by `jit`, `vmap` or `grad`)."""
+    """Whether the values are known now, that is not traced by `jit`, `vmap` or `grad`."""
     return not isinstance(array, Tracer)
 
 
 def numbers(name: str, value: Any, *, masks: bool = False) -> Any:
-    """`value` as a NumPy array of finite real numbers; a traced one passes through as it is.
+    """`value` as a NumPy array of finite real numbers. A traced value is returned as a JAX array without checks.
 
-    With `masks`, −∞ is let through, which is the logit of an action that is never taken.
+    With `masks`, −∞ is accepted: it is the logit of an action that is never taken.
 
-    Types that NumPy has by itself stay as they are. bfloat16 and smaller floats become float32, integers of less than
-    a byte int64, both exactly. Long doubles, integers of Python beyond 64 bits, fractions and decimals are rounded to
+    NumPy's own types stay as they are. bfloat16 and smaller floats become float32, and integers of less than a byte
+    become int64, both exactly. Long doubles, Python integers beyond 64 bits, fractions and decimals are rounded to
     float64.
 
     **Raises** `ValueError` that names the offending value: ragged nesting, entries that are not real numbers, NaN,
-    infinity, what is too large for the floats that JAX computes with, or entries that are masked.
+    infinity, numbers too large for the floats that JAX computes with, or masked entries.
     """
     if not concrete(value) or any(not concrete(leaf) for leaf in jax.tree.leaves(value)):
         return jnp.asarray(value)
     if np.ma.is_masked(value):
-        raise ValueError(f"`{name}` has entries that are masked; fill them, by `.filled(…)`.")
+        raise ValueError(f"`{name}` has masked entries; fill them with `.filled(…)`.")
     try:
         given = np.asarray(value)
     except ValueError as error:
@@ -88,7 +88,7 @@ def numbers(name: str, value: Any, *, masks: bool = False) -> Any:
 
 
 def _as_standard(name: str, value: Any, given: np.ndarray) -> np.ndarray:
-    """An array of one of NumPy's own types of real numbers, in this machine's order of bytes."""
+    """The array as one of NumPy's own real types, in this machine's byte order."""
     dtype = given.dtype
     if dtype.isbuiltin == 2:  # a type of ml_dtypes
         if jnp.issubdtype(dtype, jnp.floating):
@@ -110,7 +110,7 @@ def _as_standard(name: str, value: Any, given: np.ndarray) -> np.ndarray:
 
 
 def _from_objects(name: str, given: np.ndarray) -> np.ndarray:
-    """The entries, Python's or NumPy's numbers of several types, as float64."""
+    """The entries of an array of Python's or NumPy's numbers of several types, as float64."""
     rounded = np.empty(given.shape)
     for where in np.ndindex(given.shape):
         entry = given[where]
@@ -130,7 +130,7 @@ def _is_long(dtype: np.dtype) -> bool:
 
 
 def _check_range(name: str, array: np.ndarray) -> None:
-    """Unless 64-bit types are on, JAX computes in float32, in which large numbers are infinite."""
+    """Check that all numbers are finite in JAX's default type. It is float32 unless 64-bit types are on."""
     dtype = jnp.result_type(float)
     too_large = np.isfinite(array) & (np.abs(array.astype(np.float64)) > float(jnp.finfo(dtype).max))
     if too_large.any():
@@ -142,14 +142,14 @@ def _check_range(name: str, array: np.ndarray) -> None:
 
 
 def floating(array: Any) -> Array:
-    """As a JAX array of the default floating-point type; of what `numbers` returns, all fits."""
+    """The array as a JAX array of the default floating-point type. Everything that `numbers` returns fits."""
     return jnp.asarray(array, dtype=jnp.result_type(float))
 
 
 def as_setting(value: Any) -> Any:
-    """A setting that is one real number: in Python's or JAX's default precision, whatever its type is.
+    """A setting that is one real number, in Python's or JAX's default precision.
 
-    What is no such number is returned as it is, for a check to refuse.
+    Anything else is returned unchanged, for a later check to refuse.
     """
     if isinstance(value, jax.Array):
         real = any(jnp.issubdtype(value.dtype, kind) for kind in (jnp.floating, jnp.integer))
@@ -163,23 +163,23 @@ def as_setting(value: Any) -> Any:
 
 
 def is_number(value: Any) -> bool:
-    """Whether the value, which is not traced, is one real number."""
+    """Whether the value, which must not be traced, is one real number."""
     truth = isinstance(value, bool) or getattr(value, "dtype", None) == np.dtype(bool)
     return not truth and _is_real(value)
 
 
 def _is_real(entry: Any) -> bool:
-    """Whether it is one real number (or truth value), of Python, NumPy or JAX."""
+    """Whether the entry is one real number or truth value of Python, NumPy or JAX."""
     dtype = getattr(entry, "dtype", None)
     if dtype is None:
         return isinstance(entry, kinds.Real | Decimal)
-    standard = isinstance(dtype, np.dtype) and dtype.kind != "m"  # spans of time count as integers
+    standard = isinstance(dtype, np.dtype) and dtype.kind != "m"  # NumPy counts time spans as integers
     real = standard and any(jnp.issubdtype(dtype, kind) for kind in (bool, np.floating, np.integer))
     return real and np.ndim(entry) == 0
 
 
 def in_words(count: int) -> str:
-    """A count in digits, or as a power of ten where nobody would read the digits."""
+    """A count in digits, or as a power of ten from 10^15."""
     if count < 10**15:
         return f"{count:,}"
     return f"about 10^{round((count.bit_length() - 1) * math.log10(2))}"

@@ -1,18 +1,18 @@
-"""Packages that only some parts need, and how to get them."""
+"""Optional dependencies, and how to install them."""
 
 import importlib
 from typing import Any
 
 
 def how_to_get(packages: str, extra: str) -> str:
-    """A command that installs them anywhere, and one for a clone, which pins nothing else."""
+    """The command that installs packages anywhere, and the one for a clone."""
     return f"pip install {packages} (in a clone: pip install -e '.[{extra}]')"
 
 
 def require_matplotlib(who: str) -> None:
-    """Import matplotlib.
+    """Check that matplotlib can be imported.
 
-    **Raises** `ImportError` that says how to get it; `who` begins the sentence.
+    **Raises** `ImportError` that says how to install it. The message begins with `who`.
     """
     try:
         import matplotlib.figure  # noqa: F401, PLC0415 (an optional dependency)
@@ -21,7 +21,7 @@ def require_matplotlib(who: str) -> None:
 
 
 def require_polars() -> Any:
-    """Polars, which is imported where it is used; **raises** `ImportError` that says how to get it."""
+    """Polars, imported on first use. **Raises** `ImportError` that says how to install it."""
     try:
         return importlib.import_module("polars")
     except ImportError as error:

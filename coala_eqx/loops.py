@@ -1,4 +1,4 @@
-"""Loops along an axis, written out where they are short."""
+"""Scans along an axis; short ones are unrolled."""
 
 from collections.abc import Callable
 from typing import Any
@@ -7,22 +7,27 @@ import jax
 import jax.numpy as jnp
 
 FEW = 4
-"""Steps. JAX's transformations trace the body of a `scan` several times each, and nested ones again and again."""
+"""Largest number of steps that are unrolled. JAX's transformations trace the body of a `scan` several times each, and
+more often for nested scans.
+"""
 
 
 def scan(
     step: Callable[[Any, Any], tuple[Any, Any]], carry: Any, inputs: Any, *, reverse: bool = False
 ) -> tuple[Any, Any]:
-    """`jax.lax.scan` over arrays `[steps, …]`; a few steps are written out one by one.
+    """`jax.lax.scan` over arrays `[steps, …]`; up to `FEW` steps are unrolled.
 
-    **Returns** the last carry, and the records, stacked.
+    **Returns** the last carry, and the stacked outputs.
+
+    **Raises** `ValueError` if the arrays differ in length, and `TypeError` if the step changes the carry's structure,
+    shapes or types. (Longer loops raise what `jax.lax.scan` does.)
     """
     leaves, structure = jax.tree.flatten(inputs)
     length = len(leaves[0])
     if not 0 < length <= FEW:
         return jax.lax.scan(step, carry, inputs, reverse=reverse)
     if any(len(leaf) != length for leaf in leaves):
-        raise ValueError(f"All arrays must have as many steps, but have {[len(leaf) for leaf in leaves]}.")
+        raise ValueError(f"All arrays must have the same number of steps, but have {[len(leaf) for leaf in leaves]}.")
     rows = [*zip(*map(jnp.unstack, leaves), strict=True)]
     records = []
     for row in reversed(rows) if reverse else rows:
@@ -36,7 +41,7 @@ def scan(
 
 
 def _check_carry(before: Any, after: Any) -> None:
-    """As `jax.lax.scan` does."""
+    """Check that shapes and types of the carry stay the same, as `jax.lax.scan` does."""
     signatures = [
         (jax.tree.structure(carry), [(jnp.shape(leaf), jnp.result_type(leaf)) for leaf in jax.tree.leaves(carry)])
         for carry in (before, after)

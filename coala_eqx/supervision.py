@@ -1,4 +1,4 @@
-"""Foreign code in a process of its own, whose exit status counts only if the command has come to its end there."""
+"""Run foreign code in a separate process, and use its exit status only if the command has finished there."""
 
 import os
 import signal
@@ -13,14 +13,15 @@ _FORWARDED = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP", "SIGINT") 
 
 
 def run_supervised(arguments: Sequence[str], sources: Sequence[str]) -> int:
-    """Run `coala-eqx` with these arguments in another process; **returns** its exit status.
+    """Run `coala-eqx` with these arguments in another process. **Returns** its exit status.
 
-    If that process ends before the command does (by `os._exit`, a crash, or for want of memory), this says so and the
-    status is 2: nothing was certified.
+    If that process ends before the command does (by `os._exit`, a crash, or lack of memory), an error is printed and
+    the status is 2: nothing was certified.
 
     **Arguments:**
 
-    - `sources`: the foreign code, for the message.
+    - `arguments`: the command line, without the program's name.
+    - `sources`: names of the foreign code, for the message.
     """
     with tempfile.TemporaryDirectory(prefix="coala-eqx-") as folder:
         report = Path(folder, "status")
@@ -33,7 +34,7 @@ def run_supervised(arguments: Sequence[str], sources: Sequence[str]) -> int:
         child = subprocess.Popen(command, stdin=subprocess.DEVNULL, close_fds=False)
 
         def forward(number: int, _: FrameType | None) -> None:
-            if number != signal.SIGINT or not _on_terminal():  # a terminal tells both
+            if number != signal.SIGINT or not _on_terminal():  # a terminal sends Ctrl-C to both processes
                 child.send_signal(number)
 
         before = {number: signal.signal(number, forward) for number in _FORWARDED}
@@ -47,17 +48,17 @@ def run_supervised(arguments: Sequence[str], sources: Sequence[str]) -> int:
         except (OSError, ValueError):
             names = " or ".join(dict.fromkeys(sources))
             print(
-                f"coala-eqx: {names} ended the process before the command was done ({_ending(child.returncode)}); what "
-                f"is not printed above is not certified.",
+                f"coala-eqx: {names} ended the process before the command was done ({_ending(child.returncode)}). Only "
+                f"what is printed above is certified.",
                 file=sys.stderr,
             )
             return 2
 
 
 def run(main: Callable[[Sequence[str]], int]) -> None:
-    """The other process: runs the command, leaves its exit status in a file, and ends, whatever still runs.
+    """Run the command in the other process: write its exit status to a file, then end at once, whatever still runs.
 
-    Standard output belongs to the command; all that foreign code prints goes to standard error.
+    Standard output belongs to the command. Everything that foreign code prints goes to standard error.
     """
     report, out, err, *arguments = sys.argv[1:]
     sys.stdout = (
@@ -91,5 +92,5 @@ def _ending(status: int) -> str:
         name = signal.Signals(-status).name
     except ValueError:
         name = "unknown"
-    memory = ", perhaps for want of memory" if name == "SIGKILL" else ""
+    memory = ", perhaps out of memory" if name == "SIGKILL" else ""
     return f"signal {-status}, {name}{memory}"

@@ -1,6 +1,6 @@
-"""One readable file per experiment: settings, what is measured, and the claims it is judged by."""
+"""Experiments, one readable file each: settings, measurements, and the claims that judge them."""
 
 import os
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-"""XLA's alarm of what takes long to compile, as all training does, would run through the bar; JAX reads it once."""
+"""Silence XLA's warnings about long compilation, which would break the progress bar. JAX reads this variable once."""

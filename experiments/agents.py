@@ -18,15 +18,16 @@ from experiments.settings import override, renamed
 
 
 def load_agents(path: Path, part: str) -> tuple[Settings, Pool, tuple[AbstractPolicy, ...]]:
-    """The settings and the pool of a part's training, and its agents, one policy each, leaves `[seeds, …]`.
+    """Load the settings and the pool of a part's training, and its agents, one policy each with leaves `[seeds, …]`.
 
-    **Raises** `ValueError` if the folder holds no run of a sampled figure, or the part is none of it, or not trained.
+    **Raises** `ValueError` if the folder holds no run of a sampled figure, or if the run has no such part or has not
+    trained it.
     """
     try:
         made_by = json.loads((path / "settings.json").read_text(encoding="utf-8"))
         experiment = importlib.import_module(f"experiments.{made_by['figure'].replace('-', '_')}")
         default = type(experiment.PRESETS["cpu"])()
-        here = {"devices": 1, "chunk": 1}  # which were of the machine that trained
+        here = {"devices": 1, "chunk": 1}  # the run's values fit the machine that trained
         trainings = override(default, renamed(made_by["settings"], named(default)) | here).trainings()
     except (OSError, KeyError, ImportError, TypeError, AttributeError, ValueError) as error:
         raise ValueError(f"{path} holds no run of a sampled figure: {error}") from error
@@ -37,15 +38,17 @@ def load_agents(path: Path, part: str) -> tuple[Settings, Pool, tuple[AbstractPo
     if not file.exists():
         lender = getattr(experiment, "RECORDS_OF", None)
         if lender is not None and (path / "records.parquet").exists():
-            raise ValueError(f"{file} does not exist: these records are {lender}'s, and so are the agents.")
-        raise ValueError(f"{file} does not exist: this part has not come to its end.")
+            raise ValueError(
+                f"{file} does not exist: records and agents are those of a run of {lender}; name its folder."
+            )
+        raise ValueError(f"{file} does not exist: this part is not finished; run its command again.")
     with jax.enable_x64(False):
         agents = eqx.filter_eval_shape(settings.init, pool).groups
         try:
             return settings, pool, by_agent(pool, files.read_leaves(file, agents))
-        except (OSError, RuntimeError, ValueError) as error:  # what Equinox finds is named at its root
+        except (OSError, RuntimeError, ValueError) as error:  # the first cause says what Equinox found
             reason = " ".join(str(_root(error)).split())
-            raise ValueError(f"{file} holds no agents as its settings make them: {reason}.") from error
+            raise ValueError(f"{file} does not hold the agents that its settings describe: {reason}.") from error
 
 
 def _root(error: BaseException) -> BaseException:

@@ -1,10 +1,10 @@
 """Is it bias or variance? Exact bias and exact noise of four estimators as B, M and T grow, with three critics.
 
 Nothing is sampled: every outcome is enumerated. The game is a stag hunt, in which the co-player's expected update
-depends on the ego agent already at T = 1 (in the paper's prisoner's dilemma it does not, see
-`proofs_checks/figure_12.py`). The co-player learns by SGD; the ego agent remembers everything, and acts otherwise
-after every history. The seed is one for which the current-episode part of the gradient and the future part are
-equally large and point apart: to hunt the hare pays now, to hunt the stag teaches the co-player to.
+depends on the ego agent already at T = 1. (In the paper's prisoner's dilemma it does not, see
+`proofs_checks/figure_12.py`.) The co-player learns by SGD. The ego agent remembers everything and has separate
+parameters for every history. With the chosen seed, the current-episode part of the gradient and the future part are
+equally large and point apart: hunting the hare pays now, and hunting the stag teaches the co-player to hunt it.
 
 Source: a question of the reviewers of Meulemans et al. (2025).
 """
@@ -36,30 +36,32 @@ CRITICS = ("none", "Eq. 8", "Eqs 13–14")
 _LEARNER = PolicyGradient(optimiser=optax.sgd(2.0))
 
 _SHIFT = 1.0
-"""Added to the ego agent's payoffs, so that they are ≥ 0. It changes no expectation, but the noise without a critic."""
+"""Constant added to the ego agent's payoffs, so that they are ≥ 0. It changes no expectation, but it changes the noise
+without a critic.
+"""
 
 _MOST_STEPS = 6
-"""How far the ego agent's behaviour is drawn; shorter meta-trajectories share its beginning."""
+"""Number of steps for which the ego agent's policy is drawn. Shorter meta-trajectories share its beginning."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
-    """What is enumerated."""
+    """Problems to enumerate."""
 
     batches: tuple[int, ...] = (1, 2, 3, 4, 5, 6, 7)
-    """B, at M = 2 and T = 1."""
+    """Values of B, at M = 2 and T = 1."""
 
     episodes: tuple[int, ...] = (1, 2, 3, 4, 5)
-    """M, at B = 2 and T = 1."""
+    """Values of M, at B = 2 and T = 1."""
 
     steps: tuple[int, ...] = (1, 2)
-    """T, at B = 2 and M = 2, for an ego agent that remembers everything."""
+    """Values of T, at B = 2 and M = 2, for an ego agent that remembers everything."""
 
     memory_one_steps: tuple[int, ...] = (1, 2, 3)
-    """The same for an ego agent that sees the last step only, and without a critic: its table stays small."""
+    """Values of T for an ego agent that sees the last step only, without a critic. Its table stays small."""
 
     seed: int = 3
-    """Draws the policies."""
+    """Seed of the policies."""
 
 
 PRESETS = {
@@ -71,7 +73,7 @@ PRESETS = {
 
 @dataclasses.dataclass(frozen=True)
 class Point:
-    """One problem, and which critics are tried on it."""
+    """One problem, and the critics to try on it."""
 
     axis: str
     ego: str
@@ -81,17 +83,17 @@ class Point:
 
     @property
     def name(self) -> str:
-        """All of it, in words."""
+        """Description of the problem."""
         return f"{self.axis}: B, M, T = {self.batch}, {self.episodes}, {self.steps}, {self.ego}"
 
     @property
     def critics(self) -> tuple[str, ...]:
-        """Those that are tried."""
+        """Names of the critics to try."""
         return CRITICS if self.ego == "FullHistory" else CRITICS[:1]
 
 
 class OwnCritic(AbstractScoreFunctionEstimator):
-    """Eq. 8: an estimator's own coefficients minus a critic of these, C_l^b − V(h_l^b)."""
+    """Eq. 8: an estimator's own coefficients minus a critic that predicts them, C_l^b − V(h_l^b)."""
 
     estimator: AbstractScoreFunctionEstimator
 
@@ -103,7 +105,7 @@ class OwnCritic(AbstractScoreFunctionEstimator):
 
 
 class OwnTarget(eqx.Module):
-    """What that critic is to expect: the estimator's coefficients, without a critic."""
+    """Target of that critic: the estimator's coefficients without a critic."""
 
     estimator: AbstractScoreFunctionEstimator
 
@@ -114,7 +116,7 @@ class OwnTarget(eqx.Module):
 def points(settings: Settings) -> list[Point]:
     """All problems, in the order of their cost within each axis.
 
-    Raises `ValueError` if a meta-trajectory is longer than what the ego agent remembers.
+    **Raises** `ValueError` if a meta-trajectory is longer than the ego agent's memory.
     """
     problems = [
         *(Point("B", "FullHistory", batch, 2, 1) for batch in settings.batches),
@@ -131,7 +133,7 @@ def points(settings: Settings) -> list[Point]:
 
 
 def parts(settings: Settings) -> list[Part]:
-    """One for each point."""
+    """One part for each point."""
     return [
         Part(point.name, 1, lambda progress, point=point: _measured(point, settings.seed, progress))
         for point in points(settings)
@@ -165,10 +167,10 @@ def measure(point: Point, seed: int) -> Iterator[dict[str, Any]]:
                 "critic": critic,
                 "relative_bias": bias / size,
                 "relative_noise": variance**0.5 / size,
-                # What of the expectation is along ∇J̄: the rest is no signal.
+                # Only the component of the expectation along ∇J̄ is signal.
                 "snr": along / variance**0.5,
                 "cosine": along / _norm(mean),
-                # The mean of N meta-episodes has variance/N: from here on bias² is the larger part of its error.
+                # The mean of N meta-episodes has variance/N. From this N on bias² is the larger part of its error.
                 "bias_dominates_from": variance / bias**2 if bias > 1e-9 * size else float("inf"),
                 "gradient_norm": size,
                 "outcomes": ce.exact.count_outcomes(problem),
@@ -177,7 +179,7 @@ def measure(point: Point, seed: int) -> Iterator[dict[str, Any]]:
 
 
 def make_problem(point: Point, seed: int) -> tuple[ce.ShapingProblem, Any]:
-    """The stag hunt of this size, the same co-player and the same behaviour of the ego agent at all sizes."""
+    """The stag hunt of this size. The co-player and the ego agent's policy are the same at all sizes."""
     payoffs = ce.games.stag_hunt().payoffs
     game = ce.games.MatrixGame(payoffs.at[0].add(_SHIFT))
     key_ego, key_other = jax.random.split(jax.random.key(seed))
@@ -196,7 +198,7 @@ def make_problem(point: Point, seed: int) -> tuple[ce.ShapingProblem, Any]:
 
 
 def claims(records: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """What the figure is judged by."""
+    """The claims that judge the figure."""
 
     def column(name: str, **where: Any) -> list[float]:
         return [r[name] for r in records if all(r[key] == value for key, value in where.items())]
@@ -215,19 +217,19 @@ def claims(records: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     return [
         claim("COALA-PG is unbiased at every size, with every critic: largest relative bias",
               max(column("relative_bias", estimator="CoalaPG")), "≤", 1e-9),
-        claim("So is batch-level REINFORCE: largest relative bias",
+        claim("Batch-level REINFORCE is unbiased at every size, with every critic: largest relative bias",
               max(column("relative_bias", estimator="Reinforce")), "≤", 1e-9),
         claim("M-FOS's bias grows with B: smallest increase from one B to the next",
               min(b - a for a, b in itertools.pairwise(biases)), "≥", 0.1),
-        claim("M-FOS loses the direction: cosine of its expectation and ∇J̄ at the largest B",
+        claim("M-FOS's expectation turns away from ∇J̄: their cosine at the largest B",
               column("cosine", estimator="MFOS", **sweep)[-1], "≤", 0.5),
-        claim("So does batch-unaware: the same cosine",
+        claim("Batch-unaware's expectation turns away from ∇J̄: their cosine at the largest B",
               column("cosine", estimator="BatchUnaware", **sweep)[-1], "≤", 0.6),
-        claim("M-FOS is a matter of bias: at the largest B, with the critic of Eqs 13–14, bias is more than noise from "
-              "this many meta-episodes on",
+        claim("M-FOS suffers from bias: at the largest B, with the critic of Eqs 13–14, number of meta-episodes from "
+              "which bias exceeds noise",
               column("bias_dominates_from", estimator="MFOS", axis="B", critic="Eqs 13–14")[-1], "≤", 128),
         claim("COALA-PG is less noisy than REINFORCE for B > 1: largest ratio of their noise", max(ratios), "≤", 1),
-        claim("The critic of Eqs 13–14 makes COALA-PG less noisy at the largest B: ratio",
+        claim("The critic of Eqs 13–14 makes COALA-PG less noisy at the largest B: noise with it over noise without",
               with_a_critic / noise, "≤", 1),
     ]  # fmt: skip
 

@@ -1,4 +1,4 @@
-"""What the figures of CleanUp-lite share: the settings of game and training.
+"""CleanUp-lite figures: settings of game and training that they share.
 
 Source: Meulemans et al. (2025), Section 5 and App. B (Tables 5 to 8, CleanUp-lite).
 """
@@ -24,34 +24,34 @@ class GameSettings:
     """Columns of the map."""
 
     actions: tuple[str, ...] = tuple(MOVES)
-    """The actions, of `right`, `left`, `up`, `down`, `zap` and `nothing`."""
+    """Available actions, out of `right`, `left`, `up`, `down`, `zap` and `nothing`."""
 
     dirt_probability: float = 0.35
-    """Probability of a new patch of dirt, per step."""
+    """Probability of a new dirt patch in each step."""
 
     dirt_capacity: float = 3.0
-    """Number of patches with which no apple grows."""
+    """Number of dirt patches from which no apple grows."""
 
     initial_dirt: int = 3
-    """Patches at the start."""
+    """Number of dirt patches at the start."""
 
     zap_probability: float = 0.9
-    """Probability that a zap works."""
+    """Probability that a zap succeeds."""
 
     zap_distance: int = 2
     """Reach of a zap, in cells."""
 
     metric: str = "manhattan"
-    """Metric of that distance: `manhattan` or `chebyshev`. The paper does not say."""
+    """Metric of that distance: `manhattan` or `chebyshev`. Not given in the paper."""
 
     freeze_steps: int = 5
-    """Steps for which a zapped player is frozen."""
+    """Number of steps for which a zapped agent is frozen."""
 
     zap_step_counts: bool = False
-    """Whether the step of the zap is one of them. The paper does not say."""
+    """Whether the step of the zap is one of them. Not given in the paper."""
 
     collisions: str = "share"
-    """`share` or `block`. The paper does not say."""
+    """Two agents on one cell: `share` or `block`. Not given in the paper."""
 
     def __post_init__(self) -> None:
         self.make()  # raises
@@ -85,7 +85,7 @@ PATIENT: dict[str, Any] = {
     "learner.rate": 3e-2,
     "learner.population": 4,
 }
-"""A map, and learners, by which one who waits for them to learn to clean earns more in the end (`scripted`)."""
+"""A map and learners for which waiting until they have learned to clean pays more in the end (`scripted`)."""
 
 SMALL: dict[str, Any] = {
     "rows": 1,
@@ -115,6 +115,6 @@ SMALL: dict[str, Any] = {
     "learner.population": 4,
     "seeds": 3,
 }
-"""Settings of small runs: the smallest map, a cell of the river and one of the orchard, and learners that change much
-in a meta-episode. The agents' settings make gradients with λ = 1 less noisy, as `docs/small_size.md` says.
+"""Settings of small runs: the smallest possible map, with one river cell and one orchard cell, and learners that change
+much within a meta-episode. The agents' settings reduce the noise of gradients with λ = 1 (`docs/small_size.md`).
 """

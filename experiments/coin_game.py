@@ -1,7 +1,7 @@
 """The Coin Game, beyond the paper: agents that shape naive learners, whose coins they take.
 
-Taking any coin pays 1 and costs the other 2 if it was of its colour, so that two who take whatever they can earn
-nothing; what tells cooperation is the share of coins that are of one's own colour.
+Taking a coin pays 1 and costs the other player 2 if it has that player's colour. Two players who take whatever they can
+earn nothing. The share of coins of one's own colour measures cooperation.
 """
 
 import dataclasses
@@ -31,7 +31,7 @@ class GameSettings:
     """Side of the square map."""
 
     coins: str = "one"
-    """`one` at a time or `both` colours."""
+    """Coins on the map: `one` at a time, or `both` colours."""
 
     stay: bool = False
     """Whether players may stay where they are."""
@@ -86,18 +86,18 @@ PRESETS = {
 
 
 def parts(settings: Settings) -> list[Part]:
-    """One for each estimator."""
+    """One part for each estimator."""
     return sampled.parts(settings, run)
 
 
 def run(settings: sampled.Settings, name: str, pool: Pool, progress: Progress) -> list[Record]:
-    """Over training (`panel` is `training`), and by inner episode at its end (`panel` is `episodes`)."""
+    """Records over training (`panel` is `training`), and for each inner episode at its end (`panel` is `episodes`)."""
     records, _ = training.shape(settings, name, pool, progress)
     return [record | shares(record) for record in records]
 
 
 def shares(record: Record) -> Record:
-    """Of the coins that each player takes those of its own colour; NaN if it took none."""
+    """Each player's share of its own colour among the coins that it takes; NaN if it takes none."""
 
     def share(own: float, others: float) -> float:
         return own / (own + others) if own + others > 0 else float("nan")
@@ -109,19 +109,19 @@ def shares(record: Record) -> Record:
 
 
 def claims(records: Sequence[Record]) -> list[dict[str, Any]]:
-    """What the figure is judged by: means over seeds at the end of training."""
+    """The claims that judge the figure: means over seeds at the end of training."""
     table = table_of(records).filter(pl.col("panel") == "training")
 
     def last(name: str, column: str) -> Estimate:
         return over_seeds(final(table, estimator=name), column)
 
     def more(column: str) -> Estimate:
-        """Than the larger one of M-FOS and batch-unaware."""
+        """Difference to the larger one of M-FOS and batch-unaware."""
         return last("CoalaPG", column) - largest_of(last(name, column) for name in ("MFOS", "BatchUnaware"))
 
     return [
         claim("COALA-PG earns more per step than the better one of M-FOS and batch-unaware, by", more("reward"),
               "≥", 0.02),
-        claim("The learners it meets take more of their own coins: their share minus that against the others",
+        claim("Learners take more of their own coins against COALA-PG: their share minus that against the others",
               more("naive_own_share"), "≥", 0.02),
     ]  # fmt: skip

@@ -1,8 +1,8 @@
 """Beyond the paper: shaping a learner in continuous time, compared with shaping one that takes steps.
 
-The learner follows dψ/dt = ∂J^{-i}/∂ψ, and the agent climbs ∫ J^i dt along that flow, for as long as η_naive · steps.
-Ascent in steps of η tends to it as η → 0 (`proofs_checks/continuous_time.py`): here one sees how far η = 5 is from it,
-and whether an agent that learned against the one kind of learner shapes the other.
+The learner follows dψ/dt = ∂J^{-i}/∂ψ for the time η_naive · steps, and the agent climbs ∫ J^i dt along that flow.
+Ascent in steps of η tends to the flow as η → 0 (`proofs_checks/continuous_time.py`). This figure shows how far η = 5 is
+from it, and whether an agent trained against one kind of learner shapes the other.
 """
 
 import dataclasses
@@ -32,16 +32,16 @@ KINDS = ("ascent", "flow")
 
 @dataclasses.dataclass(frozen=True)
 class Settings(fig3a.Settings):
-    """Of this figure; as Figure 3A where not said otherwise."""
+    """Settings of this figure. Those that are not listed are as in Figure 3A."""
 
     tolerance: float = 1e-5
-    """Of the flow, in meta-training and evaluation."""
+    """Tolerance of the flow's solver, in meta-training and evaluation."""
 
     halvings: int = 8
-    """How often η is halved, from `naive_rate` on, at the same η · steps."""
+    """Number of times that η is halved, from `naive_rate` on, at the same η · steps."""
 
     pairs: int = 64
-    """Of random agents and learners that the errors are measured on."""
+    """Number of random pairs of agents and learners for measuring errors."""
 
     meta_batch: int = 8
     iterations: int = 1500
@@ -56,7 +56,7 @@ class Settings(fig3a.Settings):
             )
 
     def learner(self, kind: str, **changes: Any) -> AbstractExactLearner:
-        """Of one of `KINDS`; both learn for η_naive · steps."""
+        """A learner of one of `KINDS`. Both kinds learn for the time η_naive · steps."""
         if kind == "ascent":
             return ExactAscent(rate=self.naive_rate, steps=self.naive_steps)
         duration = self.naive_rate * self.naive_steps
@@ -73,7 +73,7 @@ PRESETS = {
 
 
 def parts(settings: Settings) -> list[Part]:
-    """Errors of steps, then an agent of each kind."""
+    """One part for the errors of steps, then one for an agent of each kind."""
     return [
         Part("errors", 1, lambda progress: measure_errors(settings, progress)),
         *(
@@ -84,7 +84,7 @@ def parts(settings: Settings) -> list[Part]:
 
 
 def measure_errors(settings: Settings, progress: Progress) -> list[dict[str, Any]]:
-    """Root mean square errors, relative to the flow's, of the mean return along the path and its gradient."""
+    """Root mean square errors, relative to the flow, of the mean return along the path and of its gradient."""
     agents, learners = jax.random.normal(settings.keys(analytic.LATER)[0], (2, settings.pairs, len(analytic.ENTRIES)))
     problem, duration = settings.problem(), settings.naive_rate * settings.naive_steps
     *limit, solved = _returns(problem, settings.learner("flow", tolerance=1e-11), agents, learners, 1 / duration)
@@ -103,7 +103,7 @@ def measure_errors(settings: Settings, progress: Progress) -> list[dict[str, Any
 def _returns(
     problem: ce.IteratedShapingProblem, learner: AbstractExactLearner, agents: Array, learners: Array, scale: float
 ) -> tuple[Array, Array, Array]:
-    """What is collected along the path times `scale`, for all pairs, its gradient, and whether all is finite."""
+    """The return along the path times `scale` for all pairs, its gradient, and whether all numbers are finite."""
     problem = eqx.tree_at(lambda problem: problem.learner, problem, learner)
 
     def collected(agent: Array, naive: Array) -> tuple[Array, Array]:
@@ -115,10 +115,10 @@ def _returns(
 
 
 def shape(settings: Settings, kind: str, progress: Progress) -> list[dict[str, Any]]:
-    """Agents that shape learners of one kind, met by both kinds.
+    """Train agents that shape learners of one kind, and let both kinds meet them.
 
-    Records over meta-training (`panel` is `training`) have rewards on the learner's last step; those of the final
-    policies over the learner's time (`panel` is `path`) have its step as `iteration`.
+    Records over meta-training (`panel` is `training`) have rewards on the learner's last step. Records of the final
+    policies over the learner's time (`panel` is `path`) have the learner's step as `iteration`.
     """
     problems = {
         other: eqx.tree_at(lambda problem: problem.learner, settings.problem(), settings.learner(other))
@@ -142,7 +142,7 @@ def shape(settings: Settings, kind: str, progress: Progress) -> list[dict[str, A
 
 
 def claims(records: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """What the figure is judged by."""
+    """The claims that judge the figure."""
     errors = kept(table_of(records).filter(pl.col("part") == "errors")).sort("iteration")
     last_two = {name: errors[f"{name}_error"][-2:].to_numpy() for name in ("return", "gradient")}
     gaps = []
@@ -151,7 +151,7 @@ def claims(records: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
         gaps += [(kind, other, median_of(end[f"shaping_{other}"] - end[f"naive_{other}"])) for other in KINDS]
     return [
         *(
-            claim(f"The {name}'s error halves with the step: the last two steps' ratio, its distance from 2",
+            claim(f"The {name}'s error halves with the step: distance from 2 of the ratio at the last two steps",
                   abs(two[0] / two[1] - 2) if len(two) == 2 else float("nan"), "≤", 0.1)
             for name, two in last_two.items()
         ),

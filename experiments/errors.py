@@ -1,4 +1,4 @@
-"""Standard errors of numbers that are no means: ratios by the jackknife, medians by the bootstrap."""
+"""Standard errors of statistics other than means: ratios by the jackknife, medians by the bootstrap."""
 
 import dataclasses
 import math
@@ -10,7 +10,7 @@ import numpy as np
 import scipy.stats
 
 RESAMPLES = 2000
-"""Of a bootstrap: its standard error is then known to a few hundredths."""
+"""Number of bootstrap samples. The standard error is then known to a few hundredths."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -20,25 +20,26 @@ class Measured:
     value: float
 
     error: float
-    """By how seeds differ; NaN if there is one, or none."""
+    """Standard error; NaN for fewer than two seeds."""
 
     seeds: int | None
-    """How many there are; none where the error is not over seeds."""
+    """Number of seeds; `None` if the error is not over seeds."""
 
     margin: int = 0
-    """How many errors are in the value already, to the unfavourable side."""
+    """Number of standard errors that the value already includes, to the unfavourable side."""
 
     def __float__(self) -> float:
         return self.value
 
 
 def jackknifed(statistic: Callable[..., float], *by_seed: Sequence[float] | np.ndarray) -> Measured:
-    """A smooth function of means over the same seeds, such as a ratio: without each of the seeds in turn.
+    """A smooth function of means over the same seeds, such as a ratio, with the error from leaving out each seed in
+    turn.
 
     **Arguments:**
 
-    - `statistic`: of the means, one for each of `by_seed`.
-    - `by_seed`: numbers, those of a seed at the same place in each.
+    - `statistic`: a function of the means, one for each of `by_seed`.
+    - `by_seed`: sequences of numbers, one for each seed, in the same order of seeds.
     """
     rows = np.stack([np.asarray(numbers, float) for numbers in by_seed])
     number = rows.shape[1]
@@ -52,19 +53,20 @@ def jackknifed(statistic: Callable[..., float], *by_seed: Sequence[float] | np.n
 
 
 def jackknife(left: np.ndarray) -> float:
-    """The standard error of what is computed without each seed in turn."""
+    """Jackknife standard error from the statistic without each seed in turn."""
     with np.errstate(invalid="ignore"):  # a ratio may be infinite
         return float(np.std(left)) * math.sqrt(len(left) - 1)
 
 
 def bootstrapped(statistic: Callable[..., float], *samples: Any, over_seeds: bool = True) -> Measured:
-    """Any function of samples, such as a median: each is drawn again, with replacement, always by the same draws.
+    """Any function of samples, such as a median, with the error from resampling with replacement. The draws are always
+    the same.
 
     **Arguments:**
 
-    - `statistic`: of samples such as those given, of as many rows.
-    - `samples`: each independent of the others; its rows are what is drawn, so that what is paired are columns of one.
-    - `over_seeds`: whether the first one's rows are seeds.
+    - `statistic`: a function of samples that have as many rows as those given.
+    - `samples`: independent samples. Rows are resampled, so paired numbers must be columns of one sample.
+    - `over_seeds`: whether the rows of the first sample are seeds.
     """
     rows = [np.asarray(sample, float) for sample in samples]
     fewest, seeds = min(map(len, rows)), len(rows[0]) if over_seeds else None
@@ -91,5 +93,5 @@ def bootstrapped(statistic: Callable[..., float], *samples: Any, over_seeds: boo
 
 
 def median_of(numbers: Any, over_seeds: bool = True) -> Measured:
-    """Their median, by the bootstrap."""
+    """The median, with the bootstrap's error."""
     return bootstrapped(lambda drawn: float(np.median(drawn)), numbers, over_seeds=over_seeds)

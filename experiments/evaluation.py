@@ -1,4 +1,4 @@
-"""What is recorded of the agents of the analytic figures."""
+"""Records of the agents of the analytic figures."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -21,24 +21,24 @@ def last(path: BinaryMemoryOne) -> BinaryMemoryOne:
 
 
 class Met(eqx.Module):
-    """What agents and learners earn against each other while the learners learn, the mean over learners.
+    """Rewards of agents and learners against each other while the learners learn, averaged over learners.
 
-    Leaves `[seeds, records, …]`.
+    Leaves are `[seeds, records, …]`.
     """
 
     other: Float[Array, "seeds records points"]
-    """The agents' returns."""
+    """The agents' returns at each point of the learners' path."""
 
     own: Float[Array, "seeds records points"]
-    """The learners'."""
+    """The learners' returns at each point of their path."""
 
     finite: Bool[Array, "seeds records"]
-    """Whether all of the learners stayed finite."""
+    """Whether all learners stayed finite."""
 
 
 @eqx.filter_jit
 def meet_learners(problem: ce.IteratedShapingProblem, policies: BinaryMemoryOne, naive: BinaryMemoryOne) -> Met:
-    """How naive learners `[seeds, learners]` learn against policies `[seeds, records]`."""
+    """Let naive learners `[seeds, learners]` learn against policies `[seeds, records]`."""
 
     def one(policy: BinaryMemoryOne, naive: BinaryMemoryOne) -> Met:
         paths = jax.vmap(lambda learner: problem.learn(policy, learner))(naive)
@@ -49,7 +49,7 @@ def meet_learners(problem: ce.IteratedShapingProblem, policies: BinaryMemoryOne,
 
 @eqx.filter_jit
 def play(problem: ce.IteratedShapingProblem, first: BinaryMemoryOne, second: BinaryMemoryOne) -> Array:
-    """Returns of both, `[…, 2]`, for policies stacked along any number of axes."""
+    """Returns of both players, `[…, 2]`, for policies stacked along any number of axes."""
     function = problem.returns
     for _ in range(first.logits.ndim - 1):
         function = jax.vmap(function)
@@ -57,7 +57,9 @@ def play(problem: ce.IteratedShapingProblem, first: BinaryMemoryOne, second: Bin
 
 
 def pool_columns(settings: Settings, pairs: BinaryMemoryOne) -> dict[str, Any]:
-    """Rewards and logits of two agents, leaves `[seeds, records, 2, …]`; those against learners on their last step."""
+    """Rewards and logits of two agents, leaves `[seeds, records, 2, …]`. Rewards against learners are those on their
+    last step.
+    """
     first, second = first_and_second(pairs)
     naive, problem = evaluation_learners(settings), settings.problem()
     met = [meet_learners(side, agent, naive) for side, agent in ((problem, first), (problem.mirrored(), second))]
@@ -75,16 +77,16 @@ def pool_columns(settings: Settings, pairs: BinaryMemoryOne) -> dict[str, Any]:
 
 
 SMALLER = pl.min_horizontal("play_1", "play_2")
-"""What two agents earn against each other, the one that earns less: high only if both cooperate."""
+"""The smaller reward of two agents against each other. It is high only if both cooperate."""
 
 
 def smaller_reward(table: pl.DataFrame) -> pl.Series:
-    """`SMALLER`, of each record."""
+    """`SMALLER` of each record."""
     return table.select(SMALLER).to_series()
 
 
 def rows(iterations: Sequence[int], **columns: Any) -> list[dict[str, Any]]:
-    """One record for each seed and record, from arrays `[seeds, records]`; other values are the same in all."""
+    """One record for each seed and iteration, from arrays `[seeds, records]`. Other values are the same in all."""
     arrays = {name: np.asarray(value) for name, value in columns.items() if np.ndim(value) == 2}
     same = {name: value for name, value in columns.items() if np.ndim(value) != 2}
     seeds = len(next(iter(arrays.values())))
@@ -101,19 +103,19 @@ def rows(iterations: Sequence[int], **columns: Any) -> list[dict[str, Any]]:
 
 
 def first_and_second(pairs: BinaryMemoryOne) -> tuple[BinaryMemoryOne, BinaryMemoryOne]:
-    """The agents of pairs, leaves `[seeds, records, 2, …]`."""
+    """The first and the second agents of pairs with leaves `[seeds, records, 2, …]`."""
     first, second = (jax.tree.map(lambda leaf, i=i: leaf[:, :, i], pairs) for i in range(2))
     return first, second
 
 
 def are_finite(agents: BinaryMemoryOne) -> Array:
-    """1 where all parameters are finite, `[seeds, records]`."""
+    """1 where all parameters are finite, else 0: `[seeds, records]`."""
     finite = [jnp.isfinite(leaf).all(axis=tuple(range(2, leaf.ndim))) for leaf in jax.tree.leaves(agents)]
     return jnp.all(jnp.stack(finite), axis=0).astype(float)
 
 
 def logits_of(policies: BinaryMemoryOne, prefix: str = "") -> dict[str, Array]:
-    """Columns of logits, by entry."""
+    """Columns of logits, one for each entry."""
     return {f"{prefix}{entry}": policies.logits[..., i] for i, entry in enumerate(ENTRIES)}
 
 

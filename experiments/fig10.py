@@ -20,21 +20,21 @@ from experiments.evaluation import rows
 _SURE = 4.6
 
 _ENOUGH = 0.8
-"""Reward per step: four fifths of mutual cooperation."""
+"""Sufficient reward per step: four fifths of mutual cooperation."""
 
 TIT_FOR_TAT = (_SURE, _SURE, -_SURE, _SURE, -_SURE)
-"""Its logits, with probabilities of 0.99 and 0.01."""
+"""Logits of tit-for-tat, with probabilities of 0.99 and 0.01."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Settings(fig9.Settings):
-    """Of Figure 10."""
+    """Settings of Figure 10."""
 
     initial: tuple[float, ...] = TIT_FOR_TAT
-    """How sure it is, is not said."""
+    """The agents' initial logits: start, CC, CD, DC and DD. Their size is not given in the paper."""
 
     p_naive: float = 0.25
-    """Not said; as in Figure 3C."""
+    """Share of naive learners. Not given in the paper; as in Figure 3C."""
 
     iterations: int = 4000
 
@@ -47,12 +47,12 @@ PRESETS = {
 
 
 def parts(settings: Settings) -> list[Part]:
-    """One: the pool, and learners against its last policies and against tit-for-tat (panel C)."""
+    """One part: the pool, then learners against its final policies and against tit-for-tat (panel C)."""
     return [Part("pool", settings.iterations, lambda progress: run(settings, progress))]
 
 
 def run(settings: Settings, progress: Progress) -> list[dict[str, Any]]:
-    """As Figure 9; records of panel C have the learner's step as `iteration`."""
+    """Records as in Figure 9. Those of panel C have the learner's step as `iteration`."""
     path = fig9.learn(settings, progress)
     records = rows(evaluation.path_of(settings), panel="pool", **evaluation.pool_columns(settings, path))
     start = analytic.stacked(jnp.broadcast_to(jnp.asarray(settings.initial), (settings.seeds, 1, len(ENTRIES))))
@@ -67,7 +67,7 @@ def run(settings: Settings, progress: Progress) -> list[dict[str, Any]]:
 
 
 def claims(records: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """What the figure is judged by."""
+    """The claims that judge the figure."""
     table = kept(table_of(records))
     pool = table.filter(pl.col("panel") == "pool")
     begin, end = final(pool, 0), final(pool)
@@ -87,7 +87,7 @@ def claims(records: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _steps(path: pl.DataFrame) -> np.ndarray:
-    """The learner's step from which each seed's mean reward is enough; one more than there are if it never is."""
+    """The learner's step at which each seed's mean reward first suffices; one more than the last if it never does."""
     never = path.select(pl.col("iteration").max() + 1).item()
     enough = pl.col("iteration").filter(pl.col("shaping_1") >= _ENOUGH).min().fill_null(never)
     return path.group_by("seed").agg(enough).sort("seed")["iteration"].to_numpy().astype(float)

@@ -1,8 +1,8 @@
-"""Figure 12: how large the gradient through the future is beside that through the current inner episode.
+"""Figure 12: the gradient through the future compared with that through the current inner episode.
 
-An action earns in its own inner episode and in all later ones, the more so as the learner follows what is done. Both
-parts of the estimates are measured for the same agents on the same meta-episodes, while these agents are trained by
-COALA-PG in a mixed pool.
+An action earns in its own inner episode and in all later ones, the more so the more the learner responds to it. Both
+parts of the estimates are measured for the same agents on the same meta-episodes, while COALA-PG trains these agents in
+a mixed pool.
 """
 
 import dataclasses
@@ -38,11 +38,11 @@ ESTIMATORS: dict[str, AbstractScoreFunctionEstimator] = {
 }
 
 MEMORIES = {"remembers all": 0, "remembers one inner episode": 1}
-"""Of the agents, in inner episodes, by part."""
+"""Length of the agents' memory in inner episodes (0: unlimited), keyed by part."""
 
 
 def at_a_time(measured: int, meta_batch: int) -> int:
-    """How many meta-episodes are played at a time: they divide half of those that are measured."""
+    """Number of meta-episodes that are played at a time. It divides half of those that are measured."""
     half = measured // 2
     return next(size for size in range(min(half, meta_batch), 0, -1) if half % size == 0)
 
@@ -52,7 +52,7 @@ class Settings(fig5c.Settings):
     """Settings of this figure."""
 
     measured: int = 2048
-    """Meta-episodes against naive learners on which the first agent of each seed is measured; an even number."""
+    """Number of meta-episodes against naive learners for measuring the first agent of each seed. It must be even."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -88,15 +88,16 @@ PRESETS = {
 
 
 def parts(settings: Settings) -> list[Part]:
-    """One for each memory."""
+    """One part for each memory."""
     return sampled.parts(settings, run)
 
 
 def split(
     estimator: AbstractScoreFunctionEstimator, rewards: Float[Array, "batch episodes steps"]
 ) -> tuple[Float[Array, "batch episodes steps"], Float[Array, "batch episodes steps"]]:
-    """The parts of the coefficients, without a critic, that come from rewards of the same inner episode and of later
-    ones. They are linear in the rewards, so that all those but one inner episode's can be left out.
+    """The parts of the coefficients, without a critic, from rewards of the same inner episode and from later ones.
+
+    Coefficients are linear in the rewards, so each part follows from setting all other rewards to 0.
     """
     episodes = jnp.arange(rewards.shape[1])
 
@@ -111,9 +112,9 @@ def split(
 def magnitudes(
     pool: Pool, state: PoolState, measured: int, layout: Layout
 ) -> dict[str, tuple[Float[Array, ""], Float[Array, ""]]]:
-    """‖E[ĝ]²‖ of the current and of the future part, for each estimator, of the first agent against naive learners.
+    """‖E[ĝ]‖² of the current and of the future part for each estimator, of the first agent against naive learners.
 
-    Two halves of the meta-episodes give independent estimates of E[ĝ], whose inner product is an unbiased estimate of
+    Two halves of the meta-episodes give independent estimates of E[ĝ]. Their inner product is an unbiased estimate of
     ‖E[ĝ]‖², and may be negative.
     """
     agent = pool.agent(state, 0)
@@ -135,7 +136,7 @@ def magnitudes(
 
 
 def _gradients(agent: AbstractPolicy, episodes: MetaEpisode) -> dict[str, tuple[Any, Any]]:
-    """Means over meta-episodes of Σ_b Σ_l ∇log π · (C − what it is at l in the others), for both parts of all
+    """Means over meta-episodes of Σ_b Σ_l ∇log π · (C − mean C at l in the other meta-episodes), for both parts of all
     estimators.
     """
     parts = {name: jax.vmap(lambda rewards, e=e: split(e, rewards))(episodes.rewards) for name, e in ESTIMATORS.items()}
@@ -149,7 +150,7 @@ def _inner(one: Any, other: Any) -> Float[Array, ""]:
 
 
 def run(settings: sampled.Settings, name: str, pool: Pool, progress: Progress) -> list[Record]:
-    """Magnitudes over training, of the first agent of each seed."""
+    """Squared magnitudes over training, of the first agent of each seed."""
     del name
     _, seen, squares = training.train(settings, pool, progress)
     return [
@@ -169,7 +170,7 @@ def run(settings: sampled.Settings, name: str, pool: Pool, progress: Progress) -
 
 
 def ratios(table: pl.DataFrame) -> pl.DataFrame:
-    """`ratio` ‖future‖/‖current‖ by part, estimator and iteration, from squares averaged over seeds."""
+    """`ratio` ‖future‖/‖current‖ for each part, estimator and iteration, from squares averaged over seeds."""
     means = table.group_by("part", "estimator", "iteration", maintain_order=True).agg(
         pl.col("current").mean(), pl.col("future").mean()
     )
@@ -178,8 +179,8 @@ def ratios(table: pl.DataFrame) -> pl.DataFrame:
 
 
 def claims(records: Sequence[Record]) -> list[dict[str, Any]]:
-    """What the figure is judged by: ratios of root mean squares over training and seeds, where estimates below 0
-    count as they are. M-FOS's is COALA-PG's over B, by what they are.
+    """The claims that judge the figure: ratios of root mean squares over training and seeds. Negative estimates enter
+    the means as they are. M-FOS's ratio is COALA-PG's divided by B by definition.
     """
     table = kept(table_of(records))
 
@@ -194,15 +195,15 @@ def claims(records: Sequence[Record]) -> list[dict[str, Any]]:
     coala = ratio(first, "CoalaPG")
     return [
         claim(
-            "COALA-PG, future over current part, root mean square over training: both count, so it is not too small",
+            "COALA-PG's future part is not too small: future over current part, root mean square over training",
             coala,
             "≥",
             0.3,
         ),
-        claim("COALA-PG, the same: nor too large", coala, "≤", 3),
-        claim("M-FOS, the same: the current part dominates", ratio(first, "MFOS"), "≤", 0.3),
+        claim("COALA-PG's future part is not too large: the same ratio", coala, "≤", 3),
+        claim("M-FOS's current part dominates: the same ratio", ratio(first, "MFOS"), "≤", 0.3),
         claim(
-            "Batch-unaware, of agents that forget, the same: the current part dominates",
+            "Batch-unaware's current part dominates for agents that forget: the same ratio",
             ratio(second, "BatchUnaware"),
             "≤",
             0.3,

@@ -1,4 +1,4 @@
-"""Figure 13: more of what is seen in CleanUp-lite within a meta-episode against naive learners after training."""
+"""Figure 13: naive reward, pollution and apples in CleanUp-lite within a meta-episode, after training."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -12,11 +12,13 @@ from experiments.claims import Estimate, claim, kept, largest_of, over_seeds, sm
 PRESETS, SINGLE, parts = fig6.PRESETS, fig6.SINGLE, fig6.parts
 
 RECORDS_OF = "fig6"
-"""The figure of which this one shows other columns, so that its records are taken if they are there."""
+"""The figure that has the records. Its run is used if there is one."""
 
 
 def claims(records: Sequence[Record]) -> list[dict[str, Any]]:
-    """What the figure is judged by: means over seeds and a meta-episode, COALA-PG against the best of the others."""
+    """The claims that judge the figure: means over seeds and a meta-episode, COALA-PG against the best of the
+    others.
+    """
     table = kept(table_of(records).filter(pl.col("panel") == "episodes"))
 
     def within(name: str, column: str) -> Estimate:
@@ -28,8 +30,8 @@ def claims(records: Sequence[Record]) -> list[dict[str, Any]]:
     return [
         claim("Naive learners earn more against COALA-PG: by how much per step",
               within("CoalaPG", "naive") - largest_of(others("naive")), "≥", 0.005),
-        claim("There is less pollution: by how many patches",
+        claim("There is less pollution with COALA-PG: by how many patches",
               smallest_of(others("pollution")) - within("CoalaPG", "pollution"), "≥", 0.1),
-        claim("There are more apples: by how many",
+        claim("There are more apples with COALA-PG: by how many",
               within("CoalaPG", "apples") - largest_of(others("apples")), "≥", 0.1),
     ]  # fmt: skip

@@ -10,11 +10,11 @@ from experiments.claims import Estimate, claim, final, largest_of, over_seeds, s
 PRESETS, SINGLE, parts = fig7.PRESETS, fig7.SINGLE, fig7.parts
 
 RECORDS_OF = "fig7"
-"""The figure of which this one shows other columns, so that its records are taken if they are there."""
+"""The figure that has the records. Its run is used if there is one."""
 
 
 def claims(records: Sequence[Record]) -> list[dict[str, Any]]:
-    """What the figure is judged by: means over seeds and agents at the end of training, against each other."""
+    """The claims that judge the figure: means over seeds and agents at the end of training, against each other."""
     table = table_of(records)
 
     def last(name: str, column: str) -> Estimate:
@@ -24,7 +24,8 @@ def claims(records: Sequence[Record]) -> list[dict[str, Any]]:
         [last(name, f"{column}_together") for name in fig7.POOLS] for column in ("pollution", "apples")
     )
     return [
-        claim("Where agents by COALA-PG meet there is less pollution than elsewhere: by how many patches",
+        claim("There is less pollution where COALA-PG agents meet than in the other pools: by how many patches",
               smallest_of(pollution[1:]) - pollution[0], "≥", 0.1),
-        claim("There are more apples: by how many", apples[0] - largest_of(apples[1:]), "≥", 0.1),
+        claim("There are more apples where COALA-PG agents meet: by how many",
+              apples[0] - largest_of(apples[1:]), "≥", 0.1),
     ]  # fmt: skip

@@ -19,10 +19,10 @@ from experiments.evaluation import rows
 
 @dataclasses.dataclass(frozen=True)
 class Settings(analytic.Settings):
-    """Of Figure 3A."""
+    """Settings of Figure 3A."""
 
     initial_logit: float = -4.6
-    """Of all five entries; a probability of 0.01 to cooperate."""
+    """Initial logit of all five entries. −4.6 is a probability of 0.01 to cooperate."""
 
 
 PRESETS = {
@@ -33,12 +33,14 @@ PRESETS = {
 
 
 def parts(settings: Settings) -> list[Part]:
-    """One."""
+    """One part."""
     return [Part("shaping", settings.iterations, lambda progress: shape(settings, progress))]
 
 
 def shape(settings: Settings, progress: Progress) -> list[dict[str, Any]]:
-    """Rewards of both at the end of the learner's path, and over all of it, as meta-training goes on."""
+    """Train agents; record the rewards of both at the end of the learner's path, and their means over it, during
+    meta-training.
+    """
     problem = settings.problem()
     path = learn(problem, settings, progress)
     met = evaluation.meet_learners(problem, path, analytic.evaluation_learners(settings))
@@ -54,7 +56,7 @@ def shape(settings: Settings, progress: Progress) -> list[dict[str, Any]]:
 
 
 def learn(problem: ce.IteratedShapingProblem, settings: Settings, progress: Progress) -> BinaryMemoryOne:
-    """Agents that shape the problem's learner, leaves `[seeds, records, …]`."""
+    """Train agents that shape the problem's learner; leaves `[seeds, records, …]`."""
 
     def gradient(policy, key):
         naive = analytic.normal_policies(key, settings.meta_batch, settings.naive_scale)
@@ -65,11 +67,11 @@ def learn(problem: ce.IteratedShapingProblem, settings: Settings, progress: Prog
 
 
 def claims(records: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """What the figure is judged by."""
+    """The claims that judge the figure."""
     end = final(records)
     return [
         claim("The shaper earns more than the learner on the learner's last step: median difference",
               median_of(end["shaping"] - end["naive"]), "≥", 0.3),
-        claim("From pure defection: its reward at the start, median",
+        claim("It starts from pure defection: its median reward at the start",
               median_of(final(records, 0)["shaping"]), "≤", 0.1),
     ]  # fmt: skip

@@ -19,20 +19,21 @@ from experiments.settings import check_at_least, check_share
 
 @dataclasses.dataclass(frozen=True)
 class Settings(analytic.Settings):
-    """Of Figure 3B."""
+    """Settings of Figure 3B."""
 
     initial_scale: float = 1.0
-    """Standard deviation of the agents' initial logits. Not said."""
+    """Standard deviation of the agents' initial logits. Not given in the paper."""
 
     iterations: int = 1000
-    """Against naive learners (the shaded span). Not said."""
+    """Iterations against naive learners (the shaded span). Not given in the paper."""
 
     iterations_together: int = 4000
-    """After that. Not said."""
+    """Iterations after that. Not given in the paper."""
 
     p_naive: float = 0.25
-    """Of naive learners in the second span. Not said; as in Figure 3C. Without any, the agents cooperate for some
-    hundred iterations, and then exploit each other in turns (`docs/iterated.md`)."""
+    """Share of naive learners in the second span. Not given in the paper; as in Figure 3C. Without naive learners the
+    agents cooperate for some hundred iterations, and then exploit each other in turns (`docs/iterated.md`).
+    """
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -41,8 +42,8 @@ class Settings(analytic.Settings):
         check_at_least(self, 1, "iterations_together")
         if self.iterations_together % self.every:
             raise ValueError(
-                f"`iterations_together` must be a multiple of `every`, but {self.iterations_together} is none of "
-                f"{self.every}."
+                f"`iterations_together` must be a multiple of `every`, but {self.iterations_together} is not a "
+                f"multiple of {self.every}."
             )
 
 
@@ -54,13 +55,13 @@ PRESETS = {
 
 
 def parts(settings: Settings) -> list[Part]:
-    """One, as the second span goes on from the first."""
+    """One part, because the second span continues the first."""
     total = settings.iterations + settings.iterations_together
     return [Part("both spans", total, lambda progress: run(settings, progress))]
 
 
 def run(settings: Settings, progress: Progress) -> list[dict[str, Any]]:
-    """Rewards in both spans; the second starts where the first ends, with a fresh optimiser."""
+    """Rewards in both spans. The second starts where the first ends, with a fresh optimiser."""
     draws = analytic.normal_pairs(settings)
     agents = analytic.stacked(settings.initial_scale * draws)
     shaped = meta_training.train(
@@ -83,13 +84,13 @@ def run(settings: Settings, progress: Progress) -> list[dict[str, Any]]:
 
 
 def claims(records: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """What the figure is judged by."""
+    """The claims that judge the figure."""
     shaped, end = final(records, records[0]["span_1"]), final(records)
     gaps = np.stack([shaped[f"shaping_{agent}"] - shaped[f"naive_{agent}"] for agent in (1, 2)], axis=1)
     smaller = bootstrapped(lambda drawn: np.median(drawn, axis=0).min(), gaps)
     return [
-        claim("In the shaded span both extort: median difference to the learner's reward, the smaller one", smaller,
+        claim("Both extort in the shaded span: median difference to the learner's reward, the smaller of two", smaller,
               "≥", 0.3),
-        claim("Then the first earns against the second: median", median_of(end["play_1"]), "≥", 0.8),
-        claim("And the second against the first: median", median_of(end["play_2"]), "≥", 0.8),
+        claim("Then they cooperate: the first agent's median reward", median_of(end["play_1"]), "≥", 0.8),
+        claim("Then they cooperate: the second agent's median reward", median_of(end["play_2"]), "≥", 0.8),
     ]  # fmt: skip

@@ -17,13 +17,13 @@ from experiments.settings import check_at_least, check_share
 
 @dataclasses.dataclass(frozen=True)
 class Settings(analytic.Settings):
-    """Of Figure 3C."""
+    """Settings of Figure 3C."""
 
     initial_scale: float = 1.0
-    """Standard deviation of the agents' initial logits. Not said."""
+    """Standard deviation of the agents' initial logits. Not given in the paper."""
 
     p_naive: float = 0.25
-    """In the mixed pool. Not said."""
+    """Share of naive learners in the mixed pool. Not given in the paper."""
 
     iterations: int = 4000
 
@@ -41,7 +41,7 @@ PRESETS = {
 
 
 def parts(settings: Settings) -> list[Part]:
-    """The two pools."""
+    """One part for each of the two pools."""
     shares = {"mixed pool": settings.p_naive, "meta agents only": 0.0}
     return [
         Part(name, settings.iterations, lambda progress, share=share: run(settings, share, progress))
@@ -50,7 +50,7 @@ def parts(settings: Settings) -> list[Part]:
 
 
 def run(settings: Settings, p_naive: float, progress: Progress) -> list[dict[str, Any]]:
-    """Rewards of two agents of one pool, from the same initial policies in both pools."""
+    """Rewards of two agents of one pool. Both pools start from the same policies."""
     draws = analytic.normal_pairs(settings)
     agents = analytic.stacked(settings.initial_scale * draws)
     gradient = meta_training.pool_gradient(settings, p_naive)
@@ -59,11 +59,11 @@ def run(settings: Settings, p_naive: float, progress: Progress) -> list[dict[str
 
 
 def claims(records: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """What the figure is judged by."""
+    """The claims that judge the figure."""
     mixed, pure = (final(records, part=part) for part in ("mixed pool", "meta agents only"))
     return [
         claim("The mixed pool cooperates: median reward of meta agents against each other, the smaller of two",
               median_of(evaluation.smaller_reward(mixed)), "≥", 0.8),
-        claim("Meta agents alone do not, from the same initial policies: median of the larger one",
+        claim("Meta agents alone do not, from the same initial policies: median reward, the larger of two",
               median_of(pure.select(pl.max_horizontal("play_1", "play_2")).to_series()), "≤", 0.1),
     ]  # fmt: skip

@@ -18,19 +18,21 @@ LOOKAHEADS = (1, 2, 3, 10, 20)
 
 @dataclasses.dataclass(frozen=True)
 class Settings(analytic.Settings):
-    """Of Figures 4A and 4C, in which nobody learns but by look-ahead.
+    """Settings of Figures 4A and 4C, in which agents learn only by look-ahead.
 
-    `naive_steps`, `naive_scale`, `meta_batch`, `evaluation_batch` and `average` play no part.
+    `naive_steps`, `naive_scale`, `meta_batch`, `evaluation_batch` and `average` have no effect.
     """
 
     initial_mean: float = 2.0
-    """Of the agents' initial logits: they rather cooperate, so that Figure 4C holds (`docs/iterated.md`). Not said."""
+    """Mean of the agents' initial logits. They tend to cooperate, as Figure 4C needs (`docs/iterated.md`). Not given in
+    the paper.
+    """
 
     initial_scale: float = 2.0
-    """Standard deviation around it. Not said."""
+    """Standard deviation of the initial logits. Not given in the paper."""
 
     naive_rate_of_one: float = 10.0
-    """η_naive for one look-ahead; `naive_rate` for more."""
+    """η_naive for one look-ahead. For more look-aheads it is `naive_rate`."""
 
     seeds: int = 64
     iterations: int = 3000
@@ -48,12 +50,12 @@ PRESETS = {
 
 
 def parts(settings: Settings) -> list[Part]:
-    """One for each number of look-aheads."""
+    """One part for each number of look-aheads."""
     return parts_by_lookahead(settings, (1.0,) * len(LOOKAHEADS))
 
 
 def parts_by_lookahead(settings: Settings, shares: Sequence[float]) -> list[Part]:
-    """One for each number of look-aheads, with the share that LOLA's gradient has."""
+    """One part for each number of look-aheads, with the share of LOLA's gradient."""
     return [
         Part(
             f"look-ahead {steps}",
@@ -65,7 +67,7 @@ def parts_by_lookahead(settings: Settings, shares: Sequence[float]) -> list[Part
 
 
 def run(settings: Settings, steps: int, share: float, progress: Progress) -> list[dict[str, Any]]:
-    """Rewards of two agents that look ahead; their logits at every record."""
+    """Rewards of two agents that look ahead, and their logits, at every record."""
     path = learn(settings, steps, share, progress)
     first, second = evaluation.first_and_second(path)
     together = evaluation.play(settings.problem(), first, second)
@@ -80,7 +82,7 @@ def run(settings: Settings, steps: int, share: float, progress: Progress) -> lis
 
 
 def learn(settings: Settings, steps: int, share: float, progress: Progress) -> BinaryMemoryOne:
-    """Two agents, leaves `[seeds, records, 2, …]`: share · LOLA + (1 − share) · partial gradient."""
+    """Train two agents by share · LOLA + (1 − share) · partial gradient; leaves `[seeds, records, 2, …]`."""
     rate = settings.naive_rate_of_one if steps == 1 else settings.naive_rate
     problem = settings.problem(naive_steps=steps, naive_rate=rate)
 
@@ -101,13 +103,13 @@ def learn(settings: Settings, steps: int, share: float, progress: Progress) -> B
 
 
 def claims(records: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """What the figure is judged by: mean rewards at the end."""
+    """The claims that judge the figure: mean rewards at the end."""
     means = [over_seeds(final(records, lookahead=steps), "play_1") for steps in LOOKAHEADS]
     rises = [later - earlier for earlier, later in itertools.pairwise(means[1:])]
     return [
         claim("One look-ahead cooperates: mean reward", means[0], "≥", 0.7),
         claim("Two look-aheads cooperate: mean reward", means[1], "≥", 0.7),
-        claim("Twenty do not: mean reward", means[-1], "≤", 0.3),
-        claim("It falls between: largest rise from 2 to 3, 3 to 10, or 10 to 20 look-aheads",
+        claim("Twenty look-aheads do not cooperate: mean reward", means[-1], "≤", 0.3),
+        claim("The mean reward falls between: largest rise from 2 to 3, 3 to 10, or 10 to 20 look-aheads",
               largest_of(rises), "≤", 0),
     ]  # fmt: skip

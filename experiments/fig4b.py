@@ -1,4 +1,4 @@
-"""Figure 4B: the policies that 20 look-aheads end with, frozen, extort a fresh naive learner."""
+"""Figure 4B: the final policies of 20 look-aheads, frozen, extort a fresh naive learner."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -17,13 +17,13 @@ from experiments.settings import check_at_least
 
 @dataclasses.dataclass(frozen=True)
 class Settings(fig4a.Settings):
-    """Of Figure 4B; `evaluation_batch` fresh learners meet each policy."""
+    """Settings of Figure 4B. `evaluation_batch` fresh learners meet each policy."""
 
     lookahead: int = 20
     """Number of look-aheads."""
 
     learner_steps: int = 100
-    """Of the fresh naive learner. Not said."""
+    """Number of steps of the fresh naive learner. Not given in the paper."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -38,12 +38,12 @@ PRESETS = {
 
 
 def parts(settings: Settings) -> list[Part]:
-    """One: the policies are made as for Figure 4A, then met."""
+    """One part: policies are trained as for Figure 4A, then met."""
     return [Part("learner", settings.iterations, lambda progress: run(settings, progress))]
 
 
 def run(settings: Settings, progress: Progress) -> list[dict[str, Any]]:
-    """Rewards of both by step of the learner (the column `iteration`), each seed's mean over learners."""
+    """Rewards of both at each step of the learner (the column `iteration`), averaged over the learners of each seed."""
     first, _ = evaluation.first_and_second(fig4a.learn(settings, settings.lookahead, 1.0, progress))
     met = evaluation.meet_learners(
         settings.problem(naive_steps=settings.learner_steps),
@@ -56,11 +56,11 @@ def run(settings: Settings, progress: Progress) -> list[dict[str, Any]]:
 
 
 def claims(records: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """What the figure is judged by: means at the end."""
+    """The claims that judge the figure: means at the end."""
     end = final(records)
     return [
         claim("The frozen policy earns more than the learner in the end: mean difference",
               over_seeds(end, pl.col("frozen") - pl.col("naive")), "≥", 0.3),
-        claim("It is extorted into cooperation: mean reward of both together, half of it",
+        claim("The learner is extorted into cooperation: mean reward of the two players",
               over_seeds(end, (pl.col("frozen") + pl.col("naive")) / 2), "≥", 0.4),
     ]  # fmt: skip

@@ -12,10 +12,10 @@ from experiments.fig4a import LOOKAHEADS
 
 @dataclasses.dataclass(frozen=True)
 class Settings(fig4a.Settings):
-    """Of Figure 4C."""
+    """Settings of Figure 4C."""
 
     shares: tuple[float, ...] = (1.0, 1.0, 0.75, 0.6, 0.4)
-    """p_naive, of LOLA's gradient, for 1, 2, 3, 10 and 20 look-aheads; the rest is the partial gradient's."""
+    """Share of LOLA's gradient (p_naive) for 1, 2, 3, 10 and 20 look-aheads. The rest is the partial gradient's."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -31,12 +31,12 @@ PRESETS = {
 
 
 def parts(settings: Settings) -> list[Part]:
-    """One for each number of look-aheads."""
+    """One part for each number of look-aheads."""
     return fig4a.parts_by_lookahead(settings, settings.shares)
 
 
 def claims(records: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """What the figure is judged by."""
+    """The claims that judge the figure."""
     return [
         claim(f"It cooperates at look-ahead {steps}: mean reward",
               over_seeds(final(records, lookahead=steps), "play_1"), "≥", 0.7)

@@ -1,7 +1,7 @@
 """Figure 5A: against naive learners COALA-PG learns to shape them, the other estimators hardly do.
 
-LOLA-DiCE is a baseline with a policy that remembers the current inner episode only; it looks ahead from the learners'
-first policies, and is played for whole meta-episodes.
+LOLA-DiCE is a baseline whose policy remembers the current inner episode only. It looks ahead from the learners' first
+policies, and is evaluated on whole meta-episodes.
 """
 
 import dataclasses
@@ -40,7 +40,9 @@ class Settings(sampled.Settings):
 
     @functools.cached_property
     def loaded(self) -> dict[str, AbstractEstimator]:
-        """Them by the names of their classes; raises `ValueError` for one that is unknown, or there twice."""
+        """The estimators, keyed by the names of their classes. **Raises** `ValueError` for one that is unknown or given
+        twice.
+        """
         loaded = [load_estimator(source) for source in self.estimators]
         named = {type(estimator).__name__: estimator for estimator in loaded}
         if len(named) < len(loaded) or not loaded:
@@ -62,16 +64,16 @@ PRESETS = {
 
 
 def parts(settings: Settings) -> list[Part]:
-    """One for each estimator."""
+    """One part for each estimator."""
     return sampled.parts(settings, run)
 
 
 def run(settings: sampled.Settings, name: str, pool: Pool, progress: Progress) -> list[Record]:
-    """Rewards over training (`panel` is `training`), and by inner episode at its end (`panel` is `episodes`)."""
+    """Rewards over training (`panel` is `training`), and for each inner episode at its end (`panel` is `episodes`)."""
     records, seen = training.shape(settings, name, pool, progress)
 
     def defects(record: Record) -> Record:
-        """How often they take another action than the first."""
+        """Share of steps in which agents, and learners, take another action than the first."""
         here = record["seed"], -1, 0, record["iteration"] - 1, slice(1, None)
         ours, theirs = seen.ego_actions[here], seen.co_player_actions[here]
         return {"defects": float(ours.sum()), "naive_defects": float(theirs.sum())}
@@ -80,7 +82,7 @@ def run(settings: sampled.Settings, name: str, pool: Pool, progress: Progress) -
 
 
 def claims(records: Sequence[Record]) -> list[dict[str, Any]]:
-    """What the figure is judged by: means over seeds at the end of training."""
+    """The claims that judge the figure: means over seeds at the end of training."""
     table = table_of(records).filter(pl.col("panel") == "training")
     ran = Ran(table)
     rewards = {name: over_seeds(final(table, estimator=name), "reward") for name in (COALA, M_FOS, UNAWARE, LOLA)}
@@ -88,14 +90,14 @@ def claims(records: Sequence[Record]) -> list[dict[str, Any]]:
         ran.claim((COALA, M_FOS, UNAWARE), "COALA-PG earns more than the others: its mean reward over the larger one "
                   "of M-FOS and batch-unaware",
                   of_means(_over_the_larger, rewards[COALA], rewards[M_FOS], rewards[UNAWARE]), "≥", 2),
-        ran.claim((COALA,), "It shapes: its mean reward", rewards[COALA], "≥", 0.8),
-        ran.claim((COALA, LOLA), "It earns more than LOLA-DiCE: difference of mean rewards",
+        ran.claim((COALA,), "COALA-PG shapes: its mean reward", rewards[COALA], "≥", 0.8),
+        ran.claim((COALA, LOLA), "COALA-PG earns more than LOLA-DiCE: difference of mean rewards",
                   rewards[COALA] - rewards[LOLA], "≥", 0.2),
     ]  # fmt: skip
 
 
 def _over_the_larger(ours: float, *others: float) -> float:
-    """Infinite if the others earn nothing, NaN if we do."""
+    """Ratio to the largest other reward: infinite if the others earn nothing, NaN if the first one does."""
     most = largest_of(others)
     if np.isnan(most) or ours <= 0:
         return float("nan")

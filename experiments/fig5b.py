@@ -12,11 +12,11 @@ from experiments.claims import Estimate, Ran, kept, over_seeds
 PRESETS, SINGLE, parts = fig5a.PRESETS, fig5a.SINGLE, fig5a.parts
 
 RECORDS_OF = "fig5a"
-"""The figure of which this one shows other columns, so that its records are taken if they are there."""
+"""The figure that has the records. Its run is used if there is one."""
 
 
 def claims(records: Sequence[Record]) -> list[dict[str, Any]]:
-    """What the figure is judged by: means over seeds, at the end of training, in parts of the meta-episode."""
+    """The claims that judge the figure: means over seeds, at the end of training, in parts of the meta-episode."""
     table = kept(table_of(records).filter(pl.col("panel") == "episodes"))
     third = max(1, int(table["iteration"].max() or 0) // 3)  # type: ignore[call-overload]
 
@@ -27,10 +27,10 @@ def claims(records: Sequence[Record]) -> list[dict[str, Any]]:
     first, last = defects(fig5a.COALA, late=False), defects(fig5a.COALA, late=True)
     m_fos, ran = defects(fig5a.M_FOS, late=False), Ran(table_of(records))
     return [
-        ran.claim((fig5a.M_FOS,), "M-FOS defects from the start: how often in the first third of the inner episodes",
+        ran.claim((fig5a.M_FOS,), "M-FOS defects from the start: share of steps in the first third of inner episodes",
                   m_fos, "≥", 0.9),
-        ran.claim((fig5a.COALA, fig5a.M_FOS), "COALA-PG defects less then: M-FOS's share minus its own",
+        ran.claim((fig5a.COALA, fig5a.M_FOS), "COALA-PG defects less in that third: M-FOS's share minus its own",
                   m_fos - first, "≥", 0.2),
-        ran.claim((fig5a.COALA,), "COALA-PG exploits towards the end: how much more often in the last third than in "
-                  "the first", last - first, "≥", 0.2),
+        ran.claim((fig5a.COALA,), "COALA-PG exploits towards the end: its share of defections in the last third minus "
+                  "that in the first", last - first, "≥", 0.2),
     ]  # fmt: skip

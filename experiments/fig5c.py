@@ -1,8 +1,8 @@
 """Figure 5C: in a mixed pool agents by COALA-PG come to cooperate with each other; other estimators' agents defect.
 
-Agents by COALA-PG that meet no naive learners defect, too: it is their presence that makes defection a bad choice. The
-settings of the preset `cpu` were found on COALA-PG, and that batch-unaware's agents defect hangs on them: with the same
-share of the gradient as the others they may cooperate (`docs/small_size.md`).
+COALA-PG agents that meet no naive learners defect, too: the presence of naive learners makes defection a bad choice.
+The settings of the preset `cpu` were found with COALA-PG, and batch-unaware's defection depends on them. If its
+gradient has the same share as the others', its agents may cooperate (`docs/small_size.md`).
 """
 
 import dataclasses
@@ -30,7 +30,7 @@ POOLS: dict[str, AbstractScoreFunctionEstimator] = {
     "BatchUnaware": BatchUnaware(),
     WITHOUT: CoalaPG(),
 }
-"""The estimator of all agents of each pool."""
+"""Estimator of all agents of each pool."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Settings(sampled.Settings):
 
     pool: Annotated[PoolSettings, ALONE] = PoolSettings(p_naive=0.75)
     agents: int = 4
-    """Number of meta agents of a pool."""
+    """Number of meta agents in a pool."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -61,9 +61,10 @@ MIXED: dict[str, Any] = {
     "agent.entropy_coefficient": 0.02,
     "agent.entropy_until": 1.0,
 }
-"""Settings of mixed pools of small size. With p_naive = 0.75, full weight and no entropy bonus, as in the paper, agents
-of this size shape learners, but settle on mutual defection with each other before they find anything better. To find
-cooperation in every seed, pairs by COALA-PG need an entropy bonus of 0.04 (`docs/small_size.md`)."""
+"""Settings of small mixed pools. With p_naive = 0.75, full weight and no entropy bonus, as in the paper, agents of this
+size shape learners, but settle on mutual defection with each other before they find anything better. COALA-PG pairs
+need an entropy bonus of 0.04 to find cooperation in every seed (`docs/small_size.md`).
+"""
 
 PRESETS = {
     "smoke": override(Settings(), sampled.SMOKE | {"agents": 2}),
@@ -73,7 +74,7 @@ PRESETS = {
 
 
 def parts(settings: Settings) -> list[Part]:
-    """One for each pool."""
+    """One part for each pool."""
     return sampled.parts(settings, run)
 
 
@@ -84,13 +85,13 @@ def run(settings: sampled.Settings, name: str, pool: Pool, progress: Progress) -
 
 
 def claims(records: Sequence[Record]) -> list[dict[str, Any]]:
-    """What the figure is judged by: mean rewards of meta agents against each other at the end."""
+    """The claims that judge the figure: mean rewards of meta agents against each other at the end."""
     table = table_of(records)
     together = {name: over_seeds(final(table, estimator=name), "together") for name in POOLS}
     return [
         claim("Agents by COALA-PG cooperate: mean reward against each other", together["CoalaPG"], "≥", 0.7),
         *(
-            claim(f"Those of the pool {name} do not", together[name], "≤", 0.3)
+            claim(f"Agents of the pool {name} do not cooperate: mean reward", together[name], "≤", 0.3)
             for name in POOLS
             if name != "CoalaPG"
         ),

@@ -19,7 +19,7 @@ SINGLE = True
 """Training is done in single precision."""
 
 OTHERS = ("MFOS", "BatchUnaware", "LolaDice")
-"""What COALA-PG is held against."""
+"""Estimators that COALA-PG is compared with."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,20 +79,20 @@ PRESETS = {
 
 
 def parts(settings: Settings) -> list[Part]:
-    """One for each estimator."""
+    """One part for each estimator."""
     return sampled.parts(settings, run)
 
 
 def run(settings: sampled.Settings, name: str, pool: Pool, progress: Progress) -> list[Record]:
-    """Over training (`panel` is `training`), and by inner episode at its end (`panel` is `episodes`)."""
+    """Records over training (`panel` is `training`), and for each inner episode at its end (`panel` is `episodes`)."""
     return training.shape(settings, name, pool, progress)[0]
 
 
 def claims(records: Sequence[Record]) -> list[dict[str, Any]]:
-    """What the figure is judged by: means over seeds at the end of training.
+    """The claims that judge the figure: means over seeds at the end of training.
 
-    Where `panel` is `again`, only an agent's final reward is known, of a seed of another run at the same settings.
-    Leads are over all seeds in which both are.
+    Records with `panel` `again` have only an agent's final reward, for a seed of another run at the same settings.
+    Leads are over all seeds that both estimators have.
     """
     table = table_of(records)
     episodes = table.filter(pl.col("panel") == "episodes")
@@ -103,12 +103,12 @@ def claims(records: Sequence[Record]) -> list[dict[str, Any]]:
     lower = (("cleaning discrepancy", "cleaning_discrepancy", 0.02), ("zapping", "zaps", 0.005))
     return [
         *(
-            claim(f"COALA-PG earns more per step than {name} by",
+            claim(f"COALA-PG earns more than {name}: difference of rewards per step",
                   final_reward(table, "CoalaPG") - final_reward(table, name), "≥", 0.01)
             for name in OTHERS
         ),
         *(
-            claim(f"Over a meta-episode {what} is lower than {name}'s: difference",
+            claim(f"COALA-PG's {what} over a meta-episode is lower than {name}'s: difference",
                   within(name, column) - within("CoalaPG", column), "≥", least)
             for name in OTHERS
             for what, column, least in lower

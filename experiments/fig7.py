@@ -1,7 +1,7 @@
 """Figure 7: meta agents in CleanUp-lite, in mixed pools, against each other over training.
 
-LOLA-DiCE is not defined against meta agents, who do not learn, and is left out. Beside the pools there is an agent by
-COALA-PG that only shapes naive learners, with the same settings.
+LOLA-DiCE is left out, because it is not defined against meta agents, which do not learn. Beside the pools, a COALA-PG
+agent that only shapes naive learners is trained with the same settings.
 """
 
 import dataclasses
@@ -20,10 +20,10 @@ SINGLE = True
 """Training is done in single precision."""
 
 POOLS = ("CoalaPG", "MFOS", "BatchUnaware")
-"""By the estimator of all agents."""
+"""Estimator of all agents in each pool."""
 
 SHAPING = "CoalaPG against learners"
-"""What the agent that only shapes learners is called."""
+"""Name of the agent that only shapes learners."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,10 +38,10 @@ class Settings(clean_up.Settings):
     learner: LearnerSettings = LearnerSettings(optimiser="sgd", rate=1.0, reward_scale=0.1, discount=1.0, population=3)
 
     agents: int = 3
-    """Number of meta agents of a pool."""
+    """Number of meta agents in a pool."""
 
     baseline_rate: float = 0.03
-    """`agent.rate` of M-FOS and batch-unaware."""
+    """Learning rate of M-FOS and batch-unaware, in place of `agent.rate`."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -79,11 +79,11 @@ PRESETS = {
 
 
 parts = fig5c.parts
-"""One for each pool, and the agent alone: rewards, and what the game measures, of all agents over training."""
+"""One part for each pool, and one for the single agent: rewards and the game's measures of all agents over training."""
 
 
 def claims(records: Sequence[Record]) -> list[dict[str, Any]]:
-    """What the figure is judged by: means over seeds and agents at the end of training, against each other."""
+    """The claims that judge the figure: means over seeds and agents at the end of training, against each other."""
     table = table_of(records)
 
     def last(name: str, column: str) -> Estimate:
@@ -93,12 +93,12 @@ def claims(records: Sequence[Record]) -> list[dict[str, Any]]:
     at_first = final(table, int(smallest_of(table["iteration"])), estimator="CoalaPG")
 
     lower = (
-        ("They share out the cleaning more evenly", "cleaning_discrepancy", 0.02),
-        ("They zap less", "zaps", 0.005),
+        ("COALA-PG agents share the cleaning more evenly", "cleaning_discrepancy", 0.02),
+        ("COALA-PG agents zap less", "zaps", 0.005),
     )
     return [
         *(
-            claim(f"Agents by COALA-PG earn more per step than those by {name}, by",
+            claim(f"COALA-PG agents earn more than those by {name}: difference of rewards per step",
                   last("CoalaPG", "together") - last(name, "together"), "≥", 0.01)
             for name in POOLS[1:]
         ),
@@ -108,8 +108,8 @@ def claims(records: Sequence[Record]) -> list[dict[str, Any]]:
             for what, column, least in lower
             for name in POOLS[1:]
         ),
-        claim("Agents by COALA-PG zap less than at first: difference",
+        claim("COALA-PG agents zap less at the end than at first: difference",
               over_seeds(at_first, "zaps_together") - zaps, "≥", 0.005),
-        claim("They zap less than one by COALA-PG that only shapes learners: difference",
+        claim("COALA-PG agents zap less than a COALA-PG agent that only shapes learners: difference",
               last(SHAPING, "zaps") - zaps, "≥", 0.005),
     ]  # fmt: skip

@@ -1,12 +1,13 @@
 """Figure 8: shaping policies are close to zero-determinant extortion, random ones are not.
 
-The distance of cooperation probabilities p after CC, CD, DC and DD (the start is left out) to the zero-determinant
+The squared distance of cooperation probabilities p after CC, CD, DC and DD (without the start) to the zero-determinant
 policies p(χ, φ) of Eq. 18 is minimised over χ ≥ 1 and 0 ≤ φ. In x = φ and y = φχ,
 
     p = (1 − a·(y − x), 1 − x − b·y, y + b·x, 0),    a = (R − P)/(P − S),  b = (T − P)/(P − S),
 
-is affine, χ ≥ 1 is y ≥ x, and (for T + S ≥ 2P) the largest φ is p_CD ≥ 0: least squares with three linear constraints.
-The minimum lies inside, on an edge or in a corner of the triangle they make, and is found by trying all of them.
+is affine. χ ≥ 1 is y ≥ x, and (for T + S ≥ 2P) the largest φ is given by p_CD ≥ 0. This is least squares with three
+linear constraints. The minimum lies inside the triangle that they form, on an edge or in a corner, and is found by
+trying all of them.
 """
 
 import dataclasses
@@ -29,10 +30,10 @@ from experiments.settings import check_at_least
 
 @dataclasses.dataclass(frozen=True)
 class Settings(fig3a.Settings):
-    """Of Figure 8."""
+    """Settings of Figure 8."""
 
     random_policies: int = 1024
-    """With probabilities drawn uniformly."""
+    """Number of random policies, with probabilities drawn uniformly."""
 
     seeds: int = 64
 
@@ -54,7 +55,7 @@ PRESETS = {
 
 
 def parts(settings: Settings) -> list[Part]:
-    """Shaping policies are made as for Figure 3A, then all are fitted."""
+    """Shaping policies are trained as for Figure 3A, then all policies are fitted."""
     return [
         Part("shaping", settings.iterations, lambda progress: fit_shaping(settings, progress)),
         Part("random", 1, lambda progress: fit_random(settings, progress)),
@@ -62,7 +63,7 @@ def parts(settings: Settings) -> list[Part]:
 
 
 def fit_shaping(settings: Settings, progress: Progress) -> list[dict[str, Any]]:
-    """One record for each seed's last policy."""
+    """One record for each seed's final policy."""
     at_end = dataclasses.replace(settings, every=settings.iterations)
     end = fig3a.learn(settings.problem(), at_end, progress)
     logits = np.asarray(evaluation.last(end).logits)
@@ -85,9 +86,10 @@ def _record(seed: int, settings: Settings, probabilities: np.ndarray) -> dict[st
 
 
 def check_dilemma(payoffs: np.ndarray) -> None:
-    """Raises `ValueError` unless `payoffs` `[2, 2, 2]` are a symmetric prisoner's dilemma with T + S ≥ 2P.
+    """Check that `payoffs` `[2, 2, 2]` are a symmetric prisoner's dilemma with T + S ≥ 2P; **raises** `ValueError`
+    otherwise.
 
-    Without symmetry Eq. 18 needs the payoffs of both, and for T + S < 2P it is p_DC ≤ 1 that binds φ.
+    Without symmetry Eq. 18 needs the payoffs of both players, and for T + S < 2P the bound on φ is p_DC ≤ 1.
     """
     (r, s), (t, p) = payoffs[0]
     if not (t > r > p > s and t + s >= 2 * p and np.array_equal(payoffs[1], payoffs[0].T)):
@@ -102,10 +104,10 @@ def fit(probabilities: np.ndarray, payoffs: np.ndarray) -> tuple[float, float, f
 
     **Arguments:**
 
-    - `probabilities` `[4]`: to cooperate after CC, CD, DC and DD.
-    - `payoffs` `[2, 2, 2]`: of both players.
+    - `probabilities` `[4]`: probabilities to cooperate after CC, CD, DC and DD.
+    - `payoffs` `[2, 2, 2]`: payoffs of both players.
 
-    **Returns** χ, φ, and the squared distance. At φ = 0 all χ are the same, and 1 is returned; for φ → 0 and χ → ∞, ∞.
+    **Returns** χ, φ and the squared distance. At φ = 0 all χ are equivalent, and χ is 1. For φ → 0 and χ → ∞, χ is ∞.
 
     **Raises** `ValueError` as `check_dilemma`.
     """
@@ -128,7 +130,7 @@ def fit(probabilities: np.ndarray, payoffs: np.ndarray) -> tuple[float, float, f
 
 
 def claims(records: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """What the figure is judged by."""
+    """The claims that judge the figure."""
     shaping, random = (final(records, part=part) for part in ("shaping", "random"))
     ratio = bootstrapped(lambda ours, theirs: np.median(ours) / np.median(theirs), shaping["loss"], random["loss"])
     return [

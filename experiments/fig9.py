@@ -1,4 +1,4 @@
-"""Figure 9: a mixed pool leaves unconditional defection; shaping is learned first, then to start with cooperation."""
+"""Figure 9: a mixed pool leaves unconditional defection; shaping is learned first, then cooperation at the start."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -20,16 +20,18 @@ from experiments.settings import check_at_least, check_share
 
 @dataclasses.dataclass(frozen=True)
 class Settings(analytic.Settings):
-    """Of Figure 9, and of Figure 10 from other policies."""
+    """Settings of Figure 9. Figure 10 uses them with other initial policies."""
 
     initial: tuple[float, ...] = (-4.6, -4.6, -4.6, -4.6, -4.6)
-    """The agents' logits, start, CC, CD, DC and DD; a probability of 0.01 to cooperate."""
+    """The agents' initial logits: start, CC, CD, DC and DD. −4.6 is a probability of 0.01 to cooperate."""
 
     initial_scale: float = 0.01
-    """Standard deviation around them, so that the agents differ. Not said."""
+    """Standard deviation around them, so that the agents differ. Not given in the paper."""
 
     p_naive: float = 0.05
-    """Not said; with 0.1 or more nobody leaves defection (`docs/iterated.md`)."""
+    """Share of naive learners. Not given in the paper. With 0.1 or more no agent leaves defection
+    (`docs/iterated.md`).
+    """
 
     iterations: int = 6000
     seeds: int = 8
@@ -50,18 +52,18 @@ PRESETS = {
 
 
 def parts(settings: Settings) -> list[Part]:
-    """One."""
+    """One part."""
     return [Part("pool", settings.iterations, lambda progress: run(settings, progress))]
 
 
 def run(settings: Settings, progress: Progress) -> list[dict[str, Any]]:
-    """Rewards of two agents against learners and each other, and the first one's logits."""
+    """Rewards of two agents against learners and against each other, and the first agent's logits."""
     path = learn(settings, progress)
     return rows(evaluation.path_of(settings), **evaluation.pool_columns(settings, path))
 
 
 def learn(settings: Settings, progress: Progress) -> BinaryMemoryOne:
-    """Two agents of the pool, leaves `[seeds, records, 2, …]`."""
+    """Train two agents of the pool; leaves `[seeds, records, 2, …]`."""
     draws = analytic.normal_pairs(settings)
     agents = analytic.stacked(jax.numpy.asarray(settings.initial) + settings.initial_scale * draws)
     gradient = meta_training.pool_gradient(settings, settings.p_naive)
@@ -69,20 +71,22 @@ def learn(settings: Settings, progress: Progress) -> BinaryMemoryOne:
 
 
 def claims(records: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """What the figure is judged by."""
+    """The claims that judge the figure."""
     end, path = final(records), kept(table_of(records))
     lags = [_lag(seed) for _, seed in path.sort("iteration").group_by("seed", maintain_order=True)]
     return [
-        claim("It escapes from defection: median reward of agents against each other in the end, the smaller of two",
+        claim("The pool leaves defection: median reward of agents against each other in the end, the smaller of two",
               median_of(evaluation.smaller_reward(end)), "≥", 0.8),
-        claim("The start logit rises last: iterations from when another entry was the last before it to become "
-              "positive, median over seeds", median_of(lags), "≥", 1),
-        claim("The start logit does become positive: its median in the end", median_of(end["start"]), "≥", 0),
+        claim("The start logit becomes positive last: iterations after the last other logit that does, median over "
+              "seeds", median_of(lags), "≥", 1),
+        claim("The start logit becomes positive: its median in the end", median_of(end["start"]), "≥", 0),
     ]  # fmt: skip
 
 
 def _lag(path: pl.DataFrame) -> float:
-    """When the start logit of one seed became positive for good, after the last other one that did so."""
+    """Iterations from the last other logit to the start logit becoming positive for good, in one seed; NaN if one never
+    does.
+    """
     risen = {entry: _since(path, entry) for entry in ENTRIES}
     start = risen.pop("start")
     others = [iteration for iteration in risen.values() if iteration is not None]
@@ -90,7 +94,7 @@ def _lag(path: pl.DataFrame) -> float:
 
 
 def _since(path: pl.DataFrame, entry: str) -> int | None:
-    """The iteration since which a logit has been positive; `None` if it is not in the end."""
+    """The iteration from which a logit stays positive, or `None` if it is not positive at the end."""
     negative = path.filter(pl.col(entry) <= 0)["iteration"]
     later = path.filter(pl.col("iteration") > (negative[-1] if len(negative) else -1))["iteration"]
     return later[0] if len(later) else None

@@ -1,7 +1,7 @@
-"""How COALA-PG and M-FOS compare as the inner batch grows, with as many trajectories in each iteration.
+"""COALA-PG and M-FOS as the inner batch grows, with the same number of trajectories in each iteration.
 
-M-FOS weighs the current inner episode B times too much. With one trajectory for each learner the two are the same, so
-that this is trained once.
+M-FOS weighs the current inner episode B times too much. With one trajectory for each learner the two estimators are
+equal, so this case is trained once.
 """
 
 import dataclasses
@@ -26,10 +26,10 @@ ESTIMATORS: dict[str, AbstractScoreFunctionEstimator] = {"CoalaPG": CoalaPG(), "
 
 @dataclasses.dataclass(frozen=True)
 class Settings(sampled.Settings):
-    """Settings of this figure. meta_batch · batch trajectories are shared out by `batches`."""
+    """Settings of this figure. Each of `batches` splits the meta_batch · batch trajectories in another way."""
 
     batches: tuple[int, ...] = (1, 4, 16, 64)
-    """The values of B."""
+    """Values of B."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -41,7 +41,7 @@ class Settings(sampled.Settings):
             )
 
     def variants(self) -> dict[str, sampled.Settings]:
-        """By the names of the parts."""
+        """Settings, keyed by part."""
         trajectories = self.pool.meta_batch * self.pool.batch
         return {
             f"{name} {batch}": self.plain({"batch": batch, "meta_batch": trajectories // batch})
@@ -65,7 +65,7 @@ PRESETS = {
 
 
 def parts(settings: Settings) -> list[Part]:
-    """One for each estimator and B."""
+    """One part for each estimator and B."""
     return sampled.parts(settings, run)
 
 
@@ -77,7 +77,7 @@ def run(settings: sampled.Settings, name: str, pool: Pool, progress: Progress) -
 
 
 def claims(records: Sequence[Record]) -> list[dict[str, Any]]:
-    """What the figure is judged by: differences of mean rewards at the end of training."""
+    """The claims that judge the figure: differences of mean rewards at the end of training."""
     table = table_of(records)
     batches = sorted(table.filter(pl.col("estimator") == "MFOS")["batch"].unique())
 
@@ -87,6 +87,7 @@ def claims(records: Sequence[Record]) -> list[dict[str, Any]]:
 
     last = batches[-1]
     return [
-        claim("At its largest over B, COALA-PG earns more than M-FOS by", largest_of(map(gap, batches)), "≥", 0.4),
-        claim(f"With B = {last} it still earns more: difference of mean rewards", gap(last), "≥", 0.2),
+        claim("COALA-PG earns more than M-FOS: largest difference of mean rewards over B",
+              largest_of(map(gap, batches)), "≥", 0.4),
+        claim(f"COALA-PG earns more than M-FOS with B = {last}: difference of mean rewards", gap(last), "≥", 0.2),
     ]  # fmt: skip

@@ -1,7 +1,7 @@
-"""How much of what COALA-PG gains the long history gives: agents of several networks that forget sooner or later.
+"""The contribution of the long history to COALA-PG's reward: agents of several networks that forget sooner or later.
 
-An agent that forgets after each inner episode cannot see how far the learner is; it can still act so that the learner
-moves to where it earns more. The learners are the same networks everywhere.
+An agent that forgets after each inner episode cannot see how far the learner is. It can still act so that the learner
+moves to where the agent earns more. The learners are the same networks everywhere.
 """
 
 import dataclasses
@@ -20,7 +20,7 @@ SINGLE = True
 """Training is done in single precision."""
 
 WITHOUT = "mlp"
-"""The network that remembers nothing."""
+"""The network without memory."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Settings(sampled.Settings):
     """Networks of the agents."""
 
     memories: tuple[int, ...] = (1, 2, 5, 20)
-    """Inner episodes after which an agent forgets."""
+    """Numbers of inner episodes after which an agent forgets."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -45,7 +45,7 @@ class Settings(sampled.Settings):
             self.plain({"agent.network": network})  # raises for one that is unknown
 
     def variants(self) -> dict[str, sampled.Settings]:
-        """By the names of the parts."""
+        """Settings, keyed by part."""
         return {
             network if network == WITHOUT else f"{network} {memory}": self.plain(
                 {"agent.network": network, "agent.memory": memory}
@@ -66,7 +66,7 @@ PRESETS = {
 
 
 def parts(settings: Settings) -> list[Part]:
-    """One for each network and memory."""
+    """One part for each network and memory."""
     return sampled.parts(settings, run)
 
 
@@ -80,7 +80,7 @@ def run(settings: sampled.Settings, name: str, pool: Pool, progress: Progress) -
 
 
 def claims(records: Sequence[Record]) -> list[dict[str, Any]]:
-    """What the figure is judged by: mean rewards at the end of training."""
+    """The claims that judge the figure: mean rewards at the end of training."""
     table = table_of(records)
 
     def reward(network: str, memory: int) -> Estimate:

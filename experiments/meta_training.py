@@ -16,13 +16,15 @@ from coala_eqx.runs.progress import Progress
 from experiments.analytic import Settings, normal_policies
 
 Gradient = Callable[[BinaryMemoryOne, Key[Array, ""]], BinaryMemoryOne]
-"""(an agent, or a pair of them with leaves `[2, …]`; key) → what is climbed."""
+"""A function of an agent, or of a pair of agents with leaves `[2, …]`, and a key, which returns the gradient to
+climb.
+"""
 
 
 def shaping_gradient(
     problem: ce.IteratedShapingProblem, policy: BinaryMemoryOne, naive: BinaryMemoryOne
 ) -> BinaryMemoryOne:
-    """∂/∂φ of the shaping return (Eq. 17), its mean over stacked naive learners."""
+    """∂/∂φ of the shaping return (Eq. 17), averaged over stacked naive learners."""
     return eqx.filter_grad(lambda policy: jax.vmap(lambda one: problem.shaping_return(policy, one))(naive).mean())(
         policy
     )
@@ -31,7 +33,7 @@ def shaping_gradient(
 def lookahead_gradient(
     problem: ce.IteratedShapingProblem, policy: BinaryMemoryOne, other: BinaryMemoryOne
 ) -> BinaryMemoryOne:
-    """∂/∂φ of the return against the other agent, had it learned first (LOLA)."""
+    """∂/∂φ of the return against the other agent after that agent has learned (LOLA)."""
     return eqx.filter_grad(problem.lookahead_return)(policy, other)
 
 
@@ -43,7 +45,9 @@ def partial_gradient(
 
 
 def pool_gradient(settings: Settings, p_naive: float) -> Gradient:
-    """Of two agents in a pool: p_naive times the shaping gradient, 1 − p_naive times the partial one (App. C)."""
+    """Gradient of two agents in a pool: p_naive times the shaping gradient plus 1 − p_naive times the partial one (App.
+    C).
+    """
     both = settings.problem()
 
     def one(
@@ -60,9 +64,9 @@ def pool_gradient(settings: Settings, p_naive: float) -> Gradient:
 
 
 def of_both(function: Callable[..., Any], problem: ce.IteratedShapingProblem, pair: BinaryMemoryOne, *more: Any) -> Any:
-    """`function` of both agents of a pair, leaves `[2, …]`.
+    """Apply `function` to both agents of a pair, leaves `[2, …]`.
 
-    It is called with an agent's own shaping problem, its policy, the other one's, and its part of `more`.
+    It is called with an agent's own shaping problem, its policy, the other agent's policy, and its part of `more`.
     """
     payoffs = jnp.stack([problem.payoffs, problem.mirrored().payoffs])
     exchanged = jax.tree.map(lambda leaf: leaf[::-1], pair)
@@ -74,7 +78,7 @@ def of_both(function: Callable[..., Any], problem: ce.IteratedShapingProblem, pa
 
 
 def mix(share: float, one: BinaryMemoryOne | None, other: BinaryMemoryOne | None) -> Any:
-    """Share · one + (1 − share) · other; what has no share is not needed."""
+    """Share · one + (1 − share) · other. A term without a share may be `None`."""
     if other is None:
         return one
     if one is None:
@@ -89,9 +93,13 @@ def train(
 
     **Arguments:**
 
-    - `agents`: stacked, leaves `[seeds, …]`.
+    - `gradient`: the gradient to climb.
+    - `agents`: stacked initial agents, leaves `[seeds, …]`.
+    - `keys`: one key for each seed.
+    - `settings`: iterations, optimiser and distance of records.
+    - `progress`: told of finished iterations.
 
-    **Returns** them at iterations 0, every, 2·every, …: leaves `[seeds, records, …]`.
+    **Returns** the agents at iterations 0, every, 2·every, …: leaves `[seeds, records, …]`.
     """
     optimiser = optax.adamw(settings.rate)
     parameters: Any = agents

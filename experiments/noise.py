@@ -1,7 +1,7 @@
-"""Beyond the paper: how many meta-episodes the gradient of each estimator needs, and whether it points the same way.
+"""Beyond the paper: the number of meta-episodes that each estimator's gradient needs, and its direction.
 
-While an agent is trained by COALA-PG in the iterated prisoner's dilemma, the gradients of all estimators are measured
-on the same meta-episodes against naive learners: their noise beside their signal, and the angles between them.
+While COALA-PG trains an agent in the iterated prisoner's dilemma, the gradients of all estimators are measured on the
+same meta-episodes against naive learners: their noise relative to their signal, and the angles between them.
 """
 
 import dataclasses
@@ -26,10 +26,10 @@ SINGLE = True
 """Training is done in single precision."""
 
 ESTIMATORS = ("CoalaPG", "MFOS", "BatchUnaware")
-"""Those with advantages, by name."""
+"""Names of the estimators that return advantages."""
 
 BASELINES = {"critic": False, "critic and other meta-episodes": True}
-"""What advantages are taken less of: `leave_one_out` of the pool, by name."""
+"""Baselines that are subtracted from advantages, by name: the value of the pool's `leave_one_out`."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Measured(sampled.Settings):
     """
 
     measured: int = 16
-    """Meta-batches by which gradients are measured; three or more, for errors."""
+    """Number of meta-batches by which gradients are measured; at least three, for errors."""
 
     lambdas: tuple[float, ...] = (1.0, 0.98)
     """λ of the advantages that are measured. The agent is trained with `agent.gae-lambda`."""
@@ -64,8 +64,10 @@ class Measured(sampled.Settings):
         return {"CoalaPG": self.alone(sampled.ESTIMATORS["CoalaPG"])}
 
     def watch(self, pool: Pool, state: PoolState) -> GradientNoise:
-        """Of the pool's agent, on the same meta-episodes for all. By each baseline first of COALA-PG with λ = 1, whose
-        gradient is the true one, and then for each λ of `ESTIMATORS`.
+        """Noise of the gradients of the pool's agent, on the same meta-episodes for all.
+
+        For each baseline the first gradient is COALA-PG's with λ = 1, which is the true one. Then follow those of
+        `ESTIMATORS` for each λ.
         """
         named = [("CoalaPG", 1.0), *((name, value) for value in self.lambdas for name in ESTIMATORS)]
         by_lambda = {value: override(self, {"agent.gae_lambda": value}) for _, value in named}
@@ -91,18 +93,19 @@ PRESETS = {
 
 
 def parts(settings: Measured) -> list[Part]:
-    """A single one."""
+    """One part."""
     return sampled.parts(settings, functools.partial(run, settings.lambdas))
 
 
 def run(
     lambdas: tuple[float, ...], settings: sampled.Settings, name: str, pool: Pool, progress: Progress
 ) -> list[Record]:
-    """Over training, by baseline, λ and estimator: ‖G‖² (`square`), the variance, and the products of G with the true
-    one (`with_true`; `true` is that one's square) and with COALA-PG's of the same λ (`with_coala`).
+    """Measurements over training, for each baseline, λ and estimator.
 
-    All of it again without each of the meta-batches in turn, whose number, from 1 on, is `left_out`, for errors; it is
-    0 where all are there.
+    Columns are ‖G‖² (`square`), the variance, and the products of G with the true gradient (`with_true`; `true` is the
+    square of that one) and with COALA-PG's gradient of the same λ (`with_coala`). They are given again without each of
+    the meta-batches in turn, for errors: `left_out` is the number of the missing one, from 1, and 0 where none is
+    missing.
     """
     del name
     _, seen, noise = training.train(settings, pool, progress)
@@ -137,7 +140,7 @@ def run(
 
 
 def _replicates(noise: GradientNoise) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Products and variances by all meta-batches, and without each of them."""
+    """Yield products and variances from all meta-batches, then without each of them."""
     number, noise = noise.inner.shape[-3], jax.tree.map(jnp.asarray, noise)
     for one in (noise, *(noise.without(left_out) for left_out in range(number))):
         yield np.asarray(one.products), np.asarray(one.variances)
@@ -147,9 +150,11 @@ RATIOS = ("square", "signal", "critical", "cosine", "cosine_coala")
 
 
 def means(table: pl.DataFrame, *by: str) -> pl.DataFrame:
-    """By baseline, λ, estimator, `left_out` and some more, ratios of means over all else, as far as there are any: the
-    `square` of the gradient; it beside its variance, the `signal` of one meta-episode, and the inverse, the `critical`
-    meta-batch; the `cosine` of the angle with the true gradient and (`cosine_coala`) with COALA-PG's of the same λ.
+    """Ratios of means for each baseline, λ, estimator, `left_out` and the columns `by`, over all other columns.
+
+    `square` is the squared norm of the gradient, `signal` its ratio to the variance of one meta-episode, and `critical`
+    the inverse, the critical meta-batch. `cosine` is that of the angle with the true gradient, and `cosine_coala` that
+    of the angle with COALA-PG's gradient of the same λ.
     """
     where = ("baseline", "lambda", *by, "left_out")
     columns = ("square", "true", "with_true", "with_coala", "variance")
@@ -167,7 +172,7 @@ def means(table: pl.DataFrame, *by: str) -> pl.DataFrame:
 def ratios(table: pl.DataFrame, *by: str) -> pl.DataFrame:
     """The means, without `left_out`, and with standard errors (`square_error` and so on).
 
-    Ratios are null where a gradient that they have is not seen: where its square is less than two standard errors
+    A ratio is null if one of its gradients is not resolved, that is if its square is less than two standard errors
     above 0.
     """
     columns = (*RATIOS, "true", "coala")
@@ -191,7 +196,7 @@ def ratios(table: pl.DataFrame, *by: str) -> pl.DataFrame:
 
 
 def jackknife(left: Any) -> Any:
-    """The standard error of what is computed without each meta-batch in turn: of a series or an expression."""
+    """Jackknife standard error from the values without each meta-batch in turn, of a series or an expression."""
     return left.std(ddof=0) * (left.len() - 1) ** 0.5
 
 
@@ -202,18 +207,18 @@ class Judged:
         self._means = means(kept(table_of(records))).sort("left_out")
 
     def by_left_out(self, column: str, estimator: str, gae_lambda: float, baseline: str) -> pl.Series:
-        """One of them, by all meta-batches, and then without each of them."""
-        same = (pl.col("lambda") - gae_lambda).abs() < 1e-6  # those of kept records are in single precision
+        """One ratio from all meta-batches, then without each of them."""
+        same = (pl.col("lambda") - gae_lambda).abs() < 1e-6  # kept records are in single precision
         return self._means.filter(pl.col("estimator") == estimator, same, pl.col("baseline") == baseline)[column]
 
     def seen(self, estimator: str, gae_lambda: float, baseline: str) -> bool:
-        """Whether the square of its gradient is more than two standard errors above 0."""
+        """Whether the square of the estimator's gradient is more than two standard errors above 0."""
         square = self.by_left_out("square", estimator, gae_lambda, baseline)
         return len(square) > 0 and square[0] > 2 * jackknife(square[1:])
 
     @staticmethod
     def within(number: int, ratio: pl.Series) -> errors.Measured:
-        """By all meta-batches, and so many standard errors; NaN if there is no such ratio."""
+        """The ratio from all meta-batches plus `number` standard errors; NaN if there is no such ratio."""
         if not len(ratio):
             return errors.Measured(np.nan, np.nan, None)
         error = jackknife(ratio[1:])
@@ -221,17 +226,17 @@ class Judged:
 
 
 def claims(records: Sequence[Record]) -> list[dict[str, Any]]:
-    """What the figure is judged by: ratios of means over seeds and training, with λ = 1."""
+    """The claims that judge the figure: ratios of means over seeds and training, with λ = 1."""
     alone, both = BASELINES
     judged = Judged(records)
     signal = functools.partial(judged.by_left_out, "signal")
     coala = signal("CoalaPG", 1.0, both)
     return [
-        claim("M-FOS's gradient points elsewhere: cosine of its angle with the true one, plus two standard errors",
+        claim("M-FOS's gradient turns away from the true one: cosine of their angle, plus two standard errors",
               judged.within(2, judged.by_left_out("cosine", "MFOS", 1.0, both)), "≤", 0.8),
-        claim("COALA-PG's needs more meta-episodes than M-FOS's: its signal, ‖G‖² beside the variance, over M-FOS's, "
+        claim("COALA-PG's gradient needs more meta-episodes than M-FOS's: its signal, ‖G‖² / variance, over M-FOS's, "
               "plus two standard errors", judged.within(2, coala / signal("MFOS", 1.0, both)), "≤", 1 / 2),
-        claim("Other meta-episodes make a better baseline than a critic alone: COALA-PG's signal without them over "
-              "that with them, plus two standard errors",
+        claim("Other meta-episodes improve the baseline over a critic alone: COALA-PG's signal without them over that "
+              "with them, plus two standard errors",
               judged.within(2, signal("CoalaPG", 1.0, alone) / coala), "≤", 1 / 1.2),
     ]  # fmt: skip

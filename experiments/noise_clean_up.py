@@ -1,6 +1,6 @@
-"""Beyond the paper: the same of CleanUp-lite, where what a learner is taught pays much later than what is done.
+"""Beyond the paper: noise of gradients in CleanUp-lite, where teaching a learner pays much later than acting.
 
-How many meta-episodes COALA-PG's gradient needs says how many a run must have in all, for methods to differ.
+The number of meta-episodes that COALA-PG's gradient needs shows how many a run must have in all for methods to differ.
 """
 
 import dataclasses
@@ -31,7 +31,7 @@ PRESETS = {
 
 
 def claims(records: Sequence[Record]) -> list[dict[str, Any]]:
-    """What the figure is judged by: ratios of means over seeds and training."""
+    """The claims that judge the figure: ratios of means over seeds and training."""
     _, both = noise.BASELINES
     judged = noise.Judged(records)
 
@@ -42,11 +42,12 @@ def claims(records: Sequence[Record]) -> list[dict[str, Any]]:
         return within(2, "cosine", estimator, gae_lambda) if judged.seen("CoalaPG", 1.0, both) else np.nan
 
     return [
-        claim("COALA-PG's gradient can be seen: signal of one meta-episode, ‖G‖² beside the variance, less two "
-              "standard errors", within(-2, "signal", "CoalaPG", 1.0), "≥", 1 / 100),
-        claim("M-FOS's points elsewhere: cosine of its angle with the true one, plus two (not finite where that one is "
-              "not seen)", with_the_true_one("MFOS", 1.0), "≤", 0.8),
-        claim("λ = 0.98 takes COALA-PG's learning awareness: cosine of the angle between its gradient and M-FOS's, "
-              "less two", within(-2, "cosine_coala", "MFOS", 0.98), "≥", 0.95),
-        claim("and with the true one, plus two", with_the_true_one("CoalaPG", 0.98), "≤", 0.8),
+        claim("COALA-PG's gradient is resolved: signal of one meta-episode, ‖G‖² / variance, minus two standard errors",
+              within(-2, "signal", "CoalaPG", 1.0), "≥", 1 / 100),
+        claim("M-FOS's gradient turns away from the true one: cosine of their angle, plus two standard errors (not "
+              "finite if the true one is not resolved)", with_the_true_one("MFOS", 1.0), "≤", 0.8),
+        claim("λ = 0.98 removes COALA-PG's learning awareness: cosine of its gradient with M-FOS's, minus two standard "
+              "errors", within(-2, "cosine_coala", "MFOS", 0.98), "≥", 0.95),
+        claim("λ = 0.98 turns COALA-PG's gradient away from the true one: cosine of their angle, plus two standard "
+              "errors", with_the_true_one("CoalaPG", 0.98), "≤", 0.8),
     ]  # fmt: skip

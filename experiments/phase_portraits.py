@@ -1,9 +1,9 @@
 """Beyond the paper: why extortion works, seen as the vector field of a learner against fixed opponents.
 
-A learner of five logits moves in five dimensions. Here it has two: some of its logits are equal, and move together. By
-default it is a reactive strategy (Nowak and Sigmund, 1990): it cooperates with probability x after the other one has
-cooperated, and y after it has defected, and at the start. Its opponents are all-D, tit-for-tat, and an extortioner that
-was trained as for Figure 3A.
+A learner of five logits moves in five dimensions. Here it moves in two, because some of its logits are equal and move
+together. By default it is a reactive strategy (Nowak and Sigmund, 1990): it cooperates with probability x after the
+other player's cooperation, and with probability y after its defection and at the start. Its opponents are all-D,
+tit-for-tat, and an extortioner that is trained as for Figure 3A.
 """
 
 import dataclasses
@@ -31,12 +31,12 @@ OPPONENTS = ("all-D", "tit-for-tat", "extortioner")
 
 
 class TiedMemoryOne(AbstractMemoryOne):
-    """A memory-one policy of two actions, some logits of which are equal.
+    """A memory-one policy of two actions in which some logits are equal.
 
     **Arguments:**
 
-    - `logits` `[groups]`: of the first action.
-    - `groups`: the entries that have each of them, by number; all others stay 0.
+    - `logits` `[groups]`: logits of the first action.
+    - `groups`: the indices of the entries that share each logit. All other entries are 0.
     """
 
     logits: Float[Array, " groups"]
@@ -56,22 +56,22 @@ class TiedMemoryOne(AbstractMemoryOne):
 
 @dataclasses.dataclass(frozen=True)
 class Settings(fig3a.Settings):
-    """Of this figure; the extortioner's training is as for Figure 3A."""
+    """Settings of this figure. The extortioner is trained as for Figure 3A."""
 
     coordinates: tuple[str, str] = ("CC + DC", "CD + DD + start")
-    """Entries that move together, from the learner's side (its own action first); all others have logit 0."""
+    """Entries that move together, from the learner's side (its own action first). All others have logit 0."""
 
     grid: int = 31
-    """Points of the field along each axis."""
+    """Number of points of the field along each axis."""
 
     margin: float = 0.02
-    """The probabilities of the field go from this to 1 minus it."""
+    """Distance of the field from the edges: probabilities go from this to 1 minus this."""
 
     starts: int = 5
-    """Paths are drawn from a grid of so many points along each axis."""
+    """Paths start on a grid with this number of points along each axis."""
 
     seeds: int = 8
-    """Of the extortioner, of which the one with the median reward is taken."""
+    """Number of extortioners. The one with the median reward is used."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -85,7 +85,7 @@ class Settings(fig3a.Settings):
             raise ValueError(f"`coordinates` must be two groups with no entry in both, but is {self.coordinates}.")
 
     def groups(self) -> tuple[tuple[int, ...], ...]:
-        """The numbers of the entries; raises `ValueError` for one that does not exist."""
+        """The indices of the entries. **Raises** `ValueError` for one that does not exist."""
         names = [[name.strip() for name in group.split("+")] for group in self.coordinates]
         for name in (name for group in names for name in group):
             if name not in ENTRIES:
@@ -101,12 +101,12 @@ PRESETS = {
 
 
 def parts(settings: Settings) -> list[Part]:
-    """One: an extortioner is trained, then all opponents are met."""
+    """One part: an extortioner is trained, then all opponents are met."""
     return [Part("portraits", settings.iterations, lambda progress: run(settings, progress))]
 
 
 def run(settings: Settings, progress: Progress) -> list[dict[str, Any]]:
-    """The field on a grid (`kind` is `field`) and paths (`kind` is `path`, one for each `seed`), for each opponent."""
+    """The field on a grid (`kind` is `field`) and paths (`kind` is `path`, one `seed` each), for each opponent."""
     problem = settings.problem()
     duration = settings.naive_rate * settings.naive_steps
     flow = GradientFlow(duration, points=settings.naive_steps + 1)
@@ -130,13 +130,13 @@ def run(settings: Settings, progress: Progress) -> list[dict[str, Any]]:
 
 
 def opponents(settings: Settings, progress: Progress) -> Float[np.ndarray, "opponents 5"]:
-    """Their logits."""
+    """Logits of the opponents."""
     agents = fig3a.learn(settings.problem(), dataclasses.replace(settings, every=settings.iterations), progress)
     met = evaluation.meet_learners(settings.problem(), agents, analytic.evaluation_learners(settings))
     rewards = np.asarray(met.other[:, -1, -1])
     if not np.isfinite(rewards).any():
         raise ValueError("No seed of the extortioner stayed finite; try a smaller `rate` or `naive_rate`.")
-    typical = np.argsort(rewards)[np.isfinite(rewards).sum() // 2]  # what is not finite is sorted to the end
+    typical = np.argsort(rewards)[np.isfinite(rewards).sum() // 2]  # non-finite numbers are sorted to the end
     all_d = np.full(len(ENTRIES), settings.initial_logit)
     return np.stack([all_d, np.asarray(fig10.TIT_FOR_TAT), np.asarray(agents.logits[typical, -1])])
 
@@ -154,7 +154,7 @@ def _logits(points: Any) -> Array:
 def _field(
     problem: ce.IteratedShapingProblem, opponent: BinaryMemoryOne, groups: Any, points: Any
 ) -> tuple[Array, Array, Array]:
-    """How fast the probabilities change, and both returns, the learner's first."""
+    """Rates of change of the probabilities, and both returns, the learner's first."""
 
     def one(point: Array) -> tuple[Array, Array, Array]:
         def own(logits: Array) -> tuple[Array, Array]:
@@ -173,13 +173,13 @@ def _paths(problem: ce.IteratedShapingProblem, opponent: BinaryMemoryOne, groups
 
 
 def _records(columns: dict[str, Any], **same: Any) -> list[dict[str, Any]]:
-    """One for each point."""
+    """One record for each point."""
     arrays = {name: np.asarray(values)[None] for name, values in columns.items()}
     return [record | same for record in evaluation.rows(range(len(columns["x"])), **arrays)]
 
 
 def claims(records: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """What the figure is judged by: where learners from all over the square end, with errors by how these differ."""
+    """The claims that judge the figure: where learners from all over the square end. Errors are over these learners."""
     paths = kept(table_of(records).filter(pl.col("kind") == "path")).to_dicts()
     last = max((record["iteration"] for record in paths), default=0)
     ends = {name: [r for r in paths if r["panel"] == name and r["iteration"] == last] for name in OPPONENTS}
@@ -193,12 +193,12 @@ def claims(records: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
 
     extorted = ends["extortioner"]
     return [
-        claim("Against the extortioner learners come to cooperate after cooperation: mean probability in the end",
+        claim("Against the extortioner learners cooperate after cooperation: mean probability in the end",
               mean_of(values(extorted, "x")), "≥", 0.8),
-        claim("Against all-D they come to defect after defection: mean probability to cooperate in the end",
+        claim("Against all-D learners defect after defection: mean probability to cooperate in the end",
               mean_of(values(ends["all-D"], "y")), "≤", 0.2),
         claim("Learning pays for the extortioner: median rise of its reward along the paths",
               median_of(values(extorted, "other") - values(begins, "other"), over_seeds=False), "≥", 0.3),
-        claim("And more than for the learner: median of the extortioner's reward minus the learner's in the end",
+        claim("The extortioner earns more than the learner: median of the difference in the end",
               median_of(values(extorted, "other") - values(extorted, "own"), over_seeds=False), "≥", 0.3),
     ]  # fmt: skip

@@ -1,4 +1,4 @@
-"""What agents of several estimators earn against naive learners at the end of training, side by side."""
+"""Final rewards of the agents of several estimators against naive learners, side by side."""
 
 import math
 from collections.abc import Sequence
@@ -13,9 +13,9 @@ REWARDS = ("estimator", "final reward ± s.e.", "seeds", "minus the first's, in 
 
 
 def final_rewards(records: Sequence[Record]) -> list[tuple[str, ...]]:
-    """A row for each estimator, in the order in which they were trained; none of a figure without such agents.
+    """One row for each estimator, in the order of training; none for a figure without such agents.
 
-    The difference is of seeds that both have, which start from the same policies.
+    Differences are over the seeds that both estimators have, which start from the same policies.
     """
     table = table_of(records)
     if not {"panel", "estimator", "reward"} <= set(table.columns):
@@ -31,8 +31,8 @@ def final_rewards(records: Sequence[Record]) -> list[tuple[str, ...]]:
 
 
 def final_reward(table: pl.DataFrame, estimator: str) -> Estimate:
-    """Of the agents by it: by the last records of training, and, where `panel` is `again`, of seeds of which no more is
-    known than that.
+    """Final reward of an estimator's agents: from the last records of training, and from seeds whose final reward alone
+    is known (`panel` is `again`).
     """
     training, again = (table.filter(pl.col("panel") == panel) for panel in ("training", "again"))
     known = over_seeds(again.filter(pl.col("estimator") == estimator), "reward")
@@ -40,7 +40,7 @@ def final_reward(table: pl.DataFrame, estimator: str) -> Estimate:
 
 
 def as_markdown(records: Sequence[Record]) -> str:
-    """All rows, as a table."""
+    """All rows as a Markdown table."""
     rows = [REWARDS, ("---", "---:", "---:", "---:"), *final_rewards(records)]
     return "".join(f"| {' | '.join(row)} |\n" for row in rows)
 

@@ -1,8 +1,8 @@
-"""Is there anything to gain by shaping? What agents written by hand earn in CleanUp-lite against naive learners.
+"""Is there anything to gain by shaping? Scripted agents against naive learners in CleanUp-lite.
 
-An agent that pays now and is paid later is one that only learning awareness can find: before training anything, a map
-and learners can be searched for on which there is one. None of these agents learns or remembers; learners do as in
-Figure 6, and all settings of theirs, of the map and of sizes can be tried.
+Only learning awareness can find a policy that pays now and is paid later. This experiment searches for a map and
+learners on which such a policy exists, before anything is trained. The agents neither learn nor remember. The learners
+learn as in Figure 6. All settings of learners, map and sizes can be tried.
 """
 
 import dataclasses
@@ -31,17 +31,18 @@ from experiments.claims import Estimate, claim, largest_of, over_seeds
 from experiments.settings import override
 
 SINGLE = True
-"""Played in single precision."""
+"""Play is in single precision."""
 
 SCRIPTS = ("works", "works and zaps", "waits", "waits at one cell")
-"""Work is to clean while there is no apple, and to eat apples; who waits eats them only, anywhere or in the first row.
-Who zaps does so whenever the other one is in reach."""
+"""Scripts. "works": clean while there is no apple, and eat apples. "waits": only eat apples, anywhere or in the first
+row. "zaps": also zap whenever the other player is in reach.
+"""
 
 ACTIONS = tuple(MOVES)
 
 
 class Scripted(AbstractPolicy):
-    """One of the scripts, by its number, in a game with all actions; without memory or chance."""
+    """One of the scripts, by its index, in a game with all actions. It is deterministic and has no memory."""
 
     game: ce.games.CleanUpLite
     script: Int[Array, ""]
@@ -59,7 +60,7 @@ class Scripted(AbstractPolicy):
         here, first = (jnp.arange(self.game.rows) == number for number in (row, 0))
 
         def to(goal: int, rows: Bool[Array, "rows"]) -> Int[Array, ""]:
-            """The next step to the nearest of these rows in this column."""
+            """The next step to the nearest of these rows in column `goal`."""
             target = jnp.argmin(jnp.where(rows, jnp.abs(jnp.arange(self.game.rows) - row), self.game.rows))
             ways = [column > goal, column < goal, target < row, target > row]
             return jnp.select(ways, [_action(name) for name in ("left", "right", "up", "down")], _action("nothing"))
@@ -86,7 +87,7 @@ def _action(name: str) -> int:
 
 @dataclasses.dataclass(frozen=True)
 class Settings(clean_up.Settings):
-    """Settings of learners, map and sizes. Those of training do not matter here."""
+    """Settings of learners, map and sizes. Those of training have no effect."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -105,12 +106,14 @@ PRESETS = {
 
 
 def parts(settings: Settings) -> list[Part]:
-    """A single one."""
+    """One part."""
     return [Part("scripts", len(SCRIPTS), lambda progress: run(settings, progress))]
 
 
 def run(settings: Settings, progress: Progress) -> list[Record]:
-    """By script, seed and inner episode (`iteration`): rewards of the agent and its learner, and what is measured."""
+    """One record for each script, seed and inner episode (`iteration`): rewards of the agent and its learner, and the
+    game's measures.
+    """
     ((_, pool),) = settings.trainings().values()
     layout = settings.fitting_layout(pool)
     arrays, static = eqx.partition(settings.init(pool), eqx.is_array)
@@ -141,12 +144,12 @@ def run(settings: Settings, progress: Progress) -> list[Record]:
 
 
 def play_keys(settings: Settings) -> Key[Array, " seeds"]:
-    """One key for each seed: none of those that the pool, which splits the same seed's key, is made of."""
+    """One key for each seed. They differ from those that make the pool, which splits the same seed's key."""
     return jax.random.split(stream(jax.random.key(settings.run.seed), "scripts"), settings.run.seeds)
 
 
 def claims(records: Sequence[Record]) -> list[dict[str, Any]]:
-    """What is asked: mean rewards of the best of those who work, and of the best of those who let the learner do it."""
+    """The claims that judge the study: mean rewards of the best scripts that work and of the best that wait."""
     table = table_of(records)
     last = max(record["iteration"] for record in records)
     fifth = max(1, last // 5)
@@ -162,10 +165,10 @@ def claims(records: Sequence[Record]) -> list[dict[str, Any]]:
     iteration = pl.col("iteration")
     shares = {"first": iteration <= fifth, "last": iteration > last - fifth, "all": iteration <= last}
     return [
-        claim("In the first fifth of a meta-episode those who work earn more than those who wait, by",
+        claim("Working pays more in the first fifth of a meta-episode: difference of the best rewards",
               best("works", shares["first"]) - best("waits", shares["first"]), "≥", 0.01),
-        claim("In the last fifth those who wait earn more, by",
+        claim("Waiting pays more in the last fifth: difference of the best rewards",
               best("waits", shares["last"]) - best("works", shares["last"]), "≥", 0.01),
-        claim("And over all of it, by",
+        claim("Waiting pays more over the whole meta-episode: difference of the best rewards",
               best("waits", shares["all"]) - best("works", shares["all"]), "≥", 0.0),
     ]  # fmt: skip

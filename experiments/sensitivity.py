@@ -1,8 +1,8 @@
-"""Beyond the paper: how much Figures 3A, 3C, 4C and 9 depend on what the paper does not say.
+"""Beyond the paper: how much Figures 3A, 3C, 4C and 9 depend on settings that the paper does not give.
 
-One setting at a time is changed. Of Figure 3A, it is judged by how much more the shaper earns than the learner on the
-learner's last step; of Figures 3C and 9, by what agents of the mixed pool earn against each other, the smaller of two;
-of Figure 4C, by what the first agent earns with 20 look-aheads.
+One setting is changed at a time. Figure 3A is judged by the shaper's reward minus the learner's on the learner's last
+step. Figures 3C and 9 are judged by the reward of the mixed pool's agents against each other, the smaller of two.
+Figure 4C is judged by the first agent's reward with 20 look-aheads.
 """
 
 import dataclasses
@@ -44,7 +44,7 @@ CHANGES: dict[str, tuple[tuple[str, tuple[Any, ...]], ...]] = {
         ("average", (False,)),
     ),
 }
-"""By figure: settings, and the values that they have in place of the default."""
+"""For each figure, settings and the values that replace the default."""
 
 JUDGED: dict[str, tuple[str, Any]] = {
     "fig3a": ("normalise", False),
@@ -52,29 +52,31 @@ JUDGED: dict[str, tuple[str, Any]] = {
     "fig4c": ("initial_scale", 0.1),
     "fig9": ("p_naive", 0.25),
 }
-"""Those of them that a claim is about."""
+"""The changes that a claim is about."""
 
 TYPICAL = {"fig3a": median, "fig3c": median, "fig4c": mean, "fig9": median}
-"""Over seeds, as in the figures."""
+"""Summary over seeds, as in the figures."""
 
 _MORE_SEEDS = {"fig4c": 8}
-"""How many times as many: of these pairs each either cooperates or defects, and few would say little of the mean."""
+"""Factor on the number of seeds. Each of these pairs either cooperates or defects, and a few would say little of the
+mean.
+"""
 
 _FIGURES: dict[str, Any] = {"fig3a": fig3a, "fig3c": fig3c, "fig4c": fig4c, "fig9": fig9}
 
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
-    """Settings of this study. All else is as in the `cpu` presets of the figures."""
+    """Settings of this study. All others are those of the figures' `cpu` presets."""
 
     payoffs: str = DILEMMA
     """A game of two players with two actions each, by name or in a JSON or TOML file."""
 
     thorough: bool = True
-    """Whether all values are tried; if not, only those that a claim is about."""
+    """Whether all values are tried, or only those that a claim is about."""
 
     longer: float = 1.0
-    """Factor of the figures' iterations."""
+    """Factor on the figures' number of iterations."""
 
     evaluation_batch: int = 64
     """Number of naive learners that rewards are reported for."""
@@ -91,15 +93,15 @@ class Settings:
         self.of("fig3a", {})
 
     def contents(self) -> dict[str, Any]:
-        """As in the figures."""
+        """Contents of the game's file, as in the figures."""
         return self.of("fig3a", {}).contents()
 
     def problem(self) -> Any:
-        """That of the figures, with their default settings."""
+        """The problem of the figures, with their default settings."""
         return self.of("fig3a", {}).problem()
 
     def of(self, figure: str, changes: dict[str, Any]) -> Any:
-        """The settings of a figure, with changes; one record at the end is enough."""
+        """The settings of a figure with changes. One record at the end is enough."""
         default = _FIGURES[figure].PRESETS["cpu"]
         iterations = max(1, round(self.longer * default.iterations))
         shared = {name: getattr(self, name) for name in ("payoffs", "evaluation_batch", "seeds", "seed")}
@@ -115,7 +117,7 @@ PRESETS = {
 
 
 def parts(settings: Settings) -> list[Part]:
-    """One for each value of each setting, and the defaults."""
+    """One part for the defaults, and one for each value of each setting."""
     made = []
     for figure, changes in CHANGES.items():
         tried = [(name, value) for name, values in changes for value in values]
@@ -132,7 +134,7 @@ def parts(settings: Settings) -> list[Part]:
 
 
 def measure(settings: Any, same: Record, progress: Progress) -> list[Record]:
-    """One record for each seed, with what the figure is judged by as `outcome`."""
+    """One record for each seed; `outcome` is the number that judges the figure."""
     match settings:
         case fig3a.Settings():
             made = table_of(fig3a.shape(settings, progress))
@@ -150,7 +152,7 @@ def measure(settings: Any, same: Record, progress: Progress) -> list[Record]:
 
 
 def claims(records: Sequence[Record]) -> list[dict[str, Any]]:
-    """What the study is judged by: that the defaults give the paper's result, and conditions that it needs."""
+    """The claims that judge the study: the defaults give the paper's result, and it needs some conditions."""
 
     def outcome(figure: str, setting: str = "default", value: Any = "") -> Measured | Estimate:
         end = final(_of(records, figure), setting=setting, value=str(value))
@@ -161,15 +163,16 @@ def claims(records: Sequence[Record]) -> list[dict[str, Any]]:
 
     return [
         claim("Figure 3A with the defaults: median difference of rewards", outcome("fig3a"), "≥", 0.3),
-        claim("On the unnormalised return (η = 5) there is no extortion",
+        claim("Figure 3A on the unnormalised return (η = 5) has no extortion: median difference of rewards",
               judged("fig3a"), "≤", 0.1),
         claim("Figure 3C with the defaults: median reward", outcome("fig3c"), "≥", 0.8),
-        claim("With too few meta agents (p_naive 0.9) the mixed pool does not cooperate",
+        claim("Figure 3C with too few meta agents (p_naive 0.9) does not cooperate: median reward",
               judged("fig3c"), "≤", 0.5),
         claim("Figure 4C, 20 look-aheads, with the defaults: mean reward", outcome("fig4c"), "≥", 0.7),
-        claim("From policies that hardly differ it does not (initial_scale 0.1): mean", judged("fig4c"), "≤", 0.5),
+        claim("Figure 4C from policies that hardly differ (initial_scale 0.1) does not cooperate: mean reward",
+              judged("fig4c"), "≤", 0.5),
         claim("Figure 9 with the defaults: median reward", outcome("fig9"), "≥", 0.8),
-        claim("With p_naive 0.25 nobody leaves defection", judged("fig9"), "≤", 0.1),
+        claim("Figure 9 with p_naive 0.25 does not leave defection: median reward", judged("fig9"), "≤", 0.1),
     ]  # fmt: skip
 
 

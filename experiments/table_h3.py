@@ -1,8 +1,8 @@
 """Section H.3: an agent by COALA-PG and one by M-FOS that meet each other and naive learners cooperate.
 
-In the paper M-FOS among M-FOS and naive learners does not, so that what matters is whom it meets. In the preset `cpu`
-M-FOS's gradient against learners has 1/B of COALA-PG's weight, as the two hardly ever cooperate at that size otherwise
-(`docs/small_size.md`); but then M-FOS among itself may cooperate, too.
+In the paper, M-FOS agents among M-FOS agents and naive learners do not cooperate, so the opponents decide. In the
+preset `cpu` M-FOS's gradient against learners has 1/B of COALA-PG's weight, because the two hardly ever cooperate at
+that size otherwise (`docs/small_size.md`). With that weight, M-FOS agents may cooperate among themselves, too.
 """
 
 import dataclasses
@@ -25,7 +25,7 @@ POOLS: dict[str, tuple[AbstractScoreFunctionEstimator, ...]] = {
     "both": (CoalaPG(), MFOS()),
     "M-FOS only": (MFOS(), MFOS()),
 }
-"""The agents of each pool."""
+"""Estimators of the agents in each pool."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,7 +70,7 @@ PRESETS = {
 
 
 def parts(settings: Settings) -> list[Part]:
-    """One for each pool."""
+    """One part for each pool."""
     return sampled.parts(settings, run)
 
 
@@ -82,7 +82,7 @@ def run(settings: sampled.Settings, name: str, pool: Pool, progress: Progress) -
 
 
 def claims(records: Sequence[Record]) -> list[dict[str, Any]]:
-    """What the table is judged by: mean rewards of the agents against each other at the end."""
+    """The claims that judge the table: mean rewards of the agents against each other at the end."""
     table = table_of(records)
 
     def together(pool: str, estimator: str) -> Estimate:

@@ -1,1 +1,1 @@
-"""One file per figure: reads what an experiment wrote, and draws; never trains."""
+"""Figures, one file each. Each reads the records of an experiment and draws them; nothing is trained."""

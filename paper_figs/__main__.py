@@ -1,4 +1,4 @@
-"""`python -m paper_figs`: draw all figures from stored records, those of `runs/` or else the committed ones."""
+"""`python -m paper_figs`: draw all figures from stored records, those in `runs/` or else the kept ones."""
 
 import argparse
 import importlib
@@ -12,19 +12,19 @@ REFERENCE = Path(__file__).parent / "reference"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; **returns** its exit status: 2 if nothing can be drawn, or some figure's records not be read."""
+    """Run the command. **Returns** its exit status: 2 if nothing can be drawn, or if the records of a figure cannot be
+    read.
+    """
     parser = argparse.ArgumentParser(prog="python -m paper_figs", description=__doc__)
-    parser.add_argument("--runs", type=Path, default=Path("runs"), help="where run directories are; default: runs")
-    parser.add_argument("--figures", type=Path, default=Path("figures"), help="where to write; default: figures")
+    parser.add_argument("--runs", type=Path, default=Path("runs"), help="folder of run directories; default: runs")
+    parser.add_argument("--figures", type=Path, default=Path("figures"), help="folder to write to; default: figures")
     options = parser.parse_args(arguments)
     console, status = Console(), 0
     try:
         importlib.import_module("matplotlib")
         options.figures.mkdir(parents=True, exist_ok=True)
     except ImportError:
-        print(
-            "paper_figs: figures are drawn with matplotlib, which is not there: pip install matplotlib", file=sys.stderr
-        )
+        print("paper_figs: figures need matplotlib, which is not installed: pip install matplotlib", file=sys.stderr)
         return 2
     except OSError as error:
         print(f"paper_figs: --figures must be a folder that can be written: {error}", file=sys.stderr)
@@ -39,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         found = [folder / figure / "records.parquet" for folder in (options.runs, REFERENCE)]
         records = next((file for file in found if file.exists()), None)
         if records is None:
-            console.print(f"{figure}: no records yet; make them by `python -m experiments {figure}`", soft_wrap=True)
+            console.print(f"{figure}: no records yet; make them with `python -m experiments {figure}`", soft_wrap=True)
             continue
         picture = options.figures / f"{figure}.png"
         try:

@@ -12,7 +12,7 @@ from matplotlib.ticker import LogLocator, NullFormatter, NullLocator, StrMethodF
 from paper_figs.style import COLUMN, ESTIMATORS, styled
 
 _LINES: dict[str, dict[str, Any]] = {"none": {"ls": "-"}, "Eqs 13–14": {"ls": "--", "mfc": "white"}}
-"""How each critic is drawn."""
+"""Line style of each critic."""
 
 _AXES = {
     "B": ("batch", "batch size B\n(M = 2, T = 1)"),
@@ -25,17 +25,17 @@ _ROWS = {
     "bias_dominates_from": "meta-episodes from which\nbias exceeds noise",
 }
 _ORDER = {"Reinforce": 7.0, "CoalaPG": 4.0, "BatchUnaware": 4.0, "MFOS": 4.0}
-"""What is drawn first, and with which marker, so that what lies on one another can be seen."""
+"""Drawing order and marker size of each estimator, so that curves that coincide stay visible."""
 
 _LEAST_BIAS = 0.1
-"""Below, the axis of biases is linear."""
+"""Bias below which the axis is linear."""
 
 
 @styled
 def draw(records: Path, picture: Path) -> None:
-    """A column for each of B and M; rows: relative bias, cosine with the true gradient, noise, and from how many
-    meta-episodes on bias exceeds noise, where there is any. T, the critic of Eq. 8 and an ego agent that sees the last
-    step only are in the [table](../paper_figs/reference/bias-variance/bias-variance.md).
+    """Columns are the sizes B and M. Rows are relative bias, cosine with the true gradient, noise, and the number of
+    meta-episodes from which bias exceeds noise, if there is one. T, the critic of Eq. 8 and an ego agent that sees only
+    the last step are in the [table](../paper_figs/reference/bias-variance/bias-variance.md).
     """
     table = pl.read_parquet(records)
     figure = Figure(figsize=(COLUMN, 7.0), layout="constrained")
@@ -82,7 +82,7 @@ def _in_words(value: Any) -> str:
 
 
 def _panel(panel: Any, table: pl.DataFrame, axis: str, quantity: str) -> None:
-    """One quantity over one size; what is unbiased does not appear in the last row."""
+    """Draw one quantity over one size. Unbiased estimators do not appear in the last row."""
     size, _ = _AXES[axis]
     if quantity == "relative_bias":
         panel.set_yscale("symlog", linthresh=_LEAST_BIAS)

@@ -1,4 +1,4 @@
-"""The page of claims: how many of the paper's hold, at which size, and against which thresholds."""
+"""The page of claims: how many of the paper's claims hold, at which size, and against which thresholds."""
 
 import re
 import shlex
@@ -14,23 +14,23 @@ from paper_figs.kept import again, claims_of, game_of, heading, made, origins
 
 _HEAD = """# Claims
 
-What of the paper these runs show, at their size, and what not: written by `python -m paper_figs.reference` from what
-is kept of each run.
+This page lists the paper's claims, and whether the kept runs support them at their size. `python -m
+paper_figs.reference` writes it from the kept runs.
 
 {summary}
 
-A claim is a number held against a threshold. Each threshold stands in `claims` of the figure's
-[module](../experiments), in the commit that made the run; the number alone decides, and "within two errors" says that
-it lies nearer to the threshold than two standard errors. Settings of small size were searched for before, mostly on
-COALA-PG ([what was tried](small_size.md)). All seeds of a kept run count, and further seeds at the same settings,
+A claim compares a measured number with a threshold. The thresholds are in `claims` of the figure's
+[module](../experiments), in the commit that made the run. The number alone decides. "Within two errors" means that it
+is less than two standard errors away from the threshold. Settings of small size were searched for beforehand, mostly
+with COALA-PG ([what was tried](small_size.md)). All seeds of a kept run count. Further seeds at the same settings count
 where they are known.
 
-`tensorboard --logdir runs` (after `pip install tensorboard`) shows training live, while it runs.
+`tensorboard --logdir runs` (after `pip install tensorboard`) shows the training curves while a run is going.
 
 ## The paper's figures
 
-Each by its command, which goes on where it was stopped; several figures may stand in one. Minutes are those of two
-cores; where it says "over", not all of an interrupted run is timed.
+Each figure has its command. A command resumes a stopped run, and may name several figures. Minutes are for two cores.
+"Over" marks an interrupted run that is not timed completely.
 
 """
 
@@ -42,7 +42,8 @@ _BEYOND = """
 _OTHER_GAMES = """
 ## The paper's claims in other games
 
-They are claims about the prisoner's dilemma, and need not hold there ([what is seen instead](iterated.md#other-games)).
+The paper's claims are about the prisoner's dilemma and need not hold in other games
+([results there](iterated.md#other-games)).
 
 """
 
@@ -55,7 +56,7 @@ _EACH = """
 
 
 def page(folders: Sequence[Path]) -> str:
-    """Of what is kept in these folders."""
+    """The page for the kept runs in these folders."""
     others = [folder for folder in folders if game_of(folder) != DILEMMA]
     ours = [folder for folder in folders if made(folder)["figure"] in BEYOND and folder not in others]
     paper = [folder for folder in folders if folder not in others + ours]
@@ -67,7 +68,7 @@ def page(folders: Sequence[Path]) -> str:
 
 
 def row(claim: dict[str, Any]) -> str:
-    """Of a table of claims."""
+    """One row of a table of claims."""
     threshold, holds = f"{claim['relation']} {claim['threshold']:g}", verdict(claim)
     holds = re.sub("^no(?!t)", "**no**", holds)
     seeds = "" if claim.get("seeds") is None else claim["seeds"]
@@ -79,8 +80,8 @@ def _summary(folders: Iterable[Path]) -> str:
     count = Counter((claim["holds"], within_two_errors(claim)) for claim in claims if claim["applicable"])
     held, failed = (count[word, True] + count[word, False] for word in (True, False))
     return (
-        f"**Of {held + failed} claims about the paper's figures {held} hold, {count[True, True]} of them within two "
-        f"errors only; {failed} do not, {count[False, True]} of them within two errors.**"
+        f"**{held} of {held + failed} claims about the paper's figures hold, {count[True, True]} of them within two "
+        f"errors. {failed} do not hold, {count[False, True]} of them within two errors.**"
     )
 
 
@@ -118,7 +119,7 @@ def _command(folder: Path, words: Sequence[str]) -> str:
 
 
 def _minutes(folder: Path) -> str:
-    """Of a run that made records of its own."""
+    """Minutes of a run; empty if the run uses the records of another."""
     if made(folder)["figure"] not in shlex.split(origins(folder)[-1]["command"]):
         return ""
     seconds = [origin.get("seconds") for origin in origins(folder)]
@@ -127,14 +128,14 @@ def _minutes(folder: Path) -> str:
 
 
 def _link(folder: Path) -> str:
-    """To the figure's section."""
+    """Link to the figure's section."""
     title = heading(folder)
     anchor = re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-")
     return f"[{_name(folder)}](figures.md#{anchor})"
 
 
 def _name(folder: Path) -> str:
-    """Short: that of the paper's, or the command's."""
+    """Short name: the paper's name of the figure, or the name of the command."""
     title = heading(folder)
     short = re.match(r"(Figure \w+|Section \S+?)(?=:| in another game)", title)
     if not short:

@@ -14,9 +14,9 @@ _NAMES = {"flow": "continuous time", "ascent": "steps"}
 
 @styled
 def draw(records: Path, picture: Path) -> None:
-    """Left: errors in root mean square over random pairs. Middle: two agents, trained against one kind of learner each,
-    on the last step of a learner of that kind. Right: the agent that was trained in continuous time, met by both kinds.
-    Medians and quartiles over seeds.
+    """Left: root mean square errors over random pairs. Middle: two agents, each trained against one kind of learner, on
+    the last step of a learner of that kind. Right: the agent trained in continuous time against both kinds. Medians and
+    quartiles over seeds.
     """
     table = read(records)
     figure, (errors, training, path) = panels(3, height=2.6)

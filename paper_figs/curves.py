@@ -1,4 +1,4 @@
-"""Curves over seeds with a band, as the analytic figures draw them."""
+"""Curves over seeds with a band, for the analytic figures."""
 
 import json
 from collections.abc import Iterable
@@ -15,13 +15,13 @@ QUARTILES, STANDARD_ERROR, DEVIATION = "median and quartiles", "mean and standar
 
 
 def read(records: Path) -> pl.DataFrame:
-    """All records of seeds that stayed finite."""
+    """All records of seeds whose numbers stayed finite."""
     return kept(pl.read_parquet(records))
 
 
 def rewards_of_note(records: Path) -> tuple[float, ...]:
-    """The first player's after (C, C) and after (D, D), by the settings beside the records; none without them, or in a
-    game of more actions.
+    """The first player's rewards after (C, C) and after (D, D), from the settings beside the records. Empty without
+    settings, or in a game of more than two actions.
     """
     settings = records.parent / "settings.json"
     if not settings.exists():
@@ -31,16 +31,16 @@ def rewards_of_note(records: Path) -> tuple[float, ...]:
 
 
 def panels(number: int, height: float = 2.2) -> tuple[Figure, Any]:
-    """A figure with so many panels side by side; **returns** an array of axes."""
+    """A figure with `number` panels side by side. **Returns** the figure and an array of axes."""
     figure = Figure(figsize=(COLUMN if number > 1 else COLUMN * 0.6, height), layout="constrained")
     return figure, figure.subplots(1, number, squeeze=False)[0]
 
 
 def curve(panel: Any, table: pl.DataFrame, column: str, band: str = QUARTILES, most: Any = None, **look: Any) -> None:
-    """One quantity over `iteration`, over seeds: median and quartiles, or mean and standard error or deviation.
+    """Draw one quantity against `iteration`: median and quartiles over seeds, or mean and standard error or deviation.
 
-    Of several agents of a seed their mean is taken first, so that a band says how seeds differ. No band of what is
-    never below 0 goes below, and none above `most`.
+    If a seed has several agents, their mean is taken first, so the band shows how seeds differ. The band of a
+    non-negative quantity does not go below 0, and no band goes above `most`.
     """
     values, least = pl.col(column), 0.0 if (table[column] >= 0).all() else None
     if "seed" in table.columns:
@@ -57,7 +57,9 @@ def curve(panel: Any, table: pl.DataFrame, column: str, band: str = QUARTILES, m
 
 
 def points(panel: Any, table: pl.DataFrame, x: str, column: str, **look: Any) -> None:
-    """Mean and standard deviation of one quantity over seeds, by a setting, of which each value is a tick."""
+    """Draw mean and standard deviation over seeds of one quantity against a setting. Each value of the setting is a
+    tick.
+    """
     value = pl.col(column)
     by = table.group_by(x).agg(value.mean().alias("mean"), value.std().alias("deviation")).sort(x)
     panel.errorbar(by[x], by["mean"], by["deviation"], capsize=2, **look)
@@ -68,7 +70,7 @@ def points(panel: Any, table: pl.DataFrame, x: str, column: str, **look: Any) ->
 
 
 def label(panel: Any, x: str, y: str, lines: Iterable[float] = ()) -> None:
-    """Labels, and thin horizontal lines at rewards of note."""
+    """Set labels, and draw thin horizontal lines at the rewards `lines`."""
     panel.set_xlabel(x)
     panel.set_ylabel(y)
     for line in lines:
@@ -76,7 +78,7 @@ def label(panel: Any, x: str, y: str, lines: Iterable[float] = ()) -> None:
 
 
 def shared_legend(figure: Figure, **legend: Any) -> None:
-    """One for all panels, above them: each curve that has a name, once."""
+    """Add one legend for all panels above them. Each named curve appears once."""
     named = [curve for panel in figure.axes for curve in zip(*panel.get_legend_handles_labels(), strict=True)]
     curves = {name: handle for handle, name in reversed(named)}
     names = list(dict.fromkeys(name for _, name in named))
@@ -85,6 +87,6 @@ def shared_legend(figure: Figure, **legend: Any) -> None:
 
 
 def finish(panel: Any, x: str, y: str, lines: Iterable[float] = (), **legend: Any) -> None:
-    """As `label`, and a legend of its own above, where it hides no curve."""
+    """Set labels as `label` does, and add a legend above the panel, where it hides no curve."""
     label(panel, x, y, lines)
     panel.legend(**({"frameon": False, "loc": "lower center", "bbox_to_anchor": (0.5, 1.0)} | legend))

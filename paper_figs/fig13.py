@@ -13,7 +13,7 @@ from paper_figs.style import styled
 def draw(records: Path, picture: Path) -> None:
     """Means and standard deviations over seeds.
 
-    The preset `cpu` has the smallest map there is, a cell of the river and one of the orchard (`docs/small_size.md`).
+    The preset `cpu` has the smallest possible map: one river cell and one orchard cell (`docs/small_size.md`).
     """
     table = read(records).filter(pl.col("panel") == "episodes")
     figure = draw_measures(

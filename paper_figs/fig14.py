@@ -12,9 +12,9 @@ from paper_figs.style import styled
 
 @styled
 def draw(records: Path, picture: Path) -> None:
-    """Means and standard deviations over seeds, each the mean of its agents.
+    """Means and standard deviations over seeds; each seed is the mean of its agents.
 
-    The preset `cpu` has the smallest map there is, a cell of the river and one of the orchard (`docs/small_size.md`).
+    The preset `cpu` has the smallest possible map: one river cell and one orchard cell (`docs/small_size.md`).
     """
     table = read(records).filter(pl.col("estimator") != SHAPING)
     figure = draw_measures(

@@ -10,7 +10,7 @@ from paper_figs.style import ROLES, styled
 
 @styled
 def draw(records: Path, picture: Path) -> None:
-    """Median and quartiles over seeds; in the shaded span against learners, then against each other."""
+    """Median and quartiles over seeds. Agents meet learners in the shaded span, and each other afterwards."""
     table = read(records)
     span = table["span_1"][0]
     shaped, together = table.filter(pl.col("iteration") <= span), table.filter(pl.col("iteration") >= span)

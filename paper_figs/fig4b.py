@@ -1,4 +1,4 @@
-"""Figure 4B: a fresh naive learner against policies that 20 look-aheads ended with."""
+"""Figure 4B: a fresh naive learner against the final policies of 20 look-aheads."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ from paper_figs.style import ROLES, styled
 
 @styled
 def draw(records: Path, picture: Path) -> None:
-    """Mean and standard error over seeds, by step of the learner."""
+    """Mean and standard error over seeds, at each step of the learner."""
     table = read(records)
     figure, (panel,) = panels(1)
     label = f"{table['lookahead'][0]} look-aheads, frozen"

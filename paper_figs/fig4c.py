@@ -1,4 +1,4 @@
-"""Figure 4C: as Figure 4A, with the partial gradient added."""
+"""Figure 4C: Figure 4A with the partial gradient added."""
 
 from pathlib import Path
 
@@ -8,5 +8,5 @@ from paper_figs.style import styled
 
 @styled
 def draw(records: Path, picture: Path) -> None:
-    """As Figure 4A."""
+    """Mean and standard error over seeds, of the first agent."""
     fig4a.draw(records, picture)

@@ -10,7 +10,9 @@ from paper_figs.style import look, styled
 
 @styled
 def draw(records: Path, picture: Path) -> None:
-    """How often agents defect (left), and what they and the learners (dotted) earn; mean and deviation over seeds."""
+    """Share of defections (left), and rewards of agents and learners (dotted). Mean and standard deviation over
+    seeds.
+    """
     table = read(records).filter(pl.col("panel") == "episodes")
     figure, (actions, rewards) = panels(2, height=2.4)
     for name in table["estimator"].unique(maintain_order=True):

@@ -11,8 +11,8 @@ _WITHOUT = {"color": look("CoalaPG")["color"], "ls": ":", "label": "COALA-PG, no
 
 @styled
 def draw(records: Path, picture: Path) -> None:
-    """Mean and standard deviation over seeds, each the mean of its agents: against each other (left), against naive
-    learners (right).
+    """Mean and standard deviation over seeds; each seed is the mean of its agents. Left: against each other. Right:
+    against naive learners.
     """
     table = read(records)
     figure, axes = panels(2, height=2.6)

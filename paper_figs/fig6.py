@@ -11,10 +11,10 @@ from paper_figs.style import styled
 
 @styled
 def draw(records: Path, picture: Path) -> None:
-    """Means and standard deviations over seeds; arrows say which way is better in the paper.
+    """Means and standard deviations over seeds. Arrows point in the direction that is better in the paper.
 
-    The preset `cpu` has the smallest map there is, a cell of the river and one of the orchard. COALA-PG's lead over
-    M-FOS in this picture is not resolved over all seeds that are known at these settings (`docs/small_size.md`).
+    The preset `cpu` has the smallest possible map: one river cell and one orchard cell. COALA-PG's lead over M-FOS in
+    this picture is not resolved over all seeds that are known at these settings (`docs/small_size.md`).
     """
     table = read(records)
     training, episodes = (table.filter(pl.col("panel") == panel) for panel in ("training", "episodes"))

@@ -15,16 +15,16 @@ MEASURES = {
     "cleaning_discrepancy_together": "cleaning\ndiscrepancy (↓)",
     "zaps_together": "share of steps\nzapping (↓)",
 }
-"""What stands at the axis of each; an arrow says which way is better in the paper."""
+"""Axis labels of the measures. An arrow points in the direction that is better in the paper."""
 
 
 @styled
 def draw(records: Path, picture: Path) -> None:
-    """Above: means and standard deviations over seeds, each the mean of its agents; beside the zaps those of one that
-    only shapes learners. Below: those of COALA-PG's pool less those of the others from the same seed, mean and standard
+    """Above: means and standard deviations over seeds, where each seed is the mean of its agents. The zaps also show an
+    agent that only shapes learners. Below: COALA-PG's pool minus each other pool from the same seed, mean and standard
     error over these pairs.
 
-    The preset `cpu` has the smallest map there is, a cell of the river and one of the orchard (`docs/small_size.md`).
+    The preset `cpu` has the smallest possible map: one river cell and one orchard cell (`docs/small_size.md`).
     """
     shaping = pl.col("estimator") == SHAPING
     table = read(records).with_columns(zaps_together=pl.when(shaping).then("zaps").otherwise("zaps_together"))

@@ -11,15 +11,15 @@ from paper_figs.style import ROLES, styled
 _LOOKS = {"shaping": (ROLES["shaper"]["color"], "shaping policies"), "random": ("#999999", "uniform random policies")}
 
 _LEAST = 1e-6
-"""A smaller loss is drawn as this."""
+"""Smallest loss that is drawn; smaller losses are drawn as this."""
 
 _MOST = 20.0
-"""A larger χ is not drawn, but counted."""
+"""Largest χ that is drawn; larger ones are only counted."""
 
 
 @styled
 def draw(records: Path, picture: Path) -> None:
-    """Histograms: losses of both kinds, and χ of the shaping policies."""
+    """Histograms of the losses of both kinds of policies, and of χ of the shaping policies."""
     table = read(records)
     losses = {part: table.filter(pl.col("part") == part)["loss"].to_numpy() for part in _LOOKS}
     figure, (left, right) = panels(2)

@@ -19,7 +19,9 @@ def draw(records: Path, picture: Path) -> None:
 
 
 def draw_pool(axes: Any, table: pl.DataFrame, of_note: Iterable[float]) -> None:
-    """A: rewards against learners on their last step, and of the agents against each other; B: the first's logits."""
+    """Draw A, rewards against learners on their last step and of the agents against each other, and B, the first
+    agent's logits.
+    """
     curve(axes[0], table, "shaping_1", **ROLES["shaping"])
     curve(axes[0], table, "play_1", **(ROLES["first"] | {"label": "against each other"}))
     finish(axes[0], "meta-training iteration", "first agent's reward per step", lines=of_note)

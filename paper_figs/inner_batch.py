@@ -1,4 +1,4 @@
-"""Beyond the paper: final rewards by inner batch, COALA-PG beside M-FOS."""
+"""Beyond the paper: final rewards against the inner batch, for COALA-PG and M-FOS."""
 
 from pathlib import Path
 

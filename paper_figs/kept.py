@@ -1,4 +1,4 @@
-"""What is kept of runs, beside the pictures that the docs show."""
+"""Kept runs: what the docs show of them, beside their pictures."""
 
 import importlib
 import json
@@ -12,23 +12,25 @@ from experiments.claims import DILEMMA
 RECORDS = "records.parquet"
 
 AGAIN = "again.csv"
-"""Final rewards of seeds of which the records are not kept: by `seed`, the `--set seed` of their run, and `number`."""
+"""File of final rewards of seeds whose records are not kept. A seed is given by `seed`, the `--set seed` of its run,
+and `number`.
+"""
 
 
 def kept_folders(root: Path) -> list[Path]:
-    """Of all that is kept, in the order of the experiments' list; other games come last."""
+    """Folders of all kept runs, in the order of the experiments' list. Other games come last."""
     figures = list(importlib.import_module("experiments.__main__").FIGURES)
     folders = [folder for folder in root.iterdir() if (folder / "origin.json").exists()]
     return sorted(folders, key=lambda one: (game_of(one) != DILEMMA, figures.index(made(one)["figure"]), one.name))
 
 
 def records_of(folder: Path) -> list[dict[str, Any]]:
-    """All that is kept: records, and final rewards of further seeds (`panel` is `again`)."""
+    """All kept records, and final rewards of further seeds (`panel` is `again`)."""
     return [*pl.read_parquet(folder / RECORDS).to_dicts(), *again(folder)]
 
 
 def again(folder: Path) -> list[dict[str, Any]]:
-    """Final rewards of further seeds, as records, with seeds of their own."""
+    """Final rewards of further seeds, as records with seeds of their own."""
     if not (folder / AGAIN).exists():
         return []
     table = pl.read_csv(folder / AGAIN, comment_prefix="#")
@@ -46,27 +48,27 @@ def again(folder: Path) -> list[dict[str, Any]]:
 
 
 def made(folder: Path) -> dict[str, Any]:
-    """The figure of a run, and its settings."""
+    """The figure of a run, and its settings, as a dictionary."""
     return json.loads((folder / "settings.json").read_text(encoding="utf-8"))
 
 
 def origins(folder: Path) -> list[dict[str, Any]]:
-    """What made a run."""
+    """Commands, versions and machines that made a run."""
     return json.loads((folder / "origin.json").read_text(encoding="utf-8"))
 
 
 def claims_of(folder: Path) -> list[dict[str, Any]]:
-    """As they are kept."""
+    """The kept claims of a run."""
     return json.loads((folder / f"{made(folder)['figure']}.json").read_text(encoding="utf-8"))
 
 
 def game_of(folder: Path) -> str:
-    """By name or file."""
+    """The game of a run: a name or a file."""
     return made(folder)["settings"].get("payoffs", DILEMMA)
 
 
 def heading(folder: Path) -> str:
-    """Of its section."""
+    """Heading of the run's section."""
     title = document(folder).partition("\n")[0].rstrip(".")
     if game_of(folder) == DILEMMA:
         return title
@@ -74,5 +76,5 @@ def heading(folder: Path) -> str:
 
 
 def document(folder: Path) -> str:
-    """Of its experiment."""
+    """Docstring of the run's experiment."""
     return importlib.import_module(f"experiments.{made(folder)['figure'].replace('-', '_')}").__doc__ or ""

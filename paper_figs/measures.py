@@ -1,4 +1,4 @@
-"""What a game measures, by estimator."""
+"""Measures of a game, for each estimator."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -15,10 +15,10 @@ def draw_measures(
     by: str = "estimator",
     look: Callable[[str], dict[str, Any]] = look,
 ) -> Figure:
-    """Mean and standard deviation over seeds, a panel for each measure.
+    """Draw mean and standard deviation over seeds, with one panel for each measure.
 
-    - `measures`: records, what their `iteration` is, the column, and what stands at its axis.
-    - `by`: the column that curves are told apart by, with the `look` of each.
+    - `measures`: for each panel the records, the meaning of their `iteration`, the column, and the label of its axis.
+    - `by`: the column that tells curves apart; `look` maps its values to their looks.
     """
     columns = min(3, len(measures))
     rows = -(-len(measures) // columns)

@@ -1,4 +1,4 @@
-"""Beyond the paper: final rewards by how long agents remember, for several networks."""
+"""Beyond the paper: final rewards against the length of the agents' memory, for several networks."""
 
 from pathlib import Path
 

@@ -14,21 +14,21 @@ from paper_figs.style import COLUMN, look, styled
 
 LINES = dict(zip(BASELINES, ("--", "-"), strict=True))
 SAME: dict[str, Any] = {"ls": ":", "lw": 1.0, "marker": "x", "ms": 4}
-"""How cosines with COALA-PG's gradient of the same λ are drawn."""
+"""Look of cosines with COALA-PG's gradient of the same λ."""
 LIMIT: dict[str, Any] = {"marker": "^", "mfc": "none", "ls": "none", "ms": 4}
-"""How it is drawn that a gradient is not seen, and how many meta-episodes it needs at least."""
+"""Look of a lower limit: a gradient that is not resolved, and the number of meta-episodes that it needs at least."""
 
 
 @styled
 def draw(records: Path, picture: Path) -> None:
-    """A row for each λ: critical meta-batches, of means over seeds, and cosines, from advantages less both baselines;
-    bars are standard errors, from the meta-batches that were measured.
-    Where λ < 1 there are cosines with COALA-PG's gradient of the same λ, too.
+    """One row for each λ. Left: critical meta-batches, from means over seeds. Right: cosines, from advantages minus
+    both baselines, and where λ < 1 also cosines with COALA-PG's gradient of the same λ. Bars are standard errors over
+    the measured meta-batches.
 
-    Cosines are ratios of unbiased estimates, and may leave [−1, 1].
-    Points are missing where no signal is seen: where ‖G‖² is less than two standard errors above 0. Triangles say how
-    many meta-episodes are needed there at least, from ‖G‖² beside the variance and two standard errors more. Near that
-    limit only those points are there that chance made large, and critical meta-batches are too small.
+    Cosines are ratios of unbiased estimates and may leave [−1, 1]. A point is missing if no signal is resolved, that is
+    if ‖G‖² is less than two standard errors above 0. A triangle then shows the least number of meta-episodes that is
+    needed, from the variance and ‖G‖² plus two standard errors. Near that limit only those points appear that chance
+    made large, and critical meta-batches are underestimated.
     """
     table = ratios(read(records), "iteration").sort("iteration")
     lambdas = sorted(table["lambda"].unique(), reverse=True)

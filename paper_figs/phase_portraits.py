@@ -1,4 +1,4 @@
-"""How a learner's two probabilities move against three opponents, and what this is worth to the opponent."""
+"""Motion of a learner's two probabilities against three opponents, and the opponent's reward."""
 
 from pathlib import Path
 
@@ -14,8 +14,8 @@ from paper_figs.style import ROLES, styled
 
 @styled
 def draw(records: Path, picture: Path) -> None:
-    """White: which way a learner moves from each point. Orange: paths of learners that start on a grid, with a dot
-    where they end. Shades: what the opponent earns there.
+    """White: the direction in which a learner moves from each point. Orange: paths of learners that start on a grid,
+    with a dot at the end. Shades: the opponent's reward.
     """
     table = read(records)
     opponents = table["panel"].unique(maintain_order=True)

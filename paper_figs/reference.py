@@ -1,7 +1,7 @@
 """`python -m paper_figs.reference RUN_DIR …`: keep runs as the reference that the docs show, and write their pages.
 
-What is kept of a run is its picture (in 256 colours), records (in single precision), claims, settings and origin.
-Without arguments only the pages are written.
+A kept run consists of its picture (in 256 colours), records (in single precision), claims, settings and origin. Without
+arguments only the pages are written.
 """
 
 import argparse
@@ -44,27 +44,30 @@ PAGE = Path(__file__).parent.parent / "docs" / "figures.md"
 
 _HEAD = """# Figures
 
-Every figure with the claims that it is judged by: what was measured, over how many seeds, the threshold, and whether
-the claim holds ([all of the paper's claims on one page](claims.md)). Means over seeds, and differences of them, have
-their standard errors, by how seeds differ; in differences seeds are pairs, as all parts of a run start from the same
-policies. Errors of ratios are by the jackknife, those of medians by the bootstrap, both over seeds (of phase portraits
-over paths); what is enumerated or solved has none. With two or three seeds errors are rough, and what is held against
-the best of several is not corrected for the choice. A claim is judged by what was measured alone; where two errors
-could make it otherwise, the table says so.
+This page shows every figure with its claims: the measured number, the number of seeds, the threshold, and whether the
+claim holds ([all of the paper's claims on one page](claims.md)).
 
-Made by the command below each, and written here by `python -m paper_figs.reference`; settings, and records in single
-precision, lie beside the pictures.
+Means over seeds, and their differences, have standard errors over seeds. In differences seeds are paired, because all
+parts of a run start from the same policies. Errors of ratios come from the jackknife and errors of medians from the
+bootstrap, both over seeds (in phase portraits over paths). Enumerated and solved numbers have no error. With two or
+three seeds the errors are rough. Comparisons with the best of several are not corrected for the choice. The measured
+number alone decides whether a claim holds. The table says where two errors could change the result.
+
+The command below each figure makes it, and `python -m paper_figs.reference` writes this page. Settings, and records in
+single precision, are stored beside the pictures.
 """
 
 _KEPT = ("settings.json", "origin.json", RECORDS)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; **returns** its exit status: 2 for a folder that holds no finished run."""
+    """Run the command. **Returns** its exit status: 2 for a folder that holds no finished run."""
     parser = argparse.ArgumentParser(prog="python -m paper_figs.reference", description=__doc__)
     parser.add_argument("runs", nargs="*", type=Path, metavar="RUN_DIR")
-    parser.add_argument("--judge", action="store_true", help="judge all that is kept anew, by its records")
-    parser.add_argument("--draw", nargs="+", default=[], metavar="NAME", help="draw these of what is kept anew")
+    parser.add_argument("--judge", action="store_true", help="judge the claims of all kept runs anew, by their records")
+    parser.add_argument(
+        "--draw", nargs="+", default=[], metavar="NAME", help="draw the pictures of these kept runs anew"
+    )
     options = parser.parse_args(arguments)
     for run in options.runs:
         try:
@@ -82,17 +85,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def keep(run: Path) -> None:
-    """Copy what is kept of a run; raises `OSError` or `ValueError`, and copies nothing, unless it is finished, and has
-    at least as many seeds as are known at its settings.
+    """Copy a run to the reference.
+
+    **Raises** `OSError` or `ValueError`, and copies nothing, if the run is not finished, or has fewer seeds than are
+    known at its settings.
     """
     made_by = made(run)
     figure, game = made_by["figure"], game_of(run)
     if any("--preset smoke" in entry["command"] for entry in origins(run)):
-        raise ValueError("a run of the smoke preset only shows that the path works.")
+        raise ValueError("a smoke run is not kept; run the preset cpu or paper.")
     tables = [f"{figure}.md"] if (run / f"{figure}.md").exists() else []
     names = [*_KEPT, f"{figure}.json", f"{figure}.png", *tables]
     if missing := [name for name in names if not (run / name).exists()]:
-        raise ValueError(f"it has no {missing[0]}, so that it is not finished.")
+        raise ValueError(f"it has no {missing[0]}, so it is not finished; run its command again.")
     folder = REFERENCE / (figure if game == DILEMMA else f"{figure}-{Path(game).stem}")
     _check_seeds(run, folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -108,7 +113,7 @@ def keep(run: Path) -> None:
 
 
 def _check_seeds(run: Path, folder: Path) -> None:
-    """Raises `ValueError` for a run that would hide seeds of which only final rewards are kept."""
+    """**Raises** `ValueError` for a run that would hide seeds of which only final rewards are kept."""
     if not (folder / AGAIN).exists():
         return
     free = {"seeds", "seed", "devices", "chunk", "group"}
@@ -117,7 +122,9 @@ def _check_seeds(run: Path, folder: Path) -> None:
     new = len(pl.read_parquet(run / RECORDS)["seed"].unique())
     known = len({record["seed"] for record in records_of(folder)})
     if ours == theirs and new < known:
-        raise ValueError(f"it has {new} seeds, but {known} are known at its settings, by {folder / AGAIN}.")
+        raise ValueError(
+            f"it has {new} seeds, but {known} are known at its settings, by {folder / AGAIN}; run at least as many."
+        )
 
 
 def _in_few_colours(picture: Path, kept: Path) -> None:
@@ -127,14 +134,14 @@ def _in_few_colours(picture: Path, kept: Path) -> None:
 
 
 def judge(folder: Path) -> None:
-    """Write the claims of what is kept, as they are judged today."""
+    """Write the claims of a kept run anew, judged by today's code."""
     figure = made(folder)["figure"]
     claims = importlib.import_module("experiments.__main__").judged(figure, records_of(folder), game_of(folder))
     _write(folder / f"{figure}.json", json.dumps(claims, indent=2, allow_nan=False) + "\n")
 
 
 def draw(folder: Path) -> None:
-    """Draw what is kept, as it is drawn today."""
+    """Draw a kept run anew, by today's code."""
     figure = made(folder)["figure"]
     drawing = importlib.import_module(f"paper_figs.{figure.replace('-', '_')}")
     picture = folder / f"{figure}.png"
@@ -143,12 +150,12 @@ def draw(folder: Path) -> None:
 
 
 def page() -> str:
-    """The page of all figures, from what is kept."""
+    """The page of all figures, from the kept runs."""
     return "\n".join([_HEAD, *map(_section, kept_folders(REFERENCE))])
 
 
 def _section(folder: Path) -> str:
-    """One figure."""
+    """The section of one figure."""
     figure = made(folder)["figure"]
     module = figure.replace("-", "_")
     title, _, rest = document(folder).partition("\n")
@@ -175,23 +182,23 @@ def _section(folder: Path) -> str:
 
 
 def _again_in_words(folder: Path) -> list[str]:
-    """What else is known of the same settings."""
+    """A paragraph on further seeds at the same settings, if there are any."""
     if not (records := again(folder)):
         return []
     table = pl.read_csv(folder / AGAIN, comment_prefix="#")
     names = sorted({record["estimator"] for record in records})
     link = f"../paper_figs/reference/{folder.name}/{AGAIN}"
     text = (
-        f"{' and '.join(names)} were trained from {len(records) // len(names)} more seeds at the same settings "
-        f"(`{table['command'][0]}`, commit {table['commit'][0]}). Of these only [final rewards]({link}) were kept, to "
-        f"three digits: they count in the lead, and all else, as the picture, is of "
+        f"{' and '.join(names)} were also trained from {len(records) // len(names)} more seeds at the same settings "
+        f"(`{table['command'][0]}`, commit {table['commit'][0]}). Only their [final rewards]({link}) are kept, to "
+        f"three digits. They count in the lead. Everything else, such as the picture, shows "
         f"{made(folder)['settings']['seeds']} seeds."
     )
     return [text, ""]
 
 
 def _made_by(figure: str, origins: list[dict[str, Any]]) -> list[str]:
-    """A line for each way in which records were made. All but the last were interrupted."""
+    """One line for each origin of the records. All but the last were interrupted."""
     pieces: dict[str, list[float | None]] = {}
     latest = ""
     for origin in origins:
@@ -203,20 +210,22 @@ def _made_by(figure: str, origins: list[dict[str, Any]]) -> list[str]:
         pieces.setdefault(latest, []).append(origin.get("seconds"))
     lines = [f"{text}: {_took(seconds, len(seconds) - (text == latest))}." for text, seconds in pieces.items()]
     if not all(figure in shlex.split(origin["command"]) for origin in origins):
-        lines.append(f"`python -m experiments {figure}` takes these records, and draws other columns of them.")
+        lines.append(f"`python -m experiments {figure}` draws other columns of these records.")
     return lines
 
 
 def _took(seconds: list[float | None], stops: int) -> str:
-    """Of runs that went on with each other; those that were killed have no time."""
+    """Minutes of runs that continued each other, and the number of interruptions. A run that was killed has no time."""
     known = [number for number in seconds if number is not None]
     told = [f"{sum(known) / 60:.1f} minutes"] if known else []
     told += ["interrupted once" if stops == 1 else f"interrupted {stops} times"] if stops else []
-    return ", ".join(told) + (", not all of which is timed" if known and len(known) < len(seconds) else "")
+    return ", ".join(told) + (", not timed completely" if known and len(known) < len(seconds) else "")
 
 
 def _other_settings(folder: Path, module: str) -> list[str]:
-    """A line with settings of a run that differ from the preset `paper`, and, if it is one of `cpu`, one for that."""
+    """A line with the settings that differ from the preset `paper`, and, for a `cpu` run, one with those that differ
+    from today's preset `cpu`.
+    """
     presets = importlib.import_module(f"experiments.{module}").PRESETS
     names, unseen = named(presets["paper"]), layout_names(presets["paper"])
     told = [name for name in names if name not in unseen]
@@ -227,18 +236,20 @@ def _other_settings(folder: Path, module: str) -> list[str]:
         names = [name for name in told if given[name] != theirs[name] and name not in leave]
         return ", ".join(f"{name} {given[name]} ({theirs[name]})" for name in names)
 
-    lines = {"Settings, and those of the preset `paper` in brackets where they differ": differing("paper")}
+    lines = {"Settings that differ from the preset `paper`, with its values in brackets": differing("paper")}
     if _looks_through_adam(folder, given):
-        what = "Learners of LOLA-DiCE have another Adam than the others', as it differentiates through it"
+        what = "LOLA-DiCE differentiates through its learners' Adam, which is therefore smoothed"
         lines[what] = f"{given['learner.smoothing']:g} (`learner.smoothing`) is added under its root"
     commands = [shlex.split(origin["command"]) for origin in origins(folder)]
     if all("cpu" in words for words in commands):
-        lines["Today's preset `cpu` has other ones, in brackets"] = differing("cpu", leave=_given(commands, names))
+        lines["Settings that differ from today's preset `cpu`, with its values in brackets"] = differing(
+            "cpu", leave=_given(commands, names)
+        )
     return [line for head, text in lines.items() if text for line in (f"{head}: {text}.", "")]
 
 
 def _looks_through_adam(folder: Path, settings: dict[str, Any]) -> bool:
-    """Whether there are agents by LOLA-DiCE whose learners have an Adam of their own."""
+    """Whether there are LOLA-DiCE agents whose learners have an Adam of their own."""
     if settings.get("learner.optimiser") != "adam" or not settings.get("learner.smoothing"):
         return False
     records = folder / RECORDS

@@ -1,4 +1,4 @@
-"""Agents written by hand against naive learners, within a meta-episode."""
+"""Scripted agents against naive learners, within a meta-episode."""
 
 from pathlib import Path
 
@@ -15,8 +15,8 @@ LOOKS = {
 
 @styled
 def draw(records: Path, picture: Path) -> None:
-    """Means and standard deviations over seeds. Who works cleans while there is no apple, and otherwise eats; who waits
-    only eats, anywhere or (at one cell) in the first row only; who zaps does so whenever the other one is in reach.
+    """Means and standard deviations over seeds. "works" cleans while there is no apple, and otherwise eats. "waits"
+    only eats, anywhere or (at one cell) in the first row only. "zaps" zaps whenever the other player is in reach.
     """
     table, x = read(records), "inner episode"
     figure = draw_measures(

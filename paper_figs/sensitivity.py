@@ -1,4 +1,4 @@
-"""What Figures 3A, 3C, 4C and 9 come to when one setting is changed at a time."""
+"""Outcomes of Figures 3A, 3C, 4C and 9 when one setting is changed at a time."""
 
 from pathlib import Path
 
@@ -19,7 +19,9 @@ _AXES = {
 
 @styled
 def draw(records: Path, picture: Path) -> None:
-    """A dot for each seed, a line at the median (Figure 4C: at the mean); dashed: that line with the defaults."""
+    """A dot for each seed, and a line at the median (Figure 4C: at the mean). The dashed line is that of the
+    defaults.
+    """
     table = read(records)
     figure = Figure(figsize=(COLUMN, 5.4), layout="constrained")
     grid = figure.subplots(2, 2, height_ratios=(3, 2)).ravel()
@@ -39,6 +41,6 @@ def draw(records: Path, picture: Path) -> None:
 
 
 def _label(setting: str, value: str) -> str:
-    if setting == "shares":  # of which only the last plays a part
+    if setting == "shares":  # only the last one plays a part
         return f"share {value.strip('()').split(', ')[-1]}"
     return f"{setting} {value}".strip()

@@ -1,4 +1,7 @@
-"""The same look everywhere: colours by estimator, told apart by colour-blind readers (Okabe and Ito), fonts, sizes."""
+"""One look for all figures: fonts, sizes and colours.
+
+Colour-blind readers can tell the colours of estimators apart (Okabe and Ito).
+"""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -25,7 +28,7 @@ _OWN = ("#882255", "#44AA99", "#999933", "#332288")
 
 
 def look(estimator: str) -> dict[str, Any]:
-    """Colour and label of a curve; of an estimator that is none of this package's its own name."""
+    """Colour and label of an estimator's curve. An estimator of a user's own is labelled by its own name."""
     if estimator in ESTIMATORS:
         return {key: ESTIMATORS[estimator][key] for key in ("color", "label")}
     return {"color": _OWN[sum(map(ord, estimator)) % len(_OWN)], "label": estimator}
@@ -47,7 +50,7 @@ PARAMETERS: dict[Any, Any] = {
     "lines.markersize": 4,
     "savefig.dpi": 200,
 }
-"""Of matplotlib."""
+"""Settings of matplotlib."""
 
 
 def styled(draw: Callable[[Path, Path], None]) -> Callable[[Path, Path], None]:
@@ -65,7 +68,7 @@ ROLES: dict[str, dict[str, Any]] = {
     "meta": {"color": "#999999", "label": "meta agents only"},
     "tit-for-tat": {"color": "#000000", "ls": "--", "label": "tit-for-tat"},
 }
-"""Who is drawn how in the analytic figures; ego agents that learn by shaping have COALA-PG's colour."""
+"""Looks of the players in the analytic figures. Ego agents that learn by shaping have COALA-PG's colour."""
 
 ENTRIES: dict[str, dict[str, Any]] = {
     "start": {"color": "#000000", "ls": "-"},
@@ -74,7 +77,7 @@ ENTRIES: dict[str, dict[str, Any]] = {
     "DC": {"color": "#009E73", "ls": "-"},
     "DD": {"color": "#CC79A7", "ls": ":"},
 }
-"""The five logits of a memory-one policy."""
+"""Looks of the five logits of a memory-one policy."""
 
 LOOKAHEADS: dict[int, dict[str, Any]] = {
     1: {"color": "#440154", "ls": "-"},
@@ -83,4 +86,4 @@ LOOKAHEADS: dict[int, dict[str, Any]] = {
     10: {"color": "#56B870", "ls": ":"},
     20: {"color": "#D55E00", "ls": "-"},
 }
-"""By number of look-aheads."""
+"""Looks, keyed by the number of look-aheads."""

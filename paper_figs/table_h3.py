@@ -10,8 +10,8 @@ from paper_figs.style import look, styled
 
 @styled
 def draw(records: Path, picture: Path) -> None:
-    """Rewards of meta agents against each other, mean and standard deviation over seeds (right: each the mean of its
-    agents).
+    """Rewards of meta agents against each other, mean and standard deviation over seeds. On the right each seed is the
+    mean of its agents.
     """
     table = read(records)
     pools = table["pool"].unique(maintain_order=True)

@@ -1,7 +1,7 @@
 """Algorithm 1: the batch λ-returns are the closed forms, and v_t must be read as the next step's value.
 
 **Claim.** At λ = γ = 1 and without values, the coefficients are the sums of Eqs 5, 24, 25 and 26. With V̂, they are
-Eqs 13–14 for COALA-PG, and the same with the other weights for the others.
+Eqs 13–14 for COALA-PG. For the other estimators they are these equations with the estimator's own weights.
 
 **Claim.** For every λ, γ and both flags the scan equals the double sum it abbreviates. With ρ_k^b =
 γ·(1−λ)·v_{k+1}^b, e the end of l's inner episode, n = B or 1, and G_l = mean_b Σ_{k≥l} (γλ)^{k−l} (r_k^b + ρ_k^b),
@@ -9,13 +9,13 @@ Eqs 13–14 for COALA-PG, and the same with the other weights for the others.
     out_l^b = Σ_{k=l..e} (γλ)^{k−l} (r_k^b/n + ρ_k^b) + (γλ)^{e−l+1} · ( G_{e+1}  or, without averaging,  out_{e+1}^b ).
 
 **Claim.** The paper does not place v_t in time. If it is the value of the NEXT history, 0 after the last step, the
-algorithm is exact. If it is V̂(h_t), as the letter is used in App. A.3, both accumulators start at V̂(h_MT). With λ =
-1 every advantage then contains it, multiplied by its discount: V̂(h_MT^b) in the last inner episode, its mean over
-the batch in the earlier ones. It is a function of earlier actions, and the estimate is biased.
+algorithm is exact. If it is V̂(h_t), as App. A.3 uses the letter, both accumulators start at V̂(h_MT). With λ = 1 every
+advantage then contains this value, discounted: V̂(h_MT^b) in the last inner episode, and its mean over the batch in
+earlier ones. The value depends on earlier actions, so the estimate is biased.
 
-**Why.** Unrolling a recursion x_l = u_l + c·x_{l+1} gives Σ_{k≥l} c^{k−l} u_k; Algorithm 1 consists of two of them,
-and one is replaced by the other where an inner episode ends. Telescoping the TD errors δ = r + V̂' − V̂ leaves the
-values of Eqs 13–14.
+**Why.** Unrolling a recursion x_l = u_l + c·x_{l+1} gives Σ_{k≥l} c^{k−l} u_k. Algorithm 1 consists of two such
+recursions, and the second replaces the first where an inner episode ends. Telescoping the TD errors δ = r + V̂' − V̂
+leaves the values of Eqs 13–14.
 
 **Drawn at random.** Rewards and values of any shape, λ and γ, the flags; for the bias, as for Theorem 3.1.
 """
@@ -51,24 +51,24 @@ TARGETS = "Algorithm 1: E[TD(λ) target − V(h); h] = 0 for the exact V, v_t th
 IN_TABLE = "Algorithm 1: the same with v_t = V̂(h_t), largest error for λ = 0, 0.5, 1, one game (last digit)"
 
 PRINTED_TARGETS = {0.0: "2.074", 0.5: "1.887", 1.0: "1.918"}
-"""The largest E[target − V(h); h] of any history by λ, for one random game: TD(λ) targets as printed."""
+"""The largest |E[target − V(h); h]| over histories, keyed by λ, for one random game and TD(λ) targets as printed."""
 
 _SOME = (1, 1, 1), (2, 1, 3), (1, 3, 2), (3, 2, 1), (2, 3, 2), (4, 2, 3)
 SHAPES = st.tuples(*[st.integers(1, 4)] * 3) if is_deep() else st.sampled_from(_SOME)
-"""B, M and T; few, unless time does not matter, as programs are compiled for each."""
+"""Shapes (B, M, T). Only the deep profile draws many, because programs are compiled for each."""
 
 UNIT = st.sampled_from([0.0, 0.3, 0.9, 1.0])
 
 
 def check_closed_form(name: str, estimator: AbstractScoreFunctionEstimator, rewards: Any, values: Any) -> None:
-    """The coefficients of the estimator called `name`, by sums in plain loops."""
+    """Check the coefficients of the estimator called `name` against sums in plain loops."""
     batch, episodes, _ = rewards.shape
     expected = np.zeros(rewards.shape)
     for b, m, t in np.ndindex(rewards.shape):
         own = rewards[:, m, t:].sum(axis=1)
         future = rewards[:, m + 1 :].sum(axis=(1, 2))
         start_of_next = values[:, m + 1, 0] if m + 1 < episodes else np.zeros(batch)
-        # A is the advantage of the current inner episode, bootstrapped; F what the later ones bring beyond V̂.
+        # The bootstrapped advantage of the current inner episode, and the later rewards beyond V̂.
         advantage, beyond = own + start_of_next - values[:, m, t], future - start_of_next
         expected[b, m, t] = {
             "CoalaPG": (advantage[b] + beyond.sum()) / batch,
@@ -86,7 +86,7 @@ def _coefficients(estimator: AbstractScoreFunctionEstimator, rewards: Any, value
 
 
 def check_double_sum(scan: Any, rewards: Any, next_values: Any, discount: float, lambda_: float, **flags: bool) -> None:
-    """`scan`, called as `batch_lambda_returns`, is the double sum over l and k ≥ l, O(L²·B)."""
+    """Check that `scan`, called as `batch_lambda_returns`, is the double sum over l and k ≥ l. Costs O(L²·B)."""
     batch, episodes, steps = rewards.shape
     length, decay = episodes * steps, discount * lambda_
     r, v = rewards.reshape(batch, -1), discount * (1 - lambda_) * next_values.reshape(batch, -1)
@@ -104,16 +104,19 @@ def check_double_sum(scan: Any, rewards: Any, next_values: Any, discount: float,
 
 
 def _bound(rewards: Any, values: Any) -> float:
-    """Two sums of at most B·M·T terms, some operations on each term; sums of absolute values as condition."""
+    """Rounding bound: two sums of at most B·M·T terms with some operations each; the condition is a sum of absolute
+    values.
+    """
     return (2 * rewards.size + 20) * EPS * 2 * (np.abs(rewards).sum() + np.abs(values).sum() + 1)
 
 
 def check_offset(advantages: Any, rewards: Any, values: Any, **flags: bool) -> None:
-    """The printed scan in plain loops, at λ = γ = 1: started at 0 it is `advantages`, at V̂(h_MT) it adds that.
+    """Check the printed scan in plain loops, at λ = γ = 1. Started at 0 it is `advantages`; started at V̂(h_MT) it adds
+    that.
 
     **Arguments:**
 
-    - `advantages`: called as `batch_advantages`.
+    - `advantages`: a function that is called as `batch_advantages`.
     """
     batch, episodes, steps = shape = rewards.shape
     errors = np.asarray(rewards + np.roll(values.reshape(batch, -1), -1, axis=1).reshape(shape) - values)
@@ -140,7 +143,7 @@ def check_offset(advantages: Any, rewards: Any, values: Any, **flags: bool) -> N
 
 
 def check_reading(estimator: AbstractScoreFunctionEstimator, case: Case) -> None:
-    """With v_t = V̂(h_t) the bias is Σ_b Σ_l ∂E[what is added to A_l^b]/∂φ_{l,b}, computed without scores."""
+    """Check that with v_t = V̂(h_t) the bias is Σ_b Σ_l ∂E[term added to A_l^b]/∂φ_{l,b}, computed without scores."""
     _, policy = case.build_with_exact_critic()
 
     def formula(truth: Any, influence: Influence, steps: Steps) -> Any:
@@ -157,7 +160,9 @@ def _last_value(rewards: Any, values: Any) -> Any:
 
 
 def check_targets(targets: Callable[[Any, Any], Any], case: Case) -> None:
-    """E[target − V(h); h] = 0 for every history h and the exact V; `targets` of rewards and values."""
+    """Check that E[target − V(h); h] = 0 for every history h and the exact V. `targets` is a function (rewards, values)
+    → targets.
+    """
     problem, policy = case.build_with_exact_critic()
     # A target and its value are sums of at most M·T rewards below 2.
     bound = rounding(problem, case.count(), 4.0 * case.batch * case.episodes * case.steps)
@@ -165,7 +170,7 @@ def check_targets(targets: Callable[[Any, Any], Any], case: Case) -> None:
 
 
 def _error_of_targets(targets: Callable[[Any, Any], Any], problem: ce.ShapingProblem, policy: FullHistory) -> float:
-    """The largest E[(target − V(h)); h] of any history h."""
+    """The largest |E[target − V(h); h]| over histories h."""
 
     def excess(rewards: Any, values: Any) -> Any:
         return targets(rewards, values) - values
@@ -184,7 +189,9 @@ class Targets(eqx.Module):
 
 
 class PrintedTargets(eqx.Module):
-    """The same with v_t = V̂(h_t) and accumulators that start at V̂(h_MT), which adds λ^(MT − l + 1) times that."""
+    """TD(λ) targets with v_t = V̂(h_t) and accumulators that start at V̂(h_MT), which adds λ^(MT − l + 1) times that
+    value.
+    """
 
     lambda_: float = 0.5
 
@@ -250,7 +257,7 @@ def test_the_other_reading_is_biased(case):
 
 
 def test_how_biased_it_is():
-    """The prisoner's dilemma, two trajectories of two episodes of two steps, against SGD."""
+    """Measure the bias on the prisoner's dilemma: two trajectories of two episodes of two steps, against SGD."""
     problem, policy = dilemma()
     table = ce.exact.exact_critic(problem, policy, ce.exact.own_return)
     truth = ce.exact.gradient(problem, table)

@@ -6,22 +6,22 @@ CC, CD, DC, DD, own action first. A naive learner climbs its own return in five 
 ψ_m)/∂ψ, from ψ_0 ~ N(0, 1), with η = 5 for M = 20 steps. The shaping objective is Eq. 17, with both ends as printed:
 Σ_{m=0..M} J^i(φ, ψ_m), differentiated through the learner's trajectory. The gradient of the mixed pool is p_naive
 times its mean, plus 1 − p_naive times the partial gradient ∂J^i/∂φ^i against an equal policy. In a corner of the cube
-an entry counts only if it points into the cube; at a Nash equilibrium none would be left.
+an entry counts only if it points into the cube. At a Nash equilibrium no entry would be left.
 
-**Claim.** In unconditional defection, φ = 0, all that is left of the gradient is the entry DC, and it is positive,
-for every p_naive in (0, 1]: to cooperate after having exploited pays.
+**Claim.** At unconditional defection, φ = 0, only the entry DC of the gradient is left, and it is positive for every
+p_naive in (0, 1]: cooperating after having exploited pays.
 
-**Why.** The ego agent that never cooperates never sees CC or CD. J^i and J^{-i} are then constant in these two
-entries, for every ψ; so are all ψ_m: both entries are exactly 0, for every learner. To cooperate at the start or
-after DD costs 1 at once, and teaches the learner that defection is answered by cooperation; both entries are
-negative, though in the mean only. To cooperate after DC costs as much, but teaches it that cooperation is. Against
-defection, the partial gradient is (−(1 − γ), 0, 0, 0, −γ), as only the start and DD are seen, with weights 1 − γ and
-γ, and nothing that the ego agent does is answered: nothing opposes the entry DC.
+**Why.** An ego agent that never cooperates never sees CC or CD. J^i and J^{-i} are then constant in these two entries,
+for every ψ, and so are all ψ_m. Both entries are exactly 0, for every learner. Cooperating at the start or after DD
+costs 1 at once, and teaches the learner that defection is answered by cooperation. Both entries are negative, but only
+in the mean. Cooperating after DC costs as much, but teaches the learner that cooperation is answered by cooperation.
+Against defection the partial gradient is (−(1 − γ), 0, 0, 0, −γ): only the start and DD are seen, with weights 1 − γ
+and γ, and the opponent does not respond. So nothing opposes the entry DC.
 
-**Conditions.** The sign of DC is that of a sum of immediate costs and later gains. The table has the mean and its
-standard error over 65536 learners. On the unnormalised return, η acts like η/(1 − γ) = 20η: rates 4, 20 and 100 are
-its η = 0.2, 1 and 5. (C.1 prints γ = 0.999, the rest of the appendix 0.95. The signs are the same for both; with
-0.999, η = 5 and M = 20 the entry is +5.31 ± 0.03.)
+**Conditions.** The entry DC sums immediate costs and later gains, which decide its sign. The table has its mean and
+standard error over 65536 learners. On the unnormalised return, η acts like η/(1 − γ) = 20η there: rates 4, 20 and 100
+correspond to its η = 0.2, 1 and 5. (C.1 prints γ = 0.999, and the rest of the appendix 0.95. The signs are the same
+for both. With γ = 0.999, η = 5 and M = 20 the entry is +5.31 ± 0.03.)
 
     rate    M = 1            2                3                5                20
     0.2     −1.114 ± 0.003   −1.617 ± 0.005   −2.086 ± 0.006   −2.918 ± 0.009   −5.087 ± 0.027
@@ -31,20 +31,20 @@ its η = 0.2, 1 and 5. (C.1 prints γ = 0.999, the rest of the appendix 0.95. Th
     20      +0.032 ± 0.002   +0.447 ± 0.002   +0.688 ± 0.003   +0.943 ± 0.003   +1.576 ± 0.004
     100     −0.415 ± 0.002   −0.368 ± 0.002   −0.340 ± 0.002   −0.308 ± 0.002   −0.234 ± 0.002
 
-A learner too slow for its few steps does not repay (of rate 0.2, it does after 50: +5.43 ± 0.06); nor does one so
-fast that its first step saturates its policy. The entry of the start changes its sign, too: for rate 5 it is −0.042 ±
-0.002 after 20 steps and +0.038 ± 0.004 after 50; the terms m = 11..20 alone are positive. (Without the term m = 0, it
-is +0.008 ± 0.002 after 20 already.)
+The entry is negative if the learner is too slow for its few steps (at rate 0.2 it turns positive after more: +5.43 ±
+0.06 after 50), or so fast that its first step saturates its policy. The entry of the start changes its sign, too. For
+rate 5 it is −0.042 ± 0.002 after 20 steps and +0.038 ± 0.004 after 50. The terms m = 11..20 alone are positive.
+(Without the term m = 0, it is +0.008 ± 0.002 already after 20.)
 
-**Claim.** In tit-for-tat, φ = (1, 1, 0, 1, 0), the entry DC is negative, hence points into the cube, for every
+**Claim.** At tit-for-tat, φ = (1, 1, 0, 1, 0), the entry DC is negative, so it points into the cube, for every
 p_naive in (0, 1].
 
-**Why.** Two of them cooperate for ever, so that the partial gradient knows only the start and CC: a single defection
-makes them alternate, and turns 1/(1 − γ) into (2 − γ)/(1 − γ²), a loss of (2γ − 1)/(1 − γ²); weighted with 1 − γ at
-the start and γ after CC. Both entries are positive, hence point out of the cube, for γ > 1/2. The shaping gradient of
-DC is measured: −4.31 ± 0.01. Of the others, CD (−4.63 ± 0.01) and DD (−2.96 ± 0.01) point out of the cube. Start
-(−0.75) and CC (−2.56 ± 0.02) point into it, and the partial gradient, 0.46 and 8.77, outweighs them for p_naive up to
-0.38 and 0.77.
+**Why.** Two tit-for-tat players cooperate for ever, so the partial gradient is non-zero only at the start and after
+CC. A single defection makes them alternate and turns 1/(1 − γ) into (2 − γ)/(1 − γ²), a loss of (2γ − 1)/(1 − γ²). It
+weighs 1 − γ at the start and γ after CC. For γ > 1/2 both entries are positive and point out of the cube. The shaping
+gradient of DC is measured: −4.31 ± 0.01. Its entries CD (−4.63 ± 0.01) and DD (−2.96 ± 0.01) point out of the cube.
+Start (−0.75) and CC (−2.56 ± 0.02) point into it, and the partial gradient, 0.46 and 8.77, outweighs them for p_naive
+up to 0.38 and 0.77.
 
 **Drawn at random.** The learners, always the same ones.
 """
@@ -95,10 +95,10 @@ SIGN_OF_DC = {
     20.0: (1, 1, 1, 1, 1),
     100.0: (-1, -1, -1, -1, -1),
 }
-"""By rate, after 1, 2, 3, 5 and 20 naive steps."""
+"""Sign of the entry DC after 1, 2, 3, 5 and 20 naive steps, keyed by rate."""
 
 Learning = Callable[..., Any]
-"""(φ, ψ_0, rate, discount, steps) → J^i(φ, ψ_m) for m = 0, …, steps, as `naive_rewards`."""
+"""A function (φ, ψ_0, rate, discount, steps) → J^i(φ, ψ_m) for m = 0, …, steps, such as `naive_rewards`."""
 
 
 def table(cooperate: Any) -> Any:
@@ -107,11 +107,11 @@ def table(cooperate: Any) -> Any:
 
 
 class Both(eqx.Module):
-    """(learner, ego agent's probabilities) → (what the learner climbs, J^i)."""
+    """A function (learner, ego agent's probabilities) → (the return that the learner climbs, J^i)."""
 
     discount: Any
     climbed: int = 1
-    """J^{-i}, unless another return is."""
+    """The player whose return the learner climbs; 1 for J^{-i}."""
 
     def __call__(self, learner: BinaryMemoryOne, ego: Any) -> tuple[Any, Any]:
         returns = memory_one_returns(table(ego), jax.nn.softmax(learner.action_logits), PAYOFFS, self.discount)
@@ -119,7 +119,7 @@ class Both(eqx.Module):
 
 
 def naive_path(ego: Any, logits: Any, rate: Any, discount: Any, steps: int, climbed: int = 1) -> LearningPath:
-    """The path of `ExactAscent`, along the gradient of J^{-i} (or of another return that is `climbed`)."""
+    """The path of `ExactAscent` along the gradient of J^{-i}, or of the return of player `climbed`."""
     return ExactAscent(rate, steps).learn(Both(discount, climbed), BinaryMemoryOne(logits), ego)
 
 
@@ -130,7 +130,7 @@ def naive_rewards(*arguments: Any) -> Any:
 
 @functools.partial(jax.jit, static_argnums=(0, 5))
 def _gradients(learning: Learning, ego: Any, learners: Any, rate: Any, discount: Any, steps: int) -> Any:
-    """∂J^i(φ, ψ_m)/∂φ `[learners, 1 + steps, 5]`, in forward mode, as φ is small; `discount` may be traced."""
+    """∂J^i(φ, ψ_m)/∂φ `[learners, 1 + steps, 5]`, in forward mode because φ is small. `discount` may be traced."""
 
     def along(ego, logits):
         return learning(ego, logits, rate, discount, steps)
@@ -141,7 +141,7 @@ def _gradients(learning: Learning, ego: Any, learners: Any, rate: Any, discount:
 def shaping_gradients(
     learning: Learning, ego: np.ndarray, rate: float = RATE, discount: float = DISCOUNT
 ) -> np.ndarray:
-    """`[learners, 1 + STEPS, 5]`: the gradient of the shaping objective for every learner and M = 0, …, STEPS."""
+    """The gradient of the shaping objective for every learner and M = 0, …, STEPS: `[learners, 1 + STEPS, 5]`."""
     learners = np.random.default_rng(0).normal(size=(65536 if is_deep() else 8192, 5))
     return np.asarray(_gradients(learning, ego, learners, rate, discount, STEPS)).cumsum(axis=1)
 
@@ -158,12 +158,12 @@ def in_standard_errors(samples: np.ndarray) -> np.ndarray:
 
 
 def project(corner: np.ndarray, gradient: np.ndarray) -> np.ndarray:
-    """What is left of a gradient in a corner of the cube: entries that point into it."""
+    """The entries of a gradient that point into the cube from one of its corners; 0 elsewhere."""
     return np.where(corner == 0, np.maximum(gradient, 0), np.minimum(gradient, 0))
 
 
 def check_defection(learning: Learning) -> None:
-    """In all-D the projected gradient of the mixed pool is positive in DC, and zero elsewhere."""
+    """Check that in all-D the projected gradient of the mixed pool is positive in DC and zero elsewhere."""
     by_steps = shaping_gradients(learning, ALL_D)
     gradients = by_steps[:, -1]
     sure = in_standard_errors(gradients)
@@ -179,7 +179,9 @@ def check_defection(learning: Learning) -> None:
 
 
 def check_tit_for_tat(learning: Learning) -> None:
-    """In tit-for-tat the projected gradient of the mixed pool is negative in DC; for small p_naive, zero elsewhere."""
+    """Check that in tit-for-tat the projected gradient of the mixed pool is negative in DC and, for small p_naive, zero
+    elsewhere.
+    """
     gradients = shaping_gradients(learning, TFT)[:, -1]
     sure = in_standard_errors(gradients)
     differs(TIT_FOR_TAT, -sure[DC], 10.0)
@@ -191,9 +193,9 @@ def check_tit_for_tat(learning: Learning) -> None:
 
 
 def check_partial(returns: Returns, discount: float) -> None:
-    """∂J^i/∂φ^i is as derived; DC, which is never seen, exactly 0.
+    """Check that ∂J^i/∂φ^i is as derived, and exactly 0 in DC, which is never seen.
 
-    A derivative adds up what a deviation changes in all later steps: another factor 1/(1 − γ) in the error.
+    A derivative sums the effect of a deviation over all later steps, so the error has another factor 1/(1 − γ).
     """
     loss = (2 * discount - 1) / (1 - discount**2)
     of_all_d = [-(1 - discount), 0, 0, 0, -discount]

@@ -6,8 +6,8 @@
 
 It is zero for B = 1, and for any B if no co-player learns.
 
-**Why.** ∇J̄ is the sum of all derivatives of (1/B) Σ R_m^b in the copies. Those of R_m^b in the copies of its own
-trajectory are what the estimator estimates. One trajectory acts on another only through a co-player's update, hence
+**Why.** ∇J̄ is the sum of all derivatives of (1/B) Σ R_m^b in the copies. The estimator estimates the derivatives of
+R_m^b in the copies of its own trajectory. One trajectory acts on another only through a co-player's update, so it acts
 on later inner episodes only, and not at all if nothing is learned.
 
 **How it is checked.** The right-hand side contains no score: the enumerated return is differentiated in the copies.
@@ -34,7 +34,7 @@ STATIC = "Eqs 6, 25: batch-unaware is unbiased against co-players that do not le
 
 
 def check_identity(estimator: AbstractEstimator, case: Case) -> float:
-    """The bias is minus the cross-trajectory terms; **returns** it, relative to ∇J̄."""
+    """Check that the bias is minus the cross-trajectory terms. **Returns** the bias relative to ∇J̄."""
 
     def formula(truth: Any, influence: Influence, steps: Steps) -> Any:
         return subtract(truth, weigh(influence, case.batch, 0 * steps.future, steps.future / case.batch))

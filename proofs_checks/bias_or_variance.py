@@ -1,27 +1,26 @@
 """Is it bias or variance? Exact bias, variance and signal-to-noise as B, M and T grow, with three critics.
 
-**Claims.** The first holds everywhere, the others are numbers of one game, a stag hunt in which the current-episode
-part of ∇J̄ and the future part are equally large and point apart.
+**Claims.** The first holds for every game. The others are measured in one game, a stag hunt in which the
+current-episode part of ∇J̄ and the future part are equally large and point apart.
 
-1. COALA-PG and batch-level REINFORCE are unbiased at every size, without a critic, with that of Eq. 8, V(h) = E[C_l^b
-   | h_l^b = h], and with that of Eqs 13–14.
-2. M-FOS and batch-unaware lose the direction as B grows (`COSINES`). M-FOS loses less of it with the critic of
-   Eqs 13–14, which is no mere baseline for it (`m_fos_bias.py`).
+1. COALA-PG and batch-level REINFORCE are unbiased at every size: without a critic, with the critic of Eq. 8, V(h) =
+   E[C_l^b | h_l^b = h], and with the critic of Eqs 13–14.
+2. The mean gradients of M-FOS and batch-unaware turn away from ∇J̄ as B grows (`COSINES`). M-FOS turns away less with
+   the critic of Eqs 13–14, which changes its expectation (`m_fos_bias.py`).
 3. The mean of N meta-episodes has the squared error bias² + variance/N. `DOMINATES` has the N from which bias² is the
-   larger part: some dozens, and fewer with a larger B or a critic. More data does not mend it, and a small batch of
-   meta-episodes hides it.
-4. Batch-unaware is the least noisy of the four, with and without a critic.
-5. COALA-PG is less noisy than REINFORCE. A critic takes away half of its noise at B = 2 and more at B = 4, where it
-   makes larger batches pay: they add scores that are multiplied with the same noisy future return.
-6. Eq. 8's critic and that of Eqs 13–14 leave COALA-PG nearly the same noise.
+   larger part: some dozens, and fewer with a larger B or a critic. More data does not remove the bias, and a small
+   batch of meta-episodes hides it.
+4. Batch-unaware has the least noise of the four, with and without a critic. Noise is √variance / ‖∇J̄‖.
+5. COALA-PG has less noise than REINFORCE. A critic halves its noise at B = 2 and lowers it further at B = 4. There it
+   makes larger batches pay: they add scores that are multiplied by the same noisy future return.
+6. The critics of Eq. 8 and of Eqs 13–14 leave COALA-PG nearly the same noise.
 
-**Why.** 1 is Theorem 3.1 with baselines; what is subtracted in Eq. 8 is a function of the own past. For the rest, see
-the numbers.
+**Why.** Claim 1 is Theorem 3.1 with baselines; the baseline of Eq. 8 is a function of the own past. The other claims
+are measurements.
 
-**How it is checked.** The experiment `experiments/bias_variance.py` enumerates a stag hunt against an SGD learner
-with an ego policy that has parameters of its own for every history; here its smaller sizes are run again, and the
-claims above are held against the numbers. The figure is drawn from the larger ones (`python -m experiments
-bias-variance`).
+**How it is checked.** The experiment `experiments/bias_variance.py` enumerates a stag hunt against an SGD learner,
+with an ego policy that has separate parameters for every history. The checks run its smaller sizes again and hold the
+claims against the numbers. The figure shows the larger sizes (`python -m experiments bias-variance`).
 """
 
 import functools
@@ -53,7 +52,7 @@ COSINES = {
     ("MFOS", "Eqs 13–14"): "1 0.958 0.824 0.675",
     ("BatchUnaware", "Eqs 13–14"): "1 0.756 0.506 0.360",
 }
-"""Cosine of E[ĝ] and ∇J̄ by B (M = 2, T = 1), by estimator and critic."""
+"""Cosine of E[ĝ] and ∇J̄ by growing B (M = 2, T = 1), keyed by estimator and critic."""
 
 DOMINATES = {
     ("MFOS", "none"): "452 164 95",
@@ -61,7 +60,7 @@ DOMINATES = {
     ("MFOS", "Eqs 13–14"): "209 70 36",
     ("BatchUnaware", "Eqs 13–14"): "69 23 13",
 }
-"""Meta-episodes from which bias exceeds noise, for B = 2, 3, 4."""
+"""Number of meta-episodes from which bias exceeds noise, for B = 2, 3, 4, keyed by estimator and critic."""
 
 SEED = Settings().seed
 SIZES = [(2, 1, 1), (2, 2, 1), (4, 2, 1)] + [(1, 2, 1), (2, 3, 1), (2, 2, 2), (6, 2, 1)] * is_deep()
@@ -69,13 +68,13 @@ SIZES = [(2, 1, 1), (2, 2, 1), (4, 2, 1)] + [(1, 2, 1), (2, 3, 1), (2, 2, 2), (6
 
 @functools.cache
 def records_of(batch: int, episodes: int, steps: int) -> dict[tuple[str, str], dict[str, Any]]:
-    """One record for each estimator and critic, from the experiment."""
+    """One record from the experiment for each estimator and critic."""
     point = Point("B", "FullHistory", batch, episodes, steps)
     return {(record["estimator"], record["critic"]): record for record in measure(point, SEED)}
 
 
 def check_records(records: dict[tuple[str, str], dict[str, Any]], problem: ce.ShapingProblem) -> None:
-    """What should be unbiased is, with every critic."""
+    """Check that the unbiased estimators are unbiased with every critic."""
     assert set(records) == set(itertools.product(ESTIMATORS, CRITICS))
     for name, critic in itertools.product(("CoalaPG", "Reinforce"), CRITICS):
         record = records[name, critic]

@@ -1,4 +1,4 @@
-"""Profiles of hypothesis, and the summary: one line per claim."""
+"""Hypothesis profiles, and a summary with one line per claim."""
 
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,7 @@
 """Learning in continuous time: gradient ascent and the shaping objective along it converge to a flow and an integral.
 
 **Claim.** Let ψ_{m+1} = ψ_m + η·∂J^{-i}/∂ψ for m < M, with ηM = T fixed, and dψ/dt = ∂J^{-i}/∂ψ from the same start.
-As η → 0, the learner and its path's worth to the ego agent tend to those of the flow, and so do the gradients in φ:
+As η → 0, the learner and the ego agent's return along its path tend to those of the flow. So do the gradients in φ:
 
     ψ_M = ψ(T) + O(η),    η·Σ_{m=0..M} J^i(φ, ψ_m) = ∫_0^T J^i(φ, ψ(t)) dt + O(η),    and ∂/∂φ of both.
 
@@ -42,11 +42,13 @@ QUANTITIES = ("last policy", "collected return", "gradient of it")
 STEPS = (256, 512, 1024, 2048)
 
 Results = dict[str, np.ndarray]
-"""By quantity, `[pairs, …]`."""
+"""Arrays `[pairs, …]`, keyed by quantity."""
 
 
 def check_limit(discrete: Callable[[int], Results], flow: Results) -> None:
-    """The results of T/η = 256, 512, … steps tend to the flow's: `discrete` is called with these numbers."""
+    """Check that the results of T/η = 256, 512, … steps tend to the flow's. `discrete` maps the number of steps to
+    results.
+    """
     found = {steps: discrete(steps) for steps in STEPS}
     for quantity in QUANTITIES:
         values = [found[steps][quantity] for steps in STEPS]
@@ -60,7 +62,7 @@ def check_limit(discrete: Callable[[int], Results], flow: Results) -> None:
 
 
 def results(learner: AbstractExactLearner, scale: float = 1.0) -> Results:
-    """Of all pairs; what is collected, and its gradient, times `scale`."""
+    """The collected returns of all pairs and their gradients, times `scale`."""
     problem = ce.IteratedShapingProblem(ce.games.iterated_prisoners_dilemma().payoffs, learner=learner)
     logits = np.random.default_rng(0).normal(size=(2, 64 if is_deep() else 8, 5))
     last, collected, gradient = _all_pairs(problem, *jnp.asarray(logits))
@@ -82,14 +84,14 @@ def _all_pairs(problem: ce.IteratedShapingProblem, egos: Any, learners: Any) -> 
 
 
 def by_ascent(steps: int) -> Results:
-    """η·Σ, with η = T/steps."""
+    """Results of gradient ascent: η·Σ, with η = T/steps."""
     rate = DURATION / steps
     return results(ExactAscent(rate, steps), rate)
 
 
 @functools.cache
 def by_flow() -> Results:
-    """∫."""
+    """Results of the flow: the integral."""
     return results(GradientFlow(DURATION, points=2, tolerance=1e-12))
 
 

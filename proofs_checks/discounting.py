@@ -1,7 +1,7 @@
-"""Discounts below 1: how γ and λ_gae take the learning-aware signal away, exactly.
+"""Discounts below 1: how γ and λ_gae remove the learning-aware signal, exactly.
 
-**Claim.** Without a critic and with d = γ·λ_gae, COALA-PG's coefficient weighs the reward of step k by d^{k−l}: so
-the future term at l is multiplied by d^{T·m_l − l + 1}, and later rewards further by their distance. Hence
+**Claim.** Without a critic and with d = γ·λ_gae, COALA-PG's coefficient weighs the reward of step k by d^{k−l}. So the
+future term at l is multiplied by d^{T·m_l − l + 1}, and later rewards further by their distance. Hence
 
     E[ĝ] = (1/B) Σ_{l≤k} d^{k−l} Σ_{b,b'} ∂E[r_k^{b'}]/∂φ_{l,b},
 
@@ -12,11 +12,11 @@ biased:
 
     E[ĝ] = E[ĝ_unaware] + (1/B) Σ_{m_k>m_l} λ^{k−l} Σ_{b≠b'} ∂E[δ_k^{b'}]/∂φ_{l,b},    δ_k = r_k + V(h_{k+1}) − V(h_k),
 
-so that λ → 0 gives exactly batch-unaware's expectation.
+and λ → 0 gives exactly batch-unaware's expectation.
 
-**Why.** In the own trajectory, E[δ_k | h_k] = 0 for the exact critic, so that later TD errors add nothing and λ is
-harmless there, as is usual. In another trajectory, h_k^{b'} does not contain a_l^b; E[δ_k^{b'} | a_l^b] is what the
-critic does not expect the co-player to have learned. These terms telescope to the shaping signal for λ = 1 only.
+**Why.** In the own trajectory, E[δ_k | h_k] = 0 for the exact critic. Later TD errors add nothing, and λ is harmless
+there, as usual. In another trajectory, h_k^{b'} does not contain a_l^b. There E[δ_k^{b'} | a_l^b] is the part of the
+co-player's learning that the critic does not foresee. These terms telescope to the shaping signal for λ = 1 only.
 
 **Drawn at random.** As for Theorem 3.1, with learners that do not depend on the order of the trajectories, and
 discounts.
@@ -51,11 +51,11 @@ IN_TABLE = "Discounting: relative biases of the table, prisoner's dilemma (last 
 
 DISCOUNTS = (0.0, 0.5, 0.9, 0.99)
 BIASES = {"no critic": "0.253 0.194 0.0567 0.00616", "exact critic": "0.117 0.067 0.0157 0.00163"}
-"""Relative bias by d = λ_gae, on the prisoner's dilemma with two trajectories of two episodes of two steps."""
+"""Relative bias for growing d = λ_gae, on the prisoner's dilemma with two trajectories of two episodes of two steps."""
 
 
 def check_discounted(estimator: AbstractScoreFunctionEstimator, decay: float, case: Case) -> None:
-    """Without a critic: every pair of steps is weighed by decay^distance."""
+    """Check that, without a critic, every pair of steps is weighed by decay^distance."""
 
     def formula(truth: Any, influence: Influence, steps: Steps) -> Any:
         weights = _powers(decay, steps) / case.batch
@@ -65,7 +65,9 @@ def check_discounted(estimator: AbstractScoreFunctionEstimator, decay: float, ca
 
 
 def check_lambda(estimator: AbstractScoreFunctionEstimator, decay: float, case: Case) -> None:
-    """With the exact critic: batch-unaware, plus TD errors of other trajectories weighed by decay^distance."""
+    """Check that, with the exact critic, E[ĝ] is batch-unaware's plus other trajectories' TD errors weighed by
+    decay^distance.
+    """
     problem, with_critic = case.build_with_exact_critic()
     unaware = ce.exact.moments(BatchUnaware(), problem, with_critic).mean
 
@@ -88,7 +90,7 @@ def _powers(decay: float, steps: Steps) -> np.ndarray:
 @examples(ci=4, deep=150)
 def test_without_a_critic(case, decay):
     note(case.describe())
-    # Arrays, as each number would be compiled anew.
+    # Discounts are arrays, because each Python number would compile another program.
     check_discounted(CoalaPG(discount=jnp.asarray(decay)), decay, case)
     check_discounted(CoalaPG(gae_lambda=jnp.asarray(decay)), decay, case)
 
@@ -104,7 +106,7 @@ def test_with_the_exact_critic(case, decay):
 
 @pytest.mark.parametrize("critic", BIASES)
 def test_the_curve_of_the_bias(critic):
-    """It shrinks as d grows, as in the table."""
+    """Check that the bias shrinks as d grows, as in the table."""
     problem, policy = dilemma()
     if critic == "exact critic":
         policy = ce.exact.exact_critic(problem, policy, ce.exact.own_return)
@@ -120,7 +122,7 @@ def test_the_curve_of_the_bias(critic):
 
 
 def test_the_signal_over_a_hundred_steps():
-    """One reward in the second inner episode: what remains of its weight at the first step of the first, T = 100."""
+    """Weight of one reward in the second inner episode at the first step of the first, for T = 100."""
     rewards = np.zeros((1, 2, 100))
     rewards[0, 1, 0] = 1.0
     weight = float(CoalaPG(discount=0.912).coefficients(rewards)[0, 0, 0])

@@ -5,17 +5,17 @@ first joint action, M_{s's} the probability that joint action s' follows s, and 
 
     J^i = Σ_{t≥0} γ^t E[r^i_t] = r_iᵀ (I − γM)⁻¹ s_0,    0 ≤ γ < 1.
 
-**Why.** The joint action is a Markov chain, so that s_t = Mᵗ s_0 is its distribution after t steps, and Σ_t (γM)ᵗ is
-a geometric series that converges, as the columns of M add up to 1. After T steps, what is missing is γ^T times the
-return from there on, at most γ^T·max|r|/(1 − γ). Where all probabilities are 0 or 1, play runs into a cycle of some
-length L, whose payoffs are worth 1/(1 − γᴸ) times those of one round. J is a rational function of the probabilities,
+**Why.** The joint action is a Markov chain, so s_t = Mᵗ s_0 is its distribution after t steps. Σ_t (γM)ᵗ is a
+geometric series that converges, because the columns of M add up to 1. A sum over T steps lacks γ^T times the return
+from there on, which is at most γ^T·max|r|/(1 − γ). Where all probabilities are 0 or 1, play runs into a cycle of some
+length L, and its payoffs are worth 1/(1 − γᴸ) times those of one round. J is a rational function of the probabilities,
 with no pole in or on the cube.
 
-**Claim.** M needs the SECOND player's probabilities in its own order, in which the joint action CD is called DC. The
-M that the paper prints uses one order for both. Hence it lets tit-for-tat, facing a player that always defects,
-cooperate for ever: a normalised return of 2 for the defector instead of 2·(1 − γ).
+**Claim.** M needs the SECOND player's probabilities in that player's own order, in which the joint action CD is called
+DC. The paper's M uses one order for both. It lets tit-for-tat cooperate for ever with a player that always defects,
+which gives the defector a normalised return of 2 instead of 2·(1 − γ).
 
-**Precision.** As derived in `common/iterated.py`. A running sum over `steps` terms adds steps·eps.
+**Precision.** The bound is derived in `common/iterated.py`. A running sum over `steps` terms adds steps·eps.
 
 **Derivatives** are compared with those of the sums over steps, by Cauchy's integral over a circle in the complex
 plane: f⁽ᵏ⁾(0) = k!/ρᵏ · mean of f(ρe^{iθ})·e^{−ikθ}. With n points it is off by at most k!/Rᵏ·(ρ/R)ⁿ·max|f| for f
@@ -25,7 +25,7 @@ in which every row of probabilities changes by Σ_a|u_a| ≤ 1, or every logit b
 (1 + γ)/2 at most.
 
 **Drawn at random.** Payoffs, 1 to 3 actions of each player, discounts, and probabilities inside the cube and in its
-corners; of two players with two actions, all 2⁵ × 2⁵ pairs of corners.
+corners. For two players with two actions, all 2⁵ × 2⁵ pairs of corners are checked.
 """
 
 import functools
@@ -71,11 +71,11 @@ UNSWAPPED_EXAMPLE = "Eq. 16: printed M, defector's gain from tit-for-tat, off by
 UNSWAPPED_MEAN = "Eq. 16: printed M, mean error over random policies"
 
 POINTS = 56
-"""On the circle, of half the radius R: 2^−56 < eps."""
+"""Number of points on the circle, whose radius is R/2: 2^−56 < eps."""
 
 
 def check_sum(returns: Returns, match: Match) -> None:
-    """The closed form is the sum over all steps; terms below eps left out."""
+    """Check that the closed form is the sum over all steps, without terms below eps."""
     tables, payoffs, discount = match.tables(), match.payoffs(), match.discount
     steps = enough_steps(discount)
     summed, _ = play(tables, payoffs, discount, steps)
@@ -84,9 +84,9 @@ def check_sum(returns: Returns, match: Match) -> None:
 
 
 def check_horizon(returns: Returns, match: Match, steps: int) -> None:
-    """The closed form is the enumerated return of `steps` steps and, from there on, the closed form again.
+    """Check that the closed form is the enumerated return of `steps` steps plus the closed form from there on.
 
-    The return after joint action s, not counting it, is that of policies whose row for the start is their row for s.
+    The return after joint action s, without s itself, is that of policies whose row for the start is their row for s.
     """
     tables, payoffs, discount = match.tables(), match.payoffs(), match.discount
     policies = tuple(MemoryOne(np.log(np.maximum(table, TINY))) for table in tables)
@@ -105,7 +105,7 @@ def check_horizon(returns: Returns, match: Match, steps: int) -> None:
 
 
 def check_corners(returns: Returns, payoffs: np.ndarray, discount: float) -> None:
-    """The closed form in all 2⁵ × 2⁵ corners, where play is a transient and a cycle; their worth in exact fractions."""
+    """Check the closed form in all 2⁵ × 2⁵ corners, where play is a transient and a cycle, against exact fractions."""
     corners = np.array(list(itertools.product([0, 1], repeat=5)))
     tables = jnp.eye(2)[corners]
     over_second = jax.vmap(lambda first, second: returns(first, second, payoffs, discount), (None, 0))
@@ -118,7 +118,7 @@ def check_corners(returns: Returns, payoffs: np.ndarray, discount: float) -> Non
 
 
 def _follow(first: list[int], second: list[int], payoffs: np.ndarray, discount: Fraction) -> list[Fraction]:
-    """The normalised returns of two deterministic policies, given by the action that each observation leads to."""
+    """The normalised returns of two deterministic policies, each given by its action at each observation."""
     a, b, seen = first[0], second[0], []
     while (a, b) not in seen:
         seen.append((a, b))
@@ -132,11 +132,11 @@ def _follow(first: list[int], second: list[int], payoffs: np.ndarray, discount: 
 
 
 def check_derivatives(returns: Returns, match: Match, logits: bool = False) -> None:
-    """First and second derivatives along a random direction, of probabilities or of logits.
+    """Check first and second derivatives along a random direction, in probabilities or in logits.
 
     **Arguments:**
 
-    - `returns`: as always; of logits if `logits`.
+    - `returns`: a function as `memory_one_returns`; of logits if `logits`.
     """
     payoffs, discount, generator = match.payoffs(), match.discount, np.random.default_rng(match.seed + 2)
     points = tuple(np.log(table) for table in match.tables()) if logits else match.tables()
@@ -161,7 +161,7 @@ def check_derivatives(returns: Returns, match: Match, logits: bool = False) -> N
 
 @functools.partial(jax.jit, static_argnums=(0, 4))
 def _derivatives(returns: Returns, points: Any, directions: Any, payoffs: Any, discount: float) -> Any:
-    """The first and the second along a line, the first in reverse mode, as a gradient is."""
+    """The first and the second derivative along a line; the first is taken in reverse mode, as a gradient is."""
     first = jax.jacrev(lambda z: returns(*_line(points, directions, z), payoffs, discount))
     return first(0.0), jax.jacfwd(first)(0.0)
 
@@ -210,7 +210,7 @@ def test_derivatives_by_logits(match):
 
 
 def test_the_printed_transition_matrix_is_wrong():
-    """By 1.9 in the example, and by some 0.1 for policies drawn from the cube uniformly."""
+    """Check that it is off by 1.9 in the example, and by some 0.1 for policies drawn uniformly from the cube."""
     payoffs, discount = np.asarray(ce.games.iterated_prisoners_dilemma().payoffs), 0.95
     defect, tit_for_tat = np.eye(2)[[1, 1, 1, 1, 1]], np.eye(2)[[0, 0, 1, 0, 1]]
     right, wrong = (returns(defect, tit_for_tat, payoffs, discount)[0] for returns in (memory_one_returns, printed))

@@ -4,21 +4,20 @@
 
 **Why.** It is the score-function estimator for the batch as one big trajectory; only rewards before l are left out.
 
-**Claim.** The paper expects a larger variance than COALA-PG's, as more noise is carried along. For one step (M = T =
-1), with score s, reward r, μ = E[r], g = E[s·r], and B trajectories, which are independent there if the co-players
-are always the same,
+**Claim.** The paper expects a larger variance than COALA-PG's, because more noise is carried along. Take one step
+(M = T = 1), with score s, reward r, μ = E[r] and g = E[s·r]. The B trajectories are independent there if the
+co-players are always the same. Then
 
     Var[ĝ_24] − Var[ĝ_COALA] = (B−1)/B · ( E‖s‖²·(E[r²] + (B−2)·μ²) + ‖g‖² + 2·μ·E[‖s‖²·r] ).
 
-**Why.** ĝ_24 = ĝ_COALA + Z with Z = (1/B) Σ_{b≠b'} s_b·r_{b'}, of mean zero, so that the difference is E‖Z‖² +
-2·E[ĝ_COALA·Z]. Of the products s_b·s_c·r_{b'}·r_{c'} only those have a mean other than zero in which each score meets
-itself or its own reward: b = c (with b' = c' or not), or b' = c and c' = b. In ĝ_COALA·Z only s_b·r_b·s_b·r_{b'} has
-one.
+**Why.** ĝ_24 = ĝ_COALA + Z with Z = (1/B) Σ_{b≠b'} s_b·r_{b'}, which has mean zero. So the difference is E‖Z‖² +
+2·E[ĝ_COALA·Z]. A product s_b·s_c·r_{b'}·r_{c'} has a mean other than zero only if each score meets itself or its own
+reward: b = c (with b' = c' or not), or b' = c and c' = b. In ĝ_COALA·Z only s_b·r_b·s_b·r_{b'} has one.
 
-**Hence** COALA-PG is the noisier only where 2·μ·E[‖s‖²·r] is negative enough: rare actions, whose scores are large,
-earn rewards whose sign is opposite to the mean's. Never where all rewards have the same sign; nor if B is large
-enough, as the term (B−2)·μ² grows with it. (For M, T > 1 there is no such formula here.) The example (0.9, 0.1), r =
-(1, −1.5), B = 2 has 0.0619 against 0.0703 (per logit).
+**Hence** COALA-PG has the larger variance only where 2·μ·E[‖s‖²·r] is negative enough: rare actions, whose scores are
+large, earn rewards of the opposite sign to the mean. This never happens where all rewards have the same sign, nor if B
+is large enough, because the term (B−2)·μ² grows with it. (For M, T > 1 no such formula is given here.) The example
+(0.9, 0.1), r = (1, −1.5), B = 2 has 0.0619 against 0.0703 (per logit).
 
 **Drawn at random.** As for Theorem 3.1; for the variances, one-step games.
 """
@@ -52,12 +51,12 @@ BANDITS = (
 
 
 def check_unbiasedness(estimator: AbstractEstimator, case: Case) -> None:
-    """E[ĝ] = ∇J̄."""
+    """Check that E[ĝ] = ∇J̄."""
     check_unbiased(UNBIASED, estimator, *case.build(), objective="shaping_return")
 
 
 def check_excess_variance(estimator: AbstractEstimator, case: Case) -> float:
-    """Var[ĝ] − Var[ĝ_COALA] is as in the closed form; **returns** it."""
+    """Check that Var[ĝ] − Var[ĝ_COALA] is the closed form. **Returns** the difference."""
     problem, policy = case.build()
     ours, theirs = (ce.exact.moments(e, problem, policy).variance for e in (CoalaPG(), estimator))
     expected = _excess(problem, policy)
@@ -67,7 +66,7 @@ def check_excess_variance(estimator: AbstractEstimator, case: Case) -> float:
 
 
 def _excess(problem: ce.ShapingProblem, policy: ce.policies.AbstractPolicy) -> float:
-    """The closed form, from the moments of one score and one reward."""
+    """The closed form of the difference, from the moments of one score and one reward."""
     one = ce.ShapingProblem(
         game=problem.game, co_players=problem.co_players, learner=problem.learner, batch=1, episodes=1, steps=1
     )
@@ -122,10 +121,10 @@ def test_rewards_of_one_sign_leave_coala_pg_with_less_variance(case):
 
 
 def test_the_counterexample():
-    """One player alone, two arms: the numbers of the two variances, by hand.
+    """Check the variances of one player with two arms against numbers by hand.
 
-    COALA-PG: with one logit, s = a − p, ĝ = (1/2)(s_1·r_1 + s_2·r_2), so that Var = Var[s·r]/2:
-    E[(s·r)²] = 0.9·(0.1·1)² + 0.1·(0.9·1.5)² = 0.19125, E[s·r] = 0.09 + 0.135 = 0.225, hence 0.140625/2 = 0.0703125.
+    COALA-PG: with one logit, s = a − p and ĝ = (1/2)(s_1·r_1 + s_2·r_2), so Var = Var[s·r]/2. E[(s·r)²] = 0.9·(0.1·1)²
+    + 0.1·(0.9·1.5)² = 0.19125 and E[s·r] = 0.09 + 0.135 = 0.225, hence 0.140625/2 = 0.0703125.
     """
     game = ce.games.MatrixGame(np.array([[1.0, -1.5]]))
     problem = ce.ShapingProblem(game=game, co_players=(), learner=LEARNERS["static"], batch=2, episodes=1, steps=1)

@@ -6,12 +6,12 @@
 
 through all updates. (The paper prints J^i in Δ_q; a naive learner climbs its own J^{-i}.) It has no variance.
 
-**Why.** It is automatic differentiation of that composition; what can go wrong is what is differentiated. A
-look-ahead that is computed outside of the differentiated function, for instance, has no shaping term.
+**Why.** LolaExact differentiates that composition automatically. The likely error is to differentiate something else:
+a look-ahead that is computed outside the differentiated function, for instance, has no shaping term.
 
-**How it is checked.** Against plain NumPy without the package: returns by listing all episodes, ∂J^{-i} by the
-policy-gradient theorem, and the total derivative by a complex step, exact to rounding. And against central
-differences of the package's own objective, which must approach it with the square of the step.
+**How it is checked.** The estimate is compared with plain NumPy without the package: returns by listing all episodes,
+∂J^{-i} by the policy-gradient theorem, and the total derivative by a complex step, exact to rounding. It is also
+compared with central differences of the package's own objective, which must approach it with the square of the step.
 
 **Drawn at random.** Two-player matrix games with 2 or 3 actions, memory-one policies, SGD with the rate 1, up to 3
 look-aheads, T.
@@ -39,7 +39,7 @@ _COVER = (Case(batch=1), Case(batch=1, episodes=4), Case(actions=(3, 2), batch=1
 
 
 def check_total_derivative(estimator: AbstractEstimator, case: Case) -> None:
-    """E[ĝ] is the derivative of Eq. 4, and never varies."""
+    """Check that E[ĝ] is the derivative of Eq. 4, and that ĝ does not vary."""
     problem, policy = case.build()
     mean, variance = ce.exact.moments(estimator, problem, policy)
     payoffs, ego, other = arrays_of(problem, policy)
@@ -66,7 +66,7 @@ def test_it_is_the_total_derivative(case):
 
 
 def test_central_differences_are_of_second_order():
-    """f(φ + h·v) − f(φ − h·v) over 2h along a random direction v, with h = 0.1, 0.05."""
+    """Check the order of f(φ + h·v) − f(φ − h·v) over 2h along a random direction v, with h = 0.1, 0.05."""
     problem, policy = Case(episodes=3).build()
     direction = np.random.default_rng(0).normal(size=policy.logits.shape)
     slope = float(np.sum(np.asarray(ce.exact.moments(LolaExact(), problem, policy).mean.logits) * direction))
@@ -80,7 +80,7 @@ def test_central_differences_are_of_second_order():
 
 
 def test_there_is_a_shaping_term():
-    """The derivative with the updates held fixed is another one."""
+    """Check that the derivative differs from the one with the updates held fixed."""
     problem, policy = Case(episodes=3, seed=2).build()
     total = np.asarray(ce.exact.moments(LolaExact(), problem, policy).mean.logits)
     payoffs, ego, other = arrays_of(problem, policy)

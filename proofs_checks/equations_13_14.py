@@ -3,22 +3,22 @@
 **Claim.** With A_l^b = C_l^b − (1/B)·V̂(h_l^b) − (1/B) Σ_{b'≠b} V̂(h^{b'}_{T·m_l+1}) in place of C_l^b, E[ĝ] = ∇J̄
 for ANY V̂.
 
-**Why.** V̂(h_l^b) is known before a_l^b, and the score has mean zero given the past. h^{b'}_{T·m_l+1} is what
-trajectory b' ≠ b has seen when the next inner episode starts: its own steps of this inner episode, and the first
-observation of the next. Given the past of all trajectories at step l, its own steps are independent of a_l^b, which
-meets them in the co-player's update only. So the product with the score has mean zero again.
+**Why.** V̂(h_l^b) is known before a_l^b, and the score has mean zero given the past. h^{b'}_{T·m_l+1} is the history of
+trajectory b' ≠ b when the next inner episode starts: its own steps of this inner episode, and the first observation of
+the next. Given the past of all trajectories at step l, these steps are independent of a_l^b, which meets them in the
+co-player's update only. So the product with the score has mean zero again.
 
 **The condition.** The first observation of the next inner episode comes after the update. It must not depend on what
-the co-player has learned (it does not where games are reset by themselves, as in the paper). If it reveals the
-update, it reveals a_l^b, and the subtracted term correlates with the score. The bias is then
+the co-player has learned. (It does not where games are reset independently of the players, as in the paper.) If it
+reveals the update, it reveals a_l^b, and the subtracted term correlates with the score. The bias is then
 
     − (1/B) Σ_m Σ_b Σ_{b'≠b} ∂E[V̂(h^{b'}_{T·m+1})]/∂φ_{m,b},
 
 and it disappears with V̂: without a critic the theorem holds in such worlds, too.
 
 **Claim.** Eqs 9 and 14 replace the average of fut^{b'}, the rewards of later inner episodes, over the batch by that of
-one trajectory. Given h_l^b these have the same mean for an ego agent without memory across inner episodes, and not
-otherwise: fut^b goes on from h_l^b, which the policy remembers. As baselines they leave COALA-PG unbiased all the same.
+one trajectory. Given h_l^b the two have the same mean if the ego agent has no memory across inner episodes, and not
+otherwise: fut^b continues from h_l^b, which the policy remembers. As baselines both leave COALA-PG unbiased.
 
 **Drawn at random.** As for Theorem 3.1, with tables of random values, and the random value heads of networks; for the
 condition, a world with two trajectories of two one-step episodes, random policy and critic.
@@ -53,16 +53,18 @@ _BLIND = np.zeros(3)
 
 
 def check_any_critic(estimator: AbstractEstimator, case: Case) -> None:
-    """E[ĝ] = ∇J̄ with random values."""
+    """Check that E[ĝ] = ∇J̄ with random values."""
     problem, policy = case.build_with_random_critic()
     check_unbiased(ANY_CRITIC, estimator, problem, policy, objective="shaping_return")
 
 
 def leaky_world(values: np.ndarray, *, leaks: bool) -> World:
-    """B = 2, M = 2, T = 1. The co-player rewards both trajectories in the second episode if both cooperated (action 0)
-    in the first; what is observed is 0 at first, then 1, or 2 if it does and this is revealed.
+    """A world with B = 2, M = 2, T = 1.
 
-    `values` `[3]`: V̂ by observation.
+    The co-player rewards both trajectories in the second episode if both cooperated (action 0) in the first. The
+    observation is 0 at first. Then it is 1, or 2 if the co-player rewards them and this is revealed.
+
+    `values` `[3]`: V̂ of each observation.
     """
 
     def observations(actions: jax.Array) -> jax.Array:
@@ -82,10 +84,10 @@ def leaky_world(values: np.ndarray, *, leaks: bool) -> World:
 
 
 def check_leak(estimator: AbstractScoreFunctionEstimator, logits: np.ndarray, values: np.ndarray) -> float:
-    """The bias is as in the closed form; **returns** it relative to ∇J̄.
+    """Check that the bias is the closed form. **Returns** it relative to ∇J̄.
 
-    E[V̂(second observation)] = v_1 + (v_2 − v_1)·p_1·p_2, p_b being the probabilities to cooperate; the formula gives
-    −(1/2)·2·(v_2 − v_1)·p·∂p/∂φ, and ∂p/∂φ = p(1 − p)·(1, −1) for a softmax of two logits.
+    E[V̂(second observation)] = v_1 + (v_2 − v_1)·p_1·p_2, where p_b are the probabilities to cooperate. The formula
+    gives −(1/2)·2·(v_2 − v_1)·p·∂p/∂φ, and ∂p/∂φ = p(1 − p)·(1, −1) for a softmax of two logits.
     """
     world = leaky_world(values, leaks=True)
     bias = mean_estimate(estimator, world, logits) - (truth := exact_gradient(world, logits))
@@ -124,7 +126,9 @@ def test_the_bias_is_not_small():
 
 
 def check_futures(own: Target, other: Target, case: Case) -> None:
-    """Without memory, both targets, of rewards and values, have the same mean given any history."""
+    """Check that, without memory, both targets have the same mean given any history. Targets are functions (rewards,
+    values) → target.
+    """
     problem, policy = case.build()
     table = FullHistory.tabulate(policy, problem.game, case.episodes * case.steps)
     found = [ce.exact.sums_by_history(problem, table, target)[0] for target in (own, other)]

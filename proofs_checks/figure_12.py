@@ -1,34 +1,34 @@
 """Figure 12: how the future part of the gradient compares with the current part as the batch grows, exactly.
 
-Split ∇J̄ into what an action does to its own inner episode (current), to the later inner episodes of its own
-trajectory (D), and to those of the other trajectories (X). All three are derivatives in copies of φ, as in
+∇J̄ is split into the effect of an action on its own inner episode (current), on the later inner episodes of its own
+trajectory (D), and on those of the other trajectories (X). All three are derivatives in copies of φ, as in
 `m_fos_bias.py`.
 
 **Claims.**
 
 1. Without a critic, the ratio future/current, ‖D + X‖/‖current‖ for COALA-PG, is divided by B for M-FOS, in every game.
-2. X tends to a constant as B grows where the learner's EXPECTED update depends to first order on what the ego agent
-   does. It falls as 1/B where it does not: for example in the prisoner's dilemma with T = 1 and R + P = T + S
-   (temptation), the paper's own payoffs, in which the co-player gains the same by defecting whatever the ego agent
-   does. So does COALA-PG's ratio, for an ego agent without memory across inner episodes.
+2. X tends to a constant as B grows if the learner's EXPECTED update depends to first order on the ego agent's actions.
+   Otherwise it falls as 1/B. An example is the prisoner's dilemma with T = 1 and R + P = T + S (T: temptation), the
+   paper's own payoffs: the co-player gains the same by defecting whatever the ego agent does. COALA-PG's ratio falls
+   as 1/B there, too, for an ego agent without memory across inner episodes.
 3. Batch-unaware keeps D alone. For an ego agent without memory across inner episodes, ‖D‖/‖current‖ falls as 1/B, or
-   as 1/B² in games as under 2. With such a memory it tends to a constant; what vanishes is the part of D that passes
-   through the learner. (App. H.1 and Fig. 12 need this condition for their statement on batch-unaware.)
+   as 1/B² in the games of claim 2. With such a memory it tends to a constant, and only the part of D that passes
+   through the learner vanishes. (App. H.1 and Fig. 12 need this condition for their statement on batch-unaware.)
 
-**Why.** The learner averages over the batch, so that one action changes its expected update by c/B, and X sums over B
-− 1 other trajectories: X → c·∂J/∂ψ. If c = 0, what is left comes from the second moment of the update, on which one
-action has an influence of order 1/B². D has one trajectory only. A memory passes from the action to the later inner
-episodes past the learner, which does not depend on B. For M-FOS the current part has the weight B/B instead of 1/B.
+**Why.** The learner averages over the batch, so one action changes its expected update by c/B, and X sums over B − 1
+other trajectories: X → c·∂J/∂ψ. If c = 0, the rest comes from the second moment of the update, on which one action has
+an influence of order 1/B². D has one trajectory only. A memory carries the action to the later inner episodes without
+the learner, and this path does not depend on B. For M-FOS the current part has the weight B/B instead of 1/B.
 
-**By how much.** `RATIOS` has future/current for one random policy (seed 0) by B. M-FOS's is COALA-PG's divided by
-B; without memory it is batch-unaware's as well, since D = X/(B − 1): an action reaches its own later inner episodes
-in no other way than those of the other trajectories.
+**By how much.** `RATIOS` has future/current for one random policy (seed 0) by B. M-FOS's ratio is COALA-PG's divided
+by B. Without memory it is also batch-unaware's, because D = X/(B − 1): an action reaches its own later inner episodes
+only through the learner, as it reaches those of the other trajectories.
 
-**How it is checked.** For T = 1, M = 2 and SGD, only the numbers of each joint action matter to the learner, so that
-sums over C(B + 2, 3) counts give exact derivatives up to B = 128. For small B they are held against the enumeration
-of everything.
+**How it is checked.** For T = 1, M = 2 and SGD, the learner depends only on how often each joint action occurs. Sums
+over C(B + 2, 3) counts then give exact derivatives up to B = 128. For small B they are compared with the full
+enumeration.
 
-**Drawn at random.** For claim 1 as for Theorem 3.1; for the others fixed games with random policies.
+**Drawn at random.** Claim 1 draws as Theorem 3.1 does; the others use fixed games with random policies.
 """
 
 import math
@@ -65,7 +65,9 @@ NO_MEMORY = "Fig. 12: D = d/B + O(1/B²) without memory: B² · remainder, B = 1
 NO_FIRST_ORDER = "Fig. 12: D = O(1/B²) without memory for R + P = T + S, T = 1: B² · D, B = 128"
 
 _ORDER_ONE = 2.0
-"""Remainders are in units of a probability's derivative; rewards, rate and logits are of order one, hence they are."""
+"""Bound on remainders, in units of a probability's derivative. Rewards, rate and logits are of order one, so remainders
+are, too.
+"""
 
 BATCHES = (1, 2, 4, 8, 16, 32, 64, 128)
 RATIOS = {
@@ -75,7 +77,7 @@ RATIOS = {
     ("stag hunt", "batch-unaware", "memory"): "0.464 0.210 0.073 0.001 0.036 0.055 0.064 0.069",
     ("dilemma", "COALA-PG", "no memory"): "0.082 0.044 0.026 0.015 0.008 0.004 0.002 0.001",
 }
-"""‖future‖/‖current‖ by B."""
+"""‖future‖/‖current‖ by growing B, keyed by game, estimator and memory."""
 
 _RATE = 1.0
 _DILEMMA = ce.games.iterated_prisoners_dilemma()
@@ -83,17 +85,19 @@ _STAG_HUNT = ce.games.stag_hunt()
 
 
 class Parts(NamedTuple):
-    """Derivatives in the first episode's logits of one trajectory, `[2]`, times B as they enter ∇J̄ (with its 1/B)."""
+    """Derivatives in the first episode's logits of one trajectory, `[2]`. They are multiplied by B, and include the
+    factor 1/B of ∇J̄.
+    """
 
     current: np.ndarray
     own: np.ndarray
-    """D"""
+    """D."""
     cross: np.ndarray
-    """X"""
+    """X."""
 
 
 def check_weights(estimator: AbstractScoreFunctionEstimator, case: Case) -> None:
-    """E[ĝ] = w·current + D + X with w = 1 for COALA-PG, and w = B for M-FOS."""
+    """Check that E[ĝ] = w·current + D + X with w = 1 for COALA-PG and w = B for M-FOS."""
     weight = case.batch if isinstance(estimator, MFOS) else 1
 
     def formula(truth: Any, influence: Influence, steps: Steps) -> Any:
@@ -107,15 +111,15 @@ def check_weights(estimator: AbstractScoreFunctionEstimator, case: Case) -> None
 def check_equal_shares(
     parts: Callable[..., Parts], game: ce.games.MatrixGame, first: jax.Array, other: jax.Array, batch: int
 ) -> None:
-    """D = X/(B − 1) for an ego agent without memory; `parts` as below."""
+    """Check that D = X/(B − 1) for an ego agent without memory. `parts` is a function as below."""
     part = parts(game, first, jnp.stack([first, first]), other, batch)
-    # Sums over C(B + 2, 3) counts, whose weights contain log-factorials of up to B: relative to their largest term.
+    # The sums have C(B + 2, 3) terms whose weights contain log-factorials up to B. Errors are relative to the largest.
     bound = (math.comb(batch + 2, 3) + 25 + 4 * math.lgamma(batch + 1)) * EPS * 4
     holds(EQUAL, np.abs(part.own - part.cross / (batch - 1)).max() / _unit(first), bound)
 
 
 def check_cross_part(parts: Callable[..., Parts], seed: int) -> None:
-    """X tends to its limit, which is 0 in the dilemma."""
+    """Check that X tends to its limit, which is 0 in the dilemma."""
     first, second, other = random_logits(seed)
     for game, claim in ((_STAG_HUNT, TENDS), (_DILEMMA, FALLS)):
         half, full = (parts(game, first, second, other, batch) for batch in (64, 128))
@@ -126,7 +130,7 @@ def check_cross_part(parts: Callable[..., Parts], seed: int) -> None:
 
 
 def check_own_part(parts: Callable[..., Parts], seed: int) -> None:
-    """D tends to its limit, which is 0 without memory."""
+    """Check that D tends to its limit, which is 0 without memory."""
     first, second, other = random_logits(seed)
     half, full = (parts(_STAG_HUNT, first, second, other, batch) for batch in (64, 128))
     limit = _limits(_STAG_HUNT.payoffs, first, second, other)[0]
@@ -144,7 +148,7 @@ def parts(game: ce.games.MatrixGame, first: jax.Array, second: jax.Array, other:
     **Arguments:**
 
     - `first` `[2]`: the ego agent's logits in the first inner episode.
-    - `second` `[2, 2]`: in the second, by its own action in the first.
+    - `second` `[2, 2]`: its logits in the second, by its own action in the first.
     - `other` `[2]`: the co-player's logits.
     """
     counts = np.array([(a, b, c, batch - 1 - a - b - c) for a, b, c in _triples(batch - 1)], dtype=float)
@@ -168,7 +172,7 @@ def _parts(
     batch = counts.sum(axis=1) + 1
 
     def second_return(counts: jax.Array, batch: jax.Array) -> jax.Array:
-        """`[2]`: the expected second reward, by own first action, after the co-player's update."""
+        """The expected second reward, `[2]`, by own first action, after the co-player's update."""
         scores = jnp.eye(2)[joint[:, 1]] - jax.nn.softmax(other)
         learned = other + _RATE * (counts * payoffs[1].ravel()) @ scores / batch
         return jax.nn.softmax(second) @ payoffs[0] @ jax.nn.softmax(learned)
@@ -260,7 +264,7 @@ def test_the_table(row):
 
 
 def _unit(first: jax.Array) -> float:
-    """∂p/∂logit: what every part is proportional to."""
+    """∂p/∂logit, to which every part is proportional."""
     return float(jnp.prod(jax.nn.softmax(first)))
 
 

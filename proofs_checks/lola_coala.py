@@ -23,7 +23,7 @@ CLAIM = "Theorem E.1: E[LolaCoala] = ∇E[return of the last inner episode] (rel
 
 
 def check_last_episode(estimator: AbstractEstimator, case: Case) -> None:
-    """E[ĝ] = ∇ of the last inner episode's expected return."""
+    """Check that E[ĝ] is the gradient of the last inner episode's expected return."""
     check_unbiased(CLAIM, estimator, *case.build(), objective="last_episode_return")
 
 

@@ -1,15 +1,15 @@
 """LOLA-DiCE estimates neither of the two look-ahead objectives, but differs from both by O(α²/N).
 
-Two objectives have been called LOLA's: Eq. 4's, with EXPECTED updates, J(φ, ψ + α·E[ḡ]), and the one with the SAMPLED
-update of a batch of N, E[J(φ, ψ + α·ḡ)] with ḡ = (1/N) Σ_b g_b, which COALA-PG on the last inner episode estimates.
+Two objectives have been called LOLA's. Eq. 4 has EXPECTED updates: J(φ, ψ + α·E[ḡ]). The other has the SAMPLED update
+of a batch of N: E[J(φ, ψ + α·ḡ)] with ḡ = (1/N) Σ_b g_b. COALA-PG on the last inner episode estimates the second.
 
 **Claims**, for one look-ahead (M = 2) and plain SGD:
 
-1. For logits, E[LOLA-DiCE] is off both targets at any finite N; the differences vanish as 1/N, and as α².
+1. For logits, E[LOLA-DiCE] differs from both targets at any finite N. The differences vanish as 1/N, and as α².
 2. The two targets differ from each other, also by O(α²/N).
 3. All three agree where J^i is affine in ψ over the update's range and the update is unbiased for α·∂J^{-i}: for T =
-   1, policies parametrised by probabilities, plain SGD, and steps that stay inside (0, 1). Then also for more
-   look-aheads, as ∂J^{-i} is affine, too.
+   1, policies parametrised by probabilities, plain SGD, and steps that stay inside (0, 1). There they also agree for
+   more look-aheads, because ∂J^{-i} is affine, too.
 
 **Why.** Write s for the ego agent's score. LOLA-DiCE differentiates the sampled update, and its expectation is
 E[∂J/∂φ + ∂J/∂ψ · α·(1/N) Σ_b s_b·g_b] at ψ + α·ḡ. With ∂²J/∂ψ² = H, up to α²: the term through the update is
@@ -62,11 +62,11 @@ TABLE = {
     "sampled-update objective": "0.3310 0.3260 0.3209 0.3184",
     "Eq. 4": "0.3108 0.3108 0.3108 0.3108",
 }
-"""First component of each gradient for one random game (seed 0), α = 2, against SGD, by N."""
+"""First component of each gradient for one random game (seed 0), α = 2, against SGD, by growing N."""
 
 
 class Probability(AbstractPolicy):
-    """The probabilities of the first of two actions themselves are the parameters, one for each observation."""
+    """A policy whose parameters are the probabilities of the first of two actions, one for each observation."""
 
     first: Float[Array, " observations"]
 
@@ -94,7 +94,7 @@ class Probability(AbstractPolicy):
 
 
 def logits_problem(seed: int, batch: int, rate: float) -> tuple[ce.ShapingProblem, AbstractPolicy]:
-    """T = 1, M = 2, random payoffs, and logits as parameters."""
+    """A problem with T = 1, M = 2, random payoffs, and logits as parameters."""
     generator = np.random.default_rng(seed)
     game = ce.games.MatrixGame(generator.uniform(-2, 2, (2, 2, 2)).round(1))
     ego, other = (MemoryOne(generator.uniform(-1, 1, (5, 2)).round(1)) for _ in range(2))
@@ -102,9 +102,10 @@ def logits_problem(seed: int, batch: int, rate: float) -> tuple[ce.ShapingProble
 
 
 def probability_problem(seed: int, batch: int, episodes: int) -> tuple[ce.ShapingProblem, AbstractPolicy]:
-    """T = 1, random payoffs, probabilities in [0.4, 0.6] as parameters, and steps too short to leave (0, 1).
+    """A problem with T = 1, random payoffs, probabilities in [0.4, 0.6] as parameters, and steps too short to leave (0,
+    1).
 
-    A step is α·r/p with |r| ≤ 2, at most 0.04 for the first and less than 0.05 for the next one.
+    A step is α·r/p with |r| ≤ 2: at most 0.04 for the first and less than 0.05 for the next one.
     """
     generator = np.random.default_rng(seed)
     game = ce.games.MatrixGame(generator.uniform(-2, 2, (2, 2, 2)).round(1))
@@ -115,7 +116,9 @@ def probability_problem(seed: int, batch: int, episodes: int) -> tuple[ce.Shapin
 def _problem(
     game: ce.games.MatrixGame, other: AbstractPolicy, batch: int, episodes: int, rate: float
 ) -> ce.ShapingProblem:
-    """The rate multiplies the rewards of an SGD of rate 1: as an array, so that one compilation serves all rates."""
+    """A problem whose rewards are multiplied by the rate, for an SGD of rate 1. The rate is an array, so one
+    compilation serves all rates.
+    """
     learner = eqx.tree_at(lambda learner: learner.reward_scale, LEARNERS["sgd"], jnp.asarray(float(rate)))
     return ce.ShapingProblem(game=game, co_players=(other,), learner=learner, batch=batch, episodes=episodes, steps=1)
 
@@ -129,11 +132,12 @@ def _targets_and_mean(estimator: AbstractEstimator, seed: int, batch: int, rate:
 
 
 def check_orders(estimator: AbstractEstimator, seed: int) -> tuple[float, float]:
-    """O(α²/N), for both targets: twice the rate makes four times the difference, N times the batch 1/N of it.
+    """Check that both differences are O(α²/N): twice the rate makes four times the difference, and N times the batch
+    1/N of it.
 
-    What is left is of the next order: α³ times a product of three rewards, each at most 2; and rounding.
+    The remainder is of the next order, α³ times a product of three rewards of at most 2 each, plus rounding.
 
-    **Returns** the two differences over α², for N = 1.
+    **Returns** the two differences divided by α², for N = 1.
     """
     rate = RATE
     settings = [(1, 2 * rate), (1, rate), (4, rate)]
@@ -150,7 +154,7 @@ def check_orders(estimator: AbstractEstimator, seed: int) -> tuple[float, float]
 
 
 def check_agreement(estimator: AbstractEstimator, seed: int, batch: int, episodes: int) -> None:
-    """With probabilities as parameters, both targets are one, and E[ĝ] is its gradient."""
+    """Check that with probabilities as parameters both targets are equal, and E[ĝ] is their gradient."""
     problem, policy = probability_problem(seed, batch, episodes)
     mean, variance = ce.exact.moments(estimator, problem, policy)
     expected = ce.exact.gradient(problem, policy, "lookahead_return")
@@ -168,7 +172,7 @@ def test_the_differences_are_of_order_rate_squared_over_batch(seed):
 
 
 def test_these_orders_have_something_to_be_of():
-    """Differences of 0 would be of any order; here they are many times what is allowed to be left."""
+    """Check that the differences are many times the allowed remainder. Differences of 0 would be of any order."""
     for claim, coefficient in zip((LEADING, LEADING_SAMPLED), check_orders(LolaDice(), 4), strict=True):
         differs(claim, coefficient, 10 * 8 * RATE)
 
@@ -180,7 +184,7 @@ def test_all_agree_for_probabilities(seed, sizes):
 
 
 def test_the_table():
-    """And by how much they differ in all components, N = 4."""
+    """Check the table, and the differences in all components for N = 4."""
     found = [_targets_and_mean(LolaDice(), 0, batch, 2.0) for batch in TABLE_BATCHES]
     for row, which in (("Eq. 4", 0), ("sampled-update objective", 1), ("E[LOLA-DiCE]", 2)):
         as_printed(IN_TABLE, [float(entries[which].logits[0, 0]) for entries in found], TABLE[row].split())

@@ -5,25 +5,24 @@ inner episode and trajectory,
 
     E[ĝ_M-FOS] − ∇J̄ = (B − 1) · current,    current = (1/B) Σ_{m,b} ∂E[R_m^b]/∂φ_{m,b},
 
-where R_m^b is the return of trajectory b in inner episode m, without a critic. The current inner episode weighs B
-times too much; the paper's main text says that the future does.
+where R_m^b is the return of trajectory b in inner episode m, and there is no critic. The current inner episode weighs B
+times too much. (The paper's main text says that the future does.)
 
 **Why.** By the chain rule ∇J̄ is the sum of all derivatives of (1/B) Σ R_m^b in the copies. An action acts on its own
 inner episode in its own trajectory only, which is `current`, and on later inner episodes of all trajectories. Theorem
 3.1 gives both the weight 1/B; M-FOS gives the first the weight 1.
 
-**With a critic** subtracted as in Eqs 13–14, M-FOS is another estimator still. The rest of its own inner episode is
-then bootstrapped with the value V̂(h^b_{T·m_l+1}) of its own next one, of which the average over the batch, with its
-weight 1/B, takes back one B-th only:
+**With a critic** subtracted as in Eqs 13–14, M-FOS has yet another expectation. The rest of its own inner episode is
+then bootstrapped with the value V̂(h^b_{T·m_l+1}) of its own next one. The average over the batch has the weight 1/B
+and takes back only one B-th of that value:
 
     E[ĝ_M-FOS] − ∇J̄ = (B − 1) · current + (1 − 1/B) · Σ_{m,b} ∂E[V̂(h^b_{T·m+1})]/∂φ_{m,b}.
 
-For COALA-PG, whose own inner episode has the weight 1/B, both cancel, and for batch-unaware, which averages nothing.
-The exact V̂ makes up for some of what is missed: an agent that remembers its past sees in it what becomes of its own
-trajectory.
+The values cancel for COALA-PG, whose own inner episode has the weight 1/B, and for batch-unaware, which does not
+average. The exact V̂ compensates in part: if the agent remembers its past, V̂ foresees the rest of its own trajectory.
 
 **How it is checked.** The right-hand sides contain no score: the enumerated return is differentiated in the copies
-(`common/influence.py`). Otherwise the identity would be the definition of the estimator, said twice.
+(`common/influence.py`). With scores the identity would only repeat the definition of the estimator.
 
 **Drawn at random.** As for Theorem 3.1, with learners that do not depend on the order of the trajectories.
 """
@@ -53,11 +52,11 @@ IN_TABLE = "Eqs 7, 26: cosines of the table (last digit)"
 
 BATCHES = (1, 2, 3, 4, 5, 6)
 COSINES = {4: "1 0.882 0.782 0.720 0.681 0.653", 2: "1 0.579 -0.389 -0.616 -0.656 -0.658"}
-"""cos(E[ĝ], ∇J̄) by B, for two random games (M = 2, T = 1, an ego agent that remembers), by seed."""
+"""cos(E[ĝ], ∇J̄) by growing B, for two random games keyed by seed (M = 2, T = 1, an ego agent that remembers)."""
 
 
 def check_identity(estimator: AbstractScoreFunctionEstimator, case: Case) -> float:
-    """The bias is (B − 1) · current; **returns** it, relative to ∇J̄."""
+    """Check that the bias is (B − 1) · current. **Returns** it relative to ∇J̄."""
 
     def formula(truth: Any, influence: Influence, steps: Steps) -> Any:
         current = weigh(influence, case.batch, steps.current / case.batch, 0 * steps.current)
@@ -67,7 +66,7 @@ def check_identity(estimator: AbstractScoreFunctionEstimator, case: Case) -> flo
 
 
 def check_identity_with_critic(estimator: AbstractEstimator, case: Case) -> float:
-    """The bias is as stated for a random critic; **returns** it, relative to ∇J̄."""
+    """Check that the bias is as stated for a random critic. **Returns** it relative to ∇J̄."""
     problem, policy = case.build_with_random_critic()
     share = 1 - 1 / case.batch
 
@@ -106,7 +105,7 @@ def test_the_bias_with_a_critic(case):
 
 @pytest.mark.parametrize("batch", [2, 3])
 def test_m_fos_is_biased(batch):
-    """Not by a little: the current part is most of the gradient where co-players learn slowly."""
+    """Check that the bias is large. The current part is most of the gradient where co-players learn slowly."""
     differs(BIASED, check_identity(MFOS(), Case(batch=batch, seed=1)), 0.1)
 
 

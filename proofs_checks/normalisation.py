@@ -1,26 +1,26 @@
-"""Centring and normalising advantages: over what it keeps COALA-PG unbiased, and over what it does not.
+"""Centring and normalising advantages: which axes keep COALA-PG unbiased, and which do not.
 
-**Claims**, for the advantages of one meta-episode (B trajectories that share a co-player), L = M·T steps, without a
+**Claims**, for the advantages of one meta-episode (B trajectories that share a co-player) of L = M·T steps, without a
 critic:
 
-1. Centring over the batch, C_l^b − mean_{b'} C_l^{b'}, removes the signal through the co-player's learning
-   altogether: E[ĝ] = (1 − 1/B) · current, the current-episode part of ∇J̄. The future term of C is the same for all
-   trajectories and cancels.
+1. Centring over the batch, C_l^b − mean_{b'} C_l^{b'}, removes the whole signal through the co-player's learning:
+   E[ĝ] = (1 − 1/B) · current, the current-episode part of ∇J̄. The future term of C is the same for all trajectories
+   and cancels.
 2. Centring over batch and steps, C_l^b − c̄ with c̄ = mean_{b,k} C_k^b, has the bias −Σ_b Σ_l ∂E[c̄]/∂φ_{l,b} =
    −∇E[c̄]. For a minibatch of N whole trajectories of the meta-episode, with c̄ the mean over them, and the sum scaled
    by B/N, it is −(B/N)·Σ_{b in it} Σ_l ∂E[c̄]/∂φ_{l,b}. (The coefficients themselves are those of the whole
-   meta-episode: a minibatch alone does not know the future of the others.)
-3. Dividing by the standard deviation over batch and steps as well is biased, too; it has no closed form, but a
-   measured size.
+   meta-episode, because a minibatch alone does not know the future of the others.)
+3. Dividing also by the standard deviation over batch and steps is biased, too. The bias has no closed form; it is
+   measured.
 4. Centring the CURRENT part over the other trajectories (leave-one-out), (own_l^b − mean_{b'≠b} own_l^{b'})/B + fut,
    is unbiased.
 5. Centring at each (b, l) over other, independent meta-episodes is unbiased. If the average over B̄ meta-episodes
    includes the own one, E[ĝ] = (1 − 1/B̄)·∇J̄: shorter, in the same direction. One mean over meta-batch, batch and
-   steps leaves 1/B̄ of the bias under 2.
+   steps leaves 1/B̄ of the bias of claim 2.
 
-**Why.** What is subtracted from C_l^b may be anything that does not depend on a_l^b, given the past. The current
-rewards of other trajectories, and other meta-episodes, do not. C_l^b itself does, and so does everything later in the
-same meta-episode, through the co-player's update. E[score · x] = ∂E[x]/∂φ says by how much.
+**Why.** A baseline of C_l^b may be anything that does not depend on a_l^b, given the past. The current rewards of other
+trajectories, and other meta-episodes, do not. C_l^b itself does, and so does everything later in the same
+meta-episode, through the co-player's update. E[score · x] = ∂E[x]/∂φ gives the size of the bias.
 
 **Drawn at random.** As for Theorem 3.1, with learners that do not depend on the order of the trajectories.
 """
@@ -58,7 +58,7 @@ IN_TABLE = "Normalisation: relative biases and cosines of the table (last digit)
 
 
 class Centred(AbstractScoreFunctionEstimator):
-    """COALA-PG's coefficients minus a baseline that is made of them."""
+    """COALA-PG's coefficients minus a baseline that is computed from them."""
 
     baseline: Callable[[Array], Array]
 
@@ -70,17 +70,17 @@ class Centred(AbstractScoreFunctionEstimator):
 
 
 def over_batch(coefficients: Array) -> Array:
-    """The mean over trajectories, step by step."""
+    """The mean over trajectories at each step."""
     return coefficients.mean(axis=0, keepdims=True)
 
 
 def over_batch_and_steps(coefficients: Array) -> Array:
-    """One mean."""
+    """One mean over batch and steps."""
     return coefficients.mean()
 
 
 class Minibatch(AbstractScoreFunctionEstimator):
-    """The first so many trajectories of the meta-episode, centred over them and all steps, in place of all."""
+    """COALA-PG on the first trajectories of the meta-episode only, centred over them and all steps."""
 
     size: int
 
@@ -114,10 +114,12 @@ class LeaveOneOut(AbstractScoreFunctionEstimator):
 
 
 class InMetaBatch(AbstractEstimator):
-    """COALA-PG, centred together with a second meta-episode, over which the expectation is taken by enumeration."""
+    """COALA-PG, centred together with a second meta-episode. The expectation over the second is enumerated."""
 
     baseline: Callable[[Array], Array]
-    """Of the coefficients of both, `[2, batch, episodes, steps]`, those of the first meta-episode first."""
+    """A function of the coefficients of both meta-episodes, `[2, batch, episodes, steps]`, those of the first one
+    first.
+    """
 
     def from_episode(self, problem: ce.ShapingProblem, policy: AbstractPolicy, episode: MetaEpisode) -> Any:
         own = CoalaPG().coefficients(episode.rewards)
@@ -129,12 +131,12 @@ class InMetaBatch(AbstractEstimator):
 
 
 def of_the_other(both: Array) -> Array:
-    """Step by step and trajectory by trajectory: the other meta-episode's."""
+    """The other meta-episode's coefficients, for each step and trajectory."""
     return both[1]
 
 
 def of_both(both: Array) -> Array:
-    """The same, averaged over the meta-batch."""
+    """The mean over the meta-batch, for each step and trajectory."""
     return both.mean(axis=0)
 
 
@@ -144,7 +146,7 @@ def of_everything(both: Array) -> Array:
 
 
 def check_over_batch(estimator: AbstractScoreFunctionEstimator, case: Case) -> None:
-    """E[ĝ] = (1 − 1/B) · current."""
+    """Check that E[ĝ] = (1 − 1/B) · current."""
 
     def formula(truth: Any, influence: Influence, steps: Steps) -> Any:
         current = weigh(influence, case.batch, steps.current / case.batch, 0 * steps.current)
@@ -154,10 +156,10 @@ def check_over_batch(estimator: AbstractScoreFunctionEstimator, case: Case) -> N
 
 
 def check_over_minibatch(estimator: AbstractEstimator, case: Case, size: int) -> None:
-    """The bias is −(B/N)·Σ_{b in it} Σ_l ∂E[c̄]/∂φ_{l,b}, N = `size`.
+    """Check that the bias is −(B/N)·Σ_{b in it} Σ_l ∂E[c̄]/∂φ_{l,b}, N = `size`.
 
-    In c̄ a reward counts once for every coefficient that it is part of, over B·N·L: as a current one only if its
-    trajectory is in the minibatch, as a future one in every trajectory of it.
+    In c̄ a reward counts once for every coefficient that contains it, divided by B·N·L: as a current reward only if its
+    trajectory is in the minibatch, as a future reward in every trajectory of the minibatch.
     """
 
     def formula(truth: Any, influence: Influence, steps: Steps) -> Any:
@@ -171,13 +173,13 @@ def check_over_minibatch(estimator: AbstractEstimator, case: Case, size: int) ->
 
 
 def check_leave_one_out(estimator: AbstractEstimator, case: Case) -> None:
-    """E[ĝ] = ∇J̄."""
+    """Check that E[ĝ] = ∇J̄."""
     problem, policy = case.build()
     check_unbiased(LEAVE_ONE_OUT, estimator, problem, policy, objective="shaping_return")
 
 
 def check_meta_batch(make: Callable[[Callable[[Array], Array]], AbstractEstimator], case: Case) -> None:
-    """Over two meta-episodes; `make` makes the estimator from a baseline, as `InMetaBatch` does."""
+    """Check centring over two meta-episodes. `make` makes the estimator from a baseline, as `InMetaBatch` does."""
     problem, policy = case.build()
     truth = ce.exact.gradient(problem, policy)
     alone = ce.exact.moments(Centred(over_batch_and_steps), problem, policy).mean
@@ -221,7 +223,7 @@ def test_what_is_unbiased(case):
 @given(seed=st.integers(0, 10_000))
 @examples(ci=3, deep=50)
 def test_centring_over_meta_episodes(seed):
-    """Two of them, each with two trajectories of two one-step episodes: 256 · 256 outcomes."""
+    """Two meta-episodes, each with two trajectories of two one-step episodes: 256 · 256 outcomes."""
     case = Case(seed=seed)
     note(case.describe())
     check_meta_batch(InMetaBatch, case)
@@ -238,8 +240,9 @@ TABLE = {
     Case(ego="FullHistory", seed=4, batch=4): "0.945 0.603 0.868 0.512 1.136 0.777",
     Case(ego="FullHistory", seed=4, batch=6): "1.056 0.572 0.851 0.537 1.629 0.784",
 }
-"""Relative bias, and cosine with ∇J̄, of the three kinds: on the prisoner's dilemma (two trajectories of two episodes of
-two steps), and in a random game with a remembering ego agent (two episodes of one step) for growing B."""
+"""Relative bias and cosine with ∇J̄ of the three kinds: on the prisoner's dilemma (two trajectories of two episodes of
+two steps), and in a random game with a remembering ego agent (two episodes of one step) for growing B.
+"""
 
 
 @pytest.mark.parametrize("row", TABLE, ids=lambda row: str(getattr(row, "batch", row)))

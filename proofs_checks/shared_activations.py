@@ -4,9 +4,9 @@
 norm, attention over the batch), COALA-PG is biased, even if no co-player learns. Batch-level REINFORCE (Eq. 24) is
 not.
 
-**Why.** An action of one trajectory then changes what the ego agent does in the others in the same inner episode.
-Their current rewards, which COALA-PG leaves out because they cannot depend on it, now do. Eq. 24 leaves out nothing
-but the past.
+**Why.** An action of one trajectory then changes the ego agent's actions in the others in the same inner episode.
+COALA-PG leaves out their current rewards, because otherwise these cannot depend on the action; now they do. Eq. 24
+leaves out only the past.
 
 **Drawn at random.** Parameters, rewards, and how much is shared, in a world of two trajectories with one inner
 episode of two steps: the second step's logit is w·(x^b − share·mean_b x) with x the own first action as ±1.
@@ -30,7 +30,10 @@ UNSHARED = "Shared activations: COALA-PG is unbiased where nothing is shared"
 
 
 def batch_norm_world(share: float, payoffs: np.ndarray) -> World:
-    """`payoffs` `[2, 2]`: the reward of the second step by own first and second action."""
+    """A world in which the second step's logit depends on the batch.
+
+    `payoffs` `[2, 2]`: the reward of the second step by own first and second action.
+    """
 
     def log_probs(weights: jax.Array, actions: jax.Array) -> jax.Array:
         first, second = actions[:, 0, 0], actions[:, 0, 1]
@@ -47,13 +50,13 @@ def batch_norm_world(share: float, payoffs: np.ndarray) -> World:
 
 
 def bias(estimator: AbstractScoreFunctionEstimator, world: World, weights: np.ndarray) -> tuple[float, float]:
-    """‖E[ĝ] − ∇J̄‖, and ‖∇J̄‖."""
+    """‖E[ĝ] − ∇J̄‖ and ‖∇J̄‖."""
     truth = exact_gradient(world, weights)
     return float(np.linalg.norm(mean_estimate(estimator, world, weights) - truth)), float(np.linalg.norm(truth))
 
 
 def check_sharing(estimator: AbstractScoreFunctionEstimator, claim: str, share: float, seed: int) -> None:
-    """E[ĝ] = ∇J̄ for random parameters and payoffs."""
+    """Check that E[ĝ] = ∇J̄ for random parameters and payoffs."""
     generator = np.random.default_rng(seed)
     weights, payoffs = generator.uniform(-2, 2, size=2).round(1), generator.uniform(-2, 2, size=(2, 2)).round(1)
     holds(claim, bias(estimator, batch_norm_world(share, payoffs), weights)[0], rounding_by_hand(10))
@@ -67,6 +70,6 @@ def test_only_batch_level_reinforce_survives_sharing(seed, share):
 
 
 def test_coala_pg_does_not():
-    """What an action does to the other trajectory in the same inner episode is missing."""
+    """Check that COALA-PG misses the effect of an action on the other trajectory in the same inner episode."""
     error, size = bias(CoalaPG(), batch_norm_world(1.0, np.array([[1.0, 0.0], [0.0, 0.0]])), np.array([0.3, 1.5]))
     as_printed(BIASED, [error / size], ["0.38"])

@@ -1,4 +1,4 @@
-"""Which coefficients are unbiased for every game, learner and policy?
+"""The coefficients that are unbiased for every game, learner and policy.
 
 **Claim.** Let C_l^b = Σ K[l,b → k,c]·r_k^c + Σ V[l,b → k,c]·V̂(h_k^c). A reward r_k^c is *downstream* of the action
 a_l^b if it comes at l or later in the same trajectory's inner episode, or in a later inner episode of any trajectory.
@@ -9,22 +9,22 @@ Then E[Σ_b Σ_l ∇log π(a_l^b|h_l^b)·C_l^b] = ∇J̄ for every game, learner
    the next inner episode (whose observation must not tell what co-players have learned, as Eqs 13–14 need).
 
 All other entries are free. Conversely, if an entry breaks this, there is a game in which the estimator is biased. There
-is one exception: in the first inner episode all trajectories are alike, whatever learners do later, so that of the own
-entries there only Σ_b K[l,b → k,b] matters.
+is one exception. In the first inner episode all trajectories are alike, whatever learners do later, so only the sum
+Σ_b K[l,b → k,b] of the own entries matters there.
 
-**Why.** The product of the score of a_l^b with what does not depend on a_l^b, given what was before, has mean zero, so
-that free entries drop out. With 1, what remains is Theorem 3.1's formula. For the converse let the ego agent toss fair
-coins: x = ±1 by its action at step l, and u = ±1 by its first action, which it remembers. Learners publish what they
-saw in trajectories β and γ, and the game pays only at step k:
+**Why.** The product of the score of a_l^b with anything that does not depend on a_l^b, given the past, has mean zero.
+So free entries drop out, and with condition 1 Theorem 3.1's formula remains. For the converse, let the ego agent toss
+fair coins: x = ±1 by its action at step l, and u = ±1 by its first action, which it remembers. Learners publish what
+they saw in trajectories β and γ, and the game pays only at step k:
 
     r_k^c = x^c·u^γ·u^c  (own inner episode),     r_k^c = x^β·u^γ·u^c  (later ones).
 
-As u^γ·u^c is 1 for c = γ, and has mean 0 for all others, only the reward of trajectory γ goes along with an action:
-with that of γ itself, or of β. If the entry there is 1/B + δ, then E[ĝ] − ∇J̄ is δ·E[x·∂log π] in the logit of that
-action and 0 elsewhere: δ/2 for a fair coin.
+u^γ·u^c is 1 for c = γ and has mean 0 for all others. So only the reward of trajectory γ correlates with an action: with
+that of γ itself, or of β. If the entry there is 1/B + δ, then E[ĝ] − ∇J̄ is δ·E[x·∂log π] in the logit of that action
+and 0 elsewhere: δ/2 for a fair coin.
 
-**Drawn at random.** Sufficiency: all free and admissible entries, on the games, learners (also such to whom the order
-of the batch matters) and policies of Theorem 3.1. Necessity: the entry, δ, and all free entries.
+**Drawn at random.** Sufficiency: all free and admissible entries, on the games, learners (also those that depend on
+the order of the batch) and policies of Theorem 3.1. Necessity: the entry, δ, and all free entries.
 """
 
 from typing import Any
@@ -52,11 +52,11 @@ FIRST = "Structural: in the first inner episode sums over the own trajectories s
 FLAGGED = "Structural: the certificate says 'biased' of it (1 if so)"
 
 SIZE = (2, 2, 2)
-"""Of the worlds that are enumerated by hand: 256 outcomes."""
+"""Size (B, M, T) of the worlds that are enumerated by hand: 256 outcomes."""
 
 
 class Linear(AbstractScoreFunctionEstimator):
-    """Coefficients by two matrices, `[batch, episodes, steps, batch, episodes, steps]`."""
+    """Coefficients from two matrices, `[batch, episodes, steps, batch, episodes, steps]`."""
 
     rewards: Any
     values: Any
@@ -67,7 +67,7 @@ class Linear(AbstractScoreFunctionEstimator):
 
 
 def random_estimator(size: tuple[int, int, int], generator: np.random.Generator) -> Linear:
-    """1/B at every downstream entry, and anything wherever anything may be."""
+    """A random estimator with 1/B at every downstream entry, and random numbers at every free or admissible entry."""
     relation = relations(*size)
     rewards = np.where(relation == FREE, generator.normal(size=relation.shape), 1 / size[0])
     values = np.where(admissible_values(*size), generator.normal(size=relation.shape), 0.0)
@@ -80,7 +80,7 @@ def size_of(case: Case) -> tuple[int, int, int]:
 
 
 def check_sufficiency(make: Any, claim: str, case: Case) -> None:
-    """What `make(size, generator)` makes is unbiased, with a random critic."""
+    """Check that the estimator from `make(size, generator)` is unbiased, with a random critic."""
     problem, policy = case.build_with_random_critic()
     estimator = make(size_of(case), np.random.default_rng(case.seed))
     check_unbiased(claim, estimator, problem, policy, "shaping_return")
@@ -94,7 +94,7 @@ def test_what_is_right_downstream_is_unbiased(case):
 
 
 def with_sums_only(size: tuple[int, int, int], generator: np.random.Generator) -> Linear:
-    """Entries that are wrong one by one, but whose sums over pairs of trajectories are right."""
+    """An estimator whose entries are wrong one by one, but whose sums over pairs of trajectories are right."""
     right = random_estimator(size, generator)
     relation, batch = relations(*size), size[0]
     off = generator.normal(size=relation.shape)
@@ -115,7 +115,9 @@ def test_sums_suffice_where_the_order_does_not_matter(case):
 
 
 def test_sums_suffice_in_the_first_inner_episode():
-    """Where only the first trajectory's own reward counts, B times: right with M = 1 against any learner."""
+    """Check coefficients that use only the first trajectory's own reward, B times: they are right with M = 1 against
+    any learner.
+    """
     case = Case(ego="FullHistory", learner="ordered", batch=3, episodes=1, steps=1, seed=3)
 
     def first_only(size: tuple[int, int, int], generator: np.random.Generator) -> Linear:
@@ -131,7 +133,7 @@ def test_sums_suffice_in_the_first_inner_episode():
 
 
 def coins(entry: tuple[int, ...], *, as_values: bool) -> World:
-    """The world of the converse for the entry [b, m, t, c, n, s]; what is paid may be values instead."""
+    """The world of the converse for the entry [b, m, t, c, n, s]. Payments may be values instead of rewards."""
     beta, episode, step, gamma, when, at = entry
     batch, episodes, steps = SIZE
 
@@ -141,7 +143,7 @@ def coins(entry: tuple[int, ...], *, as_values: bool) -> World:
     def paid(actions: jax.Array) -> jax.Array:
         signs = 1.0 - 2.0 * actions
         coin = signs[:, 0, 1] if (episode, step) == (0, 0) else signs[:, 0, 0]
-        # Where the action is the coin's own toss, another one is taken.
+        # If the action is the coin's own toss, another coin is taken.
         x = signs[:, episode, step] if when == episode and beta == gamma else signs[beta, episode, step]
         return jnp.zeros(SIZE).at[:, when, at].set(x * coin[gamma] * coin)
 
@@ -153,7 +155,7 @@ def coins(entry: tuple[int, ...], *, as_values: bool) -> World:
 
 
 def check_necessity(entry: tuple[int, ...], off: float, seed: int, *, as_values: bool) -> None:
-    """The bias is off/2 in the logit of the action, and 0 elsewhere; and the certificate sees it."""
+    """Check that the bias is off/2 in the logit of the action and 0 elsewhere, and that the certificate finds it."""
     estimator = random_estimator(SIZE, np.random.default_rng(seed))
     (estimator.values if as_values else estimator.rewards)[entry] += off
     world = coins(entry, as_values=as_values)

@@ -5,20 +5,20 @@ factorises over the batch, π̄(ā|h̄) = Π_b π(a^b|h^b; φ). Then
 
     ∇J̄ = E[ Σ_b Σ_l ∇ log π(a_l^b | h_l^b) · ( (1/B) Σ_{k=l..T·m_l} r_k^b + (1/B) Σ_{b'} Σ_{k>T·m_l} r_k^{b'} ) ].
 
-**Conditions.** None on the game or on the co-players: they may be several, of a population, and learn by any function
-of the batch, with a state that lasts (Adam's moments, say). The update may be random, too; that is not checked, as
-learners have no randomness of their own in this package.
+**Conditions.** There are none on the game or on the co-players. There may be several co-players, drawn from a
+population, that learn by any function of the batch, with a state that lasts (such as Adam's moments). The update may
+also be random. That case is not checked here.
 
 **Why.** The score-function identity for the whole batch gives each log π(a_l^b|h_l^b) the weight (1/B) Σ_{b'} Σ_k
-r_k^{b'}. A reward drops out where, given what was before step l, it does not depend on a_l^b, since then its product
-with the score has mean zero. These are: all rewards before l, in all trajectories; and the rewards of the OTHER
-trajectories until the end of the current inner episode, because trajectories meet only in the co-players' update,
-which comes after it. What remains is the formula.
+r_k^{b'}. A reward drops out if it does not depend on a_l^b given the past at step l, because its product with the
+score then has mean zero. This concerns all rewards before l, in all trajectories, and the rewards of the OTHER
+trajectories until the end of the current inner episode: trajectories meet only in the co-players' update, which comes
+after it. The formula remains.
 
-**Drawn at random.** Matrix games and stochastic games with partial observations, 2 or 3 players with 2 or 3 actions;
-ego policies that see only the last observation, that remember everything (a table), and small networks; co-players
-that learn by SGD, momentum, Adam, A2C, normalised advantages, by arbitrary functions of the batch, or not at all, and
-are drawn from populations; B, M, T.
+**Drawn at random.** Matrix games and stochastic games with partial observations, of 2 or 3 players with 2 or 3
+actions. Ego policies that see only the last observation, that remember everything (a table), and small networks.
+Co-players that learn by SGD, momentum, Adam, A2C, normalised advantages, by arbitrary functions of the batch, or not
+at all, and are drawn from populations. B, M and T.
 """
 
 from hypothesis import given, note
@@ -32,7 +32,7 @@ CLAIM = "Theorem 3.1: E[COALA-PG] = ∇J̄ (relative)"
 
 
 def check_theorem(estimator: ce.estimators.AbstractEstimator, case: Case) -> None:
-    """E[ĝ] = ∇J̄."""
+    """Check that E[ĝ] = ∇J̄."""
     check_unbiased(CLAIM, estimator, *case.build(), objective="shaping_return")
 
 

@@ -5,14 +5,13 @@
 
     E[ĝ_COALA] = d/dφ Σ_{m=0..M−1} E[ J(φ, φ^{-i} + Σ_{q≤m} Δ(x̄_q)) ],
 
-J(φ, ψ) being the ego agent's expected return in one inner episode and Δ(x̄_q) the co-player's update from its q-th
-SAMPLED batch, of which the first is Δ(x̄_0) = 0. Keeping the last inner episode only, the same holds for `LolaCoala`
-and the last term.
+where J(φ, ψ) is the ego agent's expected return in one inner episode, Δ(x̄_q) is the co-player's update from its q-th
+SAMPLED batch, and Δ(x̄_0) = 0. For the last inner episode alone, the same holds for `LolaCoala` and the last term.
 
 **Why.** Given the co-player's parameters ψ_m in inner episode m, each trajectory's expected return there is J(φ,
-ψ_m), because the ego agent remembers nothing else. So J̄ = Σ_m E[J(φ, ψ_m)], and Theorem 3.1 says that E[ĝ] is its
-derivative, which is total: φ enters J directly, and through the distribution of the batches that ψ_m has been learned
-from. For an ego agent with a memory across inner episodes the right-hand side is another function.
+ψ_m), because the ego agent remembers nothing else. So J̄ = Σ_m E[J(φ, ψ_m)], and by Theorem 3.1 E[ĝ] is its
+derivative. The derivative is total: φ enters J directly, and through the distribution of the batches from which ψ_m
+is learned. For an ego agent with a memory across inner episodes the right-hand side is another function.
 
 **How it is checked.** The right-hand side shares nothing with the package: plain NumPy, a recursion over inner
 episodes that plays, learns and plays again, and the derivative by a complex step, ∂f/∂φ = Im f(φ + ih)/h, exact to
@@ -58,7 +57,7 @@ _COVER = (
 
 
 def check_total_derivative(estimator: AbstractScoreFunctionEstimator, case: Case) -> None:
-    """E[ĝ] is the derivative of the sum for COALA-PG, of the last term for LolaCoala."""
+    """Check that E[ĝ] is the derivative of the sum for COALA-PG, and of the last term for LolaCoala."""
     problem, policy = case.build()
     derivative = derivatives(*arrays_of(problem, policy), case)
     last_only = estimator.unbiased_for == "last_episode_return"
@@ -99,10 +98,11 @@ def test_the_expectation_is_a_total_derivative(case, last_only):
 
 @pytest.mark.parametrize("remembers", [False, True])
 def test_not_if_the_ego_agent_remembers(remembers):
-    """For M = 2 and T = 1, J(φ, ψ) with a fresh memory and the first batch know only the root of a table of histories.
+    """Check that the claim fails for M = 2 and T = 1 if the ego agent remembers.
 
-    Its row then counts for all rows: the right-hand side is that of a memory-one policy. It is the sum of E[ĝ] over all
-    rows if these are equal, so that nothing is remembered, and not if they differ.
+    J(φ, ψ) with a fresh memory, and the first batch, depend only on the root of a table of histories. Its row then
+    counts for all rows, so the right-hand side is that of a memory-one policy. It is the sum of E[ĝ] over all rows if
+    these are equal, so that nothing is remembered, and not if they differ.
     """
     problem, policy = Case(ego="FullHistory").build()
     root = np.asarray(policy.logits[0])

@@ -11,14 +11,14 @@ c = (1 − γ) Σ_t γ^t Pr[X cooperates in step t], satisfy
 
     γ·φ·[(s_X − P) − χ(s_Y − P)]/(P − S) = (1 − γ)·(c − p_0).
 
-Hence (s_X − P) − χ(s_Y − P) vanishes as γ → 1; it is at most (1 − γ)/γ · (P − S)/φ · max(p_0, 1 − p_0).
+Hence (s_X − P) − χ(s_Y − P) vanishes as γ → 1. Its size is at most (1 − γ)/γ · (P − S)/φ · max(p_0, 1 − p_0).
 
 **Why.** Put X's and Y's payoffs of the four joint actions into p: in each of them p = [X has cooperated] + φ·[(r_X −
 P) − χ(r_Y − P)]/(P − S). Let c_t be the probability that X cooperates in step t, and z_t the mean of the second
 bracket over the joint action of step t, divided by P − S. X's next action depends on this joint action only, however
 Y chooses: c_{t+1} = c_t + φ·z_t. Multiplied by γ^{t+1} and summed, the left side is Σ_t γ^{t+1} c_{t+1} = c/(1 − γ) −
-p_0, and the right one γ·(c + φ·z)/(1 − γ), with z the normalised return of z_t: the claim. (The idea is Akin's, and
-Press and Dyson's.) Cut off after finitely many steps, the sums give
+p_0. The right side is γ·(c + φ·z)/(1 − γ), with z the normalised return of z_t. This is the claim. (The idea is due to
+Akin, and to Press and Dyson.) Cut off after finitely many steps, the sums give
 
     γ·φ·Σ_{t<T−1} γ^t z_t = Σ_{t<T} γ^t c_t − p_0 − γ·Σ_{t<T−1} γ^t c_t.
 
@@ -70,7 +70,7 @@ STEPS = 4
 
 @dataclasses.dataclass(frozen=True)
 class Deal:
-    """A dilemma and a zero-determinant policy for it."""
+    """A prisoner's dilemma and a zero-determinant policy for it."""
 
     punishment: float = 0.0
     gaps: tuple[float, float, float] = (1.0, 1.0, 1.0)
@@ -78,7 +78,7 @@ class Deal:
 
     chi: float = 3.0
     share: float = 1.0
-    """φ, as a part of the largest."""
+    """φ, as a share of the largest."""
 
     start: float = 0.0
     """p_0."""
@@ -98,11 +98,11 @@ class Deal:
 
     @property
     def phi(self) -> float:
-        """Of the policy."""
+        """φ of the policy."""
         return self.share * largest_phi(self.outcomes, self.chi)
 
     def payoffs(self) -> np.ndarray:
-        """Of both players."""
+        """Payoffs of both players."""
         t, r, p, s = self.outcomes
         return np.array([[[r, s], [t, p]], [[r, t], [s, p]]])
 
@@ -112,7 +112,7 @@ class Deal:
         return np.stack([cooperate, 1 - cooperate], axis=1)
 
     def size(self) -> float:
-        """Of the numbers that the relation adds up: 1 + φ(1 + χ)·max|payoff|/(P − S)."""
+        """Size of the numbers that the relation adds up: 1 + φ(1 + χ)·max|payoff|/(P − S)."""
         return 1 + self.phi * (1 + self.chi) * np.abs(self.payoffs()).max() / self.gaps[0]
 
 
@@ -134,19 +134,19 @@ def zero_determinant(
 
 
 def largest_phi(outcomes: tuple[float, float, float, float], chi: float) -> float:
-    """The end of the range: where p_2 = 0 or p_3 = 1, whichever comes first."""
+    """The end of the range of φ: p_2 = 0 or p_3 = 1, whichever comes first."""
     t, _, p, s = outcomes
     return (p - s) / max((p - s) + chi * (t - p), chi * (p - s) + (t - p))
 
 
 def printed_phi(outcomes: tuple[float, float, float, float], chi: float) -> float:
-    """The end of the range as the paper has it."""
+    """The end of the range of φ as the paper prints it."""
     t, _, p, s = outcomes
     return (p - s) / ((p - s) + chi * (t - p))
 
 
 def deals(**others: Any) -> st.SearchStrategy[Deal]:
-    """Deals of every kind, with payoffs in tenths."""
+    """A strategy that draws deals of every kind, with payoffs in tenths."""
     gap = st.integers(1, 30).map(lambda tenths: tenths / 10)
     drawn = {
         "punishment": st.integers(-20, 20).map(lambda tenths: tenths / 10),
@@ -160,7 +160,7 @@ def deals(**others: Any) -> st.SearchStrategy[Deal]:
 
 
 def check_relation(enforcing: Enforcing, deal: Deal, opponent: np.ndarray) -> None:
-    """The relation for an opponent with memory one; to rounding, as derived for Eq. 16."""
+    """Check the relation for an opponent with memory one, to the rounding derived for Eq. 16."""
     table, slack = deal.table(enforcing), rounding(4, deal.discount) * deal.size()
     returns = memory_one_returns(table, opponent, deal.payoffs(), deal.discount)
     share = memory_one_returns(table, opponent, COOPERATES, deal.discount)[0]
@@ -170,7 +170,7 @@ def check_relation(enforcing: Enforcing, deal: Deal, opponent: np.ndarray) -> No
 
 
 def check_limit(enforcing: Enforcing, deal: Deal, opponent: np.ndarray) -> None:
-    """What is left of the surplus for a discount near 1 is within the bound."""
+    """Check that the surplus stays within the bound for a discount near 1."""
     returns = memory_one_returns(deal.table(enforcing), opponent, deal.payoffs(), deal.discount)
     unit = deal.gaps[0] / (deal.discount * deal.phi)
     bound = (1 - deal.discount) * max(deal.start, 1 - deal.start)
@@ -179,7 +179,7 @@ def check_limit(enforcing: Enforcing, deal: Deal, opponent: np.ndarray) -> None:
 
 
 def check_histories(enforcing: Enforcing, deal: Deal, seed: int) -> None:
-    """The relation over a few steps, for an opponent that remembers everything.
+    """Check the relation over a few steps, for an opponent that remembers everything.
 
     Each of the three sums has at most STEPS terms, over at most 4^STEPS histories of some 10 roundings a step.
     """
@@ -197,7 +197,9 @@ def check_histories(enforcing: Enforcing, deal: Deal, seed: int) -> None:
 
 
 def check_range(limit: Callable[..., float], deal: Deal) -> None:
-    """`limit` is the largest φ: no entry leaves [0, 1] at it, or at a part of it, and one does beyond it."""
+    """Check that `limit` is the largest φ: at it, and at a share of it, no entry leaves [0, 1], and beyond it one
+    does.
+    """
     for share in (deal.share, 1.0):
         entries = zero_determinant(deal.outcomes, deal.chi, share * limit(deal.outcomes, deal.chi))
         holds(WITHIN, _outside(entries), 10 * EPS * (1 + deal.chi))
@@ -212,7 +214,7 @@ def _surplus(deal: Deal, returns: Any) -> Any:
 
 
 def _outside(entries: tuple[float, ...]) -> float:
-    """How far the entry that is farthest outside [0, 1] is outside."""
+    """Distance to [0, 1] of the entry that is farthest outside."""
     return max(0.0, *(-entry for entry in entries), *(entry - 1 for entry in entries))
 
 

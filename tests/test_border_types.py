@@ -89,7 +89,7 @@ def test_numbers_keep_their_values(given, expected):
         (np.ones(2, "m8[s]"), "numbers only, but holds datetime.timedelta"),
         ({"a": 1}, "numbers only, but holds {'a': 1}"),
         (jax.random.key(0), "numbers only, but is"),
-        (np.ma.array([1.0, 2.0], mask=[False, True]), "entries that are masked; fill them"),
+        (np.ma.array([1.0, 2.0], mask=[False, True]), "masked entries; fill them"),
     ],
 )
 def test_what_is_no_real_number_is_named(given, message):

@@ -161,11 +161,11 @@ def test_the_page_says_how_long_a_run_took():
     assert told(("fig6", short)) == ["1.0 minutes."]
     assert told(("fig6", short), ("fig6", longer)) == ["2.5 minutes, interrupted once."]
     assert told(*[("fig6", killed)] * 2, ("fig6", longer)) == [
-        "1.5 minutes, interrupted 2 times, not all of which is timed."
+        "1.5 minutes, interrupted 2 times, not timed completely."
     ]
     assert told(("fig6", short), ("fig6 --devices 2", longer)) == ["1.0 minutes, interrupted once.", "1.5 minutes."]
     assert told(("fig6", killed), ("fig6 --devices 2", killed), ("fig6", longer)) == [
-        "1.5 minutes, interrupted once, not all of which is timed.",
+        "1.5 minutes, interrupted once, not timed completely.",
         "interrupted once.",
     ]
 
@@ -239,7 +239,7 @@ def test_the_page_of_claims_counts_them(tmp_path, monkeypatch):
         (folder / "origin.json").write_text(json.dumps([origin]))
         (folder / f"{figure}.json").write_text(json.dumps(claims))
     page = claims_page.page(kept.kept_folders(tmp_path))
-    assert "**Of 4 claims about the paper's figures 3 hold, 1 of them within two errors only; 1 do not, 1 of " in page
+    assert "**3 of 4 claims about the paper's figures hold, 1 of them within two errors. 1 do not hold, 1 of " in page
     rows = [line for line in page.splitlines() if line.startswith("| [")]
     assert [row.split(" | ")[1:] for row in rows] == [
         ["`python -m experiments fig6`", "1.5", "cpu, 2", "2 of 2", "1 held |"],
@@ -305,7 +305,10 @@ def test_figure_6_is_judged_over_all_seeds_that_are_known(figure_6):
     reference.judge(figure_6)
     assert kept.claims_of(figure_6)[0] == lead
     page = reference.page()
-    assert "CoalaPG and MFOS were trained from 4 more seeds at the same settings (`a command`, commit a commit)" in page
+    assert (
+        "CoalaPG and MFOS were also trained from 4 more seeds at the same settings (`a command`, commit a commit)"
+        in page
+    )
 
 
 def test_more_seeds_take_the_place_of_what_only_final_rewards_were_kept_of(figure_6, tmp_path):

@@ -114,8 +114,8 @@ def test_names_are_never_cut(run, monkeypatch):
     [
         (["--estimator", "Nobody"], "no estimator 'Nobody'"),
         (["--payoffs", "nowhere.json"], "'nowhere.json' is neither a known game"),
-        (["--learner", "genius"], "no learner 'genius': it is none of sgd"),
-        (["--policy", "oracle"], "Unknown policy 'oracle'"),
+        (["--learner", "genius"], "no learner 'genius'. Name one of sgd"),
+        (["--policy", "oracle"], "There is no policy 'oracle'"),
         (["--batch", "0"], "argument --batch: must be at least 1, but is 0"),
         (["--episodes", "0"], "argument --episodes: must be at least 1, but is 0"),
         (["--steps", "-2"], "argument --steps: must be at least 1, but is -2"),

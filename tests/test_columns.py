@@ -107,7 +107,7 @@ def test_an_error_of_an_estimator_does_not_stop_a_run():
         def coefficients(self, rewards, values=None):
             raise RuntimeError("no coefficients\ntoday")
 
-    assert remark(Fails(), 3, 2, 2).endswith("is not known: no coefficients today.")
+    assert remark(Fails(), 3, 2, 2).endswith("which cannot be checked at this size: no coefficients today.")
 
 
 @pytest.mark.parametrize("estimator", [CoalaPG(), Reinforce(), LolaCoala()])
@@ -140,5 +140,5 @@ def test_who_cannot_be_judged_is_said():
 def test_remarks_are_made_on_claims_only():
     assert remark(CoalaPG(), 4, 3, 5) == remark(MFOS(), 4, 3, 5) == remark(LolaDice(), 4, 3, 5) == ""
     assert "discounts by 0.99" in remark(CoalaPG(discount=0.99), 4, 3, 5)
-    assert "is not known" in remark(Centred(), 4, 3, 5)
+    assert "which cannot be checked" in remark(Centred(), 4, 3, 5)
     assert not remark(CoalaPG(discount=jnp.asarray(1.0)), 2, 2, 2)

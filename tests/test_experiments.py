@@ -314,9 +314,9 @@ def test_networks_games_learners_and_estimators_of_ones_own_are_named_as_those_o
     [
         ({"agent.network": "{}:None_"}, "has no 'None_'"),
         ({"agent.network": "{}:learner"}, "makes no network: it must be a class of AbstractPolicy, or a function"),
-        ({"learner.algorithm": "{}:Net"}, "is no learner: it must be a subclass of AbstractLearner"),
+        ({"learner.algorithm": "{}:Net"}, "is not a valid learner: it must be a subclass of AbstractLearner"),
         ({"learner.algorithm": "adam"}, "`learner.algorithm` must be"),
-        ({"payoffs": "{}:learner"}, "is no game: it must be a subclass of AbstractGame"),
+        ({"payoffs": "{}:learner"}, "is not a valid game: it must be a subclass of AbstractGame"),
         ({"agent.network": "{}:Net", "agent.memory": 2}, "`agent.memory` must be 0 with"),
     ],
 )

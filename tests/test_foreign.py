@@ -59,7 +59,7 @@ def run_apart(*arguments, **options):
         ("def __init__(self): raise SystemExit(0)\nMine.__init__ = __init__", "without arguments: SystemExit: 0"),
         (
             "class Meta(type(MFOS)):\n    def __call__(cls): return 3\nclass Mine(MFOS, metaclass=Meta): pass",
-            "is no estimator: it makes 3",
+            "is not a valid estimator: it must make an instance of AbstractEstimator, but makes 3",
         ),
         ("class M(type):\n    def __repr__(c): raise SystemExit(0)\nclass Mine(metaclass=M): pass", "but is a M"),
         ("MFOS.coefficients = CoalaPG.coefficients", "it replaces coala_eqx.estimators.m_fos.MFOS.coefficients"),
@@ -235,7 +235,7 @@ def test_a_policy_of_ones_own_is_taken_in_each_form(write, getkey):
     for name, message in (
         ("wrong", "must give an AbstractPolicy, but gives 3"),
         ("leaves", "makes no policy for this problem: SystemExit: 0"),
-        ("number", "is no policy: it must be a policy, a class of policies"),
+        ("number", "is not a policy: it must be a policy, a class of policies"),
         ("Other", "makes no policy: it must be a policy, a class"),
         ("misfit", "is made for 3 actions, but the game has 2"),
         ("nothing", "has no 'nothing'; it defines Own"),

@@ -28,8 +28,8 @@ def test_files_of_other_systems_are_read(encoding, ends, padding, tmp_path):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"\x81\x8d\xff", r"is no text; save it as UTF-8"),
-        (b"\xff\xfe\x00\xd8a", r"is no text; save it as UTF-8"),
+        (b"\x81\x8d\xff", r"is not text; save it as UTF-8"),
+        (b"\xff\xfe\x00\xd8a", r"is not text; save it as UTF-8"),
         (b"\0\0\0\0", "cannot be parsed"),
         (b"[" * 100_000, "cannot be parsed"),
         (b"[[[1, 2], [3, 1e999]], [[1, 3], [2, 4]]]", r"entry \[0, 1, 1\] is inf"),

@@ -171,7 +171,7 @@ def test_payoffs_that_do_not_fit_are_named(payoffs, message):
     ("table", "message"),
     [
         (np.tile([0.0, 0.0, 1.0], (5, 1)), r"Player 2 .* \[5, 2\] by the payoffs, but its table has shape \[5, 3\]"),
-        (np.tile([0.5, 0.6], (5, 1)), r"row 0 is \[0.5, 0.6\]; for logits use `discounted_returns`"),
+        (np.tile([0.5, 0.6], (5, 1)), r"row 0 is \[0.5, 0.6\]; pass logits to `discounted_returns` instead"),
         (np.concatenate([DEFECT[:3], [[-0.5, 1.5]], DEFECT[4:]]), r"row 3 is \[-0.5, 1.5\]"),
     ],
 )

@@ -108,7 +108,7 @@ def test_others_of_this_package_and_of_the_examples():
     assert certify_structure(LolaCoala(), THREE).objective == "last_episode_return"
     assert certify_structure(LolaCoala(), THREE).verdict == "unbiased"
     assert certify_structure(LeaveOneOut(), THREE).verdict == "unbiased"
-    with pytest.raises(ce.estimators.Inapplicable, match="LolaExact is no score function"):
+    with pytest.raises(ce.estimators.Inapplicable, match="LolaExact is not a score-function estimator"):
         certify_structure(LolaExact())
 
 
@@ -176,7 +176,7 @@ class Single(CoalaPG):
 
 @pytest.mark.parametrize("kind", [Moody, Single])
 def test_coefficients_are_a_function_of_rewards_and_values(kind):
-    with pytest.raises(ValueError, match="is no function of rewards and values"):
+    with pytest.raises(ValueError, match="must be a function of rewards and values alone"):
         certify_structure(kind(), [(2, 2, 2)])
 
 

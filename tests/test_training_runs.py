@@ -146,7 +146,7 @@ def test_a_seed_that_goes_wrong_is_flagged_and_does_not_touch_the_others(tmp_pat
     with pytest.raises(ValueError, match="has no part 'MFOS', but 'CoalaPG'"):
         load_agents(tmp_path / "one", "MFOS")
     (tmp_path / "one" / "agents-coalapg.eqx").unlink()
-    with pytest.raises(ValueError, match="has not come to its end"):
+    with pytest.raises(ValueError, match="this part is not finished"):
         load_agents(tmp_path / "one", "CoalaPG")
     with pytest.raises(ValueError, match="holds no run of a sampled figure"):
         load_agents(tmp_path, "CoalaPG")
@@ -172,7 +172,9 @@ def test_agents_of_another_type_are_refused_by_name(tmp_path, monkeypatch):
         agents = settings.init(settings.trainings()["CoalaPG"][1]).agents
     agents = jax.tree.map(lambda leaf: leaf.astype("bfloat16") if eqx.is_inexact_array(leaf) else leaf, agents)
     Progress(None, tmp_path, "CoalaPG").keep(agents)
-    with pytest.raises(ValueError, match="agents-coalapg.eqx holds no agents as its settings make them: .*float32"):
+    with pytest.raises(
+        ValueError, match="agents-coalapg.eqx does not hold the agents that its settings describe: .*float32"
+    ):
         load_agents(tmp_path, "CoalaPG")
 
 

@@ -144,7 +144,7 @@ def test_structures_come_first_and_refute(monkeypatch, capsys, tmp_path):
     ]
     assert rows["CoalaPG"].endswith("unbiased")
     assert "MFOS: In this game it is off by 1." in lines
-    assert "LolaExact: no score functions, judged by enumeration only." in lines
+    assert "LolaExact: not score-function estimators, judged by enumeration only." in lines
     assert "Refuted for all games by structure: MFOS." in lines[-2]
     first, second = json.loads(path.read_text())["structural"]
     assert (first["estimator"], first["kept"], first["wrong"], first["sizes"]) == (
@@ -188,7 +188,7 @@ def test_bounds_of_rounding_have_a_column_where_there_are_any():
 def test_structures_without_any_row_are_printed():
     stream = io.StringIO()
     print_structures(Console(file=stream), [], ["LolaExact"])
-    assert "LolaExact: no score functions" in stream.getvalue()
+    assert "LolaExact: not score-function estimators" in stream.getvalue()
 
 
 @pytest.mark.parametrize(
@@ -332,10 +332,7 @@ def test_sizes_that_were_chosen_for_a_large_game_are_said(capsys):
     arguments = ["--payoffs", str(ROOT / "examples/rock_paper_scissors.toml"), "--estimator", "LolaExact"]
     assert main(["verify", *arguments]) == 0
     captured = capsys.readouterr()
-    assert (
-        "Chosen as this game is large: --steps 1, which makes 3,321 outcomes; 2 would make more than 100,000."
-        in captured.out
-    )
+    assert "Chosen for this large game: --steps 1, with 3,321 outcomes; 2 would give more than 100,000." in captured.out
     assert captured.err.startswith(
         "1 of 1, rock-paper-scissors, with a bonus on rock: 3,321 outcomes, 1 estimator, about "
     )

@@ -1,4 +1,7 @@
-"""The benchmarks of `coala-eqx bench`: ratios of things measured in one run, as machines differ and are noisy."""
+"""The benchmarks of `coala-eqx bench`.
+
+They report ratios of quantities measured in one run, because machines differ and are noisy.
+"""
 
 import jax
 from rich.console import Console
@@ -11,7 +14,7 @@ from coala_eqx.benchmarks.verify import print_verify
 
 
 def print_all(console: Console) -> None:
-    """Run all benchmarks, some ten minutes on two cores, and print a table for each."""
+    """Run all benchmarks and print a table for each. This takes about ten minutes on two cores."""
     with jax.enable_x64(True):
         print_enumeration(console)
     with jax.enable_x64(False):

@@ -1,4 +1,4 @@
-"""The benchmarks of `coala-eqx bench`: ratios of things measured in one run, as machines differ and are noisy."""
+"""Benchmarks of enumeration, of sampled estimators and of closed-form shaping gradients."""
 
 import sys
 from collections.abc import Iterator
@@ -25,7 +25,7 @@ _SIZES = ((2, 2, 1), (3, 2, 1), (5, 2, 1), (2, 2, 2), (6, 2, 1), (3, 2, 2))
 
 
 def print_enumeration(console: Console) -> None:
-    """Run all benchmarks, a few minutes on two cores, and print a table for each."""
+    """Run these benchmarks and print a table for each. This takes a few minutes on two cores."""
     console.print(
         "A. Exact gradient and moments of CoalaPG, prisoner's dilemma, memory-one ego, by number of outcomes",
         soft_wrap=True,
@@ -114,7 +114,7 @@ def _estimators() -> Iterator[tuple[str, str]]:
 
 
 def _peak_memory() -> str:
-    """What this process has held at most so far, on the host."""
+    """Largest memory that this process has held on the host so far, in GB."""
     try:
         import resource  # noqa: PLC0415 (Windows has none)
     except ImportError:

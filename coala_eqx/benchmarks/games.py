@@ -1,4 +1,4 @@
-"""Steps of games per second, with random actions; games on grids beside JaxMARL's."""
+"""Steps of games per second with random actions, and a comparison of grid games with JaxMARL's."""
 
 import importlib
 from collections.abc import Callable
@@ -20,10 +20,10 @@ from coala_eqx.games.coin_game import CoinGame
 from coala_eqx.games.environments import FromEnvironment
 
 GAMES = 1024
-"""At a time."""
+"""Number of games that are played in parallel."""
 
 _NEVER = 10**6
-"""Steps, as many as nobody takes."""
+"""Number of steps that is never reached."""
 
 _OURS: dict[str, Callable[[], AbstractGame]] = {
     "CleanUpLite": CleanUpLite,
@@ -33,7 +33,7 @@ _OURS: dict[str, Callable[[], AbstractGame]] = {
 
 
 def print_games(console: Console) -> None:
-    """Run them, less than a minute, and print a table."""
+    """Measure the games and print a table. This takes less than a minute."""
     console.print(
         f"I. Steps of games on grids per second, float32, {GAMES} at a time, random actions, with observations",
         soft_wrap=True,
@@ -48,14 +48,14 @@ def print_games(console: Console) -> None:
         table.add_row("JaxMARL's coin game", f"{reference:.2g}", "1.0")
     console.print(table)
     if not theirs:
-        hint = f"(JaxMARL is not installed: {how_to_get('gymnax jaxmarl', 'environments')} measures its, too.)"
+        hint = f"(To compare with JaxMARL's coin game, install it: {how_to_get('gymnax jaxmarl', 'environments')}.)"
         console.print(hint, markup=False, soft_wrap=True)
 
 
 def random_pace(game: AbstractGame, games: int, *, length: int = 100) -> float:
-    """Steps per second of so many games at a time; all players draw actions uniformly.
+    """Steps per second of `games` games in parallel. All players draw actions uniformly.
 
-    Observations are computed, and summed up, for every step.
+    Observations are computed and summed at every step.
     """
     numbers = jnp.asarray(game.num_actions)
 
@@ -77,7 +77,9 @@ def random_pace(game: AbstractGame, games: int, *, length: int = 100) -> float:
 
 
 def _jaxmarl() -> AbstractGame | None:
-    """Its coin game, if it is installed; in each step it draws where it would begin anew, whether it does or not."""
+    """JaxMARL's coin game, or `None` if it is not installed. At each step it draws a new start, whether it needs one or
+    not.
+    """
     try:
         jaxmarl = importlib.import_module("jaxmarl")
     except ImportError:

@@ -1,4 +1,4 @@
-"""Weak scaling: as many opponents for each device, on one device and on more, in one process and in several."""
+"""Weak scaling over devices and processes: the number of opponents for each device stays the same."""
 
 import argparse
 import os
@@ -21,11 +21,11 @@ from coala_eqx.training.layout import SEEDS, place
 
 EACH = {"batch": 8, "episodes": 5, "steps": 10}
 MEETINGS = 64
-"""Opponents for each device."""
+"""Number of opponents for each device."""
 
 
 def print_scaling(console: Console) -> None:
-    """Measure it, a few minutes, and print a table."""
+    """Measure weak scaling and print a table. This takes a few minutes."""
     sizes = ", ".join(f"{name} {size}" for name, size in EACH.items())
     console.print(f"H. Weak scaling: training with {MEETINGS} opponents for each device; {sizes}", soft_wrap=True)
     table = Table("devices", "processes", "steps per second", "share of ideal", box=box.SIMPLE_HEAD)
@@ -35,10 +35,10 @@ def print_scaling(console: Console) -> None:
 
 
 def measure_scaling() -> Iterator[tuple[int, int, float, float]]:
-    """(devices, processes, steps of the game per second, over devices times that of one device).
+    """Yield (devices, processes, steps of the game per second, that pace divided by devices × the pace of one device).
 
-    Every device of a CPU has one core for itself, and there are as many devices as cores; of accelerators there are as
-    many as are present, in one process.
+    The number of devices doubles up to what is present. A CPU device has one core to itself, and CPUs are also measured
+    with one process for each device. Accelerators are measured in one process.
     """
     accelerators = 0 if jax.default_backend() == "cpu" else jax.device_count()
     counts = [2**power for power in range(10) if 2**power <= (accelerators or len(cores()))]
@@ -52,7 +52,7 @@ def measure_scaling() -> Iterator[tuple[int, int, float, float]]:
 
 
 def _run(devices: int, processes: int) -> float:
-    """Seconds of one iteration, by the first of so many new processes."""
+    """Seconds of one iteration, measured by the first of `processes` new processes."""
     port = free_port()
     command = [sys.executable, "-m", "coala_eqx.benchmarks.scaling", str(devices), str(processes), f"localhost:{port}"]
     started = [
@@ -66,7 +66,7 @@ def _run(devices: int, processes: int) -> float:
 
 
 def _worker(devices: int, processes: int, coordinator: str, number: int) -> float:
-    """What each process does."""
+    """The work of one process. **Returns** the seconds of one iteration."""
     mine = cores()
     if hasattr(os, "sched_setaffinity") and devices <= len(mine):
         share = devices // processes

@@ -1,4 +1,4 @@
-"""The gradient of the shaping return in closed form (Fig. 3A's), against a straightforward way to compute it."""
+"""The closed-form gradient of the shaping return (as in Fig. 3A), compared with a straightforward computation."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -15,13 +15,15 @@ from coala_eqx.policies import BinaryMemoryOne
 from coala_eqx.shaping import IteratedShapingProblem
 
 SEEDS, LEARNERS = 32, 16
-"""Of Fig. 3A here: agents at a time, and learners that each of them meets in one iteration."""
+"""Sizes of Fig. 3A here: number of agents in parallel, and number of learners that each of them meets in one
+iteration.
+"""
 
 Logits = Float[Array, " 5"]
 
 
 def shaping_gradients(problem: IteratedShapingProblem, policy: Logits, naive: Float[Array, "learners 5"]) -> Logits:
-    """As the package does it."""
+    """The gradient as the package computes it."""
 
     def mean(policy: Logits) -> Array:
         met = jax.vmap(lambda one: problem.shaping_return(BinaryMemoryOne(policy), BinaryMemoryOne(one)))
@@ -33,9 +35,9 @@ def shaping_gradients(problem: IteratedShapingProblem, policy: Logits, naive: Fl
 def straightforward_gradients(
     problem: IteratedShapingProblem, policy: Logits, naive: Float[Array, "learners 5"]
 ) -> Logits:
-    """As Eqs 16 and 17 read: one linear system for every return, and its own derivatives for each.
+    """The gradient as Eqs 16 and 17 read: one linear system for every return, differentiated separately.
 
-    Batches of `jnp.linalg.solve` have been seen, once, to wait for each other for ever on a CPU.
+    Batches of `jnp.linalg.solve` have deadlocked once on a CPU.
     """
     learner = problem.learner
     assert isinstance(learner, ExactAscent)
@@ -58,7 +60,7 @@ def straightforward_gradients(
 
 
 def compare_shaping_gradients() -> Iterator[tuple[str, str]]:
-    """(what, its time relative to the package's); the same numbers are computed by all."""
+    """Yield (implementation, its time relative to the package's). All of them compute the same numbers."""
     problem = IteratedShapingProblem(iterated_prisoners_dilemma().payoffs)
     policies, naive = (
         jax.random.normal(key, shape)

@@ -1,4 +1,4 @@
-"""How long something takes."""
+"""Timing of functions."""
 
 import time
 from collections.abc import Callable
@@ -8,7 +8,7 @@ import jax
 
 
 def shortest_seconds(function: Callable[[], Any], *, repeats: int) -> float:
-    """The shortest of some runs, compilation not included."""
+    """The shortest time of `repeats` runs, in seconds, without compilation."""
     jax.block_until_ready(function())
     times = []
     for _ in range(repeats):

@@ -1,4 +1,4 @@
-"""Speed of training: steps per second, the update beside bare matrix products, growth with the lengths of a batch."""
+"""Speed of training: steps per second, the update compared with bare matrix products, and growth with B, M and T."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -24,17 +24,17 @@ from coala_eqx.training import PPO, Agent, Batch, Layout, NaiveLearners, Pool, P
 _WIDTH = 32
 _SHORT = {"batch": 8, "episodes": 5, "steps": 10}
 _LONG = {"batch": 16, "episodes": 20, "steps": 10}
-"""The paper's iterated dilemma; the other is short, so that large meta-batches do not take long."""
+"""Sizes of the paper's iterated prisoner's dilemma. The short ones keep large meta-batches affordable."""
 
 
 def print_training(console: Console) -> None:
-    """Run all of them, some minutes on two cores, and print a table for each."""
+    """Run these benchmarks and print a table for each. This takes some minutes on two cores."""
     sizes = ", ".join(f"{name} {size}" for name, size in _SHORT.items())
     console.print(f"E. Steps of the game per second, float32, Hawk of width {_WIDTH}; {sizes}", soft_wrap=True)
     _print(console, ("meta-batch", "random actions", "training", "relative"), _paces())
     console.print(
         "F. The update of the paper's iterated dilemma (4 epochs), meta-batch 16, beside bare products of its "
-        "matrices, and beside an update without them: what is left is element by element",
+        "matrices, and beside an update without them, which is element-wise only",
         soft_wrap=True,
     )
     columns = ("gradients of", "update", "products", "all but products", "GFLOP/s of products", "share of products")
@@ -57,7 +57,7 @@ def _print(console: Console, columns: tuple[str, ...], rows: Iterator[tuple[str,
 def make_pool(
     meta_batch: int, batch: int, episodes: int, steps: int, *, devices: int = 1, rematerialise: int | None = None
 ) -> tuple[Pool, Layout]:
-    """One agent by COALA-PG against learners, as in Figure 5A, and its layout on so many devices."""
+    """A pool of one COALA-PG agent against learners, as in Figure 5A, and its layout on `devices` devices."""
     clipped = optax.clip_by_global_norm(1.0)
     update = PPO(optimiser=optax.chain(clipped, optax.adam(3e-4, eps=1e-5)), reward_scale=0.05)
     make = lambda key: Hawk(5, 2, width=_WIDTH, rematerialise=rematerialise, key=key)  # noqa: E731
@@ -84,7 +84,7 @@ def make_pool(
 
 
 def make_state(pool: Pool) -> PoolState:
-    """Before training."""
+    """The pool's initial state."""
     return eqx.filter_jit(pool.init)(jax.random.key(0))
 
 
@@ -130,7 +130,7 @@ def _update_seconds(update: PPO, agent: AbstractPolicy, batch: Batch) -> float:
 
 
 class _Copies(eqx.Module):
-    """In place of a matrix: each output is an input, scaled."""
+    """Stand-in for a matrix: each output is a scaled input."""
 
     scale: Float[Array, " outputs"]
 
@@ -148,7 +148,7 @@ class _Copies(eqx.Module):
 
 
 class _CopyingLayer(eqx.Module):
-    """In place of a layer by heads."""
+    """Stand-in for a block-diagonal layer."""
 
     weight: _Copies
     bias: Float[Array, " outputs"]
@@ -158,7 +158,7 @@ class _CopyingLayer(eqx.Module):
 
 
 def without_products(policy: AbstractPolicy) -> AbstractPolicy:
-    """One that does all that it does element by element, with a scaling in place of each product of `matrices`."""
+    """The policy with a scaling in place of each product of `matrices`. Everything elementwise stays."""
 
     def replaced(node: Any) -> Any:
         if isinstance(node, eqx.nn.Linear):
@@ -171,7 +171,9 @@ def without_products(policy: AbstractPolicy) -> AbstractPolicy:
 
 
 def matrices(policy: AbstractPolicy) -> list[Float[Array, "outputs inputs"]]:
-    """Of all products that a step of it takes; block-diagonal ones with their zeros, as they are computed."""
+    """Weight matrices of all products in one step of the policy. Block-diagonal ones include their zeros, as they are
+    computed.
+    """
     kinds = eqx.nn.Linear, BlockDiagonal
     layers = jax.tree.leaves(policy, is_leaf=lambda node: isinstance(node, kinds))
     return [
@@ -182,7 +184,7 @@ def matrices(policy: AbstractPolicy) -> list[Float[Array, "outputs inputs"]]:
 
 
 def _product_seconds(weight: Array, rows: int) -> float:
-    """Of a linear layer's three products: outputs, and gradients of inputs and of weights."""
+    """Seconds of a linear layer's three products: outputs, gradients of inputs, and gradients of weights."""
     out, into = weight.shape
     inputs, gradients, times = jnp.ones((rows, into)), jnp.ones((rows, out)), 20
 

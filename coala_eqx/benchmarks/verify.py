@@ -1,4 +1,4 @@
-"""What `coala-eqx verify` takes from a cold start, beside the version before structural certificates."""
+"""Cost of `coala-eqx verify` from a cold start, compared with the version before structural certificates."""
 
 import math
 import os
@@ -16,31 +16,31 @@ from rich.console import Console
 from rich.table import Table
 
 BEFORE = "28f8895"
-"""The last commit in which each estimator was enumerated by itself, on ten problems, and compiled."""
+"""The last commit in which each estimator was enumerated by itself, on ten problems, with compiled programs."""
 
 _COMMAND = "from coala_eqx.cli import main; main(['verify'])"
 
 
 class Taken(NamedTuple):
-    """By one run of the command, in a process of its own, with no compiled program kept from another."""
+    """Cost of one run of the command, in a process of its own without a compilation cache."""
 
     cpu: float
-    """Seconds, of all cores together."""
+    """CPU seconds, summed over all cores."""
 
     wall: float
 
     first_table: float
-    """Seconds until the first table was printed."""
+    """Seconds until the first table is complete."""
 
     memory: float
-    """The most that was held at a time, in bytes."""
+    """Peak memory in bytes."""
 
     claims: str
-    """What the command said at the end."""
+    """The command's last line."""
 
 
 def print_verify(console: Console) -> None:
-    """Print a table of both versions, where the repository's history is there to make the older one of."""
+    """Measure both versions and print a table. The older one needs the repository's history."""
     console.print("\nJ. `coala-eqx verify`, all default problems, cold: CPU seconds of all cores", soft_wrap=True)
     table = Table("version", "CPU", "wall", "first table", "peak memory", "says", box=box.SIMPLE_HEAD)
     taken = {}
@@ -65,7 +65,7 @@ def _versions(folder: Path) -> Iterator[tuple[str, Path]]:
 
 
 def _extract(root: Path, folder: Path) -> bool:
-    """Write the package of the commit before into a folder; **returns** whether there is such a commit."""
+    """Write the package of the commit `BEFORE` into a folder. **Returns** whether the commit exists."""
     archive = folder / "before.tar"
     command = ["git", "-C", str(root), "archive", "--output", str(archive), BEFORE, "coala_eqx"]
     try:
@@ -80,8 +80,8 @@ def _extract(root: Path, folder: Path) -> bool:
 def measure(root: Path) -> Taken:
     """Run the command of the package in `root`.
 
-    **Raises** `ValueError` if it fails, with what it said; `AttributeError` on Windows, which does not count CPU
-    seconds of another process.
+    **Raises** `ValueError` with the end of the error output if it fails; `AttributeError` on Windows, which does not
+    count CPU seconds of another process.
     """
     kept = {name: value for name, value in os.environ.items() if not name.startswith("JAX_COMPILATION_CACHE")}
     environment = kept | {"PYTHONUNBUFFERED": "1", "PYTHONPATH": str(root)}

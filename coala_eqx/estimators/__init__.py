@@ -1,4 +1,4 @@
-"""The heart: gradient estimators, one per file."""
+"""Gradient estimators, one per file."""
 
 from coala_eqx.estimators.base import AbstractEstimator as AbstractEstimator
 from coala_eqx.estimators.base import AbstractScoreFunctionEstimator as AbstractScoreFunctionEstimator

@@ -1,4 +1,4 @@
-"""Returns and advantages over a batch of meta-trajectories: the paper's Algorithm 1.
+"""Returns and advantages over a batch of meta-trajectories: Algorithm 1 of the paper.
 
 Arrays are `[batch, episodes, steps]`; l = 1..MT is the long time step and m_l its inner episode.
 """
@@ -22,27 +22,28 @@ def batch_lambda_returns(
     average_future_episodes: bool,
     normalize_current_episode: bool,
 ) -> Float[Array, "batch episodes steps"]:
-    """λ-returns in which later inner episodes may be averaged over the batch; one reverse scan over l.
+    """λ-returns in which later inner episodes may be averaged over the batch. They take one reverse scan over l.
 
-    With λ = discount = 1 and no values: Σ of the rest of this inner episode (over B, if
-    `normalize_current_episode`), plus Σ of all later inner episodes, of this trajectory or, if
-    `average_future_episodes`, averaged over the batch.
+    With λ = discount = 1 and no values, the result is the sum of two parts. The first is the sum of rewards over the
+    rest of this inner episode, divided by B if `normalize_current_episode`. The second is the sum over all later inner
+    episodes: of this trajectory, or averaged over the batch if `average_future_episodes`.
 
     **Arguments:**
 
-    - `rewards` `[batch, episodes, steps]`, or TD errors, to get advantages.
-    - `next_values`: the same shape; the value of the NEXT history, hence 0 at the last step; 0 unless given.
-    - `discount`, `lambda_`: per step, also across inner episodes.
+    - `rewards` `[batch, episodes, steps]`: rewards, or TD errors for advantages.
+    - `next_values` `[batch, episodes, steps]`: value of the NEXT history, hence 0 at the last step. Default: 0
+      everywhere.
+    - `discount`, `lambda_`: factors per step, also across inner episodes.
     - `average_future_episodes`, `normalize_current_episode`: the two flags of Algorithm 1.
 
     **Raises** `ValueError` for other shapes.
 
-    Source: Meulemans et al. (2025), Algorithm 1, with v_t read as the value of the next history and both
-    accumulators starting at 0, as the reading v_t = V̂(h_t) makes every advantage biased (see `docs/errata.md`).
+    Source: Meulemans et al. (2025), Algorithm 1. Here v_t is the value of the next history and both accumulators start
+    at 0; the reading v_t = V̂(h_t) makes every advantage biased (see `docs/errata.md`).
     """
     rewards, next_values = _arrays("next_values", rewards, next_values)
     batch = len(rewards)
-    # What each step adds to its own return, and to the average that takes over at the end of an inner episode.
+    # A step's contribution to its own return, and to the average that takes over at the end of an inner episode.
     alone, together = rewards / batch if normalize_current_episode else rewards, rewards
     if next_values is not None:
         bootstrapped = discount * (1 - lambda_) * next_values
@@ -78,12 +79,13 @@ def batch_advantages(
     average_future_episodes: bool,
     normalize_current_episode: bool,
 ) -> Float[Array, "batch episodes steps"]:
-    """Generalised advantages: `batch_lambda_returns` of TD errors, discounted by discount · gae_lambda.
+    """Generalised advantages: `batch_lambda_returns` of TD errors, with λ = 1 and the discount discount · gae_lambda.
 
     **Arguments:**
 
-    - `rewards` `[batch, episodes, steps]`; `values`, the same shape: V̂(h_l) of THIS history, 0 unless given.
-    - `discount`, `gae_lambda`: per step, also across inner episodes.
+    - `rewards` `[batch, episodes, steps]`: rewards.
+    - `values` `[batch, episodes, steps]`: V̂(h_l) of THIS history. Default: 0 everywhere.
+    - `discount`, `gae_lambda`: factors per step, also across inner episodes.
     - `average_future_episodes`, `normalize_current_episode`: the two flags of Algorithm 1.
 
     **Raises** `ValueError` for other shapes.
@@ -99,9 +101,10 @@ def batch_advantages(
 
 
 def td_errors(rewards: Any, values: Any = None, discount: Scalar = 1.0) -> Float[Array, "batch episodes steps"]:
-    """δ_l = r_l + discount·V̂(h_{l+1}) − V̂(h_l), across inner episodes; the value after the last step is 0.
+    """δ_l = r_l + discount·V̂(h_{l+1}) − V̂(h_l), across inner episodes. The value after the last step is 0.
 
-    Without values these are the rewards. Raises `ValueError` if `values` has not the shape of `rewards`.
+    Without values, the TD errors are the rewards. **Raises** `ValueError` if `values` does not have the shape of
+    `rewards`.
     """
     rewards, values = _arrays("values", rewards, values)
     if values is None:
@@ -110,7 +113,7 @@ def td_errors(rewards: Any, values: Any = None, discount: Scalar = 1.0) -> Float
 
 
 def next_values(values: Float[Array, "batch episodes steps"]) -> Float[Array, "batch episodes steps"]:
-    """V̂(h_{l+1}) from V̂(h_l): shifted by one step along the whole meta-trajectory, 0 at its end."""
+    """V̂(h_{l+1}) from V̂(h_l): values shifted by one step along the whole meta-trajectory, 0 at its end."""
     long_values = values.reshape(values.shape[0], -1)
     shifted = jnp.concatenate([long_values[:, 1:], jnp.zeros_like(long_values[:, :1])], axis=1)
     return shifted.reshape(values.shape)

@@ -14,30 +14,30 @@ from coala_eqx.policies import AbstractPolicy
 from coala_eqx.shaping import MetaEpisode, ShapingProblem, replay_ego
 
 Gradient = Any
-"""A pytree like the policy, with `None` in place of what is not an array of floating-point numbers."""
+"""A pytree like the policy, with `None` in place of every leaf that is not a floating-point array."""
 
 
 class EstimateInfo(eqx.Module):
-    """What came along with a gradient estimate."""
+    """The meta-episode behind a gradient estimate, and its return."""
 
     episode: MetaEpisode
-    """The meta-episode that it was computed from."""
+    """The meta-episode from which the estimate is computed."""
 
     shaping_return: Float[Array, ""]
-    """(1/B) Σ_b Σ_l r_l^b of this meta-episode."""
+    """(1/B) Σ_b Σ_l r_l^b of this meta-episode, in the game's rewards."""
 
 
 class AbstractEstimator(eqx.Module):
     """A stochastic estimate of the gradient of an objective with respect to the ego agent's policy.
 
-    It is a function of one sampled `MetaEpisode`, so that whatever can be sampled can also be enumerated:
+    The estimate is a function of one sampled `MetaEpisode`, so everything that can be sampled can also be enumerated:
     `coala_eqx.exact.moments` calls the same `from_episode` on every possible meta-episode.
 
-    What an estimator claims and needs are class attributes; all have defaults.
+    Class attributes state what an estimator claims and needs. All have defaults.
     """
 
     unbiased_for: ClassVar[str | None] = None
-    """The objective of which E[estimate] is the gradient, or `None` for no claim:
+    """The objective whose gradient E[estimate] is, or `None` for no claim:
 
     - `"shaping_return"`: J̄ = E[(1/B) Σ_b Σ_l r_l^b] (paper, Eq. 2);
     - `"last_episode_return"`: the same with the rewards of the last inner episode only;
@@ -47,28 +47,29 @@ class AbstractEstimator(eqx.Module):
     """
 
     measured_against: ClassVar[str] = "shaping_return"
-    """The objective that it is compared with if it claims nothing."""
+    """The objective that the estimator is compared with if it claims nothing."""
 
     exchangeable: ClassVar[bool] = False
     """Whether the estimate is unchanged when the trajectories of the batch are permuted.
 
-    If so (and the learners are, too), exact functions enumerate unordered batches, which are far fewer.
+    If the estimate and all learners are exchangeable, exact functions enumerate unordered batches, of which there are
+    far fewer.
     """
 
     needs_co_player_parameters: ClassVar[bool] = False
-    """Whether it looks at the co-players' parameters."""
+    """Whether the estimator uses the co-players' parameters."""
 
     needs_learning_rule: ClassVar[bool] = False
-    """Whether it applies the co-players' learner itself."""
+    """Whether the estimator applies the co-players' learner itself."""
 
     needs_gradient_learner: ClassVar[bool] = False
-    """Whether that learner must be an `AbstractGradientLearner`."""
+    """Whether the co-players' learner must be an `AbstractGradientLearner`."""
 
     needs_table: ClassVar[bool] = False
     """Whether the game must be an `AbstractEnumerableGame`."""
 
     needs_differentiable_learner: ClassVar[bool] = False
-    """Whether it differentiates through the co-players' updates."""
+    """Whether the estimator differentiates through the co-players' updates."""
 
     @abc.abstractmethod
     def from_episode(self, problem: ShapingProblem, policy: AbstractPolicy, episode: MetaEpisode) -> Gradient:
@@ -78,9 +79,10 @@ class AbstractEstimator(eqx.Module):
     def __call__(
         self, problem: ShapingProblem, policy: AbstractPolicy, key: Key[Array, ""]
     ) -> tuple[Gradient, EstimateInfo]:
-        """Play one meta-episode and estimate the gradient from it: compiled, and fit for `vmap` over keys.
+        """Play one meta-episode and estimate the gradient from it. The method is compiled, and may be vectorised over
+        keys.
 
-        **Returns** the estimate, and an `EstimateInfo`.
+        **Returns** the estimate, a pytree like `policy`, and an `EstimateInfo`.
 
         **Raises** `ValueError` if this estimator cannot be applied to this problem.
         """
@@ -90,10 +92,13 @@ class AbstractEstimator(eqx.Module):
         return gradient, EstimateInfo(episode=episode, shaping_return=episode.shaping_return)
 
     def check_problem(self, problem: ShapingProblem) -> None:
-        """Check that the problem offers what this estimator needs; raises `Inapplicable` that says what is missing."""
+        """Check that the problem offers what this estimator needs. **Raises** `Inapplicable` that says what is
+        missing.
+        """
         if self.needs_table and not isinstance(problem.game, AbstractEnumerableGame):
             raise Inapplicable(
-                f"{type(self).__name__} cannot be applied: {type(problem.game).__name__} cannot be written as a table."
+                f"{type(self).__name__} cannot be applied: it needs a game that can be written as a table (an "
+                f"AbstractEnumerableGame), but the game is a {type(problem.game).__name__}."
             )
         if self.needs_table and isinstance(problem.game, AbstractDrawnGame):
             game = type(problem.game).__name__
@@ -102,7 +107,10 @@ class AbstractEstimator(eqx.Module):
                 f"compiled program cannot do. If there are few enough, use {game}(…).table() as the game."
             )
         if self.needs_learning_rule and any(problem.remembering):
-            raise Inapplicable(f"{type(self).__name__} cannot be applied: co-players that remember do not learn.")
+            raise Inapplicable(
+                f"{type(self).__name__} cannot be applied: it needs co-players that learn, but those that remember "
+                f"earlier inner episodes do not."
+            )
         if self.needs_gradient_learner:
             try:
                 gradient_learners(problem.learners)
@@ -115,7 +123,7 @@ class Inapplicable(ValueError):
 
 
 class AbstractScoreFunctionEstimator(AbstractEstimator):
-    """ĝ = Σ_b Σ_l ∇_φ log π(a_l^b | h_l^b; φ) · C_l^b; what C is, is all that a subclass says."""
+    """ĝ = Σ_b Σ_l ∇_φ log π(a_l^b | h_l^b; φ) · C_l^b. A subclass defines only the coefficients C."""
 
     @abc.abstractmethod
     def coefficients(self, rewards: Any, values: Any = None) -> Float[Array, "batch episodes steps"]:
@@ -123,19 +131,19 @@ class AbstractScoreFunctionEstimator(AbstractEstimator):
 
         **Arguments:**
 
-        - `rewards` `[batch, episodes, steps]`: JAX or NumPy.
-        - `values`: the same shape; the value after the last step is taken to be 0.
+        - `rewards` `[batch, episodes, steps]`: a JAX or NumPy array.
+        - `values` `[batch, episodes, steps]`: V̂(h_l^b), or `None`. The value after the last step counts as 0.
 
         **Raises** `ValueError` for other shapes.
         """
 
     critic_of: ClassVar[str] = "shaping_return"
-    """The return that the values are an estimate of: `"shaping_return"`, of all that is left of the own trajectory, or
-    `"last_episode_return"`, of its last inner episode.
+    """The return that the critic's values estimate: `"shaping_return"` for everything that is left of the own
+    trajectory, or `"last_episode_return"` for the last inner episode only.
     """
 
     def critic_rewards(self, rewards: Array) -> Float[Array, "batch episodes steps"]:
-        """The rewards of which the critic expects the return (Eq. 10): those that `critic_of` leaves, the others 0."""
+        """The rewards that make up the critic's target (Eq. 10): those that `critic_of` keeps, and 0 elsewhere."""
         if self.critic_of == "shaping_return":
             return rewards
         if self.critic_of == "last_episode_return":
@@ -147,7 +155,7 @@ class AbstractScoreFunctionEstimator(AbstractEstimator):
         )
 
     def checked_coefficients(self, rewards: Array, values: Array | None) -> Float[Array, "batch episodes steps"]:
-        """The coefficients; raises `ValueError` if what a subclass returns has not the shape of the rewards."""
+        """The coefficients. **Raises** `ValueError` if a subclass returns a shape other than that of the rewards."""
         coefficients = self.coefficients(rewards, values)
         if jnp.shape(coefficients) != rewards.shape:
             raise ValueError(
@@ -161,7 +169,7 @@ class AbstractScoreFunctionEstimator(AbstractEstimator):
 
 
 def trains_by_coefficients(estimator: AbstractEstimator) -> TypeGuard[AbstractScoreFunctionEstimator]:
-    """Whether an estimator is a score function whose `coefficients` say everything: what is trained, and certified."""
+    """Whether an estimator is a score-function estimator that is trained and certified by its `coefficients` alone."""
     kind, base = type(estimator), AbstractScoreFunctionEstimator
     return isinstance(estimator, base) and all(getattr(kind, name) is getattr(base, name) for name in _FINAL[base])
 
@@ -169,8 +177,8 @@ def trains_by_coefficients(estimator: AbstractEstimator) -> TypeGuard[AbstractSc
 def check_contract(estimator: AbstractEstimator) -> None:
     """**Raises** `ValueError` if an estimator replaces a method by which it is trained or certified.
 
-    Training calls `coefficients` of a score function, and `from_episode` of any other estimator. If one of the methods
-    in between were replaced, something else would be certified.
+    Training calls `coefficients` of a score-function estimator, and `from_episode` of any other. If a method in between
+    were replaced, the certified estimator would differ from the trained one.
     """
     kind = type(estimator)
     for base, names in _FINAL.items():
@@ -178,8 +186,8 @@ def check_contract(estimator: AbstractEstimator) -> None:
             for name in names:
                 if getattr(kind, name) is not getattr(base, name):
                     raise ValueError(
-                        f"{kind.__name__} replaces `{name}` of {base.__name__}, so that what is certified would not be "
-                        f"what trains. Write `coefficients` only, or derive from AbstractEstimator and write "
+                        f"{kind.__name__} replaces `{name}` of {base.__name__}, so the certified estimator would not "
+                        f"be the trained one. Write `coefficients` only, or derive from AbstractEstimator and write "
                         f"`from_episode`."
                     )
 
@@ -188,7 +196,7 @@ _FINAL: dict[type[AbstractEstimator], tuple[str, ...]] = {
     AbstractEstimator: ("__call__",),
     AbstractScoreFunctionEstimator: ("from_episode", "checked_coefficients"),
 }
-"""Methods that are not to be replaced."""
+"""Methods that must not be replaced, keyed by the class that defines them."""
 
 
 def weigh_scores(

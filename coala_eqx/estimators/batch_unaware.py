@@ -10,17 +10,17 @@ from coala_eqx.estimators.base import AbstractScoreFunctionEstimator
 
 
 class BatchUnaware(AbstractScoreFunctionEstimator):
-    """Each trajectory is treated as if it were alone with its co-player.
+    """The batch-unaware policy gradient: each trajectory counts as if it were alone with its co-player.
 
-    C_l^b = (1/B) Σ_{k≥l} r_k^b. What an action does to the other trajectories, through the co-player's
-    update, is missing: biased for B > 1 against a learner. Unbiased for B = 1, and for any B if the
+    C_l^b = (1/B) Σ_{k≥l} r_k^b. It leaves out the influence of an action on the other trajectories, through the
+    co-player's update. It is biased for B > 1 against a learner. It is unbiased for B = 1, and for any B if the
     co-players do not learn; there it is the plain policy gradient.
 
     With values, C_l^b − (1/B)·V̂(h_l^b).
 
     **Arguments:**
 
-    - `discount`, `gae_lambda`: per step.
+    - `discount`, `gae_lambda`: factors per step.
 
     Source: Meulemans et al. (2025), Eqs 6 and 25.
     """

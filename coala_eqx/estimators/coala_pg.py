@@ -10,18 +10,18 @@ from coala_eqx.estimators.base import AbstractScoreFunctionEstimator
 
 
 class CoalaPG(AbstractScoreFunctionEstimator):
-    """The co-agent learning-aware policy gradient: E[ĝ] = ∇J̄ against any learner.
+    """The co-agent learning-aware policy gradient (COALA-PG): E[ĝ] = ∇J̄ against any learner.
 
-    C_l^b = (1/B) Σ_{k=l..T·m_l} r_k^b + (1/B) Σ_{b'} Σ_{k>T·m_l} r_k^{b'}: an action counts for the rest of
-    its own inner episode, and, through the co-player's update, for the later inner episodes of all
-    trajectories of the batch.
+    C_l^b = (1/B) Σ_{k=l..T·m_l} r_k^b + (1/B) Σ_{b'} Σ_{k>T·m_l} r_k^{b'}. An action counts for the rest of its own
+    inner episode. Through the co-player's update it also counts for the later inner episodes of all trajectories of the
+    batch.
 
     With values, C_l^b − (1/B)·V̂(h_l^b) − (1/B) Σ_{b'≠b} V̂(h^{b'}_{T·m_l+1}), unbiased for any V̂.
 
     **Arguments:**
 
-    - `discount`, `gae_lambda`: per step. Unbiased at 1 only; below, the signal through the co-player's
-      learning fades by their product with every step until the end of the current inner episode.
+    - `discount`, `gae_lambda`: factors per step. The estimator is unbiased at 1 only. Below 1, the signal through the
+      co-player's learning fades by their product with every step until the end of the current inner episode.
 
     Source: Meulemans et al. (2025), Theorem 3.1, Eqs 5, 13, 14 and Algorithm 1.
     """

@@ -10,13 +10,13 @@ from coala_eqx.estimators.base import AbstractScoreFunctionEstimator
 
 
 class LolaCoala(AbstractScoreFunctionEstimator):
-    """COALA-PG on the return of the last inner episode alone: a LOLA with sampled updates.
+    """COALA-PG on the return of the last inner episode alone: a LOLA estimator with sampled updates.
 
-    E[ĝ] = ∇ E[(1/B) Σ_b Σ_{l in episode M} r_l^b]: M − 1 look-ahead steps, in which the co-players' updates
-    are sampled, not expected, and no derivative is taken through them. C is that of `CoalaPG` with the
-    rewards before the last inner episode set to 0.
+    E[ĝ] = ∇ E[(1/B) Σ_b Σ_{l in episode M} r_l^b]. It looks M − 1 steps ahead. The co-players' updates are sampled, not
+    expected, and no derivative is taken through them. C is that of `CoalaPG` with the rewards before the last inner
+    episode set to 0.
 
-    With values, they are taken as a critic of that return, which training makes of them; unbiased for any V̂.
+    Values count as a critic of that return, and training fits them to it. The estimator is unbiased for any V̂.
 
     Source: Meulemans et al. (2025), Theorem E.1 and Appendix E.
     """

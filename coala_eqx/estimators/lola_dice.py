@@ -14,16 +14,16 @@ from coala_eqx.shaping import MetaEpisode, ShapingProblem, alternate, replay_ego
 
 
 class LolaDice(AbstractEstimator):
-    """Sampled LOLA: differentiates through the co-players' sampled updates under the DiCE operator.
+    """LOLA-DiCE: differentiates through the co-players' sampled updates with the DiCE operator.
 
-    The co-players' updates are replayed on the first `episodes` − 1 inner episodes, with each reward r_k
-    multiplied by ◻(Σ_{t≤k} Σ_players log π), which is 1 and whose derivative is that of the log-probability
-    of everything that led to r_k. The return of the last inner episode, with the same factors, is then
-    differentiated with respect to the ego agent's parameters, through the whole chain of updates.
+    The co-players' updates are replayed on the first `episodes` − 1 inner episodes. Each reward r_k is multiplied by
+    ◻(Σ_{t≤k} Σ_players log π). This factor is 1, and its derivative is that of the log-probability of everything that
+    led to r_k. The return of the last inner episode, with the same factors, is differentiated with respect to the ego
+    agent's parameters, through the whole chain of updates.
 
-    Claims nothing, and is measured against the look-ahead objective of Eq. 4: at a finite batch the
-    updates are sampled, and a gradient of a nonlinear function of a sampled update is biased for it.
-    The ego policy should condition on the inner episode alone, as the objective does.
+    It claims nothing and is compared with the look-ahead objective of Eq. 4. At a finite batch the updates are sampled,
+    and the gradient of a nonlinear function of a sampled update is biased for that objective. The ego policy should
+    condition on the inner episode alone, as the objective does.
 
     Source: Meulemans et al. (2025), Eq. 4 and Appendix E; Foerster et al. (2018b), Section 4.
     """
@@ -60,7 +60,7 @@ class LolaDice(AbstractEstimator):
 
 
 def _possible(log_probs: Float[Array, "..."]) -> Float[Array, "..."]:
-    """The same with 0 for −∞: what never happens has no derivative, and −∞ − (−∞) is no number."""
+    """The log-probabilities with 0 for −∞: an impossible action has no derivative, and −∞ − (−∞) is NaN."""
     return jnp.where(jnp.isneginf(log_probs), 0, log_probs)
 
 

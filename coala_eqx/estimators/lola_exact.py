@@ -13,18 +13,19 @@ from coala_eqx.shaping import MetaEpisode, ShapingProblem
 
 
 class LolaExact(AbstractEstimator):
-    """∇ J^i(φ, φ^{-i} + Σ_{q=1..n} Δ_q) with n = `episodes` − 1 expected updates: no sampling, hence no variance.
+    """LOLA with exact expectations: ∇ J^i(φ, φ^{-i} + Σ_{q=1..n} Δ_q) with n = `episodes` − 1 expected updates.
 
-    J^i is the expected return of one inner episode, and Δ_q the step of the co-player's learner along the
-    exact gradient of its own J^{-i} (not J^i, as the paper prints). The derivative is total: it passes
-    through every update. The meta-episode is ignored but for who the co-players were.
+    Nothing is sampled, so the variance is 0 unless the co-players are drawn. J^i is the expected return of one inner
+    episode. Δ_q is the step of the co-player's learner along the exact gradient of its own J^{-i} (not J^i, as the
+    paper prints). The derivative is total: it passes through every update. Of the meta-episode, only the co-players are
+    used.
 
-    Baselines and the normalisation of advantages do not enter: the step is along the exact gradient.
+    Baselines and the normalisation of advantages do not enter, because the step follows the exact gradient.
 
-    The ego agent's memory is fresh in that one inner episode: for a policy that remembers earlier ones,
-    this is a statement about its behaviour in the first.
+    The ego agent's memory is fresh in that one inner episode. For a policy that remembers earlier inner episodes, the
+    estimate describes its behaviour in the first.
 
-    Needs a game that can be tabulated, and learners that ascend a gradient.
+    It needs a game that can be tabulated, and learners that ascend a gradient.
 
     Source: Meulemans et al. (2025), Eq. 4; Foerster et al. (2018).
     """
@@ -63,7 +64,7 @@ def _own_gradient(
     index: int,
     learner: AbstractGradientLearner,
 ) -> Gradient:
-    """∂J^j/∂φ^j of co-player j in one inner episode, everybody else as they are."""
+    """∂J^j/∂φ^j of co-player j in one inner episode, with everybody else fixed."""
 
     def own_return(own: AbstractPolicy) -> Array:
         players = (policy, *co_players[:index], own, *co_players[index + 1 :])

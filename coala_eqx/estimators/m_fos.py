@@ -10,15 +10,15 @@ from coala_eqx.estimators.base import AbstractScoreFunctionEstimator
 
 
 class MFOS(AbstractScoreFunctionEstimator):
-    """M-FOS (Lu et al., 2022) on a batch: biased for B > 1, as the current inner episode weighs B times too much.
+    """M-FOS (Lu et al., 2022) on a batch: biased for B > 1, because the current inner episode weighs B times too much.
 
-    C_l^b = Σ_{k=l..T·m_l} r_k^b + (1/B) Σ_{b'} Σ_{k>T·m_l} r_k^{b'}. Its bias is B − 1 times the part of ∇J̄
-    in which an action acts on its own inner episode. For B = 1 it is COALA-PG. Values are subtracted as in
-    Algorithm 1; for M-FOS they are no mere baseline, and change its expectation.
+    C_l^b = Σ_{k=l..T·m_l} r_k^b + (1/B) Σ_{b'} Σ_{k>T·m_l} r_k^{b'}. Its bias is B − 1 times the part of ∇J̄ in which
+    an action acts on its own inner episode. For B = 1 it is COALA-PG. Values are subtracted as in Algorithm 1. For
+    M-FOS they are more than a baseline: they change its expectation.
 
     **Arguments:**
 
-    - `discount`, `gae_lambda`: per step.
+    - `discount`, `gae_lambda`: factors per step.
 
     Source: Meulemans et al. (2025), Eqs 7 and 26.
     """

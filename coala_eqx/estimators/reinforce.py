@@ -19,7 +19,7 @@ class Reinforce(AbstractScoreFunctionEstimator):
 
     **Arguments:**
 
-    - `discount`, `gae_lambda`: per step. Unbiased at 1 only.
+    - `discount`, `gae_lambda`: factors per step. The estimator is unbiased at 1 only.
 
     Source: Meulemans et al. (2025), Eq. 24.
     """

@@ -1,1 +1,1 @@
-"""Code of users: imported from files and modules, and run so that it leaves nothing behind."""
+"""Users' code: imported from files and modules, and run so that it leaves no trace in this process."""

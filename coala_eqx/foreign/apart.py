@@ -1,4 +1,4 @@
-"""Foreign code: runs whatever it does to this process is undone, and every way to end it is an error."""
+"""Run foreign code so that its changes to this process are undone and every way of ending is an error."""
 
 import contextlib
 import inspect
@@ -16,24 +16,24 @@ import numpy as np
 from coala_eqx.terminal import Terminal
 
 _WATCHED = ("builtins", "math", "numpy", "jax", "jax.lax", "jax.nn", "jax.numpy", "jax.random", "equinox")
-"""Modules, beside those of this package, that a certificate rests on."""
+"""Modules outside this package that a certificate depends on."""
 
 _MISSING = object()
 Value = TypeVar("Value")
 
 
 class ForeignError(ValueError):
-    """What foreign code ended with, in one line."""
+    """Foreign code failed. The message is one line."""
 
 
 def run_apart(function: Callable[[], Value], *, program: str) -> Value:
-    """Call foreign code.
+    """Call foreign code, and restore the process afterwards.
 
-    Its prints go to standard error, its command line is `program` alone, and its input is empty. Afterwards the
-    process is as before: streams, folder, command line, path, configuration of JAX, limits, filters of warnings, and
-    handlers of signals.
+    Its prints go to standard error, its command line is `program` alone, and its input is empty. Afterwards streams,
+    working directory, command line, path, configuration of JAX, limits, warning filters and signal handlers are as
+    before.
 
-    **Raises** `ForeignError` with whatever it raised, `SystemExit` and the like included, and if it replaced a part of
+    **Raises** `ForeignError` with whatever the code raised, including `SystemExit`, and if the code replaced a part of
     this package, of JAX or of NumPy; `KeyboardInterrupt` only if somebody pressed Ctrl-C.
     """
     parts = {place: dict(names) for place, names in _parts()}
@@ -52,14 +52,14 @@ def run_apart(function: Callable[[], Value], *, program: str) -> Value:
             changed = _put_back(parts)
     if changed:
         raise ForeignError(
-            f"it replaces {', '.join(sorted(changed)[:3])}, so that another program than this package would be "
-            f"certified; write a class of your own instead"
+            f"it replaces {', '.join(sorted(changed)[:3])}, so another program than this package would be certified; "
+            f"write a class of your own instead"
         )
     return value
 
 
 def describe(error: BaseException) -> str:
-    """The type and the text of an error, in one line; for `SystemExit` that it ends Python."""
+    """The type and the text of an error, in one line. For `SystemExit` it adds that Python ends."""
     words = in_one_line(error, str)
     name = type(error).__name__
     end = " (it ends Python)" if isinstance(error, SystemExit) else ""
@@ -67,7 +67,7 @@ def describe(error: BaseException) -> str:
 
 
 def in_one_line(value: Any, words: Callable[[Any], str] = repr) -> str:
-    """What a foreign object says of itself, which is foreign code, too; cut if it is long."""
+    """The text of a foreign object in one line, cut if it is long. Its `repr` is foreign code, too, and may fail."""
     try:
         line = " ".join(words(value).split())
     except BaseException:
@@ -114,15 +114,20 @@ def _restore_settings(settings: Mapping[str, Any]) -> None:
             try:
                 jax.config.update(name, value)
             except Exception as error:
-                raise ForeignError(f"it changes {name} for good, on which certificates depend: {error}") from error
+                raise ForeignError(
+                    f"it changes JAX's setting {name}, which certificates depend on and which cannot be restored: "
+                    f"{error}"
+                ) from error
 
 
 @contextlib.contextmanager
 def _watch_interrupts(pressed: list[int]) -> Iterator[None]:
-    """Tell Ctrl-C from a `KeyboardInterrupt` that the block raises itself; handlers it installs are removed."""
+    """Record every Ctrl-C in `pressed`, to tell it from a `KeyboardInterrupt` that the block raises itself. Signal
+    handlers that the block installs are removed.
+    """
     before = signal.getsignal(signal.SIGINT)
     if threading.current_thread() is not threading.main_thread() or before is None:
-        yield  # where nobody can press anything, or Python does not hear of it
+        yield  # Ctrl-C does not reach this thread, or not through Python
         return
 
     def note(number: int, frame: Any) -> None:
@@ -138,7 +143,7 @@ def _watch_interrupts(pressed: list[int]) -> Iterator[None]:
 
 
 def _parts() -> Iterator[tuple[str, dict[str, Any]]]:
-    """Names and what they stand for, by module and class."""
+    """Names and their values, for each module and class."""
     for name, module in list(sys.modules.items()):
         ours = name.partition(".")[0] == "coala_eqx"
         if module is not None and (ours or name in _WATCHED):
@@ -152,7 +157,7 @@ def _parts() -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def _put_back(parts: dict[str, dict[str, Any]]) -> list[str]:
-    """Put back what was replaced in modules; **returns** the names of everything that was."""
+    """Restore what was replaced in modules and classes. **Returns** the names of everything that was replaced."""
     changed = []
     for place, names in _parts():
         for key, value in parts.get(place, {}).items():

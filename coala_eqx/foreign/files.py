@@ -1,4 +1,4 @@
-"""Importing files and modules that a user names: each file is a module of its own, with its own neighbours."""
+"""Import files and modules that a user names. Each file is a module of its own, with its own neighbours."""
 
 import hashlib
 import importlib
@@ -11,11 +11,11 @@ from types import CodeType, ModuleType
 from coala_eqx.foreign.apart import ForeignError, run_apart
 
 _NEIGHBOURS: dict[str, dict[str, ModuleType]] = {}
-"""By folder, the modules in it that files of that folder have imported."""
+"""Modules that files of a folder have imported from that folder, keyed by folder."""
 
 
 class _Loader(importlib.machinery.SourceFileLoader):
-    """Compiles the file as it is; never code that was kept of an earlier one with the same size and time."""
+    """A loader that compiles the file itself, never cached code of an earlier file with the same size and time."""
 
     def get_code(self, fullname: str) -> CodeType:
         path = self.get_filename(fullname)
@@ -23,9 +23,9 @@ class _Loader(importlib.machinery.SourceFileLoader):
 
 
 def import_source(place: str, what: str) -> ModuleType:
-    """The module that `place` names: a file, if it ends with `.py`, or else a module.
+    """Import the module that `place` names: a file if it ends with `.py`, else a module.
 
-    **Raises** `ValueError` that says what was not found, or what went wrong.
+    **Raises** `ValueError` that says what was not found, or what failed.
     """
     if place.endswith(".py"):
         return _import_file(Path(place), what)
@@ -45,14 +45,14 @@ def _import_file(path: Path, what: str) -> ModuleType:
     except OSError as error:
         raise ValueError(f"{str(path)!r} cannot be read, to load the {what} from it: {error}.") from error
     place = path.resolve()
-    # By place and content: a file called json.py does not replace the module json, nor another mine.py this one.
+    # The name depends on path and content: a file json.py must not replace the module json, nor another mine.py this.
     digest = hashlib.sha256(str(place).encode("utf-8", "surrogateescape") + b"\0" + content).hexdigest()[:16]
     name = f"_coala_eqx_user_{digest}_{path.stem}"
     if name in sys.modules:
         return sys.modules[name]
     spec = importlib.util.spec_from_file_location(name, place, loader=_Loader(name, str(place)))
     if spec is None:
-        raise ValueError(f"{str(path)!r} is no Python file.")
+        raise ValueError(f"{str(path)!r} is not a Python file.")
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     try:
@@ -63,12 +63,12 @@ def _import_file(path: Path, what: str) -> ModuleType:
             raise
         hint = "; a file of a package is named module:NAME" if "no known parent package" in str(error) else ""
         raise ValueError(f"{str(path)!r} fails on import: {error}{hint}") from error
-    sys.modules[name] = module  # whatever it has put there
+    sys.modules[name] = module  # the file may have replaced its own entry
     return module
 
 
 def _execute(module: ModuleType, folder: str) -> None:
-    """Run it where its neighbours can be imported, and those of other folders cannot."""
+    """Run a module where it can import its neighbours but not those of other folders."""
     for other, modules in _NEIGHBOURS.items():
         for name, neighbour in modules.items():
             if other != folder and sys.modules.get(name) is neighbour:
@@ -88,7 +88,7 @@ def _execute(module: ModuleType, folder: str) -> None:
 
 
 def _lies_in(folder: str, name: str) -> bool:
-    """Whether a module, or the package that it belongs to, is a file or folder of this folder."""
+    """Whether a module, or the package that it belongs to, lies in this folder."""
     top = sys.modules.get(name.partition(".")[0])
     spec = getattr(top, "__spec__", None)
     if name.startswith("_coala_eqx_user_") or spec is None:
@@ -111,6 +111,6 @@ def _import_module(name: str, what: str) -> ModuleType:
     except ForeignError as error:
         raise ValueError(f"The module {name!r} fails on import: {error}") from error
     if isinstance(module, ModuleNotFoundError):
-        hint = f" For the file write {name}.py:NAME." if Path(f"{name}.py").is_file() else ""
+        hint = f" To load the file, write {name}.py:NAME." if Path(f"{name}.py").is_file() else ""
         raise ValueError(f"There is no module {name!r} to load the {what} from.{hint}") from module
     return module

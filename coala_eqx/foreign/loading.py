@@ -21,7 +21,7 @@ def load_callable(source: str, kind: type[Kind], what: str) -> Callable[..., Kin
 
     What it makes is checked at each call.
 
-    **Raises** `ValueError` that says what was not found, what went wrong, or what was found instead.
+    **Raises** `ValueError` that says what was not found, what failed, or what was found instead.
     """
     found = find(source, kind, what)
     if not callable(found) or (inspect.isclass(found) and not _is_kind(found, kind)):
@@ -33,16 +33,19 @@ def load_callable(source: str, kind: type[Kind], what: str) -> Callable[..., Kin
     def make(*arguments: Any, **named: Any) -> Kind:
         made = found(*arguments, **named)
         if not isinstance(made, kind):
-            raise ValueError(f"{source} is no {what}: it makes {in_one_line(made)}, which is no {kind.__name__}.")
+            raise ValueError(
+                f"{source} is not a valid {what}: it must make an instance of {kind.__name__}, but makes "
+                f"{in_one_line(made)}."
+            )
         return made
 
     return make
 
 
 def load_object(source: str, kind: type[Kind], what: str) -> Kind:
-    """An instance of `kind` from `FILE.py:NAME` or `module:NAME`; a class is called without arguments.
+    """Load an instance of `kind` from `FILE.py:NAME` or `module:NAME`. A class is called without arguments.
 
-    **Raises** `ValueError` that says what was not found, what went wrong, or what was found instead.
+    **Raises** `ValueError` that says what was not found, what failed, or what was found instead.
     """
     found = find(source, kind, what)
     if isinstance(found, kind):
@@ -52,16 +55,19 @@ def load_object(source: str, kind: type[Kind], what: str) -> Kind:
         raise ValueError(f"{source} is abstract: it must define {missing}.")
     if not _is_kind(found, kind):
         raise ValueError(
-            f"{source} is no {what}: it must be a subclass of {kind.__name__}, but is {in_one_line(found)}."
+            f"{source} is not a valid {what}: it must be a subclass of {kind.__name__}, but is {in_one_line(found)}."
         )
     made = made_apart(found, source, f"{source} cannot be made without arguments")
     if not isinstance(made, kind):
-        raise ValueError(f"{source} is no {what}: it makes {in_one_line(made)}, which is no {kind.__name__}.")
+        raise ValueError(
+            f"{source} is not a valid {what}: it must make an instance of {kind.__name__}, but makes "
+            f"{in_one_line(made)}."
+        )
     return made
 
 
 def find(source: str, kind: type, what: str) -> Any:
-    """The object that the source names; names within a class are joined by dots."""
+    """Look up the object that the source names. Dots separate names within a class."""
     place, _, name = source.rpartition(":")
     if not place or not name:
         raise ValueError(f"The {what} {source!r} must be written FILE.py:NAME or module:NAME.")
@@ -86,7 +92,9 @@ def find(source: str, kind: type, what: str) -> Any:
 
 
 def made_apart(make: Callable[[], Any], program: str, otherwise: str) -> Any:
-    """The result of foreign code; **raises** `ValueError` that begins with `otherwise`, and says why."""
+    """Run foreign code, and return its result. **Raises** `ValueError` that begins with `otherwise` and says why it
+    failed.
+    """
     try:
         return run_apart(make, program=program)
     except ForeignError as error:

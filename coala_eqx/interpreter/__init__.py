@@ -1,1 +1,1 @@
-"""Traced functions carried out by NumPy, one operation after the other, without compiling them."""
+"""Evaluate traced functions by NumPy, one operation after the other, without compiling them."""

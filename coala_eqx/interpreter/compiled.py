@@ -1,4 +1,7 @@
-"""Running traced functions for enumeration: few outcomes by NumPy, as compiling would take longer, many by XLA."""
+"""Run traced functions for enumeration by NumPy or XLA.
+
+If there are few outcomes NumPy is faster, because XLA would compile for longer than NumPy computes.
+"""
 
 import contextlib
 import contextvars
@@ -16,7 +19,7 @@ from coala_eqx.arrays import concrete
 from coala_eqx.interpreter.program import Program
 
 QUICK_BELOW = 500_000
-"""Outcomes. Below, NumPy is done before XLA has compiled; above, compiled programs are faster."""
+"""Number of outcomes below which NumPy finishes before XLA has compiled. Above it, compiled programs are faster."""
 
 
 _programs: contextvars.ContextVar[dict[Any, Any] | None] = contextvars.ContextVar("programs", default=None)
@@ -25,11 +28,11 @@ _programs: contextvars.ContextVar[dict[Any, Any] | None] = contextvars.ContextVa
 
 @contextlib.contextmanager
 def evaluating() -> Iterator[None]:
-    """A context for evaluation by NumPy.
+    """Context for evaluation by NumPy.
 
-    Functions are traced once for each structure of arguments, and what was traced, with the arrays that it holds, is
-    dropped at the end of the outermost of such contexts. Linear algebra of small arrays does not keep a second core
-    busy with waiting.
+    Each function is traced once for each structure of arguments. Traced functions, and the arrays that they hold, are
+    dropped at the end of the outermost such context. Linear algebra uses one thread: for small arrays a second one
+    would only wait.
     """
     if _programs.get() is not None:
         yield
@@ -50,7 +53,7 @@ def _libraries() -> ThreadpoolController:
 class compiled:  # noqa: N801 (used as a decorator)
     """A function from pytrees to pytrees, evaluated by NumPy (`quick=True`) or compiled by XLA.
 
-    Where arguments are traced it is the function itself, compiled with what surrounds it.
+    If arguments are traced, the function is called as it is and compiled with the surrounding code.
     """
 
     def __init__(self, function: Callable[..., Any]):
@@ -71,7 +74,7 @@ def _by_numpy(function: Callable[..., Any], args: Any) -> Any:
     known = _programs.get()
     if known is None:
         known = {}
-    # What numbers of Python become is a part of the signature.
+    # The default floating-point type belongs to the signature, as Python's numbers are converted to it.
     key = (function, structure, signature, jnp.result_type(float))
     if key not in known:
         known[key] = _traced(function, structure, signature)
@@ -84,7 +87,7 @@ def _is_array(leaf: Any) -> bool:
 
 
 class _Static:
-    """A leaf that is no array, told from others by its type and value."""
+    """A leaf that is not an array. Two are equal if type and value are."""
 
     def __init__(self, value: Any):
         self.value = value
@@ -95,7 +98,7 @@ class _Static:
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, _Static) or type(self.value) is not type(other.value):
             return False
-        # 0.0 and −0.0 are equal, and not the same.
+        # 0.0 and −0.0 compare equal but are different values.
         return self.value == other.value and (
             not isinstance(self.value, float) or repr(self.value) == repr(other.value)
         )
@@ -104,7 +107,9 @@ class _Static:
 def _traced(
     function: Callable[..., Any], structure: Any, signature: tuple[Any, ...]
 ) -> tuple[Program, Callable[[list[Any]], Any]]:
-    """A function at arguments of this structure, and what makes its result from the arrays in it."""
+    """Trace a function at arguments of this structure. **Returns** the program, and a function that rebuilds its result
+    from arrays.
+    """
     rest: list[Any] = []
 
     def flat(*arrays: Any) -> list[Any]:

@@ -1,6 +1,4 @@
-"""JAX's random numbers by NumPy: threefry keys, of which each is eight bytes that NumPy need not look into.
-
-The numbers are those of JAX, bit by bit.
+"""JAX's random numbers by NumPy, bit by bit the same. A threefry key is held as one opaque value of eight bytes.
 
 Source: Salmon et al. (2011), "Parallel random numbers: as easy as 1, 2, 3", for the hash.
 """
@@ -17,27 +15,27 @@ _PARITY = np.uint32(0x1BD11BDA)
 
 
 def is_known(dtype: Any) -> bool:
-    """Whether arrays of this type are keys that are known here."""
+    """Whether arrays of this type are keys that this module supports."""
     return str(dtype) == "key<fry>" and jax.config.jax_threefry_partitionable  # type: ignore[attr-defined]
 
 
 def from_jax(keys: Any) -> np.ndarray:
-    """Keys as NumPy holds them here."""
+    """Keys in this module's NumPy form."""
     return _of_words(np.asarray(jax.random.key_data(keys)))
 
 
 def to_jax(keys: np.ndarray) -> Any:
-    """The same keys as JAX's."""
+    """Keys in JAX's form."""
     return jax.random.wrap_key_data(jax.numpy.asarray(_words(keys)), impl="threefry2x32")
 
 
 def is_keys(array: Any) -> bool:
-    """Whether an array comes from `from_jax`."""
+    """Whether an array holds keys in this module's form."""
     return isinstance(array, np.ndarray) and array.dtype == _KEY
 
 
 def split(keys: np.ndarray, *, shape: tuple[int, ...], **_: Any) -> np.ndarray:
-    """`[*keys, *shape]` keys."""
+    """Split each key; the result is `[*keys, *shape]`."""
     return _of_words(np.stack(_hashed_numbers(keys, shape), axis=-1))
 
 
@@ -94,7 +92,7 @@ def _hashed_numbers(keys: np.ndarray, shape: tuple[int, ...]) -> tuple[Any, Any]
 
 
 def _hash(first: Any, second: Any, high: Any, low: Any) -> tuple[Any, Any]:
-    """Threefry-2x32 with 20 rounds: of the number (high, low) under the key (first, second)."""
+    """Threefry-2x32 with 20 rounds: the hash of the number (high, low) under the key (first, second)."""
     keys = (first, second, first ^ second ^ _PARITY)
     with np.errstate(over="ignore"):
         high, low = high + first, low + second

@@ -1,9 +1,8 @@
-"""Traced functions evaluated by NumPy, without compiling them.
+"""Evaluate traced functions by NumPy, without compiling them.
 
-Enumeration asks each of many functions for a few arrays, once. XLA would compile for longer than it computes, and
-differently for every size. JAX traces (and differentiates, and vectorises) the function; what comes out is a list of
-operations on arrays, which NumPy carries out one by one. What NumPy has no word for here is left to JAX, one operation
-at a time.
+Enumeration calls each of many functions once, for a few arrays. XLA would compile for longer than it computes, and anew
+for every size. JAX traces the function, and differentiates and vectorises it. The result is a list of operations on
+arrays, which NumPy carries out one by one. An operation without a rule here is left to JAX, one at a time.
 """
 
 import dataclasses
@@ -21,13 +20,13 @@ from coala_eqx.interpreter.rules import KEY_RULES, RULES
 _INNER = frozenset(
     {"jit", "pjit", "closed_call", "core_call", "custom_jvp_call", "custom_vjp_call", "remat", "checkpoint", "remat2"}
 )
-"""Operations that are functions of their own, and nothing else."""
+"""Operations that only call another function."""
 
 _LOOPS = frozenset({"scan", "while", "cond"})
 
 
 def evaluate(function: Callable[..., Any], *arguments: np.ndarray) -> np.ndarray:
-    """`function(*arguments)`, one array, traced by JAX and computed by NumPy."""
+    """`function(*arguments)` as one array, traced by JAX and computed by NumPy."""
     (result,) = Program(jax.make_jaxpr(function)(*arguments))(arguments)
     return np.asarray(result)
 
@@ -46,34 +45,35 @@ def _apply_nothing(inputs: list[Any]) -> Sequence[Any]:
 
 @dataclasses.dataclass
 class _Step:
-    """One operation: reads places, writes places, and says which ones nobody reads any more."""
+    """One operation: the places that it reads, those that it writes, and those that are not read any more
+    afterwards.
+    """
 
     equation: Any
     reads: list[int]
     writes: list[int]
     done: Sequence[int] = ()
     apply: Operation = _apply_nothing
-    """Made of the equation once it is known that the step is needed."""
+    """The function that carries out the operation. It is made from the equation once the step is known to be needed."""
 
 
 @dataclasses.dataclass
 class _Settled:
-    """What need not be computed again as long as some arguments stay the same."""
+    """Results that need not be computed again as long as some arguments stay the same."""
 
     arguments: set[int]
     places: list[Any]
     steps: list[_Step]
-    """What is left to do."""
+    """The remaining steps."""
 
     is_new: bool = True
-    """Whether it has not been used yet: then more may turn out to stay the same."""
+    """Whether it has not been used yet. In that case more arguments may turn out to stay the same."""
 
 
 class Program:
     """A traced function (a `ClosedJaxpr`) as a list of operations.
 
-    What depends only on arguments that are the same objects as in the last call, and cannot have been changed since, is
-    not computed again.
+    Results are reused if they depend only on arguments that are the same objects as in the last call and are immutable.
     """
 
     def __init__(self, closed: Any):
@@ -89,11 +89,11 @@ class Program:
         self._settled: _Settled | None = None
 
     def __call__(self, arguments: Sequence[Any]) -> list[Any]:
-        """The results for these arguments: NumPy arrays, or JAX's where they hold random keys."""
+        """The results for these arguments: NumPy arrays, or JAX arrays where they hold random keys."""
         return [_to_jax(one) if keys.is_keys(one) else one for one in self.run(arguments)]
 
     def run(self, arguments: Sequence[Any]) -> list[Any]:
-        """The same, with random keys as NumPy holds them."""
+        """The results for these arguments, with random keys in the form of `keys`."""
         same = {n for n, one in enumerate(arguments) if one is self._last[n] and _is_immutable(one)}
         settled = self._settled
         if settled is None or not settled.arguments <= same or (settled.is_new and settled.arguments < same):
@@ -109,7 +109,7 @@ class Program:
         return [places[place] for place in self._results]
 
     def _settle(self, arguments: Sequence[Any], same: set[int]) -> "_Settled":
-        """Compute what follows from the arguments in `same`, which have not changed since the last call."""
+        """Compute everything that follows from the arguments in `same`, which have not changed since the last call."""
         places = [*self._start]
         changing = {place for number, place in enumerate(self._arguments) if number not in same}
         for number in same:
@@ -131,7 +131,7 @@ class Program:
         return len(self._start) - 1
 
     def _inline(self, jaxpr: Any, constants: Sequence[Any], arguments: Sequence[int]) -> list[int]:
-        """Add the operations of a jaxpr; **returns** the places of its results."""
+        """Add the operations of a jaxpr. **Returns** the places of its results."""
         known: dict[Any, int] = dict(zip(jaxpr.invars, arguments, strict=True))
         known.update(
             (variable, self._new(_to_numpy(one))) for variable, one in zip(jaxpr.constvars, constants, strict=True)
@@ -194,9 +194,9 @@ class Program:
 
 
 def _needed(steps: Sequence[_Step], results: Iterable[int], passing: Container[int] | None = None) -> list[_Step]:
-    """The steps that results depend on, or that do something besides, each with the places that nobody reads after it.
+    """The steps that results depend on or that have effects, each with the places that are not read after it.
 
-    Only places in `passing` are given up, unless it is `None`.
+    If `passing` is given, only places in it are freed.
     """
     needed, kept = {*results}, []
     for step in reversed(steps):
@@ -225,8 +225,8 @@ def _inner(parameters: dict[str, Any]) -> tuple[Any, Sequence[Any]]:
 
 
 def _rule(equation: Any) -> Callable[..., Any] | None:
-    """What NumPy does for an operation; `None` where it is left to JAX, as are all on complex numbers, on types that
-    NumPy does not have by itself, and on arrays without entries.
+    """The rule for an operation. `None` leaves it to JAX, as for complex numbers, for types that are not NumPy's own,
+    and for arrays without entries.
     """
     avals = [variable.aval for variable in (*equation.invars, *equation.outvars)]
     dtypes = {getattr(aval, "dtype", None) for aval in avals}
@@ -235,7 +235,7 @@ def _rule(equation: Any) -> Callable[..., Any] | None:
         0 in getattr(a, "shape", ()) for a in avals
     ):
         return None
-    if others:  # random keys, maybe
+    if others:  # possibly random keys
         return KEY_RULES.get(equation.primitive.name) if all(map(keys.is_known, others)) else None
     return RULES.get(equation.primitive.name)
 
@@ -291,7 +291,7 @@ def _while(
 ) -> list[Any]:
     for_condition, for_body = inputs[:cond_nconsts], inputs[cond_nconsts : cond_nconsts + body_nconsts]
     carry = inputs[cond_nconsts + body_nconsts :]
-    # Where the condition is vectorised, each goes on for as long as its own holds.
+    # If the condition is vectorised, each element goes on for as long as its own condition holds.
     while (going := np.asarray(condition.run([*for_condition, *carry])[0])).any():
         made = body.run([*for_body, *carry])
         carry = made if going.all() else [_where(going, *pair) for pair in zip(made, carry, strict=True)]
@@ -299,6 +299,6 @@ def _while(
 
 
 def _where(condition: np.ndarray, one: Any, other: Any) -> Any:
-    """`condition` has the leading axes of the others only."""
+    """`where` for a condition that has only the leading axes of the others."""
     condition = condition.reshape(condition.shape + (1,) * (one.ndim - condition.ndim))
     return jax.numpy.where(condition, one, other) if isinstance(one, jax.Array) else np.where(condition, one, other)

@@ -1,8 +1,8 @@
-"""What each of JAX's operations is in NumPy: rules for `coala_eqx.interpreter.program`.
+"""Rules for `coala_eqx.interpreter.program`: each of JAX's operations in NumPy.
 
-A rule takes the operation's inputs, and its parameters by name, and returns a NumPy array (or several, for operations
-with several results), or `NotImplemented` where it does not know. What it returns is cast to the type of number that
-JAX has inferred.
+A rule takes the operation's inputs, and its parameters by name. It returns a NumPy array, or several for operations
+with several results, or `NotImplemented` for a case that it does not cover. The result is cast to the type that JAX has
+inferred.
 """
 
 import functools
@@ -45,7 +45,7 @@ def _divide(one: Any, other: Any, **_: Any) -> Any:
         return np.true_divide(one, other)
     if one.dtype.kind not in "iu" or not np.all(other):
         return NotImplemented
-    down = one // other  # while XLA rounds towards 0
+    down = one // other  # XLA rounds towards 0
     return down + ((down < 0) & (down * other != one))
 
 
@@ -95,7 +95,7 @@ def _slice(array: Any, *, start_indices: Any, limit_indices: Any, strides: Any, 
 
 
 def _starts(starts: Sequence[Any], shape: Sequence[int], sizes: Sequence[int]) -> tuple[slice, ...]:
-    """A window that starts where it is asked to, or as near as it fits in."""
+    """The window at the given starts, moved into bounds if necessary."""
     firsts = [int(np.clip(start, 0, whole - size)) for start, whole, size in zip(starts, shape, sizes, strict=True)]
     return tuple(slice(first, first + size) for first, size in zip(firsts, sizes, strict=True))
 
@@ -114,7 +114,7 @@ def _pad(array: Any, value: Any, *, padding_config: Any, **_: Any) -> Any:
     inner = [max(0, (1 + gap) * size - gap) for size, (_, _, gap) in zip(array.shape, padding_config, strict=True)]
     shape = [
         size + max(0, low) + max(0, high) for size, (low, high, _) in zip(inner, padding_config, strict=True)
-    ]  # what is negative is cut off afterwards
+    ]  # negative padding is cut off afterwards
     padded = np.full(shape, value, array.dtype)
     places = zip(inner, padding_config, strict=True)
     padded[tuple(slice(max(0, low), max(0, low) + size, 1 + gap) for size, (low, _, gap) in places)] = array
@@ -164,9 +164,9 @@ def _numbers(dtype: np.dtype, shape: tuple[int, ...], dimension: int) -> np.ndar
 
 
 class _Window:
-    """Where the windows of a gather or scatter lie in the operand.
+    """Position of the windows of a gather or scatter in the operand.
 
-    Of the operand's axes, those along which a window starts somewhere are `looked_up`, the others are taken whole.
+    `looked_up` are the operand's axes along which a window starts somewhere; the others are taken whole.
     """
 
     def __init__(self, shape: Sequence[int], indices: np.ndarray, sizes: Sequence[int], dimensions: tuple[Any, ...]):
@@ -185,7 +185,7 @@ class _Window:
 
     @property
     def inside(self) -> np.ndarray:
-        """Which windows are in bounds, `[*batch]`."""
+        """Mask of the windows that are in bounds, `[*batch]`."""
         each = [(self._starts[axis] >= 0) & (self._starts[axis] <= self.last[axis]) for axis in self.looked_up]
         return np.asarray(np.logical_and.reduce(each)) if each else np.ones(self.batch, bool)
 
@@ -203,9 +203,10 @@ class _Window:
         return tuple(np.broadcast_arrays(*made)) if made else ()
 
     def order(self, window_axes: Sequence[int]) -> tuple[list[int], list[int]]:
-        """How `[*batch, *spread, *whole]` becomes what JAX asks for: single axes to add at the end, and a permutation.
+        """The axes of size 1 to append to `[*batch, *spread, *whole]`, and the permutation that makes JAX's order of
+        axes from it.
 
-        `window_axes` says where the axes of a window are.
+        `window_axes` are the places of a window's axes.
         """
         kept = [axis for axis in range(len(self.looked_up) + len(self.whole)) if axis not in self.gone]
         single = [axis for axis in kept if axis in self.looked_up and axis not in self.spread]
@@ -263,7 +264,7 @@ def _scatter(add: bool) -> Rule:
         operand: Any, indices: Any, updates: Any, *, dimension_numbers: Any, mode: Any, update_jaxpr: Any, **_: Any
     ) -> Any:
         if not add and update_jaxpr is not None:
-            return NotImplemented  # a function of what is there
+            return NotImplemented  # the update depends on the present content
         numbers = dimension_numbers
         gone = {int(axis) for axis in (*numbers.inserted_window_dims, *numbers.operand_batching_dims)}
         kept = [axis for axis in range(operand.ndim) if axis not in gone]
@@ -305,7 +306,7 @@ def _replaced(rows: np.ndarray, place: np.ndarray, updates: np.ndarray) -> np.nd
 
 
 def _increased(rows: np.ndarray, place: np.ndarray, updates: np.ndarray) -> np.ndarray:
-    """Rows plus updates, of which several may be of one row."""
+    """Rows plus updates. Several updates may concern the same row."""
     if rows.dtype != np.float64:
         changed = rows.copy()
         np.add.at(changed, place, updates)
@@ -313,7 +314,7 @@ def _increased(rows: np.ndarray, place: np.ndarray, updates: np.ndarray) -> np.n
     columns = rows.shape[1]
     flat = (place[:, None] * columns + np.arange(columns)).ravel()
     added = np.bincount(flat, weights=updates.ravel(), minlength=rows.size).reshape(rows.shape)
-    is_zero = not any(rows.strides) and rows.size and rows.flat[0] == 0  # a derivative that begins with nothing
+    is_zero = not any(rows.strides) and rows.size and rows.flat[0] == 0  # a derivative that starts at zero
     return added if is_zero else rows + added
 
 
@@ -399,7 +400,7 @@ RULES: dict[str, Rule] = {
     "dot_general": _dot_general,
     "iota": lambda *, dtype, shape, dimension, **_: _numbers(np.dtype(dtype), tuple(shape), dimension),
 }
-"""By the name of the operation. What is not here is left to JAX."""
+"""Rules, keyed by the operation's name. An operation without one is left to JAX."""
 
 KEY_RULES: dict[str, Rule] = {
     "random_split": keys.split,
@@ -423,4 +424,4 @@ KEY_RULES: dict[str, Rule] = {
         )
     },
 }
-"""The same for operations that take or return random keys."""
+"""Rules for operations that take or return random keys."""

@@ -12,24 +12,27 @@ from coala_eqx.policies import AbstractMemoryOne, AbstractPolicy
 from coala_eqx.policies.probabilities import log_probabilities
 
 _SLACK = 1e-3
-"""Within this, probabilities in half precision add up to 1, and logits do not."""
+"""Tolerance for rows of probabilities: half precision stays within it, and logits do not."""
 
 
 def discounted_returns(
     policy_1: AbstractPolicy, policy_2: AbstractPolicy, payoffs: Any, discount: Any, normalise: bool = True
 ) -> Float[Array, "2"]:
-    """E[Σ_{t≥0} discount^t r_t] of both players of the infinitely iterated matrix game, or 1 − discount times that.
+    """E[Σ_{t≥0} discount^t r_t] of both players of the infinitely iterated matrix game, times 1 − discount if
+    `normalise`.
 
-    Exact up to rounding, differentiable to any order, and traceable.
+    The result is exact up to rounding, differentiable to any order, and traceable.
 
     **Arguments:**
 
-    - `policy_1`, `policy_2`: `MemoryOne` policies of A_1 and A_2 actions, with logits `[1 + A_1·A_2, A_1]` and
-      `[1 + A_1·A_2, A_2]`, or `BinaryMemoryOne` policies for A_i = 2. Each observes what it would in a `MatrixGame`:
-      0 at the start, then 1 + the index of the last joint action, its own action being the most significant digit.
-    - `payoffs` `[2, A_1, A_2]`: of both players, each indexed by the first player's action, then the second's.
-    - `discount`: in [0, 1).
-    - `normalise`: weigh step t by (1 − discount)·discount^t, so that returns are on the scale of the payoffs.
+    - `policy_1`, `policy_2`: `MemoryOne` policies of A_1 and A_2 actions, with logits `[1 + A_1·A_2, A_1]` and `[1 +
+      A_1·A_2, A_2]`, or `BinaryMemoryOne` policies for A_i = 2. Each observes what it would in a `MatrixGame`: 0 at the
+      start, then 1 + the index of the last joint action, with its own action as the most significant digit.
+    - `payoffs` `[2, A_1, A_2]`: payoffs of both players, indexed by the first player's action, then the second's.
+    - `discount`: a number in [0, 1).
+    - `normalise`: whether step t weighs (1 − discount)·discount^t, which puts returns on the scale of the payoffs.
+
+    **Returns** the returns of player 1 and player 2.
 
     **Raises** `ValueError` for policies that see more than the last joint action, and as `memory_one_returns` does.
 
@@ -49,20 +52,20 @@ def discounted_returns(
 def memory_one_returns(
     probabilities_1: Any, probabilities_2: Any, payoffs: Any, discount: Any, normalise: bool = True
 ) -> Float[Array, "2"]:
-    """As `discounted_returns`, of the probabilities themselves; differentiable where some are 0 or 1, too.
+    """`discounted_returns` as a function of probabilities; differentiable also where some of them are 0 or 1.
 
-    A rational function of its arguments, J = s_0ᵀ (I − γP)⁻¹ r, with the distribution s_0 of the first joint action,
-    the matrix P of transitions between joint actions (rows: from) and the payoffs r.
+    It is a rational function of its arguments: J = s_0ᵀ (I − γP)⁻¹ r, with the distribution s_0 of the first joint
+    action, the matrix P of transitions between joint actions (rows: from) and the payoffs r.
 
     **Arguments:**
 
-    - `probabilities_1` `[1 + A_1·A_2, A_1]`, `probabilities_2` `[1 + A_1·A_2, A_2]`: of each action, given each
-      observation.
+    - `probabilities_1` `[1 + A_1·A_2, A_1]`, `probabilities_2` `[1 + A_1·A_2, A_2]`: probability of each action, given
+      each observation.
     - `payoffs`, `discount`, `normalise`: as for `discounted_returns`.
 
-    **Raises** `ValueError` if shapes do not fit, if a row of probabilities is no distribution, if the discount is
-    outside [0, 1) once it is rounded to the precision of the probabilities, or if anything is not a finite number.
-    Values that are traced go unchecked.
+    **Raises** `ValueError` if shapes do not fit, if a row of probabilities is not a distribution, if the discount is
+    outside [0, 1) once it is rounded to the precision of the probabilities, or if a number is not finite. Traced values
+    are not checked.
     """
     payoffs = numbers("payoffs", payoffs)
     if payoffs.ndim != 3 or payoffs.shape[0] != 2 or 0 in payoffs.shape:
@@ -90,8 +93,8 @@ def _visits(
 ) -> Float[Array, " states"]:
     """start·(I − discount·transition)⁻¹ = Σ_t start·(discount·transition)ᵗ: discounted visits to all states.
 
-    Derivatives of every order are further such solutions (the implicit function theorem), with the same inverse: none
-    goes through the elimination, and all that is multiplied is vectors with matrices.
+    Derivatives of every order are further solutions of this kind with the same inverse, by the implicit function
+    theorem. No derivative passes through the elimination, and all products are of vectors with matrices.
     """
     inverse = _resolvent(*jax.lax.stop_gradient((discount, transition)))
     moves = discount * transition
@@ -104,19 +107,21 @@ def _visits(
 
 
 def _vecmat(vector: Float[Array, " rows"], matrix: Float[Array, "rows columns"]) -> Float[Array, " columns"]:
-    """Their product; for small ones in batches faster than `jnp.matmul`, and in full precision on every device."""
+    """The product of a vector and a matrix. For small ones in batches it is faster than `jnp.matmul`, and it has full
+    precision on every device.
+    """
     return jnp.sum(vector[:, None] * matrix, axis=0)
 
 
 def _resolvent(discount: Any, transition: Float[Array, "states states"]) -> Float[Array, "states states"]:
-    """(I − discount·transition)⁻¹, for a stochastic matrix.
+    """(I − discount·transition)⁻¹ for a stochastic matrix.
 
-    By eliminating one state after the other, censoring it (Grassmann, Taksar and Heyman, 1985): what is left is again
-    a chain that stops at times. Its chance to leave a state is added up from where it goes, instead of subtracting
-    its chance to stay from 1; so there are sums, products and quotients of numbers ≥ 0 only, in which nothing cancels
-    and an exact zero stays one. No rows need be exchanged.
+    States are eliminated one after the other by censoring (Grassmann, Taksar and Heyman, 1985): what is left is again a
+    chain with a chance to stop. The chance to leave a state is the sum of its chances to go elsewhere, not 1 minus the
+    chance to stay. So only sums, products and quotients of numbers ≥ 0 occur: nothing cancels, and an exact zero stays
+    one. No rows need to be exchanged.
 
-    Not by `jnp.linalg.solve`: on a CPU, two batches of small systems at a time can wait for each other for ever.
+    `jnp.linalg.solve` is not used: on a CPU, two batches of small systems at a time can deadlock.
     """
     states = len(transition)
     rows = jnp.concatenate([discount * transition, jnp.eye(states, dtype=transition.dtype)], axis=1)
@@ -131,7 +136,7 @@ def _resolvent(discount: Any, transition: Float[Array, "states states"]) -> Floa
 
 
 def _distributions(number: int, probabilities: Any, shape: tuple[int, int]) -> Any:
-    """A table of probabilities, checked where it is known."""
+    """The table of probabilities, checked if it is not traced."""
     name = f"probabilities_{number}"
     table = numbers(name, probabilities)
     if table.shape != shape:
@@ -145,13 +150,13 @@ def _distributions(number: int, probabilities: Any, shape: tuple[int, int]) -> A
             row = int(np.argmax(errors))
             raise ValueError(
                 f"`{name}` must hold a distribution in every row, but row {row} is {table[row].tolist()}; "
-                f"for logits use `discounted_returns`."
+                f"pass logits to `discounted_returns` instead."
             )
     return table
 
 
 def _discount(discount: Any, dtype: Any) -> Any:
-    """The discount in the precision of the computation: a NumPy scalar, unless it is traced."""
+    """The discount in the precision of the computation: a NumPy scalar unless it is traced."""
     discount = numbers("discount", discount)
     if discount.ndim != 0:
         raise ValueError(f"`discount` must be one number, but has shape {discount.shape}; use `jax.vmap` for several.")

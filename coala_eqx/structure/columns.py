@@ -1,4 +1,4 @@
-"""Structure at the size of a run, where the whole matrix would be too large: some columns of it."""
+"""Structural checks at the size of a run, where the whole matrix is too large: random columns of it are checked."""
 
 from collections.abc import Iterator
 
@@ -16,31 +16,31 @@ from coala_eqx.structure.findings import WEIGHTS, Finding, NotLinear, Size, chec
 from coala_eqx.structure.kernel import FREE, admissible, relation
 
 _SAME = 1e-9
-"""Relative difference up to which two weights are the same, or two sums."""
+"""Largest relative difference between equal weights, or equal sums."""
 
 _AT_ONCE = 16
-"""Columns, so that memory does not grow with the square of the batch."""
+"""Number of columns at a time, so that memory does not grow with the square of the batch."""
 
 
 def find_wrong(
     estimator: AbstractEstimator, batch: int, episodes: int, steps: int, *, columns: int = 12, seed: int = 0
 ) -> Finding | None:
-    """Hold random columns of an estimator's matrix, at one size however large, against Theorem 3.1.
+    """Hold random columns of an estimator's matrix, at one size of any magnitude, against Theorem 3.1.
 
-    A column says how one reward, or one value, weighs for all actions. Of rewards in the first inner episode only
-    the sums of weights over trajectories matter (`Kernel.wrong`).
+    A column holds the weights of one reward, or of one value, for all actions. For rewards in the first inner episode
+    only the sums of weights over trajectories matter (`Kernel.wrong`).
 
     **Arguments:**
 
-    - `estimator`: an instance of a score-function estimator.
+    - `estimator`: a score-function estimator.
     - `batch`, `episodes`, `steps`: B, M and T.
-    - `columns`: how many rewards and how many values are tried.
-    - `seed`: draws them.
+    - `columns`: number of rewards, and of values, to try.
+    - `seed`: seed of the columns.
 
-    **Returns** a wrong entry, or `None` if there is none in these columns.
+    **Returns** a wrong entry, or `None` if these columns have none.
 
-    **Raises** `NotLinear`, a `ValueError`, where coefficients are no linear function of rewards and values;
-    `Inapplicable`, another one, for estimators that are judged by enumeration only.
+    **Raises** `NotLinear`, a `ValueError`, if coefficients are not a linear function of rewards and values;
+    `Inapplicable`, a `ValueError`, for estimators that only enumeration can judge.
     """
     size, objective = checked_size((batch, episodes, steps)), objective_of(estimator)
     if not isinstance(estimator, AbstractScoreFunctionEstimator) or objective not in WEIGHTS:
@@ -51,7 +51,7 @@ def find_wrong(
 
 
 def remark(estimator: AbstractEstimator, batch: int, episodes: int, steps: int) -> str:
-    """In a sentence, what `find_wrong` finds at the size of a run; empty where a claim is kept, or there is none."""
+    """A sentence on what `find_wrong` finds at the size of a run; empty if the claim holds, or if there is no claim."""
     name = type(estimator).__name__
     if estimator.unbiased_for is None:
         return ""
@@ -59,8 +59,8 @@ def remark(estimator: AbstractEstimator, batch: int, episodes: int, steps: int) 
         finding = find_wrong(estimator, batch, episodes, steps)
     except Inapplicable:
         return ""
-    except Exception as reason:  # of any kind, of a user's estimator
-        return f"whether {name} is unbiased, as it claims, is not known: {in_one_line(reason, str)}."
+    except Exception as reason:  # a user's estimator may raise anything
+        return f"{name} claims to be unbiased, which cannot be checked at this size: {in_one_line(reason, str)}."
     if finding is None:
         return ""
     discount = getattr(estimator, "discount", 1.0)
@@ -91,7 +91,9 @@ class _Columns:
         return None
 
     def _first_episode(self, columns: int) -> Finding | None:
-        """Own rewards of the first inner episode: only their sum over the batch must be that of the targets."""
+        """Check own rewards of the first inner episode, where only their sum over the batch must equal that of the
+        targets.
+        """
         batch, _, steps = self.size
         some = {*self.generator.permutation(steps)[: columns - 1].tolist(), steps - 1}
         for step in sorted(some, reverse=True):
@@ -128,7 +130,7 @@ class _Columns:
         return Finding.at(self.size, (*action, *place), weights[action], expected)
 
     def _place(self, first_episode: int = 0) -> Size:
-        """Of a reward or a value, drawn; every fourth one of the last inner episode."""
+        """A random place of a reward or a value. Every fourth one, on average, lies in the last inner episode."""
         batch, episodes, steps = self.size
         lowest = episodes - 1 if self.generator.random() < 0.25 else first_episode
         trajectory, step = self.generator.integers(batch), self.generator.integers(steps)
@@ -140,7 +142,7 @@ class _Columns:
     def _weights(
         self, places: list[Size], *, of_values: bool = False
     ) -> Iterator[tuple[Size, Float[np.ndarray, "batch episodes steps"], float]]:
-        """Yields places, what the rewards or values there weigh, and how far weights may be off."""
+        """Yield each place, the weights of the reward or value there, and the tolerance of these weights."""
         units = np.zeros((1 + len(places), *self.size))
         for unit, place in zip(units[1:], places, strict=True):
             unit[place] = 1.0
@@ -151,7 +153,11 @@ class _Columns:
             yield place, one - constant, tolerance
 
     def _check_linear(self) -> None:
-        """Whether what two inputs give together is what they give one by one: dense, sparse and large ones."""
+        """Check that coefficients of the sum of two inputs are the sums of their coefficients, on dense, sparse and
+        large inputs.
+
+        **Raises** `NotLinear` if they are not.
+        """
         normal = self.generator.normal(size=(2, 2, 3, *self.size))
         normal[:, :, 1] *= self.generator.random(normal[:, :, 1].shape) < 0.2
         normal[:, :, 2] *= 1e6

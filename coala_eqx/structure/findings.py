@@ -1,4 +1,4 @@
-"""What is wrong with coefficients, and what is asked of them."""
+"""Findings: entries of a matrix of coefficients that break Theorem 3.1."""
 
 import dataclasses
 from collections.abc import Callable, Sequence
@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 Size = tuple[int, int, int]
-"""(B, M, T)."""
+"""(B, M, T): trajectories, inner episodes and steps per inner episode."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,13 +27,15 @@ class Finding:
 
     @classmethod
     def at(cls, size: Size, place: Sequence[Any], weight: Any, expected: float | None) -> "Finding":
-        """Of a place (b, m, t, c, n, s), counted from 0, in a matrix of rewards; of values if nothing is expected."""
+        """The finding at (b, m, t, c, n, s), counted from 0: in the matrix of values if `expected` is `None`, else of
+        rewards.
+        """
         b, m, t, c, n, s = (1 + int(index) for index in place)
         return cls(size, (b, m, t), (c, n, s), float(weight), float(expected or 0), of_values=expected is None)
 
     @property
     def text(self) -> str:
-        """In words."""
+        """A sentence about the entry."""
         (b, m, t), (c, n, s) = self.action, self.other
         what = "value" if self.of_values else "reward"
         where = f"at size (B, M, T) = {self.size} the {what} at step {s} of inner episode {n} of trajectory {c} weighs"
@@ -43,7 +45,7 @@ class Finding:
 
 
 class NotLinear(ValueError):
-    """Coefficients are not linear in rewards and values, at some size."""
+    """The coefficients are not linear in rewards and values at some size."""
 
     def __init__(self, size: Size):
         super().__init__(

@@ -1,15 +1,15 @@
-"""What a score-function estimator does with rewards and values, as a matrix; and what Theorem 3.1 lets it be.
+"""Kernels: the matrices of a score-function estimator, and the conditions that Theorem 3.1 sets for them.
 
 The coefficient of action (b, l) is C_l^b = Σ K[l,b → k,c]·r_k^c + Σ V[l,b → k,c]·V̂(h_k^c) + constant. A reward is
-*downstream* of the action where it can depend on it:
+*downstream* of the action if it can depend on it:
 
 - in the own trajectory's inner episode from l on;
 - in all later inner episodes, of any trajectory, through the co-players' learning.
 
-There K must be the reward's weight in the objective, 1/B for the shaping return. Elsewhere E[∇log π(a_l^b)·r_k^c] is
-0 whatever K is: these entries are *free*. Values must not depend on the action: they may be those of the own
-trajectory up to l, and of the other trajectories up to the first step of the next inner episode, if its observation
-tells nothing of what co-players have learned (paper, Eqs 13–14).
+There K must be the reward's weight in the objective, 1/B for the shaping return. Elsewhere E[∇log π(a_l^b)·r_k^c] is 0
+for every K: these entries are *free*. Values must not depend on the action. They may be those of the own trajectory up
+to l, and of the other trajectories up to the first step of the next inner episode, if its observation does not reveal
+what co-players have learned (paper, Eqs 13–14).
 """
 
 import dataclasses
@@ -21,18 +21,20 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 OWN, FUTURE_OWN, FUTURE_OTHER, FREE = range(4)
-"""How a reward lies to an action."""
+"""Relations of a reward to an action."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Kernel:
-    """K, V and the constant at one size; axes `[batch, episodes, steps]` of the action, then of the reward or value."""
+    """K, V and the constant at one size. Axes are `[batch, episodes, steps]` of the action, then of the reward or
+    value.
+    """
 
     rewards: Float[np.ndarray, "batch episodes steps batch episodes steps"]
     values: Float[np.ndarray, "batch episodes steps batch episodes steps"]
     constant: Float[np.ndarray, "batch episodes steps"]
     resolution: float
-    """How exactly the entries are known."""
+    """Precision of the entries."""
 
     @property
     def size(self) -> tuple[int, int, int]:
@@ -41,10 +43,14 @@ class Kernel:
         return batch, episodes, steps
 
     def wrong(self, by_episode: Any) -> Bool[np.ndarray, "batch episodes steps batch episodes steps"]:
-        """Downstream entries that are not what the objective asks; `by_episode` `[episodes]`: its weights.
+        """Mask of the downstream entries that differ from what the objective requires.
 
-        In the first inner episode all trajectories are alike, whatever learners do later: there only the sum of the own
+        In the first inner episode all trajectories are alike, whatever learners do later. There only the sum of the own
         entries over the batch matters.
+
+        **Arguments:**
+
+        - `by_episode` `[episodes]`: the objective's weights of inner episodes.
         """
         batch = self.size[0]
         relation = relations(*self.size)
@@ -58,9 +64,9 @@ class Kernel:
         return wrong
 
     def wrong_against_exchangeable(self, by_episode: Any) -> bool:
-        """Whether it is biased against learners for which the order of the batch does not matter.
+        """Whether the estimator is biased against learners for which the order of the batch does not matter.
 
-        Against these, an entry matters by its sum over pairs of trajectories: own with own, and own with others.
+        Against these, only sums of entries over pairs of trajectories matter: own with own, and own with others.
         """
         batch = self.size[0]
         off = self.rewards - np.asarray(by_episode, float)[:, None] / batch
@@ -69,28 +75,30 @@ class Kernel:
         return max(float(np.abs(one).max()) for one in sums) > self.tolerance * batch**2
 
     def free_in_use(self) -> Bool[np.ndarray, "batch episodes steps batch episodes steps"]:
-        """Entries at rewards that the action has no influence on, and that are not 0."""
+        """Mask of the entries that are not 0, at rewards that the action does not influence."""
         return (relations(*self.size) == FREE) & (np.abs(self.rewards) > self.tolerance)
 
     def forbidden_values(self) -> Bool[np.ndarray, "batch episodes steps batch episodes steps"]:
-        """Entries at values that may depend on the action, and that are not 0."""
+        """Mask of the entries that are not 0, at values that may depend on the action."""
         return ~admissible_values(*self.size) & (np.abs(self.values) > self.tolerance)
 
     @property
     def tolerance(self) -> float:
-        """Up to which entries count as equal."""
+        """Difference up to which entries count as equal."""
         return max(1e-12, 2 * self.resolution)
 
 
 def relation(action: Sequence[Any], reward: Sequence[Any]) -> np.ndarray:
-    """How a reward (trajectory, inner episode, step) lies to an action, by indices or arrays of them."""
+    """Relation of a reward (trajectory, inner episode, step) to an action, given by indices or arrays of them."""
     (b, m, t), (c, n, s) = action, reward
     own = b == c
     return np.select([own & (m == n) & (s >= t), own & (n > m), n > m], [OWN, FUTURE_OWN, FUTURE_OTHER], FREE)
 
 
 def admissible(action: Sequence[Any], value: Sequence[Any]) -> np.ndarray:
-    """Whether a value (trajectory, inner episode, step) does not depend on an action, by indices or arrays of them."""
+    """Whether a value (trajectory, inner episode, step) is independent of an action, given by indices or arrays of
+    them.
+    """
     (b, m, t), (c, n, s) = action, value
     past = (n < m) | ((n == m) & (s <= t))
     others = (n <= m) | ((n == m + 1) & (s == 0))

@@ -1,4 +1,4 @@
-"""Certificates: an estimator on a problem, held against the exact gradient."""
+"""Certificates: hold an estimator against the exact gradient of a problem."""
 
 from coala_eqx.structure.columns import find_wrong as find_wrong
 from coala_eqx.verification.certificate import TOLERANCE as TOLERANCE

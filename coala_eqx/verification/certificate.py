@@ -1,4 +1,4 @@
-"""Certificates: an estimator on a problem → how biased, how noisy, and whether it keeps what it claims."""
+"""Certificates of an estimator on a problem: its bias, its noise, and whether its claim holds."""
 
 import dataclasses
 import math
@@ -31,24 +31,24 @@ TOLERANCE = 1e-9
 Verdict = Literal["holds", "fails", "unbiased", "biased", "not resolved", "inapplicable", "error"]
 
 _LOOKAHEAD = "lookahead_return"
-"""The objective that no meta-episode shows."""
+"""The objective that cannot be read off meta-episodes."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Certificate:
-    """What enumeration says about one estimator on one problem."""
+    """Result of enumerating one estimator on one problem."""
 
     estimator: str
-    """Its class name."""
+    """Class name of the estimator."""
 
     problem: str
-    """The name of the problem."""
+    """Name of the problem."""
 
     claim: str | None
-    """The objective whose gradient it claims to estimate without bias, or `None`."""
+    """The objective whose gradient the estimator claims to estimate without bias, or `None`."""
 
     objective: str
-    """The objective that it was held against."""
+    """The objective that the estimator was held against."""
 
     relative_bias: float
     """‖E[ĝ] − ∇J‖ / ‖∇J‖, exact to rounding; infinite if ∇J = 0 and E[ĝ] is not."""
@@ -60,8 +60,9 @@ class Certificate:
     """The cosine of the angle between E[ĝ] and ∇J; NaN if one of them is 0."""
 
     variance: float
-    """E‖ĝ − E[ĝ]‖², the trace of the covariance of one sampled estimate. (Beyond 1e308 it is infinite, below 1e-308
-    zero; `snr` is right there, too.)"""
+    """E‖ĝ − E[ĝ]‖², the trace of the covariance of one sampled estimate. It is infinite beyond 1e308 and 0 below
+    1e-308; `snr` is right there, too.
+    """
 
     snr: float
     """Signal-to-noise ratio of one sampled estimate, ‖E[ĝ]‖ / √variance; infinite without noise."""
@@ -70,22 +71,27 @@ class Certificate:
     """‖∇J‖."""
 
     outcomes: int
-    """How many outcomes were enumerated."""
+    """Number of enumerated outcomes."""
 
     seconds: float
-    """Wall-clock time, compilation included. All estimators of a problem share one enumeration: an equal share each."""
+    """Wall-clock time in seconds, with compilation. All estimators of a problem share one enumeration, and its time is
+    divided equally.
+    """
 
     verdict: Verdict
-    """`"holds"` or `"fails"` for a claim; `"unbiased"` or `"biased"` where there is none; `"not resolved"` where
-    rounding, or numbers beyond float64, leave it open; `"inapplicable"` where the problem lacks what the estimator
-    needs; `"error"` where the estimator breaks its contract. It is a verdict on this problem with this policy."""
+    """`"holds"` or `"fails"` for a claim. `"unbiased"` or `"biased"` without a claim. `"not resolved"` if rounding, or
+    numbers beyond float64, leave it open. `"inapplicable"` if the problem lacks what the estimator needs. `"error"` if
+    the estimator breaks its contract. The verdict is for this problem at this policy.
+    """
 
     note: str = ""
-    """Why it is not resolved and what would help, why it is inapplicable, or what the error is."""
+    """The reason for `"not resolved"` with a remedy, for `"inapplicable"`, or for `"error"`; also a remark on the
+    variance.
+    """
 
     @property
     def kept(self) -> bool:
-        """Whether nothing contradicts what the estimator claims."""
+        """Whether nothing contradicts the estimator's claim."""
         return self.verdict not in ("fails", "error")
 
 
@@ -100,24 +106,25 @@ def certify(
     plays: int = PLAYS,
     progress: Progress | None = None,
 ) -> Certificate:
-    """Hold one estimator against the exact gradient of what it claims to estimate.
+    """Hold one estimator against the exact gradient of the objective that it claims to estimate.
 
     **Arguments:**
 
-    - `estimator`, `problem`, `policy`: what is certified, on what, at which ego policy.
-    - `name`: what to call the problem.
-    - `tolerance`: relative bias below which it counts as unbiased.
+    - `estimator`: the estimator to certify.
+    - `problem`, `policy`: the problem, and the ego policy at which the gradient is taken.
+    - `name`: name of the problem.
+    - `tolerance`: relative bias below which the estimator counts as unbiased.
     - `limit`, `progress`: as in `coala_eqx.exact.expectation`.
-    - `plays`: how many meta-episodes are played, to see whether play agrees with enumeration, at least (they are played
-      4096 at a time); 0 for none.
+    - `plays`: least number of meta-episodes that are played to check that play agrees with enumeration (4096 are played
+      at a time); 0 for none.
 
     **Returns** a `Certificate`.
 
-    **Raises** `ValueError` as `coala_eqx.exact.moments` does; if the claim is no known objective; if the estimator
-    breaks its contract; and if a policy or the game plays otherwise than it is enumerated.
+    **Raises** `ValueError` as `coala_eqx.exact.moments` does; if the claim is not a known objective; if the estimator
+    breaks its contract; and if play and enumeration disagree for a policy or the game.
     """
     if not isinstance(estimator, AbstractEstimator):
-        raise ValueError(f"`estimator` must be an estimator (an instance, CoalaPG() say), but is {estimator!r}.")
+        raise ValueError(f"`estimator` must be an estimator, such as CoalaPG(), but is {estimator!r}.")
     estimator.check_problem(problem)
     (certificate,) = certify_all(
         (estimator,), problem, policy, name=name, tolerance=tolerance, limit=limit, plays=plays, progress=progress
@@ -138,11 +145,12 @@ def certify_all(
     plays: int = PLAYS,
     progress: Progress | None = None,
 ) -> Iterator[Certificate]:
-    """`certify` several estimators on one problem, by one enumeration.
+    """Yield certificates of several estimators on one problem, from one enumeration. Arguments are those of `certify`.
 
-    An estimator that cannot be applied, or that breaks its contract, gets a certificate that says so
-    instead of an exception, so that the others are not lost. A problem that cannot be enumerated raises
-    `ValueError`, and so does one in which play and enumeration disagree.
+    An estimator that cannot be applied, or that breaks its contract, gets a certificate that says so instead of an
+    exception, so that the others are not lost.
+
+    **Raises** `ValueError` if the problem cannot be enumerated, or if play and enumeration disagree.
     """
     start = time.perf_counter()
     certificates = _run(tuple(estimators), _Certification(problem, policy, name, tolerance, limit, plays, progress))
@@ -160,20 +168,20 @@ def _run(estimators: tuple[AbstractEstimator, ...], certification: "_Certificati
 
 
 @dataclasses.dataclass
-class _Told:
-    """Of one estimator."""
+class _Result:
+    """The survey's result for one estimator."""
 
     survey: Survey
-    """Of all that were enumerated together with it."""
+    """The survey of all estimators that were enumerated together."""
 
     estimated: Estimated | None
     error: str = ""
-    """Why it has no moments."""
+    """The reason why the estimator has no moments."""
 
 
 @dataclasses.dataclass
 class _Certification:
-    """All estimators on one problem."""
+    """The certification of all estimators on one problem."""
 
     problem: ShapingProblem
     policy: AbstractPolicy
@@ -194,7 +202,7 @@ class _Certification:
         return [made[number] for number in range(len(estimators))]
 
     def _fits(self, number: int, estimator: AbstractEstimator, made: dict[int, Certificate]) -> bool:
-        """Whether it can be certified here; if not, why not is noted."""
+        """Whether the estimator can be certified here. If not, a certificate with the reason is added to `made`."""
         objective_of(estimator)
         try:
             check_contract(estimator)
@@ -220,60 +228,60 @@ class _Certification:
         space = Enumeration(
             self.problem, self.policy, exchangeable=exchangeable, limit=self.limit, progress=self.progress
         )
-        every = self._survey(space, [estimators[number] for number in numbers], objectives)
-        for number, told in zip(numbers, every, strict=True):
-            if told.estimated is None:
-                made[number] = self._without_numbers(estimators[number], "error", told.error)
+        results = self._survey(space, [estimators[number] for number in numbers], objectives)
+        for number, result in zip(numbers, results, strict=True):
+            if result.estimated is None:
+                made[number] = self._without_numbers(estimators[number], "error", result.error)
                 continue
-            objective, gradients = objective_of(estimators[number]), told.survey.gradients
+            objective, gradients = objective_of(estimators[number]), result.survey.gradients
             if objective not in truths:
-                truths[objective] = gradients[objective] if objective in gradients else self._lookahead(told.survey)
+                truths[objective] = gradients[objective] if objective in gradients else self._lookahead(result.survey)
             truth = truths[objective]
             if isinstance(truth, str):
                 made[number] = self._without_numbers(estimators[number], "inapplicable", truth)
             else:
-                made[number] = self._judge(estimators[number], truth, told.estimated, space.count)
-        self._play(dict(zip(numbers, every, strict=True)), made)
+                made[number] = self._judge(estimators[number], truth, result.estimated, space.count)
+        self._play(dict(zip(numbers, results, strict=True)), made)
 
     def _survey(
         self, space: Enumeration, estimators: list[AbstractEstimator], objectives: tuple[str, ...]
-    ) -> list["_Told"]:
-        """What is told of each estimator: all by one survey, or each by its own, if one of them raises."""
+    ) -> list["_Result"]:
+        """The result for each estimator: from one survey of all, or from one survey each if an estimator raises."""
         try:
-            told = survey(space, estimators, objectives)
-            return [_Told(told, estimated) for estimated in told.estimated]
+            result = survey(space, estimators, objectives)
+            return [_Result(result, estimated) for estimated in result.estimated]
         except KeyboardInterrupt:
             raise
         except BaseException:  # whatever a user's estimator may raise
             alone = survey(space, (), objectives)  # raises if it is the problem that cannot be enumerated
-        every = []
+        results = []
         for estimator in estimators:
             try:
-                told = survey(space, (estimator,), objectives)
-                every.append(_Told(told, told.estimated[0]))
+                result = survey(space, (estimator,), objectives)
+                results.append(_Result(result, result.estimated[0]))
             except KeyboardInterrupt:
                 raise
             except BaseException as error:  # whatever a user's estimator may raise
-                every.append(_Told(alone, None, _words(error)))
-        return every
+                results.append(_Result(alone, None, _words(error)))
+        return results
 
-    def _lookahead(self, told: Survey) -> Exact | str:
+    def _lookahead(self, result: Survey) -> Exact | str:
         try:
             exact = gradient(self.problem, self.policy, _LOOKAHEAD, limit=self.limit)
         except NoGradientLearner as reason:
             return f"no {_LOOKAHEAD} to measure against. {reason}"
         vector = np.asarray(ravel_pytree(exact)[0])
         # The terms of its sum are those of one inner episode, and as large as the shaping return's there.
-        return Exact(vector, max(one.error for one in told.gradients.values()) + 1000 * EPS * norm(vector))
+        return Exact(vector, max(one.error for one in result.gradients.values()) + 1000 * EPS * norm(vector))
 
-    def _play(self, every: dict[int, "_Told"], made: dict[int, Certificate]) -> None:
-        """Each survey once, with all of its estimators that have moments."""
+    def _play(self, results: dict[int, "_Result"], made: dict[int, Certificate]) -> None:
+        """Check play once for each survey, with all of its estimators that have moments."""
         by_survey: dict[int, list[int]] = {}
-        for number, told in every.items():
-            if told.estimated is not None:
-                by_survey.setdefault(id(told.survey), []).append(number)
+        for number, result in results.items():
+            if result.estimated is not None:
+                by_survey.setdefault(id(result.survey), []).append(number)
         for members in by_survey.values() if self.plays else ():
-            all_words = check_play(every[members[0]].survey, plays=self.plays)
+            all_words = check_play(results[members[0]].survey, plays=self.plays)
             for number, words in zip(members, all_words, strict=True):
                 if words:
                     made[number] = dataclasses.replace(made[number], verdict="error", note=words)
@@ -304,7 +312,7 @@ class _Certification:
     def _resolve(
         self, true_norm: float, bias: float, error: float, true_error: float, noise: float
     ) -> tuple[bool | None, str]:
-        """Whether it is unbiased; `None`, and why and what would help, if that is open."""
+        """Whether the estimator is unbiased. `None`, with the reason and a remedy, if that is open."""
         if not all(map(math.isfinite, (true_norm, bias, error, noise))):
             return None, "a number is beyond float64: divide the payoffs by their size"
         if true_norm <= max(true_error, UNDERFLOW):
@@ -315,12 +323,12 @@ class _Certification:
             return False, ""
         return None, (
             f"rounding may be as large as {error / true_norm:.1e} of the gradient, and {self.tolerance:g} is asked: "
-            f"what is summed is much larger than what is left. A constant in the coefficients or in the payoffs can be "
-            f"subtracted; a less deterministic policy and smaller sizes help, too"
+            f"the terms are much larger than their sum. Subtract a constant from the coefficients or the payoffs, or "
+            f"take a less deterministic policy or smaller sizes"
         )
 
     def _resolve_vanishing(self, true_norm: float, is_biased: bool, true_error: float) -> tuple[bool | None, str]:
-        """The same where the exact gradient is 0 to rounding, or nearly underflows."""
+        """The same if the exact gradient is 0 to rounding, or nearly underflows."""
         if true_norm > true_error:
             return None, (
                 f"the exact gradient ({true_norm:.1e}) is so small that float64 loses digits: multiply the payoffs, or "
@@ -329,7 +337,7 @@ class _Certification:
         if is_biased:
             return False, "the exact gradient is 0 to rounding, and the estimate's mean is not"
         return None, (
-            f"the exact gradient ({true_norm:.1e}) is 0 to rounding, so that no bias can be relative to it: take "
+            f"the exact gradient ({true_norm:.1e}) is 0 to rounding, so the relative bias is not defined: take "
             f"another policy or other payoffs"
         )
 

@@ -1,4 +1,7 @@
-"""`coala-eqx verify`: checks its input, certifies, prints each row as it is made, and writes files before it judges."""
+"""The command `coala-eqx verify`.
+
+It checks its input, certifies, prints each row as soon as it is known, and writes files before it judges.
+"""
 
 import argparse
 import contextlib
@@ -39,17 +42,19 @@ from coala_eqx.verification.table import (
 from coala_eqx.verification.verdict import Findings
 
 Estimators = Mapping[str, AbstractEstimator]
-"""Estimators by their names in tables."""
+"""Estimators, keyed by their names in tables."""
 
 _SECONDS_PER_OUTCOME = 1e-5
 _SECONDS_PER_PROBLEM = 2.0
-"""What an estimator takes for an outcome, and a problem for tracing, until it is measured: a slow core."""
+"""Assumed seconds per outcome and estimator, and seconds per problem for tracing. They hold for a slow core and are
+used until something has been measured.
+"""
 
 
 def verify(options: argparse.Namespace) -> int:
-    """Do what the options of `coala-eqx verify` say; **returns** the exit status.
+    """Run `coala-eqx verify` with the given options. **Returns** the exit status.
 
-    **Raises** `ValueError` on bad input, before anything is computed where it can be known.
+    **Raises** `ValueError` on bad input, before the computation starts wherever the input alone shows the error.
     """
     jax.config.update("jax_enable_x64", True)
     outputs = {"--json": options.json, "--figure": options.figure, "--kernels": options.kernels}
@@ -62,15 +67,15 @@ def verify(options: argparse.Namespace) -> int:
     except ImportError as error:
         raise ValueError(str(error)) from error
     if any(path is not None for path in outputs.values()) and hasattr(out, "stops"):
-        out.stops = False  # type: ignore[attr-defined] (a reader that goes away does not keep files from being written)
-    with contextlib.redirect_stdout(sys.stderr), _interruptible(), _rarely_collected():  # whatever estimators print
+        out.stops = False  # type: ignore[attr-defined] (files are written even if the reader goes away)
+    with contextlib.redirect_stdout(sys.stderr), _interruptible(), _rarely_collected():  # an estimator may print
         estimators = load_estimators(sources)
         return _Run(options, estimators, out).run()
 
 
 @contextlib.contextmanager
 def _interruptible() -> Iterator[None]:
-    """A request to end is as Ctrl-C, after which files are written."""
+    """Treat SIGTERM like Ctrl-C, so that files are still written."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -87,7 +92,9 @@ def _interruptible() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _rarely_collected() -> Iterator[None]:
-    """Garbage is looked for less often: tracing makes many objects that live on, and each look passes through them."""
+    """Run the garbage collector less often. Tracing makes many long-lived objects, and each collection passes through
+    all of them.
+    """
     before = gc.get_threshold()
     gc.set_threshold(200_000, 20, 20)
     try:
@@ -145,7 +152,7 @@ class _Run:
         return self._findings.status(nobody_asked)
 
     def _structures(self) -> None:
-        """What holds for all games."""
+        """Certify and print what holds for all games."""
         others = []
         for name, estimator in self._estimators.items():
             try:
@@ -163,7 +170,7 @@ class _Run:
             print_lines(self._console, f"{name}: its structure cannot be examined: {reason}")
 
     def _certificates(self) -> None:
-        """One problem after the other, each row as it is made."""
+        """Certify one problem after the other, and print each row as soon as it is known."""
         counts = [_count(named) for named in self._problems]
         print_problems(self._console, self._problems, counts)
         names = [list(self._estimators), [problem.name for problem in self._problems]]
@@ -183,7 +190,7 @@ class _Run:
                 self._work += self._units(count)
 
     def _rows(self, named: NamedProblem, countdown: Countdown) -> Iterator[Certificate]:
-        """Certificates of one problem, by the estimators' names in tables."""
+        """Yield the certificates of one problem. Each carries the estimator's name in tables."""
         row = 1
 
         def show(done: int, total: int) -> None:
@@ -205,7 +212,7 @@ class _Run:
             countdown.clear()
 
     def _units(self, count: int) -> float:
-        """Work for a problem, in seconds as forecast before anything is measured."""
+        """Estimated work for a problem, in seconds, by the pace that is assumed before anything is measured."""
         return _SECONDS_PER_PROBLEM + _SECONDS_PER_OUTCOME * count * len(self._estimators)
 
     def _forecast(self, count: int | None) -> str:
@@ -223,9 +230,9 @@ class _Run:
         draw_kernels(path, [one.source for one in self._findings.structures if one.verdict != "not linear"])
 
     def _write(self, *, complete: bool) -> dict[str, Path | None]:
-        """Write what was asked for; a file that cannot be written does not keep the others from being written.
+        """Write the files that were asked for. A file that cannot be written does not stop the others.
 
-        **Returns** a line for each, and its path, if it was written.
+        **Returns** one line for each file, with its path if it was written and `None` if it was not.
         """
         options, findings = self._options, self._findings
         settings = {name: str(value) if isinstance(value, Path) else value for name, value in vars(options).items()}
@@ -247,7 +254,7 @@ class _Run:
                 continue
             try:
                 write(path)
-            except Exception as error:  # of a library that draws, too
+            except Exception as error:  # a drawing library may raise anything
                 reason = error.strerror if isinstance(error, OSError) and error.strerror else describe(error)
                 print(f"coala-eqx: cannot write {str(path)!r}: {reason}", file=sys.stderr)
                 written[f"not written: {path}"] = None

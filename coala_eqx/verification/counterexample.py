@@ -1,4 +1,4 @@
-"""A small game in which enumeration shows that an estimator is biased."""
+"""Counterexamples: a small game in which enumeration shows that an estimator is biased."""
 
 import dataclasses
 from collections.abc import Iterator
@@ -22,16 +22,18 @@ _SEEDS = 3
 
 @dataclasses.dataclass(frozen=True)
 class Counterexample:
-    """A game, with what enumeration says of it."""
+    """A game, and the result of enumerating the estimator in it."""
 
     size: tuple[int, int, int]
-    """(B, M, T)."""
+    """(B, M, T): trajectories, inner episodes and steps per inner episode."""
 
     text: str
-    """Which entry is wrong, and what follows from it."""
+    """A sentence that names the wrong entry and its consequence."""
 
     certificate: Certificate | None
-    """By enumeration; `None` where no problem of this size has few enough outcomes."""
+    """The certificate by enumeration, or `None` if no drawn problem of this size shows the bias: each has too many
+    outcomes, is declined, or gives another verdict. `text` says which.
+    """
 
     problem: ShapingProblem | None
     policy: AbstractPolicy | None
@@ -40,15 +42,17 @@ class Counterexample:
 def find_counterexample(
     estimator: AbstractEstimator, size: tuple[int, int, int], sentence: str, *, with_critic: bool
 ) -> Counterexample:
-    """Draw games of a size until enumeration finds the estimator biased.
+    """Draw games of one size until enumeration finds the estimator biased.
 
-    The ego agent remembers everything. The co-player has one action where that suffices, so that larger sizes can be
-    enumerated; else two, and it learns, from all trajectories or from one.
+    The ego agent remembers its whole history. The co-player first has one action, so that larger sizes can be
+    enumerated. If that does not show the bias, it has two actions and learns, from all trajectories or from one.
 
     **Arguments:**
 
-    - `sentence`: which entry is wrong.
-    - `with_critic`: whether the policy needs values, as it is they that enter wrongly.
+    - `estimator`: the estimator to refute.
+    - `size`: (B, M, T).
+    - `sentence`: names the wrong entry.
+    - `with_critic`: whether the policy gets random values, because the wrong entry is a weight of values.
     """
     why = "no game of this size has few enough outcomes"
     for problem, policy in _problems(size, with_critic):

@@ -1,4 +1,7 @@
-"""Files that `coala-eqx verify` writes: checked before anything is computed, and never left half-written."""
+"""Files that `coala-eqx verify` writes.
+
+They are checked before anything is computed, and are never left half-written.
+"""
 
 import dataclasses
 import datetime
@@ -26,7 +29,7 @@ from coala_eqx.version import __version__
 _STREAM = re.compile(r"/dev/(stdin|stdout|stderr|fd/[012])|/proc/self/fd/[012]")
 
 PICTURES = (".png", ".pdf", ".svg")
-"""How names of pictures end."""
+"""Accepted suffixes of pictures."""
 
 
 def check_outputs(outputs: Mapping[str, Path | None], inputs: Iterable[str] = (), streams: Iterable[Any] = ()) -> None:
@@ -34,9 +37,9 @@ def check_outputs(outputs: Mapping[str, Path | None], inputs: Iterable[str] = ()
 
     **Arguments:**
 
-    - `outputs`: paths by option; those of `--json` may have any name, others are pictures.
-    - `inputs`: files that are read, and must not be overwritten.
-    - `streams`: where tables are printed, which must not be replaced.
+    - `outputs`: paths, keyed by option. The path of `--json` may have any name; the others must be pictures.
+    - `inputs`: files that are read and must not be overwritten.
+    - `streams`: streams that tables are printed to and that must not be overwritten.
 
     **Raises** `ValueError` that names the option.
     """
@@ -64,9 +67,9 @@ def check_outputs(outputs: Mapping[str, Path | None], inputs: Iterable[str] = ()
 
 
 def write_safely(path: Path, write: Callable[[Path], None]) -> None:
-    """Call `write` with a path beside `path`, and put the file in place once it is whole.
+    """Call `write` with a temporary path beside `path`, and move the file into place once it is complete.
 
-    What is no regular file, such as `/dev/stdout`, is written to as it is.
+    A path that is not a regular file, such as `/dev/stdout`, is written to directly.
     """
     place = path.resolve()
     if _is_special(path):
@@ -95,7 +98,8 @@ def write_json(
     *,
     complete: bool = True,
 ) -> None:
-    """Everything in the tables, unrounded, and what made it. Infinities and NaN become `null`.
+    """Write the content of the tables, unrounded, together with versions and settings. Infinities and NaN become
+    `null`.
 
     **Raises** `OSError` if the file cannot be written.
     """
@@ -123,17 +127,19 @@ def write_json(
         "certificates": [_entries(certificate) for certificate in certificates],
     }
     text = json.dumps(_plain(content), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
-    # Bytes of a path that are no UTF-8 are surrogates, which JSON can spell and UTF-8 cannot.
+    # Bytes of a path that are not UTF-8 become surrogates. JSON can spell them, UTF-8 cannot.
     write_safely(path, lambda place: _store(place, text.encode("utf-8", "backslashreplace")))
 
 
 def _is_special(path: Path) -> bool:
-    """Whether it is a pipe or a device; asked of the path as it is, as a pipe's real path does not exist."""
+    """Whether the path is a pipe or a device. The path is not resolved, because the real path of a pipe does not
+    exist.
+    """
     return path.exists() and not path.is_file()
 
 
 def _is_stream(path: Path, stream: Any) -> bool:
-    """Whether a stream is redirected to this very file."""
+    """Whether the stream is redirected to this file."""
     try:
         printed, file = os.fstat(stream.fileno()), path.stat()
     except (OSError, ValueError):
@@ -149,13 +155,13 @@ def _store(path: Path, content: bytes) -> None:
 
 
 def _entries(certificate: Any) -> dict[str, Any]:
-    """The fields of a certificate, but for arrays and the estimator itself."""
+    """The fields of a certificate, without arrays and without the estimator itself."""
     fields = {field.name: getattr(certificate, field.name) for field in dataclasses.fields(certificate) if field.repr}
     return {name: value for name, value in fields.items() if not isinstance(value, np.ndarray | jax.Array)}
 
 
 def _structural_entries(structure: StructuralCertificate) -> dict[str, Any]:
-    """With the game that refutes a claim, in words."""
+    """The fields of a structural certificate, and the counterexample to a refuted claim as a sentence."""
     found = None if structure.kept else structure.counterexample
     return _entries(structure) | {"kept": structure.kept, "counterexample": found and found.text}
 
@@ -179,7 +185,7 @@ def _check_writable(option: str, path: Path, place: Path) -> None:
     if not folder.is_dir():
         raise ValueError(f"{option} cannot write {str(path)!r}: there is no folder {str(folder)!r}.")
     if place.exists() and not os.access(place, os.W_OK):
-        raise ValueError(f"{option} cannot write {str(path)!r}: it may only be read.")
+        raise ValueError(f"{option} cannot write {str(path)!r}: the file is read-only.")
     with tempfile.NamedTemporaryFile(dir=folder, prefix="."):
         pass
 

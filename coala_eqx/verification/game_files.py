@@ -1,4 +1,4 @@
-"""Games by name, and from JSON and TOML files."""
+"""Games by name, and games from JSON and TOML files."""
 
 import json
 import tomllib
@@ -19,18 +19,18 @@ GAMES: dict[str, Callable[[], AbstractEnumerableGame]] = {
     "public-goods": games.public_goods,
     "clean-up": games.small_clean_up,
 }
-"""Games by the name that `--payoffs` knows."""
+"""Constructors of games, keyed by the names that `--payoffs` accepts."""
 
 
 def load_game(source: str) -> tuple[str, AbstractEnumerableGame]:
-    """A game by name, from a JSON or TOML file, or from code (`FILE.py:NAME` or `module:NAME`).
+    """Load a game by name, from a JSON or TOML file, or from code (`FILE.py:NAME` or `module:NAME`).
 
-    The file holds `payoffs` (as for `MatrixGame`; in JSON it may also be the bare array), or the tables
-    `initial`, `transition`, `rewards` and `observations` of a `TabularGame`; and optionally a `name`.
+    The file holds `payoffs` as for `MatrixGame`, or the tables `initial`, `transition`, `rewards` and `observations` of
+    a `TabularGame`. It may also hold a `name`. A JSON file may be the bare array of payoffs.
 
-    **Returns** the name, and the game.
+    **Returns** the name and the game.
 
-    **Raises** `ValueError` if there is no such name or file, or its content makes no game.
+    **Raises** `ValueError` if there is no such name or file, or if its content does not make a game.
     """
     if source in GAMES:
         return source, GAMES[source]()
@@ -53,7 +53,7 @@ def load_game(source: str) -> tuple[str, AbstractEnumerableGame]:
 
 
 def _read(source: str) -> dict[str, Any]:
-    """The content of a JSON or TOML file; a bare JSON array counts as its `payoffs`."""
+    """The content of a JSON or TOML file as a table. A bare JSON array counts as `payoffs`."""
     path = Path(source)
     try:
         raw = path.read_bytes()
@@ -66,7 +66,7 @@ def _read(source: str) -> dict[str, Any]:
     try:
         text = _decode(raw)
     except UnicodeDecodeError as error:
-        raise ValueError(f"{source!r} is no text; save it as UTF-8: {error}.") from error
+        raise ValueError(f"{source!r} is not text; save it as UTF-8: {error}.") from error
     try:
         content = tomllib.loads(text) if path.suffix.lower() == ".toml" else json.loads(text)
     except (ValueError, RecursionError) as error:
@@ -79,8 +79,10 @@ def _read(source: str) -> dict[str, Any]:
 
 
 def _decode(raw: bytes) -> str:
-    """The text of a file of any system: UTF-8, UTF-16 or UTF-32, with or without a mark of the order of bytes, or else
-    Windows-1252; with any ends of lines; without what pads its end.
+    """Decode text from any system, and normalise ends of lines.
+
+    The encoding is UTF-8, UTF-16 or UTF-32, with or without a byte-order mark, or else Windows-1252. Padding at the end
+    is removed.
     """
     encoding = json.detect_encoding(raw)
     try:

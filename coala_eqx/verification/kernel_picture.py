@@ -1,4 +1,4 @@
-"""The picture of what estimators do with rewards and values: one matrix for each."""
+"""The picture of kernels: one matrix of weights of rewards and one of values for each estimator."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,7 +13,7 @@ from coala_eqx.structure.kernel import FREE, OWN, Kernel, relations
 from coala_eqx.verification.structural import kernel_of
 
 SIZE = (2, 3, 2)
-"""(B, M, T) that is drawn unless another is given."""
+"""Default (B, M, T) of the drawing."""
 
 _UNUSED, _OWN, _FUTURE, _IN_USE, _WRONG = range(5)
 _COLOURS = ("#FFFFFF", "#56B4E9", "#009E73", "#DDDDDD", "#D55E00")
@@ -29,13 +29,13 @@ _NAMES = (
 def draw_kernels(
     path: Path, estimators: Sequence[AbstractScoreFunctionEstimator], size: tuple[int, int, int] = SIZE
 ) -> None:
-    """Write a figure with a column for each estimator: its weights of rewards above, of values below.
+    """Write a figure with one column for each estimator: weights of rewards above, weights of values below.
 
-    A row of a matrix is an action, a column is the step of a reward or value; trajectories, and in them inner
-    episodes, are blocks. Numbers are weights times B.
+    A row of a matrix is an action. A column is the step of a reward or value. Trajectories form blocks, and inner
+    episodes form blocks within them. The numbers are weights times B.
 
-    **Raises** `ImportError` if matplotlib is missing, `NotLinear`, a `ValueError`, for coefficients that have no
-    matrix, and `OSError` if the file cannot be written.
+    **Raises** `ImportError` if matplotlib is missing; `NotLinear`, a `ValueError`, if coefficients have no matrix;
+    `OSError` if the file cannot be written.
     """
     try:
         from matplotlib.figure import Figure  # noqa: PLC0415 (an optional dependency)

@@ -1,4 +1,4 @@
-"""Loading what a user names on the command line: classes in files, in modules, and of other packages."""
+"""Load what a user names on the command line: classes from files, from modules and from other packages."""
 
 import importlib.metadata
 import inspect
@@ -15,7 +15,7 @@ from coala_eqx.policies import AbstractPolicy
 from coala_eqx.shaping import ShapingProblem
 
 ENTRY_POINTS = "coala_eqx.estimators"
-"""The entry-point group under which other packages can register estimators."""
+"""The entry-point group in which other packages can register estimators."""
 
 DEFAULT_ESTIMATORS: tuple[type[AbstractEstimator], ...] = (
     builtin.CoalaPG,
@@ -30,14 +30,14 @@ DEFAULT_ESTIMATORS: tuple[type[AbstractEstimator], ...] = (
 
 
 def is_foreign(source: str) -> bool:
-    """Whether an estimator's, a learner's or a policy's name stands for code that is not of this package."""
+    """Whether the name of an estimator, a learner or a policy refers to code outside this package."""
     return ":" in source or source in _registered()
 
 
 def load_estimator(source: str) -> AbstractEstimator:
-    """An estimator by its name: of this package, of an entry point, `FILE.py:NAME` or `module:NAME`.
+    """Load an estimator by name: one of this package, one of an entry point, `FILE.py:NAME` or `module:NAME`.
 
-    **Raises** `ValueError` that says what was not found, or what went wrong on import.
+    **Raises** `ValueError` that says what was not found, or what failed on import.
     """
     known = {cls.__name__: cls for cls in DEFAULT_ESTIMATORS}
     if source in known:
@@ -47,16 +47,16 @@ def load_estimator(source: str) -> AbstractEstimator:
         return load_object(registered[source], AbstractEstimator, "estimator")
     if ":" not in source:
         raise ValueError(
-            f"There is no estimator {source!r}: it is none of {', '.join([*known, *registered])}; for one of your own "
-            f"write FILE.py:NAME or module:NAME."
+            f"There is no estimator {source!r}. Name one of {', '.join([*known, *registered])}, or write FILE.py:NAME "
+            f"or module:NAME for one of your own."
         )
     return load_object(source, AbstractEstimator, "estimator")
 
 
 def load_estimators(sources: Iterable[str]) -> dict[str, AbstractEstimator]:
-    """Estimators by the name that they have in tables: that of the class, with its source where several share it.
+    """Load estimators, keyed by their names in tables: the class name, followed by the source where several share it.
 
-    What is named twice is loaded once.
+    A source that is named twice is loaded once.
 
     **Raises** `ValueError` as `load_estimator` does.
     """
@@ -70,11 +70,11 @@ def load_estimators(sources: Iterable[str]) -> dict[str, AbstractEstimator]:
 
 
 def load_policy(source: str, problem: ShapingProblem, key: Key[Array, ""]) -> AbstractPolicy:
-    """An ego policy for `problem` from `FILE.py:NAME` or `module:NAME`.
+    """Load an ego policy for `problem` from `FILE.py:NAME` or `module:NAME`.
 
     `NAME` is a policy, a class of policies with `.random(game, key)`, or a function (problem, key) → policy.
 
-    **Raises** `ValueError` that says what was not found, what went wrong, or what was found instead.
+    **Raises** `ValueError` that says what was not found, what failed, or what was found instead.
     """
     found = find(source, AbstractPolicy, "policy")
 
@@ -87,7 +87,7 @@ def load_policy(source: str, problem: ShapingProblem, key: Key[Array, ""]) -> Ab
 
     needed = "a policy, a class of policies with .random(game, key), or a function (problem, key) → policy"
     if not (isinstance(found, AbstractPolicy) or callable(found)):
-        raise ValueError(f"{source} is no policy: it must be {needed}, but is {in_one_line(found)}.")
+        raise ValueError(f"{source} is not a policy: it must be {needed}, but is {in_one_line(found)}.")
     if inspect.isclass(found) and not (issubclass(found, AbstractPolicy) and hasattr(found, "random")):
         raise ValueError(f"{source} makes no policy: it must be {needed}, but is {in_one_line(found)}.")
     policy = made_apart(make, source, f"{source} makes no policy for this problem")
@@ -98,7 +98,7 @@ def load_policy(source: str, problem: ShapingProblem, key: Key[Array, ""]) -> Ab
 
 
 def _registered() -> dict[str, str]:
-    """Estimators of other packages: the source of each by its name."""
+    """Sources of the estimators of other packages, keyed by name."""
     points = importlib.metadata.entry_points(group=ENTRY_POINTS)
     return {point.name: f"{point.module}:{point.attr}" for point in points}
 

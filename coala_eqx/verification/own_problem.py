@@ -1,4 +1,4 @@
-"""The problem that the options of `coala-eqx verify` describe."""
+"""The user's own problem, as the options of `coala-eqx verify` describe it."""
 
 import argparse
 import functools
@@ -23,9 +23,9 @@ def is_own(options: argparse.Namespace) -> bool:
 
 
 def own_problem(options: argparse.Namespace, limit: int) -> tuple[NamedProblem, str]:
-    """The problem, and a sentence on sizes that nobody chose, if they are smaller than usual.
+    """Make the problem. The sentence says which sizes were chosen smaller than usual; it is empty if none were.
 
-    **Raises** `ValueError` if it cannot be made.
+    **Raises** `ValueError` if the problem cannot be made.
     """
     game_name, game = load_game(options.payoffs or "prisoners-dilemma")
     learner, policy = options.learner or "sgd", options.policy or "full-history"
@@ -53,7 +53,7 @@ def _remark(named: NamedProblem, given: Mapping[str, int | None], sizes: Mapping
         count = f"{in_words(count_outcomes(named.problem))} outcomes"
     except ValueError:
         count = "outcomes that cannot be counted"
-    return f"Chosen as this game is large: {chosen}, which makes {count}; 2 would make more than {most:,}."
+    return f"Chosen for this large game: {chosen}, with {count}; 2 would give more than {most:,}."
 
 
 def _learner(source: str) -> AbstractLearner:
@@ -61,7 +61,7 @@ def _learner(source: str) -> AbstractLearner:
         return LEARNERS[source]()
     if ":" not in source:
         raise ValueError(
-            f"There is no learner {source!r}: it is none of {', '.join(LEARNERS)}; for one of your own write "
-            f"FILE.py:NAME or module:NAME."
+            f"There is no learner {source!r}. Name one of {', '.join(LEARNERS)}, or write FILE.py:NAME or module:NAME "
+            f"for one of your own."
         )
     return load_object(source, AbstractLearner, "learner")

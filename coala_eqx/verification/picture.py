@@ -12,7 +12,7 @@ from coala_eqx.verification.certificate import Certificate
 from coala_eqx.verification.table import claim_in_words
 
 _LEAST, _MOST = 1e-3, 10.0
-"""Relative biases between which colours change."""
+"""Relative biases between which the colour changes."""
 
 _UNBIASED, _NOTHING, _TROUBLE = "#E3F1E7", "#EFEFEF", "#000000"
 _CAPTION = (
@@ -20,15 +20,17 @@ _CAPTION = (
     "fails, or was not judged. Noise: of one sampled estimate, √variance / ‖∇J‖."
 )
 _LETTERS = 14
-"""How many fit above a column."""
+"""Number of letters that fit above a column."""
 
 
 def draw_certificates(path: Path, certificates: Sequence[Certificate]) -> None:
-    """Write a figure: a row for each problem, a column for each estimator, relative bias as colour, and in words and
-    numbers whether the claim holds, the bias, and the noise of one sampled estimate.
+    """Write a figure with one row for each problem and one column for each estimator.
 
-    **Raises** `ImportError` if matplotlib is missing, `ValueError` if the suffix is no picture format,
-    `OSError` if the file cannot be written.
+    The colour of a cell is the relative bias. Its text says whether the claim holds, how large the bias is, and how
+    noisy one sampled estimate is.
+
+    **Raises** `ImportError` if matplotlib is missing; `ValueError` if the suffix is not a picture format; `OSError` if
+    the file cannot be written.
     """
     require_matplotlib("The picture")
     from matplotlib.cm import ScalarMappable  # noqa: PLC0415 (an optional dependency)
@@ -87,7 +89,7 @@ def _draw_cell(axis: Any, place: tuple[int, int], certificate: Certificate, colo
 
 
 def _look(certificate: Certificate, colours: Any) -> tuple[str, Any, bool]:
-    """The words, the colour, and whether it needs attention."""
+    """The text of a cell, its colour, and whether it needs attention."""
     verdict, bias = certificate.verdict, certificate.relative_bias
     if verdict in ("inapplicable", "error", "not resolved"):
         return verdict.replace(" ", "\n"), _NOTHING, verdict != "inapplicable"
@@ -108,7 +110,7 @@ def _rgb(colour: Any) -> tuple[float, float, float]:
 
 
 def _wrapped(name: str) -> str:
-    """In lines that fit above a column: broken before capitals and after other signs, never cut."""
+    """Break a name into lines that fit above a column: before capitals and after other signs. It is never cut."""
     lines = [""]
     for part in re.findall(r".+?(?:(?<=[a-z])(?=[A-Z])|(?<=[^\w])|$)", name):
         for start in range(0, len(part), _LETTERS):
@@ -120,6 +122,6 @@ def _wrapped(name: str) -> str:
 
 
 def _noise(certificate: Certificate) -> float:
-    """√variance / ‖∇J‖, with what is 0 but for rounding as 0."""
+    """√variance / ‖∇J‖; rounding errors count as 0."""
     noise = math.sqrt(certificate.variance) / certificate.gradient_norm if certificate.gradient_norm > 0 else 0.0
     return noise if noise > 1e-12 else 0.0

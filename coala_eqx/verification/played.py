@@ -1,6 +1,6 @@
-"""Does play agree with enumeration? A few thousand meta-episodes are played and held against exact moments.
+"""Check that play agrees with enumeration: play a few thousand meta-episodes and compare them with exact moments.
 
-Enumeration asks a policy's `unroll` and a game's `table`; play asks `__call__` and `step`. A certificate is worth
+Enumeration uses a policy's `unroll` and a game's `table`. Play uses `__call__` and `step`. A certificate is worth
 nothing if they differ.
 """
 
@@ -23,30 +23,32 @@ from coala_eqx.shaping import MetaEpisode, ShapingProblem
 from coala_eqx.shaping.learning import Policies
 
 PLAYS = 4096
-"""Meta-episodes that are played at first; a power of two."""
+"""Number of meta-episodes in the first comparison; a power of two."""
 
 SUSPICIOUS, REFUTED = 4.0, 6.5
-"""Standard errors of a mean. Of a thousand comparisons of normal numbers, one is beyond the second with a probability
-of 1e-7."""
+"""Thresholds in standard errors of a mean. Among a thousand normal numbers, one lies beyond the second threshold with
+probability 1e-7.
+"""
 
 _AGAIN = 8
 _DIRECTIONS = 6
 _SAME = 1e-6
-"""Relative difference up to which two float64 computations of the same thing may be apart."""
+"""Largest relative difference allowed between two float64 computations of the same number."""
 
 
 class Disagreement(ValueError):
-    """What is played is not what is enumerated."""
+    """Play and enumeration disagree."""
 
 
 def check_play(survey: Survey, *, plays: int = PLAYS, seed: int = 0) -> list[str]:
-    """Play, and compare.
+    """Play meta-episodes and compare them with the enumeration.
 
-    Log-probabilities and values that were played are held against `unroll`, to rounding. Means of the players'
-    returns, and of estimates along some directions, are held against the exact ones. What is off by more than 4
-    standard errors is tried again with 8 times as many meta-episodes, and refuted beyond 6.5.
+    Played log-probabilities and values are compared with those of `unroll`, up to rounding. Means of the players'
+    returns, and of estimates along some directions, are compared with the exact means. If a mean is off by more than 4
+    standard errors, the comparison is repeated with 8 times as many meta-episodes. Beyond 6.5 standard errors it is
+    refuted.
 
-    **Returns** for each estimator of the survey what is wrong with it, or an empty string.
+    **Returns** one message for each estimator of the survey, empty if nothing is wrong.
 
     **Raises** `Disagreement`, a `ValueError`, if the policy or the game contradicts itself.
     """
@@ -64,8 +66,8 @@ def check_play(survey: Survey, *, plays: int = PLAYS, seed: int = 0) -> list[str
             f"the enumerated ones: {game}.step and {game}.table() differ, or a co-player's `__call__` and `unroll`."
         )
     return [
-        f"The mean of {plays:,} sampled estimates is {one:.1f} standard errors away from the enumerated one: what is "
-        f"played is not what is enumerated."
+        f"The mean of {plays:,} sampled estimates is {one:.1f} standard errors away from the enumerated one: "
+        f"play and enumeration differ."
         if wrong and one > REFUTED
         else ""
         for one in estimators
@@ -73,7 +75,7 @@ def check_play(survey: Survey, *, plays: int = PLAYS, seed: int = 0) -> list[str
 
 
 def _compare(survey: Survey, plays: int, key: Key[Array, ""]) -> list[float]:
-    """By how many standard errors each estimator is off, and last the returns."""
+    """Deviations in standard errors: one for each estimator, then one for the returns."""
     directions = _directions(survey)
     returns: list[np.ndarray] = []
     projected: list[list[np.ndarray]] = [[] for _ in survey.estimated]
@@ -83,7 +85,7 @@ def _compare(survey: Survey, plays: int, key: Key[Array, ""]) -> list[float]:
         for collected, one in zip(projected, _projections(survey, episodes, scores, directions), strict=True):
             collected.append(one)
     off = [
-        # Along random signs the variance is that of all parameters together, on average; along a mean it is no more.
+        # Along random signs the variance equals the total variance on average; along a mean it is at most that.
         _standard_errors(
             np.concatenate(collected), directions @ exact.mean.vector, np.asarray(exact.noise), exact.mean.error
         )
@@ -105,9 +107,9 @@ def _directions(survey: Survey) -> Float[np.ndarray, "directions parameters"]:
 
 
 def _play(survey: Survey, plays: int, key: Key[Array, ""]) -> Iterator[MetaEpisode]:
-    """Yields meta-episodes, as many at a time as the enumeration's programs are made for.
+    """Yield meta-episodes in chunks of the enumeration's size, for which its programs are compiled.
 
-    `PLAYS` are played at a time, so that many operations have the same shapes for all problems.
+    `PLAYS` meta-episodes are played at a time, so that many operations have the same shapes for all problems.
     """
     space = survey.space
     size = PLAYS * math.ceil(space.chunk / PLAYS)
@@ -133,7 +135,7 @@ def _projections(
     scores: Float[np.ndarray, "plays batch long directions"],
     directions: np.ndarray,
 ) -> Iterator[Float[np.ndarray, "plays directions"]]:
-    """Of the estimates of each estimator of the survey, in order."""
+    """Yield the projected estimates of each estimator of the survey, in order."""
     plain = eqx.tree_at(lambda one: one.co_player_policies, episodes, ())
     coefficients = np.asarray(survey.scored.coefficients(plain)) if survey.scored is not None else np.zeros(0)
     scored, general = iter(range(len(survey.estimated))), iter(survey.general)
@@ -147,18 +149,20 @@ def _projections(
 def _estimates(
     survey: Survey, general: General, episodes: MetaEpisode, plain: MetaEpisode
 ) -> Float[np.ndarray, "plays parameters"]:
-    """Against whom each meta-episode was played."""
+    """Estimates of the played meta-episodes. Each is computed for the co-players that the meta-episode was played
+    against.
+    """
     made: np.ndarray | None = None
     for _, co_players in survey.space.meetings:
         some = np.asarray(general.estimates(plain, co_players))
-        met = _are(episodes.co_player_policies, co_players)
+        met = _met(episodes.co_player_policies, co_players)
         made = np.where(met[:, None], some, np.nan if made is None else made)
     assert made is not None
     return made
 
 
-def _are(played: Policies, co_players: Policies) -> np.ndarray:
-    """Which meta-episodes were played against these co-players."""
+def _met(played: Policies, co_players: Policies) -> np.ndarray:
+    """Mask of the meta-episodes that were played against these co-players."""
     pairs = zip(*(jax.tree.leaves(eqx.filter(one, eqx.is_array)) for one in (played, co_players)), strict=True)
     same = [(np.asarray(one) == np.asarray(other)).reshape(len(one), -1).all(axis=1) for one, other in pairs]
     return np.logical_and.reduce(same) if same else np.ones(1, dtype=bool)
@@ -167,10 +171,10 @@ def _are(played: Policies, co_players: Policies) -> np.ndarray:
 def _check_replay(
     survey: Survey, episodes: MetaEpisode, directions: np.ndarray
 ) -> Float[np.ndarray, "plays batch long directions"]:
-    """Hold `__call__` against `unroll`; **returns** the scores along the directions."""
+    """Compare `__call__` with `unroll`. **Returns** the scores along the directions."""
     policy, block, shape = survey.space.policy, survey.ego.block, episodes.actions.shape
     flat = [np.asarray(one).reshape(-1, *one.shape[2:]) for one in (episodes.observations, episodes.actions)]
-    # Few trajectories differ where all that can happen can be enumerated.
+    # An enumerable problem has few distinct trajectories.
     _, first, where = np.unique(
         np.concatenate([one.reshape(len(one), -1) for one in flat], axis=1),
         axis=0,
@@ -193,8 +197,8 @@ def _check_replay(
         difference = np.abs(np.asarray(played).ravel() - expected)
         if not (difference <= _SAME * (1 + np.abs(expected))).all():
             raise Disagreement(
-                f"{type(policy).__name__} contradicts itself: {what} by `__call__`, which plays, and by `unroll`, "
-                f"which is certified and trained, differ by up to {difference.max():.2g}."
+                f"{type(policy).__name__} contradicts itself: its {what} by `__call__` (play) and by `unroll` "
+                f"(certificates and training) differ by up to {difference.max():.2g}."
             )
     return scores.reshape(*shape[:2], shape[2] * shape[3], len(directions))
 
@@ -202,10 +206,10 @@ def _check_replay(
 def _standard_errors(
     samples: Float[np.ndarray, "plays numbers"], exact: np.ndarray, deviation: np.ndarray, rounding: float
 ) -> float:
-    """By how many standard errors the mean is away from the exact one, at most; NaN counts as infinitely many.
+    """Largest deviation of the mean from the exact one, in standard errors. NaN counts as infinite.
 
-    A standard error is not taken to be smaller than the enumerated standard deviation says: what is rare may not be
-    among the samples.
+    A standard error is at least the enumerated standard deviation divided by √plays, because the samples may contain no
+    rare event.
     """
     scale = max(float(np.abs(samples).max(initial=0.0)), 1e-300)
     samples, exact = samples / scale, exact / scale

@@ -1,4 +1,4 @@
-"""The problems that `coala-eqx verify` uses: a default set, and one made from options."""
+"""Problems of `coala-eqx verify`: a default set, and one made from options."""
 
 import dataclasses
 import functools
@@ -22,14 +22,14 @@ from coala_eqx.shaping import Population, ShapingProblem
 
 @dataclasses.dataclass(frozen=True)
 class NamedProblem:
-    """A shaping problem, an ego policy at which to verify, and words for the table."""
+    """A shaping problem, the ego policy to verify at, and their descriptions for the table."""
 
     name: str
     problem: ShapingProblem
     policy: AbstractPolicy
     game: str
     learner: str
-    """What the co-players are and how they learn."""
+    """Description of the co-players and of how they learn."""
 
 
 def _adam() -> optax.GradientTransformation:
@@ -38,7 +38,7 @@ def _adam() -> optax.GradientTransformation:
 
 
 LEARNERS: dict[str, Callable[[], AbstractLearner]] = {
-    # Made once: an optimiser is static, and with another object programs would be compiled anew.
+    # Each is made once: an optimiser is static, so a new object would compile all programs anew.
     name: functools.cache(make)
     for name, make in {
         "sgd": lambda: PolicyGradient(optimiser=optax.sgd(1.0)),
@@ -48,16 +48,16 @@ LEARNERS: dict[str, Callable[[], AbstractLearner]] = {
         "static": Static,
     }.items()
 }
-"""Learners by the name that `--learner` knows."""
+"""Learners, keyed by the names that `--learner` accepts."""
 
 _NETWORKS: dict[str, Callable[..., AbstractPolicy]] = {"gru": GRU, "hawk": Hawk, "mlp": MLP}
 
 POLICIES = ("memory-one", "full-history", *_NETWORKS)
-"""Ego policies by the name that `--policy` knows."""
+"""Names of ego policies that `--policy` accepts."""
 
 
 def make_policy(name: str, problem: ShapingProblem, key: Key[Array, ""]) -> AbstractPolicy:
-    """A random ego policy for `problem`: by one of the names in `POLICIES`.
+    """Make a random ego policy for `problem`, by one of the names in `POLICIES`.
 
     **Raises** `ValueError` for another name.
     """
@@ -69,7 +69,7 @@ def make_policy(name: str, problem: ShapingProblem, key: Key[Array, ""]) -> Abst
         return _memory_one(game, 0, generator)
     if name == "full-history":
         return _full_history(game, 0, problem.episodes * problem.steps, generator)
-    raise ValueError(f"Unknown policy {name!r}; known are {', '.join(POLICIES)}.")
+    raise ValueError(f"There is no policy {name!r}. Name one of {', '.join(POLICIES)}.")
 
 
 def make_problem(
@@ -84,7 +84,7 @@ def make_problem(
     game_name: str,
     learner_name: str,
 ) -> NamedProblem:
-    """A problem with random memory-one co-players, and a random ego policy.
+    """Make a problem with random memory-one co-players and a random ego policy.
 
     `policy` is one of `POLICIES`, or a function (problem, key) → policy.
     """
@@ -99,11 +99,11 @@ def make_problem(
 
 
 def default_problems(seed: int = 0) -> tuple[NamedProblem, ...]:
-    """Small problems that together cover what may go wrong; `seed` draws policies and the random games.
+    """Small problems that together cover the likely errors. `seed` draws the policies and the random games.
 
-    Among them are controls in which biased estimators should turn out unbiased: a batch of one, and co-players that do
-    not learn. Sizes beyond two need co-players of a single action (`one action`), or there would be too many outcomes;
-    structural certificates cover all sizes.
+    Some are controls in which biased estimators should turn out unbiased: a batch of one, and co-players that do not
+    learn. Most sizes beyond two need co-players with a single action (`one action`), because there would be too many
+    outcomes otherwise. Structural certificates cover all sizes.
     """
     number = iter(range(100))
 
@@ -155,12 +155,12 @@ def default_problems(seed: int = 0) -> tuple[NamedProblem, ...]:
 
 
 class LearnsFromOne(AbstractLearner):
-    """Learns from one trajectory of its batch only. Against such learners no trajectory is like another.
+    """A learner that learns from one trajectory of its batch only. Trajectories are not exchangeable against it.
 
     **Arguments:**
 
-    - `trajectory`: its number, from 0.
-    - `learner`: how it learns from it.
+    - `trajectory`: index of the trajectory, from 0.
+    - `learner`: the learner that learns from it.
     """
 
     trajectory: int
@@ -190,14 +190,14 @@ def _full_history(game: AbstractGame, player: int, steps: int, generator: np.ran
 
 
 def _with_critic(named: NamedProblem, generator: np.random.Generator) -> NamedProblem:
-    """The same with a random critic: Eqs 13–14 hold for any."""
+    """The same problem with a random critic. Eqs 13–14 hold for any critic."""
     policy = named.policy
     assert isinstance(policy, FullHistory)
     return dataclasses.replace(named, policy=policy.with_critic(generator.normal(size=len(policy.logits))))
 
 
 def _two_learners(generator: np.random.Generator, seed: int) -> NamedProblem:
-    """Three players, of whom the third has one action, and two who learn differently."""
+    """A problem with three players: the third has one action, and the second and third learn differently."""
     game = games.MatrixGame(generator.normal(size=(3, 2, 2, 1)).round(1))
     learners = (LEARNERS["sgd"](), LEARNERS["momentum"]())
     named = make_problem(
@@ -208,7 +208,7 @@ def _two_learners(generator: np.random.Generator, seed: int) -> NamedProblem:
 
 
 def _remembering(generator: np.random.Generator, seed: int) -> NamedProblem:
-    """A co-player that remembers its inner episode."""
+    """A problem whose co-player remembers its inner episode."""
     game = games.chicken()
     problem = ShapingProblem(
         game=game,
@@ -223,7 +223,7 @@ def _remembering(generator: np.random.Generator, seed: int) -> NamedProblem:
 
 
 def _own_learner(generator: np.random.Generator, seed: int) -> NamedProblem:
-    """A learner of another class, to whom the order of the batch matters."""
+    """A problem whose learner depends on the order of the batch."""
     game = games.MatrixGame(generator.normal(size=(2, 2, 2)).round(1))
     named = make_problem(
         game, LearnsFromOne(1, LEARNERS["sgd"]()), policy="full-history", batch=2, episodes=3, steps=1,
@@ -233,7 +233,7 @@ def _own_learner(generator: np.random.Generator, seed: int) -> NamedProblem:
 
 
 def _masked(named: NamedProblem) -> NamedProblem:
-    """The same, but the ego agent never takes its last action."""
+    """The same problem with an ego agent that never takes its last action."""
     policy = named.policy
     assert isinstance(policy, FullHistory)
     logits = np.array(policy.logits)
@@ -242,7 +242,7 @@ def _masked(named: NamedProblem) -> NamedProblem:
 
 
 def _sharp(named: NamedProblem) -> NamedProblem:
-    """The same with a nearly deterministic ego agent: probabilities of 1e-17."""
+    """The same problem with a nearly deterministic ego agent, with probabilities down to 1e-17."""
     policy = named.policy
     assert isinstance(policy, MemoryOne)
     drawn = np.asarray(policy.logits)
@@ -250,7 +250,7 @@ def _sharp(named: NamedProblem) -> NamedProblem:
 
 
 def _with_population(named: NamedProblem, seed: int) -> NamedProblem:
-    """The same with two possible co-players, met with unequal probabilities."""
+    """The same problem with two possible co-players, met with unequal probabilities."""
     problem, game = named.problem, named.problem.game
     generator = np.random.default_rng(1000 * seed + 999)
     members = [_memory_one(game, 1, generator) for _ in range(2)]
@@ -266,8 +266,8 @@ def _with_population(named: NamedProblem, seed: int) -> NamedProblem:
 
 
 def _stochastic_game(seed: int) -> TabularGame:
-    """Two players, three states, random rewards; half of the moves are random, and states 1 and 2 look the same
-    to player 1.
+    """A random game of two players and three states. Half of the transitions are random, and states 1 and 2 look the
+    same to player 1.
     """
     generator = np.random.default_rng(seed)
     transition = np.zeros((3, 2, 2, 3))

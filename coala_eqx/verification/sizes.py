@@ -1,4 +1,4 @@
-"""Sizes of a problem of one's own: those that enumerate in seconds, unless others are asked for."""
+"""Default sizes of a user's own problem, small enough to enumerate in seconds."""
 
 import math
 
@@ -7,10 +7,10 @@ from coala_eqx.exact.outcomes import count_inner_outcomes
 from coala_eqx.games import AbstractEnumerableGame
 
 ENOUGH = 100_000
-"""Most outcomes of a problem whose sizes nobody chose."""
+"""Largest number of outcomes for sizes that are chosen by default."""
 
 _SIZES = ((2, 2, 2), (2, 2, 1), (1, 2, 2), (1, 2, 1), (2, 1, 1), (1, 1, 1))
-"""(B, M, T) in order of preference: two trajectories and two inner episodes show the most."""
+"""Candidates (B, M, T) in order of preference. Two trajectories and two inner episodes show the most."""
 
 
 def default_sizes(
@@ -21,14 +21,16 @@ def default_sizes(
     *,
     most: int = ENOUGH,
 ) -> tuple[int, int, int]:
-    """(B, M, T) for a problem on `game` with at most `most` outcomes, if there are such: those that are given, and for
-    the others 2, or 1 where that would be too many.
+    """(B, M, T) for a problem on `game`: given sizes are kept, and others are 2, or 1 where 2 would make too many
+    outcomes.
+
+    The problem has at most `most` outcomes if such sizes exist.
     """
     if batch is not None and episodes is not None and steps is not None:
         return batch, episodes, steps
     table = game.table()
     given = (batch, episodes, steps)
-    # Who chooses one size means something by it: the others are not made trivial to suit it.
+    # If a user chooses one size, the others are not made trivial to suit it.
     preferred = _SIZES if given == (None, None, None) else _SIZES[:2]
     candidates = [
         tuple(chosen if chosen is not None else size for chosen, size in zip(given, sizes, strict=True))
@@ -38,7 +40,7 @@ def default_sizes(
     for sizes in candidates:
         size = sizes[2]
         if size < 1 or min(sizes) < 1 or size > 64:
-            return sizes[0], sizes[1], sizes[2]  # for the problem to refuse, or the enumeration
+            return sizes[0], sizes[1], sizes[2]  # the problem or the enumeration refuses these
         if size not in inner:
             inner[size] = count_inner_outcomes(table, size)
         log_count = log_count_batches(inner[size], sizes[0], sizes[1], exchangeable=True)

@@ -1,8 +1,8 @@
-"""Structural certificates: for which games is a score-function estimator unbiased? By its coefficients alone, for all.
+"""Structural certificates: from its coefficients alone, whether an estimator is unbiased for all games.
 
-Theorem 3.1 says which maps from rewards and values to coefficients are unbiased for every game, learner and policy
-(`coala_eqx.structure.kernel`; `proofs_checks/structural.py` shows both directions). So the map's matrix is taken at
-many sizes, exactly, and compared entry by entry.
+Theorem 3.1 says which maps from rewards and values to coefficients are unbiased for every game, learner and policy.
+`coala_eqx.structure.kernel` states the conditions, and `proofs_checks/structural.py` shows both directions. The
+map's matrix is computed exactly at many sizes and compared entry by entry.
 """
 
 import dataclasses
@@ -30,7 +30,7 @@ SIZES: tuple[Size, ...] = (
     *itertools.product(range(1, 7), range(1, 6), range(1, 6)),
     (7, 2, 2), (8, 3, 2), (2, 7, 3), (3, 8, 2), (2, 2, 7), (3, 2, 10), (16, 2, 1), (12, 2, 3), (2, 12, 2), (1, 6, 8),
 )  # fmt: skip
-"""(B, M, T): all up to (6, 5, 5), and some beyond."""
+"""Default sizes (B, M, T): all up to (6, 5, 5), and some beyond."""
 
 _FEW_SIZES: tuple[Size, ...] = (
     *itertools.product(range(1, 4), range(1, 4), range(1, 4)),
@@ -38,72 +38,74 @@ _FEW_SIZES: tuple[Size, ...] = (
     (4, 2, 4),
     (5, 4, 2),
 )
-"""For coefficients that cannot be evaluated without compiling them at each size."""
+"""Sizes for coefficients that must be compiled at each size."""
 
 _LINEAR_UP_TO = 1e-9
-"""Relative difference to the linear map; rounding is below 1e-13."""
+"""Largest relative difference from the linear map. Rounding stays below 1e-13."""
 
 _MAGNITUDES = (1e-6, 1e-2, 1.0, 3.0, 30.0, 1e3, 1e6, 1e12)
 
 
 @dataclasses.dataclass(frozen=True)
 class StructuralCertificate:
-    """What the coefficients of a score-function estimator say about every game, at the sizes that were tried."""
+    """Verdict on the coefficients of a score-function estimator for every game, at the sizes that were tried."""
 
     estimator: str
-    """Its class name."""
+    """Class name of the estimator."""
 
     claim: str | None
-    """The objective whose gradient it claims to estimate without bias, or `None`."""
+    """The objective whose gradient the estimator claims to estimate without bias, or `None`."""
 
     objective: str
-    """The objective that it was held against."""
+    """The objective that the estimator was held against."""
 
     verdict: StructuralVerdict
     """`"unbiased"`: for every game, learner and policy at these sizes. `"biased"`: for some. `"not linear"`: rewards or
-    values enter otherwise than by weights (centring, normalising, clipping), so that only enumeration can judge."""
+    values do not enter by fixed weights (centring, normalising or clipping do that), so only enumeration can judge.
+    """
 
     against_exchangeable: StructuralVerdict
-    """The same against learners for which the order of the batch does not matter."""
+    """The verdict against learners for which the order of the batch does not matter."""
 
     sizes: tuple[Size, ...]
     """The (B, M, T) that were tried."""
 
     downstream: int
-    """How many entries matter, over all sizes."""
+    """Number of entries that the objective determines, over all sizes."""
 
     wrong: int
-    """How many of them are not what the objective asks."""
+    """Number of those entries that differ from what the objective requires."""
 
     free_in_use: int
-    """Rewards that the action has no influence on, and that enter all the same: they add noise, and no bias."""
+    """Number of weights of rewards that the action cannot influence but that enter. They change the noise and add no
+    bias.
+    """
 
     forbidden_values: int
-    """Values that may depend on the action, and that enter."""
+    """Number of weights of values that may depend on the action but enter."""
 
     note: str
-    """What was found, in a sentence."""
+    """A sentence that says what was found."""
 
     finding: Finding | None
-    """The wrong entry at the smallest size."""
+    """The wrong entry at the smallest size, or `None`."""
 
     source: AbstractScoreFunctionEstimator = dataclasses.field(repr=False, compare=False)
 
     @property
     def kept(self) -> bool:
-        """Whether nothing contradicts what the estimator claims."""
+        """Whether nothing contradicts the estimator's claim."""
         return not (self.claim and self.verdict == "biased")
 
     def kernel(self, batch: int, episodes: int, steps: int) -> Kernel:
-        """The matrix at one size; raises `ValueError` where the coefficients are not linear."""
+        """The matrix at one size. **Raises** `NotLinear`, a `ValueError`, if the coefficients are not linear."""
         return kernel_of(self.source, (batch, episodes, steps))
 
     @functools.cached_property
     def counterexample(self) -> Counterexample | None:
-        """A small game in which enumeration shows the bias; searched for when it is asked for.
+        """A small game in which enumeration shows the bias. It is searched for on first access.
 
-        `None` where there is no bias. Where even the smallest size with a wrong entry has too many outcomes, its
-        certificate is `None`.
+        It is `None` if there is no bias. Its certificate is `None` if no drawn game shows the bias.
         """
         if self.finding is None:
             return None
@@ -113,17 +115,17 @@ class StructuralCertificate:
 
 
 def certify_structure(estimator: AbstractEstimator, sizes: Iterable[Any] | None = None) -> StructuralCertificate:
-    """Hold the coefficients of a score-function estimator against Theorem 3.1, at many sizes at once.
+    """Hold the coefficients of a score-function estimator against Theorem 3.1, at many sizes.
 
     **Arguments:**
 
-    - `estimator`: an instance.
-    - `sizes`: of (B, M, T); `SIZES` unless given.
+    - `estimator`: an estimator instance.
+    - `sizes`: the (B, M, T) to try; default `SIZES`, or fewer if the coefficients must be compiled at each size.
 
     **Returns** a `StructuralCertificate`.
 
-    **Raises** `Inapplicable`, a `ValueError`, for estimators that are no score functions and for claims that this
-    theorem is silent on; `ValueError` for sizes that are none, or if the estimator breaks its contract.
+    **Raises** `Inapplicable`, a `ValueError`, if the estimator is not a score-function estimator or if the theorem does
+    not cover its claim; `ValueError` if `sizes` are invalid, or if the estimator breaks its contract.
 
     Source: Meulemans et al. (2025), Theorem 3.1 and Eqs 13–14.
     """
@@ -135,17 +137,17 @@ def certify_structure(estimator: AbstractEstimator, sizes: Iterable[Any] | None 
 
 
 def kernel_of(estimator: AbstractScoreFunctionEstimator, size: Size) -> Kernel:
-    """The matrix at one size; raises `NotLinear`."""
+    """The matrix at one size. **Raises** `NotLinear`, a `ValueError`, if the coefficients are not linear."""
     with jax.enable_x64(True):
         return _kernel(estimator, checked_size(size))
 
 
 def _certify(estimator: AbstractEstimator, sizes: tuple[Size, ...] | None) -> StructuralCertificate:
     if not isinstance(estimator, AbstractEstimator):
-        raise ValueError(f"`estimator` must be an estimator (an instance, CoalaPG() say), but is {estimator!r}.")
+        raise ValueError(f"`estimator` must be an estimator, such as CoalaPG(), but is {estimator!r}.")
     name, objective = type(estimator).__name__, objective_of(estimator)
     if not isinstance(estimator, AbstractScoreFunctionEstimator):
-        raise Inapplicable(f"{name} is no score function, so that it is judged by enumeration only.")
+        raise Inapplicable(f"{name} is not a score-function estimator and is judged by enumeration only.")
     if objective not in WEIGHTS:
         raise Inapplicable(f"{name} is held against the {objective}, which is judged by enumeration only.")
     check_contract(estimator)
@@ -199,7 +201,7 @@ def _check_linear(
 
     with np.errstate(all="ignore"):
         expected = constant + applied(matrix[0], rewards) + applied(matrix[1], values)
-        # What cancels on the way, such as values in TD errors, is rounded by its own size.
+        # Terms that cancel on the way, such as values in TD errors, are rounded relative to their own size.
         inputs = sum(np.abs(one).sum(axis=(1, 2, 3), keepdims=True) for one in (rewards, values))
         scale = np.abs(constant) + np.abs(matrix).max() * inputs
         bent = ~(np.abs(made - expected) <= _LINEAR_UP_TO * np.maximum(scale, np.abs(made)))
@@ -209,7 +211,7 @@ def _check_linear(
 
 @functools.lru_cache(maxsize=256)
 def _tries(size: Size) -> tuple[np.ndarray, np.ndarray]:
-    """Rewards and values at which linearity is tried: of many magnitudes, sparse, with ties, equal, and both."""
+    """Rewards and values at which linearity is tried: of many magnitudes, sparse, with ties, equal, and combined."""
     generator = np.random.default_rng([*size])
     shape = (len(_MAGNITUDES), *size)
     scales = np.array(_MAGNITUDES)[:, None, None, None]
@@ -236,7 +238,8 @@ def _is_plain(estimator: AbstractScoreFunctionEstimator) -> bool:
 
 
 def _check_purity(estimator: AbstractScoreFunctionEstimator, size: Size) -> None:
-    """Coefficients must be those of what trains: compiled or not, in float32 or float64, a first or a second time.
+    """Check that the coefficients are those that train: compiled or not, in float32 or float64, a first or a second
+    time.
 
     **Raises** `ValueError` if they are not.
     """
@@ -256,7 +259,7 @@ def _check_purity(estimator: AbstractScoreFunctionEstimator, size: Size) -> None
         _check_same(name, how, first[: len(made)], np.asarray(made), 1e-9)
     _check_same(name, "in float32", first, np.asarray(single, np.float64), 1e-3)
     if estimator.checked_coefficients(jax.numpy.asarray(rewards[0]), None).shape != size:
-        raise ValueError(f"{name}.coefficients must work without values, too.")
+        raise ValueError(f"{name}.coefficients must also work with values=None.")
 
 
 def _check_same(name: str, how: str, one: np.ndarray, other: np.ndarray, tolerance: float) -> None:
@@ -265,8 +268,8 @@ def _check_same(name: str, how: str, one: np.ndarray, other: np.ndarray, toleran
     same = np.abs(np.where(finite, one - other, 0.0)) <= tolerance * np.maximum(scale, 1e-300)
     if not (same.all() and (np.isfinite(other) == finite).all()):
         raise ValueError(
-            f"{name}.coefficients is no function of rewards and values: {how} it returns something else, so that what "
-            f"is certified would not be what trains."
+            f"{name}.coefficients must be a function of rewards and values alone, but {how} it returns something else: "
+            f"what is certified would not be what trains. Remove state, randomness and dependence on the precision."
         )
 
 

@@ -1,4 +1,4 @@
-"""Certificates on a terminal: tables whose rows are printed as they are made, and what the columns mean."""
+"""Certificates on a terminal: tables whose rows are printed as soon as they are known, and a legend for the columns."""
 
 from collections.abc import Iterable, Sequence
 
@@ -27,12 +27,12 @@ _WITHOUT_NUMBERS = ("inapplicable", "error")
 
 
 class Columns:
-    """A table of fixed widths, so that a row can be printed before the next one is known.
+    """A table with fixed column widths, so that a row can be printed before the next one is known.
 
     **Arguments:**
 
-    - `console`: where it is printed; its encoding decides how characters are spelled.
-    - `columns`: head and width of each; a negative width is that of a column of numbers, which are set to the right.
+    - `console`: the console to print on. Its encoding decides how characters are spelled.
+    - `columns`: heading and width of each column. A negative width marks a column of numbers, which are aligned right.
     """
 
     def __init__(self, console: Console, columns: Sequence[tuple[str, int]]):
@@ -42,13 +42,13 @@ class Columns:
         self._right = [width < 0 for _, width in columns]
 
     def head(self, title: str) -> None:
-        """Print a title, the heads and a line."""
+        """Print a title, the headings and a line."""
         print_lines(self._console, title)
         self.row(self._heads, style="bold")
         print_lines(self._console, self._spelled(" " + "─" * (sum(self._widths) + 2 * len(self._widths))))
 
     def row(self, cells: Iterable[str], *, style: str = "", last_style: str | None = None) -> None:
-        """Print one row; a cell that is too wide shifts those after it, and is never cut."""
+        """Print one row. A cell that is too wide shifts those after it and is never cut."""
         line = Text(style=style)
         spelled = [self._spelled(cell) for cell in cells]
         for number, (cell, width, right) in enumerate(zip(spelled, self._widths, self._right, strict=True)):
@@ -63,10 +63,11 @@ class Columns:
 
 
 class CertificateTable:
-    """The table of certificates, row by row.
+    """The table of certificates, printed row by row.
 
     **Arguments:**
 
+    - `console`: the console to print on.
     - `estimators`, `problems`: all names that will appear.
     """
 
@@ -79,11 +80,11 @@ class CertificateTable:
         self._problem: str | None = None
 
     def head(self) -> None:
-        """Begin the table."""
+        """Print the title and the headings."""
         self._columns.head("Certificates")
 
     def row(self, certificate: Certificate) -> None:
-        """Print one; an empty line separates problems."""
+        """Print one certificate. An empty line separates problems."""
         if self._problem not in (None, certificate.problem):
             print_lines(self._console, "")
         self._problem = certificate.problem
@@ -92,12 +93,12 @@ class CertificateTable:
 
 
 def print_lines(console: Console, text: str | Text, *, style: str = "") -> None:
-    """Print text as it is, wider than the terminal if need be."""
+    """Print text unchanged, wider than the terminal if necessary."""
     console.print(text, soft_wrap=True, highlight=False, markup=False, emoji=False, style=style or None)
 
 
 def print_problems(console: Console, problems: Sequence[NamedProblem], counts: Sequence[int | None] = ()) -> None:
-    """What is verified on, with numbers of outcomes where they are known."""
+    """Print the problems, with numbers of outcomes where `counts` gives them."""
     rows = []
     for named, count in zip(problems, counts or [None] * len(problems), strict=True):
         problem = named.problem
@@ -118,11 +119,13 @@ def print_problems(console: Console, problems: Sequence[NamedProblem], counts: S
 def print_structures(
     console: Console, structures: Sequence[StructuralCertificate], judged_otherwise: Sequence[str] = ()
 ) -> None:
-    """What holds for all games, one row per score function; then what refutes the others.
+    """Print one row for each structural certificate, then the counterexamples to refuted claims.
 
     **Arguments:**
 
-    - `judged_otherwise`: names of estimators that are no score functions.
+    - `console`: the console to print on.
+    - `structures`: the structural certificates.
+    - `judged_otherwise`: names of estimators that are not score-function estimators.
     """
     columns = [("estimator", _widest([s.estimator for s in structures])), ("claims", 14), ("sizes", 20)]
     columns += [("downstream wrong", -18), ("free in use", -9), ("forbidden values", -9), ("verdict", 12)]
@@ -137,8 +140,8 @@ def print_structures(
         table.row(row, last_style=style)
     print_lines(
         console,
-        "downstream: entries of the Jacobian of coefficients in rewards that must be 1/B; free: those that may be "
-        "anything; forbidden: values where an action has an influence on them.",
+        "downstream: weights of rewards that the action influences; the objective determines them (1/B for shaping). "
+        "free: weights of all other rewards. forbidden: weights of values that the action influences.",
     )
     for structure in structures:
         # A counterexample is searched for where a claim is refuted.
@@ -147,12 +150,14 @@ def print_structures(
             words = structure.note if found is None else found.text
             print_lines(console, f"{structure.estimator}: {words.rstrip('.')}.")
     if judged_otherwise:
-        print_lines(console, f"{', '.join(judged_otherwise)}: no score functions, judged by enumeration only.")
+        print_lines(
+            console, f"{', '.join(judged_otherwise)}: not score-function estimators, judged by enumeration only."
+        )
     print_lines(console, "")
 
 
 def print_certificates(console: Console, certificates: Sequence[Certificate]) -> None:
-    """One row per estimator and problem, and what the columns mean."""
+    """Print one row for each estimator and problem, then the legend."""
     names = [[getattr(c, what) for c in certificates] for what in ("estimator", "problem")]
     table = CertificateTable(console, *names)
     table.head()
@@ -162,15 +167,15 @@ def print_certificates(console: Console, certificates: Sequence[Certificate]) ->
 
 
 def print_legend(console: Console, certificates: Sequence[Certificate]) -> None:
-    """What the columns mean, and what the notes of certificates say."""
+    """Print the meaning of the columns and the notes of the certificates."""
     print_lines(
         console,
-        "\nA certificate says: this estimator, on this problem, at this policy. A structural certificate says: every "
-        "game, learner and policy at its sizes.\n"
+        "\nA certificate holds for this estimator, on this problem, at this policy. A structural certificate holds for "
+        "every game, learner and policy at its sizes.\n"
         "relative bias: ‖E[ĝ] − ∇J‖ / ‖∇J‖, exact. rounding: a bound on its error. J: the objective named under "
         "'claims', in brackets if it is not claimed.\n"
         "variance: of one sampled ĝ, exact (trace of the covariance). SNR: ‖E[ĝ]‖ / √variance. time: all rows of "
-        "a problem share one enumeration, and get an equal share of its time.",
+        "a problem share one enumeration and divide its time equally.",
     )
     for certificate in certificates:
         if certificate.note:
@@ -188,7 +193,7 @@ def _sizes(sizes: Sequence[tuple[int, int, int]]) -> str:
 
 
 def claim_in_words(certificate: Certificate | StructuralCertificate) -> str:
-    """The objective, in brackets if it is not claimed."""
+    """Name of the objective, in brackets if the estimator does not claim it."""
     objective = _CLAIMS.get(certificate.objective, str(certificate.objective))
     return objective if certificate.claim else f"({objective})"
 
@@ -210,7 +215,7 @@ def _cells(certificate: Certificate) -> list[str]:
 
 
 def _without_rounding(variance: float, gradient_norm: float) -> float:
-    """A variance that is 0 in exact arithmetic comes out as about (1e-16 ‖g‖)²."""
+    """Set a variance to 0 if it is a rounding error: a vanishing variance comes out as about (1e-16 ‖g‖)²."""
     return 0.0 if variance < (1e-12 * gradient_norm) ** 2 else variance
 
 

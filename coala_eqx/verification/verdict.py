@@ -1,4 +1,4 @@
-"""What all certificates together say: in words, and as an exit status."""
+"""Summary of all certificates: in words, and as an exit status."""
 
 import dataclasses
 from collections.abc import Collection, Mapping, Sequence
@@ -9,22 +9,22 @@ from coala_eqx.verification.certificate import Certificate
 
 @dataclasses.dataclass
 class Findings:
-    """All that `coala-eqx verify` has found so far."""
+    """Everything that `coala-eqx verify` has found so far."""
 
     certificates: list[Certificate] = dataclasses.field(default_factory=list)
     structures: list[Any] = dataclasses.field(default_factory=list)
     """Structural certificates."""
 
     broken: dict[str, str] = dataclasses.field(default_factory=dict)
-    """Why the structure of an estimator, by name, could not be examined."""
+    """Reasons why a structure could not be examined, keyed by the estimator's name."""
 
     def status(self, optional: Collection[str] = ()) -> int:
-        """0: every claim holds, and was judged. 1: one is refuted, or was judged nowhere. 2: neither, but something
-        could not be resolved.
+        """Exit status. 0: every claim holds and was judged. 1: a claim is refuted, or was judged nowhere. 2: neither,
+        but something could not be resolved.
 
         **Arguments:**
 
-        - `optional`: names of estimators that may decline every problem, as nobody asked for them.
+        - `optional`: names of estimators that may decline every problem, because nobody asked for them.
         """
         if any(c.verdict == "fails" for c in self.certificates) or not all(s.kept for s in self.structures):
             return 1
@@ -39,7 +39,7 @@ class Findings:
         return [name for name in dict.fromkeys(c.estimator for c in claiming) if name not in judged]
 
     def words(self) -> str:
-        """One sentence on who keeps what, and one each on what could not be judged."""
+        """A sentence on which claims hold, then one on each kind of claim that could not be judged."""
         refuted = [s.estimator for s in self.structures if not s.kept]
         sentences = [summary(self.certificates)] if self.certificates else ["Nothing was enumerated."]
         if refuted:
@@ -50,7 +50,7 @@ class Findings:
 
 
 def summary(certificates: Sequence[Certificate]) -> str:
-    """One sentence on who keeps what, and one on what could not be judged."""
+    """A sentence on which claims hold, then sentences on the claims that could not be judged."""
     claims = [c for c in certificates if c.verdict in ("holds", "fails")]
     failed = [c for c in claims if c.verdict == "fails"]
     if failed:

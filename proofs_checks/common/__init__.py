@@ -1,1 +1,1 @@
-"""What the checks share: what is drawn, how large rounding can be, what was seen, gradients without scores."""
+"""Shared parts of the checks: cases, rounding bounds, the ledger of comparisons, and gradients without scores."""

@@ -1,7 +1,7 @@
-"""What is drawn at random: games, policies, learners and sizes.
+"""Random cases: games, policies, learners and sizes.
 
-A `Case` is a line of small integers and words. It prints as the Python expression that makes it, and `build` makes
-the problem and the ego policy from it, so that a counterexample can be pasted and re-run.
+A `Case` consists of small integers and words. It prints as the Python expression that makes it, and `build` makes the
+problem and the ego policy from it, so a counterexample can be pasted and run again.
 """
 
 import dataclasses
@@ -27,7 +27,9 @@ from proofs_checks.common.programs import forget_programs_at_times
 
 
 class Nonlinear(AbstractLearner):
-    """No gradient of anything: an arbitrary function of the batch, with a memory of its own and jumps."""
+    """A learner that is not a gradient of anything: an arbitrary function of the batch, with a state of its own and
+    jumps.
+    """
 
     exchangeable: ClassVar[bool] = True
 
@@ -42,7 +44,7 @@ class Nonlinear(AbstractLearner):
 
 
 class Ordered(AbstractLearner):
-    """Weighs the trajectories of the batch by their position: another order is another batch."""
+    """A learner that weighs the trajectories of the batch by their position, so that their order matters."""
 
     exchangeable: ClassVar[bool] = False
 
@@ -70,43 +72,45 @@ LEARNERS: dict[str, AbstractLearner] = {
     "nonlinear": Nonlinear(),
     "ordered": Ordered(),
 }
-"""Made once, as an optimiser is static and each new one would be compiled anew."""
+"""Learners, keyed by name. They are made once, because an optimiser is static and each new one compiles another
+program.
+"""
 
 EXCHANGEABLE = tuple(name for name, learner in LEARNERS.items() if learner.exchangeable)
-"""The learners that do not depend on the order of the trajectories."""
+"""Names of the learners that do not depend on the order of the trajectories."""
 
 EGOS = ("MemoryOne", "FullHistory", "GRU", "Hawk")
 
 _SIGHTS: dict[str, Callable[[int], int]] = {"all": lambda s: s, "some": lambda s: min(s, 1), "none": lambda s: 0}
-"""What a player sees of state s."""
+"""Observation of state s, keyed by the kind of sight."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Case:
-    """A shaping problem and an ego policy, in words and small numbers."""
+    """A shaping problem and an ego policy, described by words and small numbers."""
 
     actions: tuple[int, ...] = (2, 2)
-    """Of each player."""
+    """Number of actions of each player."""
 
     sights: tuple[str, ...] = ()
-    """What each player sees of a stochastic game's state: `"all"`, `"some"` or `"none"`; empty for a matrix game."""
+    """Sight of each player of a stochastic game's state: `"all"`, `"some"` or `"none"`; empty for a matrix game."""
 
     states: int = 1
-    """Of a stochastic game."""
+    """Number of states of a stochastic game."""
 
     ego: str = "MemoryOne"
     learner: str = "sgd"
     population: int = 1
-    """How many policies the first co-player is drawn from."""
+    """Number of policies from which the first co-player is drawn."""
 
     batch: int = 2
     episodes: int = 2
     steps: int = 1
     seed: int = 0
-    """Draws the numbers: payoffs, transitions, logits; with one decimal each, but for a network's."""
+    """Seed of the numbers: payoffs, transitions and logits. All but a network's have one decimal."""
 
     def count(self) -> int:
-        """How many outcomes must be enumerated; at most the count of the exact functions."""
+        """Number of outcomes to enumerate. It does not exceed the count of the exact functions."""
         inner = (self.states * math.prod(self.actions)) ** self.steps
         trajectories = inner**self.episodes
         if self.learner in EXCHANGEABLE:
@@ -114,13 +118,13 @@ class Case:
         return self.population * trajectories**self.batch
 
     def histories(self) -> int:
-        """How many rows a table of all histories of the ego agent has."""
+        """Number of rows of a table of all histories of the ego agent."""
         own, others = self.actions[0], math.prod(self.actions[1:])
         seen = len({_SIGHTS[self.sights[0]](state) for state in range(self.states)}) if self.sights else others + 1
         return sum((seen if self.sights else 1) * (own * seen) ** step for step in range(self.episodes * self.steps))
 
     def build(self) -> tuple[ce.ShapingProblem, Any]:
-        """The problem and the ego policy; raises `RuntimeError` if 64-bit types are off."""
+        """The problem and the ego policy. **Raises** `RuntimeError` if 64-bit types are off."""
         if jnp.result_type(float) != jnp.float64:
             raise RuntimeError('Checks need 64-bit types: jax.config.update("jax_enable_x64", True).')
         generator = np.random.default_rng(self.seed)
@@ -140,7 +144,9 @@ class Case:
         return problem, self._ego(game, generator)
 
     def build_with_random_critic(self) -> tuple[ce.ShapingProblem, AbstractPolicy]:
-        """The problem, and the ego policy with a random value for every history; as it is if it has a value head."""
+        """The problem, and the ego policy with a random value for every history. A policy with a value head stays as it
+        is.
+        """
         problem, policy = self.build()
         if isinstance(policy, GRU | Hawk):
             return problem, policy
@@ -158,7 +164,7 @@ class Case:
         return FullHistory.tabulate(policy, problem.game, self.episodes * self.steps)
 
     def describe(self) -> str:
-        """All numbers of the case, to read."""
+        """All numbers of the case, as text."""
         problem, policy = self.build()
         lines = [f"{self}, with"]
         for name, tree in (("game", problem.game), ("co-players", problem.co_players), ("ego", policy)):
@@ -199,7 +205,7 @@ class Case:
 
 
 def _distributions(generator: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
-    """Rows of tenths along the last axis, none of them zero."""
+    """Random distributions along the last axis, in tenths, none of them zero."""
     tenths = generator.multinomial(10 - shape[-1], np.full(shape[-1], 1 / shape[-1]), size=shape[:-1])
     return (1 + tenths) / 10
 
@@ -219,11 +225,13 @@ COVER = {
     "one player": Case(actions=(3,), ego="FullHistory", steps=2),
     "ordered": Case(ego="FullHistory", learner="ordered", batch=3),
 }
-"""From simple to intricate: between them everything that `cases` can draw. Few, as each must be compiled."""
+"""Cases from simple to intricate, which together cover everything that `cases` can draw. They are few, because each
+must be compiled.
+"""
 
 
 def dilemma() -> tuple[ce.ShapingProblem, FullHistory]:
-    """The paper's prisoner's dilemma with B, M, T = 2, 2, 2 and a remembering ego, against SGD."""
+    """The paper's prisoner's dilemma with B, M, T = 2, 2, 2 and a remembering ego agent, against SGD."""
     problem, policy = COVER["steps"].build()
     payoffs = ce.games.iterated_prisoners_dilemma().payoffs
     return eqx.tree_at(lambda p: p.game.payoffs, problem, payoffs), policy
@@ -234,23 +242,23 @@ _GAMES = tuple(
     for actions in ((2, 2), (2, 3), (3, 2), (3, 3), (2, 2, 2), (2, 3, 2), (3, 2, 2), (2,), (3,))
     for states in (0, 2, 3)
     for sights in ([()] if states == 0 else itertools.product(_SIGHTS, repeat=len(actions)))
-    if states == 3 or "some" not in sights  # of two states, who sees some sees all
+    if states == 3 or "some" not in sights  # with two states, "some" sees as much as "all"
 )
 _SIZES = tuple(itertools.product((1, 2, 3, 4, 5, 6), (1, 2, 3, 4), (1, 2, 3)))
 
 _MOST_HISTORIES = 2000
-"""Of a table, as a gradient of that size is computed for every outcome."""
+"""Largest number of rows of a table. A gradient of that size is computed for every outcome."""
 
 _KINDS = (0, 0, 0, 0, 0, 0, 1, 1, 1, 2)
-"""How often each kind of case is drawn (see `_fitting`), if there are such."""
+"""Frequencies of the kinds of cases (see `_fitting`), if cases of the kind exist."""
 
 
 SCALE = 1.0
-"""Set by the option `--scale`."""
+"""Factor on the numbers of examples in the deep profile, set by the option `--scale`."""
 
 
 def is_deep() -> bool:
-    """Whether the deep profile is on, in which anything may be drawn and time does not matter."""
+    """Whether the deep profile is on, which may draw any case and take any time."""
     return hypothesis.settings.get_current_profile_name() == "deep"
 
 
@@ -261,13 +269,15 @@ def cases(
     tabulated: bool = False,
     **only: Sequence[Any],
 ) -> st.SearchStrategy[Case]:
-    """In the deep profile cases of any kind, with up to `limit` outcomes and any numbers, else `cover` with two seeds.
+    """A strategy that draws cases: of any kind with up to `limit` outcomes in the deep profile, else `cover` with two
+    seeds.
 
     **Arguments:**
 
-    - `cover`: cases, or names of some in `COVER`.
-    - `tabulated`: whether a table of all histories is made of every ego policy, so that it must not be too large.
-    - `only`: for some fields of `Case`, the values that they may have.
+    - `cover`: cases, or names of cases in `COVER`.
+    - `limit`: largest number of outcomes in the deep profile.
+    - `tabulated`: whether every ego policy is made into a table of all histories, which then must not be too large.
+    - `only`: allowed values of some fields of `Case`.
     """
     if is_deep():
         return _any_case(limit, tabulated, only)
@@ -278,7 +288,7 @@ def cases(
 
 @st.composite
 def _any_case(draw: st.DrawFn, limit: int, tabulated: bool, only: dict[str, Sequence[Any]]) -> Case:
-    """How one learns and who is met first, then a game and sizes that fit into the limit, then an ego policy."""
+    """Draw the learner and the population first, then a game and sizes that fit into the limit, then an ego policy."""
     forget_programs_at_times()
     learner = draw(st.sampled_from([name for name in LEARNERS if name in only.get("learner", LEARNERS)]))
     population = draw(st.sampled_from([size for size in (1, 2, 3) if size in only.get("population", (1, 2, 3))]))
@@ -297,10 +307,10 @@ def _any_case(draw: st.DrawFn, limit: int, tabulated: bool, only: dict[str, Sequ
 def _fitting(
     learner: str, population: int, limit: int, tabulated: bool, restricted: tuple[tuple[str, tuple], ...]
 ) -> list[list[Case]]:
-    """All games and sizes within the limit, by number of outcomes.
+    """All games and sizes within the limit, by number of outcomes, in up to three kinds.
 
-    First those with several trajectories, inner episodes and players, then such with several steps, then all others;
-    kinds of which there are none are left out.
+    The first kind has several trajectories, inner episodes and players. The second also has several steps. The third
+    has all others. Empty kinds are left out.
     """
     fitting = []
     for (actions, sights, states), (batch, episodes, steps) in itertools.product(_GAMES, _SIZES):
@@ -317,5 +327,5 @@ def _fitting(
 
 
 def examples(ci: int, deep: int) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """How many examples a test draws: `ci` in most profiles, `deep` times `SCALE` in the deep one."""
+    """Set the number of examples of a test: `deep` times `SCALE` in the deep profile, `ci` in all others."""
     return hypothesis.settings(max_examples=max(1, round(SCALE * deep)) if is_deep() else ci)

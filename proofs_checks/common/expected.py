@@ -1,4 +1,4 @@
-"""Is E[ĝ] what a score-free formula says? The question that the claims about biased estimators come down to."""
+"""Check whether E[ĝ] follows a score-free formula. The claims about biased estimators reduce to this."""
 
 import functools
 from collections.abc import Callable
@@ -15,7 +15,7 @@ from proofs_checks.common.rounding import rounding
 from proofs_checks.common.trees import distance, norm, root_mean_square
 
 Formula = Callable[[Any, Influence, Steps], Any]
-"""(∇J̄, influence, steps) → E[ĝ]."""
+"""A function (∇J̄, influence, steps) → E[ĝ]."""
 
 
 class WithoutCritic(AbstractScoreFunctionEstimator):
@@ -40,12 +40,12 @@ def check_expectation(
     policy: AbstractPolicy | None = None,
     signal: Signal | None = None,
 ) -> float:
-    """E[ĝ] is as the formula says; **returns** the relative bias, ‖E[ĝ] − ∇J̄‖ / ‖∇J̄‖.
+    """Check that E[ĝ] follows the formula. **Returns** the relative bias, ‖E[ĝ] − ∇J̄‖ / ‖∇J̄‖.
 
     **Arguments:**
 
-    - `policy`: in place of the case's own, the same with a critic, say.
-    - `signal`: whose influence the formula is given; that of the rewards unless given.
+    - `policy`: a policy in place of the case's own, for instance the same with a critic.
+    - `signal`: the quantity whose influence the formula is given; default: the rewards.
     """
     as_it_is = policy is None and signal is None
     problem, own = case.build()
@@ -59,7 +59,7 @@ def check_expectation(
 
 @functools.lru_cache(maxsize=2)
 def _of_case(case: Case) -> tuple[Any, Influence]:
-    """∇J̄, and the influence of the rewards: kept, as several estimators are held against them."""
+    """∇J̄, and the influence of the rewards. They are cached, because several estimators are compared with them."""
     return _measured(*case.build())
 
 
@@ -76,12 +76,12 @@ def check_mean(
     outcomes: int,
     scale: float = 0.0,
 ) -> Any:
-    """E[ĝ] is as predicted; **returns** it.
+    """Check that E[ĝ] is as predicted. **Returns** E[ĝ].
 
     **Arguments:**
 
-    - `outcomes`: of the sums that it is compared with.
-    - `scale`: of what the prediction is made of, where that is larger than √E‖ĝ‖².
+    - `outcomes`: number of outcomes of the sums that it is compared with.
+    - `scale`: size of the prediction's terms, which is added to √E‖ĝ‖².
     """
     mean, variance = ce.exact.moments(estimator, problem, policy)
     size = root_mean_square(mean, variance) + scale or 1.0

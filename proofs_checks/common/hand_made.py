@@ -1,7 +1,7 @@
-"""Worlds that the package cannot express, because they break what its theorem rests on: enumerated by hand.
+"""Worlds that the package cannot express because they break a condition of its theorem. They are enumerated by hand.
 
-Everything in such a world follows from the ego agent's actions `[batch, episodes, steps]`, two at each step. A world is
-what is observed, what is earned, and how likely actions are, as functions of all actions; it is up to the world that
+Everything in such a world follows from the ego agent's actions `[batch, episodes, steps]`, two at each step. A world
+consists of observations, rewards and action probabilities, as functions of all actions. The world must ensure that
 nothing depends on later actions.
 """
 
@@ -18,21 +18,21 @@ from proofs_checks.common.rounding import EPS
 
 
 class World(NamedTuple):
-    """Functions of the actions, `[batch, episodes, steps]` each."""
+    """A world: functions of the actions, `[batch, episodes, steps]` each."""
 
     batch: int
     episodes: int
     steps: int
     log_probs: Callable[[Any, jax.Array], jax.Array]
-    """(parameters, actions) → log π(action | what was seen before)."""
+    """A function (parameters, actions) → log π(action | past)."""
 
     rewards: Callable[[jax.Array], jax.Array]
     values: Callable[[jax.Array], jax.Array]
-    """The critic's V̂ of what was seen."""
+    """The critic's V̂ of the past."""
 
 
 def exact_gradient(world: World, parameters: Any) -> np.ndarray:
-    """∇J̄: the enumerated return, differentiated."""
+    """∇J̄, by differentiating the enumerated return."""
 
     def objective(parameters: Any) -> jax.Array:
         def one(actions: jax.Array) -> jax.Array:
@@ -61,5 +61,5 @@ def _all_actions(world: World) -> jax.Array:
 
 
 def rounding_by_hand(largest: float) -> float:
-    """A bound on rounding for 16 outcomes of 4 actions each, every one of a few operations on numbers below this."""
+    """Rounding bound for 16 outcomes of 4 actions each, with a few operations each on numbers below `largest`."""
     return (16 + 4 * 25) * EPS * 4 * largest

@@ -1,11 +1,9 @@
-"""What an action does to every later reward, without a score function.
+"""Influence of an action on every later reward, without a score function.
 
-The parameters are copied, and the return is differentiated.
-
-Give the ego policy one copy of its parameters for each step l and trajectory b, φ_{l,b}, so that action a_l^b is
-drawn from π(·|h_l^b; φ_{l,b}). The expected reward of every step of every trajectory is then a function of all
-copies. It is a sum over all outcomes of (product of probabilities) · reward, which is differentiated; no
-log-probability is weighed by a return.
+The ego policy gets one copy of its parameters for each step l and trajectory b, φ_{l,b}, so that action a_l^b is drawn
+from π(·|h_l^b; φ_{l,b}). The expected reward of every step of every trajectory is then a function of all copies. It is
+a sum over all outcomes of (product of probabilities) · reward. This sum is differentiated; no log-probability is
+weighed by a return.
 """
 
 import itertools
@@ -24,36 +22,38 @@ from coala_eqx.policies import AbstractPolicy, replay_actions
 from coala_eqx.shaping import Population, ShapingProblem
 
 Signal = Callable[[jax.Array, jax.Array], jax.Array]
-"""(rewards, values) → what is of interest in each step; all arrays `[batch, episodes, steps]`."""
+"""A function (rewards, values) → the quantity of interest at each step; all arrays are `[batch, episodes, steps]`."""
 
 _CHUNK = 2048
 
 
 class Influence(NamedTuple):
-    """∂E[x_l]/∂φ_{k,b}: pytrees like the policy, leaves `[L, L, …]`, by the step k of the action and the step l."""
+    """∂E[x_l]/∂φ_{k,b}: pytrees like the policy, leaves `[L, L, …]`, indexed by the step k of the action and the step
+    l.
+    """
 
     own: Any
-    """Of x_l^b, in the trajectory of the action."""
+    """The derivative of E[x_l^b], in the trajectory of the action."""
 
     other: Any
-    """Of x_l^{b'}, in any one other trajectory b' ≠ b; 0 if there is none."""
+    """The derivative of E[x_l^{b'}] for any one other trajectory b' ≠ b; 0 if there is none."""
 
 
 class Steps(NamedTuple):
-    """Which pairs of steps (k, l) lie how; arrays `[L, L]` of 0 and 1."""
+    """Relations between pairs of steps (k, l): arrays `[L, L]`, of 0 and 1 except for `distance`."""
 
     current: np.ndarray
-    """In the same inner episode, l ≥ k."""
+    """1 if l ≥ k in the same inner episode."""
 
     future: np.ndarray
-    """l in a later inner episode."""
+    """1 if l lies in a later inner episode."""
 
     distance: np.ndarray
     """l − k."""
 
 
 def steps_of(problem: ShapingProblem) -> Steps:
-    """The pairs of steps of a meta-trajectory."""
+    """The relations between the steps of a meta-trajectory."""
     times = np.arange(problem.episodes * problem.steps)
     episode = times // problem.steps
     distance = times[None, :] - times[:, None]
@@ -73,11 +73,12 @@ def weigh(influence: Influence, batch: int, own: Any, other: Any) -> Any:
 
 
 def measure_influence(problem: ShapingProblem, policy: AbstractPolicy, signal: Signal | None = None) -> Influence:
-    """Enumerate, and differentiate in the copies of one trajectory; by symmetry it may be the first.
+    """Measure the influence by enumeration. It is differentiated in the copies of the first trajectory, which by
+    symmetry stands for all.
 
     **Arguments:**
 
-    - `signal`: of which quantity; the rewards unless given. It is a constant for the derivative.
+    - `signal`: the quantity that is influenced; default: the rewards. It is a constant for the derivative.
 
     **Raises** `ValueError` if a learner depends on the order of the trajectories.
     """
@@ -115,7 +116,9 @@ def _jacobian(
     weights: np.ndarray,
     signal: Signal,
 ) -> Any:
-    """Of `[2, L]`: Σ weight · probability · (x of the first trajectory, mean x of the others), in `copies`."""
+    """Jacobian, in the copies, of Σ weight · probability · (x of the first trajectory, mean x of the others), which is
+    `[2, L]`.
+    """
     original = eqx.combine(*policy)
     digits = picks[..., None] // len(outcomes[0]) ** np.arange(problem.episodes) % len(outcomes[0])
 
@@ -148,7 +151,9 @@ def _jacobian(
 
 
 def _likelihood(learner: AbstractLearner, co_player: AbstractPolicy, lived: Any, episodes: int) -> jax.Array:
-    """Of all actions of a co-player that learns after each inner episode; `lived` arrays `[batch, episodes, steps]`."""
+    """Likelihood of all actions of a co-player that learns after each inner episode. `lived` holds arrays `[batch,
+    episodes, steps]`.
+    """
     likelihood, state = jnp.ones(()), learner.init(co_player)
     for episode in range(episodes):
         experience = Experience(*(array[:, episode] for array in lived))
@@ -195,7 +200,9 @@ def _inner_outcomes(table: TabularGame, steps: int) -> tuple[np.ndarray, ...]:
 
 
 def _batches(trajectories: int, batch: int) -> Any:
-    """Yield chunks of batches `[chunk, batch]` and how many orders each stands for; the first trajectory apart."""
+    """Yield chunks of batches `[chunk, batch]` and the number of orders that each stands for. The first trajectory
+    keeps its place.
+    """
     rest = list(itertools.combinations_with_replacement(range(trajectories), batch - 1))
     orders = [math.factorial(batch - 1) / math.prod(math.factorial(r.count(x)) for x in set(r)) for r in rest]
     every = itertools.product(range(trajectories), zip(rest, orders, strict=True))

@@ -1,9 +1,9 @@
-"""Iterated matrix games between two memory-one players: what is drawn, and their returns step by step.
+"""Iterated matrix games between two memory-one players: random matches, and their returns step by step.
 
-**Precision.** Payoffs are taken relative to max|r|, returns times 1 − γ. Every product of γM with a distribution or
-with itself costs at most states + 3 roundings, so that (γM)ᵗ is off by t·(states + 3)·eps, relatively, however it is
-computed, and the return by Σ_t (1 − γ)·γᵗ·t·(states + 3)·eps ≤ (states + 3)·eps/(1 − γ); twice this for two ways to
-compute it, and twice for the last sums and products.
+**Precision.** Payoffs are taken relative to max|r|, and returns times 1 − γ. Every product of γM with a distribution or
+with itself costs at most states + 3 roundings. So (γM)ᵗ has a relative error of t·(states + 3)·eps, however it is
+computed, and the return has an error of Σ_t (1 − γ)·γᵗ·t·(states + 3)·eps ≤ (states + 3)·eps/(1 − γ). This is doubled
+because two computations are compared, and doubled again for the last sums and products.
 """
 
 import dataclasses
@@ -24,15 +24,15 @@ from proofs_checks.common.cases import is_deep
 from proofs_checks.common.rounding import EPS
 
 Returns = Callable[..., Any]
-"""(probabilities_1, probabilities_2, payoffs, discount) → normalised returns, as `memory_one_returns`."""
+"""A function (probabilities_1, probabilities_2, payoffs, discount) → normalised returns, as `memory_one_returns`."""
 
 TINY = 1e-300
-"""A probability that changes no sum, but has a logarithm."""
+"""A probability that changes no sum but has a finite logarithm."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Match:
-    """Two memory-one players, in words and small numbers."""
+    """Two memory-one players, described by words and small numbers."""
 
     actions: tuple[int, int] = (2, 2)
     discount: float = 0.95
@@ -40,10 +40,10 @@ class Match:
     """Whether all probabilities are 0 or 1."""
 
     seed: int = 0
-    """Draws logits of deviation 2, or the corner, and payoffs from −2 to 2."""
+    """Seed of the logits, of standard deviation 2, or of the corner, and of payoffs from −2 to 2."""
 
     def tables(self) -> tuple[np.ndarray, np.ndarray]:
-        """The probabilities of both."""
+        """Action probabilities of both players."""
         generator, rows = np.random.default_rng(self.seed), 1 + self.states
         first, second = (
             np.eye(n)[generator.integers(n, size=rows)]
@@ -54,18 +54,20 @@ class Match:
         return first, second
 
     def payoffs(self) -> np.ndarray:
-        """Of both, the largest ±1."""
+        """Payoffs of both players, the largest being ±1."""
         payoffs = np.random.default_rng(self.seed + 1).uniform(-2, 2, size=(2, *self.actions))
         return payoffs / np.abs(payoffs).max()
 
     @property
     def states(self) -> int:
-        """Joint actions."""
+        """Number of joint actions."""
         return self.actions[0] * self.actions[1]
 
 
 def matches(**others: Any) -> st.SearchStrategy[Match]:
-    """Matches of few shapes and discounts, as each must be compiled, but for what is given."""
+    """A strategy that draws matches. Shapes and discounts are few, because each must be compiled; `others` fixes
+    fields.
+    """
     drawn = {
         "actions": st.sampled_from([(2, 3), (2, 2), (3, 2), (1, 3)] if is_deep() else [(2, 3)]),
         "discount": st.sampled_from([0.5, 0.95, 0.0, 0.3, 0.8, 0.99, 0.999] if is_deep() else [0.5, 0.95]),
@@ -76,7 +78,7 @@ def matches(**others: Any) -> st.SearchStrategy[Match]:
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:
-    """Along the last axis; of complex numbers, too."""
+    """Softmax along the last axis, also of complex numbers."""
     weights = np.exp(logits - np.real(logits).max(axis=-1, keepdims=True))
     return weights / weights.sum(axis=-1, keepdims=True)
 
@@ -107,7 +109,7 @@ def play(
 
 
 def enough_steps(discount: float) -> int:
-    """After which less than eps of the series is missing."""
+    """Number of steps after which less than eps of the series is missing."""
     return 1 if discount == 0 else 1 + math.ceil(math.log(EPS) / math.log(discount))
 
 

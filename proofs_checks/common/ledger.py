@@ -1,4 +1,4 @@
-"""Comparing numbers, and keeping account of every comparison for the summary."""
+"""Compare numbers, and record every comparison for the summary."""
 
 import dataclasses
 import math
@@ -12,7 +12,7 @@ class Refuted(AssertionError):
 
 @dataclasses.dataclass
 class Entry:
-    """What has been seen of one claim in one test."""
+    """The comparisons of one claim in one test."""
 
     claim: str
     relation: str
@@ -21,10 +21,10 @@ class Entry:
     examples: int = 0
     value: float = 0.0
     bound: float = 0.0
-    """The value that came nearest to its bound, and this bound."""
+    """The bound of the value that came nearest to its bound, which is `value`."""
 
     def add(self, value: float, bound: float, examples: int = 1) -> None:
-        """Count more examples, of which this one came nearest to its bound."""
+        """Count more examples. This value is the one that came nearest to its bound among them."""
         self.examples += examples
         if _closeness(self.relation, value, bound) > _closeness(self.relation, self.value, self.bound):
             self.value, self.bound = value, bound
@@ -34,24 +34,24 @@ _entries: dict[str, Entry] = {}
 
 
 def holds(claim: str, error: Any, bound: Any) -> None:
-    """Assert that `error` ≤ `bound`, and enter it into the ledger; raises `Refuted` if it is not."""
+    """Assert that `error` ≤ `bound`, and record it. **Raises** `Refuted` if it is not."""
     _compare(claim, "≤", float(error), float(bound))
 
 
 def differs(claim: str, difference: Any, least: Any) -> None:
-    """Assert that `difference` ≥ `least`, and enter it into the ledger; raises `Refuted` if it is not."""
+    """Assert that `difference` ≥ `least`, and record it. **Raises** `Refuted` if it is not."""
     _compare(claim, "≥", float(difference), float(least))
 
 
 def take() -> list[dict[str, Any]]:
-    """All entries since the last call, as plain dictionaries, and start anew."""
+    """All entries since the last call, as plain dictionaries. The ledger is emptied."""
     entries = [dataclasses.asdict(entry) for entry in _entries.values()]
     _entries.clear()
     return entries
 
 
 def merge(entries: list[dict[str, Any]]) -> list[Entry]:
-    """One entry per claim from those of several tests, in order of first appearance."""
+    """One entry for each claim from the entries of several tests, in order of first appearance."""
     merged: dict[str, Entry] = {}
     for values in entries:
         new = Entry(**values)
@@ -69,7 +69,7 @@ def _compare(claim: str, relation: str, value: float, bound: float) -> None:
 
 
 def _closeness(relation: str, value: float, bound: float) -> float:
-    """How near a value is to breaking its bound; above 1 it does."""
+    """Closeness of a value to its bound; above 1 it breaks the bound."""
     if math.isnan(value):
         return math.inf
     above, below = (value, bound) if relation == "≤" else (bound, value)
@@ -79,7 +79,7 @@ def _closeness(relation: str, value: float, bound: float) -> float:
 
 
 def as_printed(claim: str, computed: Sequence[float], printed: Sequence[str]) -> None:
-    """Numbers of a table, as they are printed there: the largest error in units of the last digit is ≤ 1/2."""
+    """Check numbers against a printed table: the largest error is at most 1/2 in units of the last digit."""
     digits = [len(text.partition(".")[2]) for text in printed]
     errors = [abs(x - float(text)) * 10.0**n for x, text, n in zip(computed, printed, digits, strict=True)]
     holds(claim, max(errors), 0.5 + 1e-6)

@@ -17,13 +17,15 @@ TWO_PLAYERS_BY_SGD: dict[str, Any] = {
     "learner": ("sgd",),
     "population": (1,),
 }
-"""The fields of the cases that these functions cover."""
+"""Fields of the cases that these functions cover."""
 
 _STEP = 1e-30
 
 
 def complex_step(function: Callable[[np.ndarray], Any], point: np.ndarray) -> np.ndarray:
-    """∂f/∂x = Im f(x + ih)/h, `[…f, …x]`: exact to rounding, as nothing is subtracted; f must be analytic."""
+    """∂f/∂x = Im f(x + ih)/h, `[…f, …x]`. It is exact to rounding, because nothing is subtracted. f must be
+    analytic.
+    """
     columns = []
     for entry in np.ndindex(point.shape):
         moved = point.astype(complex)
@@ -33,7 +35,7 @@ def complex_step(function: Callable[[np.ndarray], Any], point: np.ndarray) -> np
 
 
 def arrays_of(problem: ce.ShapingProblem, policy: AbstractPolicy) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The payoffs, the ego agent's and the co-player's logits of a problem of two memory-one players."""
+    """The payoffs, and the ego agent's and the co-player's logits, of a problem of two memory-one players."""
     other = problem.co_players[0]
     assert isinstance(problem.game, MatrixGame)
     assert isinstance(policy, MemoryOne)

@@ -1,8 +1,8 @@
-"""Compiled programs are forgotten before there are too many of them.
+"""Drop compiled programs before there are too many of them.
 
-The code of every program that JAX compiles lies in memory mappings of its own. Linux allows a process some 65,000 of
-them; the next one fails, and the process dies without a word. A process that compiles programs for half an hour also
-comes to hold several GB of them.
+Every program that JAX compiles occupies memory mappings of its own. Linux allows a process some 65,000 mappings. The
+next one fails, and the process ends without a message. A process that compiles programs for half an hour also comes to
+hold several GB of them.
 """
 
 import ctypes
@@ -21,11 +21,13 @@ _MOST = 1.5
 _MORE = 0.4
 """GB that must have come since they were forgotten last."""
 _SECONDS = 5.0
-"""In which mappings become more by some thousands at most; to count them takes as long as a small test."""
+"""Seconds between counts. At most some thousands of mappings are added meanwhile, and a count takes as long as a small
+test.
+"""
 
 
 def forget_programs_at_times() -> None:
-    """`forget_programs_if_many`, unless that was asked in the same few seconds."""
+    """Call `forget_programs_if_many`, unless it was called a few seconds ago."""
     _forget_programs_once_in(int(time.monotonic() // _SECONDS))
 
 
@@ -35,13 +37,14 @@ def _forget_programs_once_in(_time: int) -> None:
 
 
 _left = [0.0]
-"""GB that were in use after programs were forgotten last."""
+"""Memory in GB after programs were forgotten last."""
 
 
 def forget_programs_if_many(many: int = _MANY, most: float = _MOST) -> bool:
-    """Clear JAX's caches if the process has more mappings, or uses more GB, than that; **returns** whether it was done.
+    """Clear JAX's caches if the process has more than `many` mappings, or uses more than `most` GB. **Returns** whether
+    it did.
 
-    Where a process cannot read its mappings (not on Linux), nothing is done.
+    Nothing is done where a process cannot read its mappings (outside Linux).
     """
     if not (_MAPPINGS.exists() and _STATUS.exists()):
         return False

@@ -1,4 +1,4 @@
-"""How large an error can be that is nothing but rounding."""
+"""Bounds on errors from rounding alone."""
 
 from typing import Any
 
@@ -6,8 +6,9 @@ from coala_eqx.exact.rounding import EPS, PER_STEP
 from coala_eqx.shaping import ShapingProblem
 
 _NORMALISED = 1 / EPS**0.5
-"""But for advantages that are normalised: where all are equal they are divided by a deviation of √eps, so that the
-update is known to √eps only."""
+"""Relative rounding, in eps, of normalised advantages. Equal ones are divided by a deviation of √eps, so the update is
+known to √eps only.
+"""
 
 
 def rounding(problem: ShapingProblem, outcomes: int, *scales: Any) -> float:

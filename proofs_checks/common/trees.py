@@ -1,4 +1,7 @@
-"""Arithmetic on gradients: pytrees like a policy. In NumPy, as JAX would compile each sum for every new shape."""
+"""Arithmetic on gradients, which are pytrees like a policy.
+
+It uses NumPy, because JAX would compile each sum for every new shape.
+"""
 
 import functools
 from typing import Any
@@ -24,7 +27,7 @@ def root_mean_square(mean: Any, variance: Any) -> float:
 
 
 def distance(one: Any, other: Any) -> float:
-    """The norm of the difference."""
+    """The norm of the difference of two gradients."""
     return norm(subtract(one, other))
 
 
@@ -36,15 +39,15 @@ def cosine(one: Any, other: Any) -> float:
 
 
 def add(*trees: Any) -> Any:
-    """Their sum."""
+    """The sum of gradients."""
     return jax.tree.map(lambda *leaves: functools.reduce(np.add, leaves), *trees)
 
 
 def subtract(one: Any, other: Any) -> Any:
-    """one − other."""
+    """The difference one − other."""
     return jax.tree.map(np.subtract, one, other)
 
 
 def scale(factor: Any, tree: Any) -> Any:
-    """factor · tree."""
+    """The product factor · tree."""
     return jax.tree.map(lambda leaf: factor * np.asarray(leaf), tree)

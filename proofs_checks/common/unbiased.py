@@ -1,4 +1,4 @@
-"""Is E[ĝ] the gradient of an objective? The question that several claims come down to."""
+"""Check whether E[ĝ] is the gradient of an objective. Several claims reduce to this."""
 
 import coala_eqx as ce
 from coala_eqx.estimators import AbstractEstimator
@@ -9,7 +9,7 @@ from proofs_checks.common.rounding import rounding
 from proofs_checks.common.trees import distance, norm, root_mean_square
 
 TARGET = 1e-9
-"""Of the relative error, where the estimate is not mostly noise around a vanishing gradient."""
+"""Bound on the relative error, unless the estimate is mostly noise around a vanishing gradient."""
 
 _WELL_CONDITIONED = 1e3
 
@@ -17,9 +17,10 @@ _WELL_CONDITIONED = 1e3
 def check_unbiased(
     claim: str, estimator: AbstractEstimator, problem: ShapingProblem, policy: AbstractPolicy, objective: str
 ) -> None:
-    """‖E[ĝ] − ∇J‖ / ‖∇J‖ ≤ (outcomes + operations) · eps · condition, and below 1e-9 unless the condition is bad.
+    """Check that ‖E[ĝ] − ∇J‖ / ‖∇J‖ ≤ (outcomes + operations) · eps · condition, and below 1e-9 unless the condition is
+    bad.
 
-    The condition is √E‖ĝ‖² / ‖∇J‖. Where ∇J = 0, errors are absolute.
+    The condition is √E‖ĝ‖² / ‖∇J‖. If ∇J = 0, errors are absolute.
     """
     truth = ce.exact.gradient(problem, policy, objective)
     mean, variance = ce.exact.moments(estimator, problem, policy)
