@@ -342,9 +342,8 @@ def test_more_seeds_take_the_place_of_what_only_final_rewards_were_kept_of(figur
 
 def test_the_page_says_that_learners_of_lola_dice_have_another_adam():
     sections = reference.PAGE.read_text(encoding="utf-8").split("\n## ")
-    said = {
-        section.partition(":")[0] for section in sections if "lola_smoothing 1e-06 is added under its root" in section
-    }
+    smoothed = "1e-06 (`learner.smoothing`) is added under its root"
+    said = {section.partition(":")[0] for section in sections if smoothed in section}
     assert said == {"Figure 5A", "Figure 5B", "Figure 6", "Figure 13", "The Coin Game, beyond the paper"}
 
 
