@@ -109,6 +109,25 @@ def test_an_environment_is_trained(capsys):
     assert eaten[-1] == 0
 
 
+def blocks_on_environments():
+    return re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "environments.md").read_text(), flags=re.DOTALL)
+
+
+def test_the_page_on_environments_certifies_a_small_grid_game(capsys):
+    _, certified = blocks_on_environments()
+    with jax.enable_x64(True):
+        exec(compile(certified, "environments.md", "exec"), {"ce": ce})
+    assert float(capsys.readouterr().out) < 1e-9
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_the_page_on_environments_takes_a_game_of_jaxmarl():
+    pytest.importorskip("jaxmarl")
+    taken, _ = blocks_on_environments()
+    exec(compile(taken, "environments.md", "exec"), made := {})
+    assert made["game"].num_observations == (36, 36)
+
+
 def test_the_docs_list_every_example():
     page = (ROOT / "docs" / "examples.md").read_text()
     for file in (ROOT / "examples").iterdir():
