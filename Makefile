@@ -38,7 +38,7 @@ prove: env
 
 # With outside environments, which bring many packages: in a virtual environment of its own. Without them these tests are skipped.
 environments: .venv-environments/.complete
-	$(<D)/bin/python -m pytest tests/test_environments.py $(ARGS)
+	$(<D)/bin/python -m pytest tests/test_environments.py tests/test_examples.py $(ARGS)
 
 smoke: env
 	for figure in $(SMOKE); do $(BIN)/python -m experiments $$figure --preset smoke --run-dir "$$(mktemp -d)/$$figure" || exit; done

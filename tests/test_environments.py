@@ -318,6 +318,38 @@ def test_an_end_by_dones_of_all_players():
     np.testing.assert_array_equal(rewards, [[1, 0, 1]] * 6)
 
 
+@pytest.mark.parametrize("at_end", ["end", "restart", "ignore"])
+def test_a_state_may_hold_random_keys(at_end):
+    """Its own key draws what is seen, and the end comes with the second step."""
+
+    class Drawing(Coins):
+        def reset(self, key):
+            return self.observe(jnp.zeros(())), {"key": jax.random.fold_in(key, 0), "step": jnp.zeros((), int)}
+
+        def observe(self, drawn):
+            return {"0": drawn[None], "1": drawn[None]}
+
+        def step_env(self, key, state, actions):
+            own, use = jax.random.split(state["key"])
+            state, ended = {"key": own, "step": state["step"] + 1}, state["step"] >= 1
+            return self.observe(jax.random.uniform(use)), state, actions, {"__all__": ended}, {}
+
+    key = jax.random.fold_in(jax.random.key(0), 0)
+    drawn = []
+    for _ in range(4):
+        key, use = jax.random.split(key)
+        drawn.append(float(jax.random.uniform(use)))
+    seen, rewards = follow(Drawing(), (1, 2), steps=4, at_end=at_end)
+    np.testing.assert_array_equal(rewards[:, 0], [1, 1, 0, 0] if at_end == "end" else [1, 1, 1, 1])
+    seen = seen[1:, 0, 0]
+    if at_end == "ignore":
+        np.testing.assert_array_equal(seen, drawn)
+    else:
+        np.testing.assert_array_equal(seen[[0, 1, 3]], [drawn[0], 0, 0])
+        assert (seen[2] == 0) == (at_end == "end")
+        assert seen[2] not in drawn
+
+
 def test_dones_of_players_alone_end_it_once_all_hold():
     class Alone(Spread):
         def step_env(self, key, state, actions):
