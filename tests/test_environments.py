@@ -142,7 +142,7 @@ class Several(Named):
 
 class Undecided(Named):
     def step_env(self, key, state, actions):
-        return self.observe(state), state, {"left": 0.0, "right": 0.0}, jnp.zeros(2, bool), {}
+        return self.observe(state), state, {"left": 0.0, "right": 0.0}, jnp.zeros((2, 2), bool), {}
 
 
 class Empty(Named):
@@ -251,7 +251,7 @@ class Unhashable(Named):
     (Unpaid, "Unpaid: a step must take a key, a state and actions, and give"),
     (Counting, r"Counting: a step must give a state of the same arrays as it took, but took float\d\d\[2\] and gave"),
     (Blind, "Blind: observations must hold a number or more, but are empty"),
-    (Undecided, "must say by one truth value whether the environment is done, but gave"),
+    (Undecided, "by one truth value, or one for each player, .* done, but gave an array of shape \\(2, 2\\)"),
     (Empty, "Empty must have a player or more, but `agents` is empty"),
     (Wrapper, "Of a wrapper with a state of its own, give the environment inside"),
     (Idle, r"actions must be discrete \(0, 1, …\).* but their number is 0"),
@@ -350,15 +350,27 @@ def test_a_state_may_hold_random_keys(at_end):
         assert seen[2] not in drawn
 
 
-def test_dones_of_players_alone_end_it_once_all_hold():
+@pytest.mark.parametrize("kind", [dict, tuple, jnp.array])
+def test_dones_of_players_alone_end_it_once_all_hold(kind):
     class Alone(Spread):
         def step_env(self, key, state, actions):
             seen, state, rewards, dones, infos = super().step_env(key, state, actions)
-            dones = {agent: state > number for number, agent in enumerate(self.agents)}
+            each = [state > number for number in range(3)]
+            dones = dict(zip(self.agents, each, strict=True)) if kind is dict else kind(each)
             return seen, state, rewards, dones, infos
 
     _, rewards = follow(Alone(), (1, 0, 1))
     np.testing.assert_array_equal(rewards, [[1, 0, 1]] * 3 + [[0, 0, 0]] * 3)
+
+
+@pytest.mark.parametrize("more", [(), (None,), (None, None), ({}, {})])
+def test_an_environment_may_say_nothing_of_an_end(more):
+    class Endless(Spread):
+        def step_env(self, key, state, actions):
+            return *super().step_env(key, state, actions)[:3], *more
+
+    _, rewards = follow(Endless(), (1, 0, 1))
+    np.testing.assert_array_equal(rewards, [[1, 0, 1]] * 6)
 
 
 def test_one_player_as_in_gymnax():

@@ -37,20 +37,23 @@ class Transition(eqx.Module):
 def transition(given: Any) -> Transition:
     """The result of a step: observations, state, rewards, and what tells of an end, if anything does.
 
-    An end is `dones["__all__"]`, or else that all of `dones` hold (JaxMARL); a single `done`; `terminated` or
-    `truncated` (Gymnax's `step`); or `infos["inner_episode_done"]` (JaxMARL's coin game).
+    An end is `dones["__all__"]`, or else that all of `dones` hold (JaxMARL); a `done`, of all players or one for each;
+    `terminated` or `truncated` (Gymnax's `step`); or `infos["inner_episode_done"]` (JaxMARL's coin game).
 
-    **Raises** `Unfit` unless an end is a truth value.
+    **Raises** `Unfit` unless an end is a truth value, or one for each player.
     """
     observations, state, rewards, *rest = given
     *dones, infos = rest if len(rest) > 1 else (*rest, {})
-    ends = [_all_done(done) for done in dones]
+    ends = [_all_done(done) for done in dones if done is not None]
     if isinstance(infos, Mapping) and INNER_END in infos:
         ends.append(jnp.asarray(infos[INNER_END]))
     for end in ends:
-        if end.shape or not (end.dtype == bool or jnp.issubdtype(end.dtype, jnp.number)):
-            raise Unfit(f"A step must say by one truth value whether the environment is done, but gave {end!r}.")
-    ended = jnp.any(jnp.stack([end.astype(bool) for end in ends])) if ends else jnp.zeros((), bool)
+        if end.ndim > 1:
+            raise Unfit(
+                "A step must say by one truth value, or one for each player, whether the environment is done, but gave "
+                f"an array of shape {end.shape}."
+            )
+    ended = jnp.stack([end.astype(bool).all() for end in ends]).any() if ends else jnp.zeros((), bool)
     return Transition(observations, state, rewards, ended)
 
 
