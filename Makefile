@@ -39,7 +39,7 @@ prove: env
 
 # Outside environments need many packages, so these tests have a virtual environment of their own. `make test` skips them.
 environments: .venv-environments/.complete
-	$(<D)/bin/python -m pytest tests/test_environments.py $(ARGS)
+	$(<D)/bin/python -m pytest tests/test_environments.py tests/test_examples.py $(ARGS)
 
 smoke: env
 	for figure in $(SMOKE); do $(BIN)/python -m experiments $$figure --preset smoke --run-dir "$$(mktemp -d)/$$figure" || exit; done

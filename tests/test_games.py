@@ -19,6 +19,7 @@ READY_MADE = {
     "matching_pennies": games.matching_pennies,
     "battle_of_the_sexes": games.battle_of_the_sexes,
     "public_goods": games.public_goods,
+    "ultimatum": games.ultimatum,
 }
 
 
@@ -53,6 +54,20 @@ def test_ready_made_games_are_what_their_names_say(name):
     if name == "public_goods":
         assert (payoffs[:, 0, 0, 0] > payoffs[:, 1, 1, 1]).all()
         assert (payoffs[0, 1] > payoffs[0, 0]).all()
+    if name == "ultimatum":
+        assert payoffs.shape == (2, 3, 4)
+        for offer, least in itertools.product((1, 2, 3), (1, 2, 3, 4)):
+            earned = (4 - offer, offer) if offer >= least else (0, 0)
+            assert tuple(payoffs[:, offer - 1, least - 1]) == earned
+
+
+@pytest.mark.parametrize(("pie", "message"), [
+    (2, "`pie` must be at least 3, so that there are two offers or more, but is 2"),
+    (10_000, r"`pie` = 10000 would need some 200,000,000 payoffs \(limit 16,777,216\); take less"),
+])  # fmt: skip
+def test_pies_that_cannot_be_shared_are_refused(pie, message):
+    with pytest.raises(ValueError, match=message):
+        games.ultimatum(pie)
 
 
 def test_own_action_comes_first_with_three_players_and_unequal_action_counts(getkey):

@@ -14,5 +14,6 @@ from coala_eqx.games.matrix import iterated_prisoners_dilemma as iterated_prison
 from coala_eqx.games.matrix import matching_pennies as matching_pennies
 from coala_eqx.games.matrix import public_goods as public_goods
 from coala_eqx.games.matrix import stag_hunt as stag_hunt
+from coala_eqx.games.matrix import ultimatum as ultimatum
 from coala_eqx.games.seats import seen_from as seen_from
 from coala_eqx.games.tabular import TabularGame as TabularGame

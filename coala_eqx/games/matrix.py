@@ -153,3 +153,26 @@ def public_goods(players: int = 3, multiplier: float = 1.8) -> MatrixGame:
         )
     contributes = 1.0 - np.indices((2,) * players)
     return MatrixGame(multiplier / players * contributes.sum(axis=0) - contributes)
+
+
+def ultimatum(pie: int = 4) -> MatrixGame:
+    """The ultimatum game: player 0 offers a part of a pie, and player 1 says beforehand which offers it accepts.
+
+    Action a of player 0 offers a + 1, so that it has pie − 1 actions and keeps pie − a − 1. Action k of player 1
+    accepts offers of k + 1 or more; its pie-th and last action accepts none. Both earn 0 where the offer is refused.
+
+    **Arguments:**
+
+    - `pie`: a whole number, at least 3.
+
+    **Raises** `ValueError` outside this range.
+
+    Source: Güth, Schmittberger & Schwarze (1982), with the responder's decisions by the strategy method.
+    """
+    check_whole("pie", pie, 3, "so that there are two offers or more")
+    if (size := 2 * pie**2) > _MOST_PAYOFFS:
+        raise ValueError(
+            f"`pie` = {pie} would need some {in_words(size)} payoffs (limit {_MOST_PAYOFFS:,}); take less."
+        )
+    offers, least = np.arange(1.0, pie)[:, None], np.arange(1.0, pie + 1)[None]
+    return MatrixGame(np.where(offers >= least, np.stack([pie - offers, offers]), 0.0))

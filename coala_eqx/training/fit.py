@@ -34,8 +34,6 @@ def check_kinds(pool: "Pool") -> None:
             "`game` must be a game (an AbstractGame), such as games.iterated_prisoners_dilemma(), but is "
             f"{pool.game!r}."
         )
-    if pool.game.num_players < 2:
-        raise ValueError(f"A pool plays games of two players or more, but the game has {pool.game.num_players}.")
     if not isinstance(pool.agents, tuple):
         raise ValueError(
             f"`agents` must be a tuple, such as (Agent(CoalaPG(), PPO(optimiser)),), but is {pool.agents!r}."
@@ -89,6 +87,11 @@ def check_seats(pool: "Pool") -> None:
     anywhere = any(agent.seats is None for agent in pool.agents)
     if (anywhere and (pool.num_meta or pool.dynamic_naive)) or pool.naive.pretraining:
         check_symmetric(game)
+    if game.num_players == 1 and (pool.dynamic_naive or pool.naive.pretraining):
+        raise ValueError(
+            "In a game of one player nobody is met: leave `dynamic_naive` and `pretraining` out, but they are "
+            f"{pool.dynamic_naive} and {pool.naive.pretraining}."
+        )
     if pool.dynamic_naive and pool.naive.pretraining:
         raise ValueError(
             "`pretraining` is of a naive population, but with `dynamic_naive` learners start from what the agents are: "

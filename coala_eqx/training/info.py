@@ -22,13 +22,13 @@ class PoolInfo(eqx.Module):
     """Rewards of the agents against naive learners, in each inner episode."""
 
     co_player: Float[Array, "agents episodes"]
-    """Rewards of the naive learners there, averaged over them."""
+    """Rewards of the naive learners there, averaged over them; NaN in a game of one player."""
 
     ego_actions: Float[Array, "agents episodes actions"]
     """Frequencies of the agents' actions there."""
 
     co_player_actions: Float[Array, "agents episodes naive_actions"]
-    """Frequencies of the first naive learner's actions there."""
+    """Frequencies of the first naive learner's actions there; of length 0 in a game of one player."""
 
     vs_meta: Float[Array, " agents"]
     """Rewards of the agents in meetings with other agents; NaN if there are none."""
@@ -50,7 +50,7 @@ def info_of(
     game: AbstractGame,
     naive: Sequence[MetaEpisode],
     meta: Sequence[MetaEpisode],
-    actions: tuple[int, int],
+    actions: tuple[int, ...],
     update: UpdateInfo,
     finite: Bool[Array, " agents"],
 ) -> PoolInfo:
@@ -60,17 +60,21 @@ def info_of(
 
     - `naive`, `meta`: their meta-episodes with naive learners only, and with others, leaves
       `[agents, meetings, batch, …]`, one entry for each seat.
-    - `actions`: the numbers of actions of the agents and of the first naive learner.
+    - `actions`: the numbers of actions of the agents and of the first naive learner, if there is one.
     """
     against_naive, against_meta = (
         jax.tree.map(lambda *leaves: jnp.concatenate(leaves, 1), *kind) for kind in (naive, meta)
     )
-    others = jnp.stack([one.rewards for one in against_naive.co_players]).mean(axis=0)
+    own = _frequencies(against_naive.actions, actions[0])
+    others, other = jnp.full_like(against_naive.rewards, jnp.nan), own[..., :0]
+    if against_naive.co_players:
+        others = jnp.stack([one.rewards for one in against_naive.co_players]).mean(axis=0)
+        other = _frequencies(against_naive.co_players[0].actions, actions[1])
     return PoolInfo(
         ego=_by_episode(against_naive.rewards),
         co_player=_by_episode(others),
-        ego_actions=_frequencies(against_naive.actions, actions[0]),
-        co_player_actions=_frequencies(against_naive.co_players[0].actions, actions[1]),
+        ego_actions=own,
+        co_player_actions=other,
         vs_meta=against_meta.rewards.mean(axis=(1, 2, 3, 4)),
         measures={name: by.mean(axis=(1, 2)) for name, by in measures(game, against_naive).items()},
         measures_vs_meta={name: by.mean(axis=(1, 2, 3)) for name, by in measures(game, against_meta).items()},

@@ -87,7 +87,9 @@ def meet_some(
 def draw_opponents(
     pool: "Pool", state: PoolState, own: int, place: Int[Array, ""], line_up: LineUp, key: Key[Array, ""]
 ) -> tuple[AbstractPolicy, ...]:
-    """The co-players of all meetings in a line-up, leaves `[meetings, …]`."""
+    """The co-players of all meetings in a line-up, leaves `[meetings, …]`; none in a game of one player."""
+    if not line_up.fillings:
+        return ()
     begin = agents_of(pool, state, 0) if pool.dynamic_naive else state.populations[0]
     drawn = draw(pool.classes, own, place, line_up, number_of(begin), key)
     used = dict.fromkeys(drawn, 0)

@@ -42,7 +42,7 @@ class Pool(eqx.Module):
 
     - `game`: the game, of any number of players.
     - `agents`: the meta agents.
-    - `naive`: the naive learners.
+    - `naive`: the naive learners; not needed in a game of one player, whose agents play alone.
     - `batch`, `episodes`, `steps`, `meta_batch`: B, M, T and B̄.
     - `p_naive`: share of meetings with naive learners only; p_naive · meta_batch must be a whole number.
     - `dynamic_naive`: whether naive learners start from the parameters of a meta agent, drawn uniformly, instead of
@@ -81,7 +81,7 @@ class Pool(eqx.Module):
             agents, naive = members_of(**former)
         self.game = game
         self.agents = agents
-        self.naive = naive
+        self.naive = _nobody_if_alone(game, naive)
         self.batch = whole("batch", batch)
         self.episodes = whole("episodes", episodes)
         self.steps = whole("steps", steps)
@@ -248,7 +248,8 @@ class Pool(eqx.Module):
             [one for line_up, one in zip(kinds, played, strict=True) if line_up.kind == kind]
             for kind in ("naive", "meta")
         )
-        actions = self.game.num_actions[kinds[0].seat], self.game.num_actions[self.other_seats(kinds[0])[0]]
+        seats = kinds[0].seat, *self.other_seats(kinds[0])[:1]
+        actions = tuple(self.game.num_actions[seat] for seat in seats)
         finite = all_finite(moved, agents)
         return moved, algorithms, info_of(self.game, played_naive, played_meta, actions, update, finite)
 
@@ -289,6 +290,12 @@ class Pool(eqx.Module):
             return batch
         weights = jnp.asarray([agent.naive_weight for agent in agents], float)
         return dataclasses.replace(batch, advantages=weights[index] * batch.advantages)
+
+
+def _nobody_if_alone(game: Any, naive: Any) -> Any:
+    """The naive learners; in a game of one player, where they are not needed, some that are never met."""
+    alone = isinstance(game, AbstractGame) and game.num_players == 1
+    return NaiveLearners(Static()) if alone and naive is None else naive
 
 
 def _take(keys: Key[Array, " agents"], group: tuple[int, ...]) -> Key[Array, " group"]:

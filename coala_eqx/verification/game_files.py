@@ -17,6 +17,7 @@ GAMES: dict[str, Callable[[], AbstractEnumerableGame]] = {
     "matching-pennies": games.matching_pennies,
     "battle-of-the-sexes": games.battle_of_the_sexes,
     "public-goods": games.public_goods,
+    "ultimatum": games.ultimatum,
     "clean-up": games.small_clean_up,
 }
 """Constructors of games, keyed by the names that `--payoffs` accepts."""
