@@ -127,6 +127,17 @@ class Programs:
     """The rest of the state."""
 
 
+class Kept(NamedTuple):
+    """The contents of a checkpoint. The names are those of its leaves, such as `pool/groups/0/…`."""
+
+    pool: Any
+    """The arrays of the states, leaves `[seeds, …]`."""
+    sums: Any
+    """Measurements since the last record, added up."""
+    seen: Any
+    """The records so far: measurements, and what `watch` returned, leaves `[seeds, records, …]`."""
+
+
 def programs_of(training: Training) -> Programs:
     """The programs of a training."""
     pool, layout = training.pool, training.layout
@@ -165,7 +176,7 @@ def _run(training: Training, mesh: Mesh, progress: Progress) -> tuple[PoolState,
         (nothing, jax.eval_shape(programs.watch, programs.arrays)),
     )
     checkpoint = progress.checkpoint()
-    done, (arrays, sums, seen) = checkpoint.load((programs.arrays, nothing, seen))
+    done, (arrays, sums, seen) = checkpoint.load(Kept(programs.arrays, nothing, seen))
     if done % piece:
         raise ValueError(
             f"Another version of this program stopped after {done} iterations, but this one works in pieces of "
@@ -193,7 +204,7 @@ def _run(training: Training, mesh: Mesh, progress: Progress) -> tuple[PoolState,
             progress.log(deciding.take(seen, [record], eqx.combine(arrays, programs.static)))
             note, sums = _rewards(training.pool, measured[0]), nothing
         last = done == training.iterations or deciding.stopped
-        checkpoint.save(done, (arrays, sums, seen), always=last)
+        checkpoint.save(done, Kept(arrays, sums, seen), always=last)
         progress(piece, f"{note}{pace:.2g} steps/s")
     progress.keep(jax.tree.map(on_host, arrays.groups))
     whole = jax.tree.map(lambda leaf: leaf[:, : done // every], seen)
