@@ -9,14 +9,16 @@ import jax
 
 from coala_eqx.policies import AbstractPolicy
 from coala_eqx.runs import files
-from coala_eqx.runs.progress import file_name
+from coala_eqx.runs.leaves import differences, leaves_of
+from coala_eqx.runs.names import file_name
+from coala_eqx.runs.trees import read_tree
 from coala_eqx.training import Pool
 from coala_eqx.training.play import by_agent
 from experiments.sampled import Settings
 
 
 def load_agents(path: Path, part: str) -> tuple[Settings, Pool, tuple[AbstractPolicy, ...]]:
-    """The settings and the pool of a part's training, and its agents, one policy each, leaves `[seeds, …]`.
+    """Read the agents of a part, with its settings and its pool: one policy each, leaves `[seeds, …]`.
 
     **Raises** `ValueError` if the folder holds no run of a sampled figure, or the part is none of it, or not trained.
     """
@@ -31,19 +33,31 @@ def load_agents(path: Path, part: str) -> tuple[Settings, Pool, tuple[AbstractPo
     if part not in trainings:
         raise ValueError(f"{path} has no part {part!r}, but {', '.join(map(repr, trainings))}.")
     settings, pool = trainings[part]
-    file = path / f"agents-{file_name(part)}.eqx"
-    if not file.exists():
+    name = f"agents-{file_name(part)}"
+    if not any((path / f"{name}{ending}").exists() for ending in (".tree", ".eqx")):
         lender = getattr(experiment, "RECORDS_OF", None)
         if lender is not None and (path / "records.parquet").exists():
-            raise ValueError(f"{file} does not exist: these records are {lender}'s, and so are the agents.")
-        raise ValueError(f"{file} does not exist: this part has not come to its end.")
+            raise ValueError(f"{path / name}.tree does not exist: these records are {lender}'s, and so are the agents.")
+        raise ValueError(f"{path / name}.tree does not exist: this part has not come to its end.")
     with jax.enable_x64(False):
-        agents = eqx.filter_eval_shape(settings.init, pool).groups
-        try:
-            return settings, pool, by_agent(pool, files.read_leaves(file, agents))
-        except (OSError, RuntimeError, ValueError) as error:  # what Equinox finds is named at its root
-            reason = " ".join(str(_root(error)).split())
-            raise ValueError(f"{file} holds no agents as its settings make them: {reason}.") from error
+        agents = _read(path / f"{name}.tree", pool, settings)
+    return settings, pool, agents
+
+
+def _read(file: Path, pool: Pool, settings: Settings) -> tuple[AbstractPolicy, ...]:
+    """The agents; **raises** `ValueError` unless they are as the settings make them."""
+    expected = eqx.filter_eval_shape(lambda: by_agent(pool, settings.init(pool).groups))
+    if file.exists():
+        agents = read_tree(file)
+        if found := differences(leaves_of(agents), leaves_of(expected)):
+            raise ValueError(f"{file} holds no agents as its settings make them: {'; '.join(found)}.")
+        return agents
+    file, groups = file.with_suffix(".eqx"), eqx.filter_eval_shape(settings.init, pool).groups  # of a former version
+    try:
+        return by_agent(pool, files.read_leaves(file, groups))
+    except (OSError, RuntimeError, ValueError) as error:  # what Equinox finds is named at its root
+        reason = " ".join(str(_root(error)).split())
+        raise ValueError(f"{file} holds no agents as its settings make them: {reason}.") from error
 
 
 def _root(error: BaseException) -> BaseException:

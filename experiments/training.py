@@ -9,7 +9,7 @@ from coala_eqx.training import Pool, PoolInfo, PoolState
 from coala_eqx.training.algorithms import Follow
 from coala_eqx.training.driver import Training, run_training
 from coala_eqx.training.history import rows
-from coala_eqx.training.recordings import recordings
+from coala_eqx.training.recordings import keep_results
 from coala_eqx.verification.columns import remark
 from experiments import sampled
 from experiments.sampled import Settings
@@ -38,10 +38,9 @@ def train(settings: Settings, pool: Pool, progress: Progress) -> tuple[PoolState
     for line in filter(None, words):
         progress.say(line)
     training = training_of(settings, pool)
-    state, seen, watched = run_training(training, progress)
-    for against, recording in recordings(pool, state, training.layout).items():
-        progress.keep_recording(against, recording)
-    return state, seen, watched
+    result = run_training(training, progress)
+    keep_results(result.pool, result.states, training.layout, progress)
+    return result.states, result.info, result.watched
 
 
 def all_rows(settings: Settings, seen: PoolInfo, names: Sequence[str]) -> list[Record]:

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from coala_eqx.runs import files
-from coala_eqx.runs.progress import file_name
+from coala_eqx.runs.names import file_name
 from coala_eqx.runs.trees import read_tree, write_tree
 
 

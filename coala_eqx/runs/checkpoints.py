@@ -1,6 +1,5 @@
 """States of training on disk, so that a run that was killed goes on where it was."""
 
-import importlib
 import itertools
 import json
 import logging
@@ -16,9 +15,10 @@ import numpy as np
 from jax.experimental import multihost_utils
 
 from coala_eqx.extras import how_to_get
-from coala_eqx.runs.leaves import Leaf, describe, differences, paths_of
+from coala_eqx.runs.leaves import Leaf, describe, differences, leaves_of
 from coala_eqx.runs.packed import unpack
 from coala_eqx.runs.processes import by_the_first, is_key, on_host
+from coala_eqx.runs.stored import from_stored, is_number, nested, read_arrays, to_stored
 from coala_eqx.version import __version__
 
 Result = TypeVar("Result")
@@ -80,7 +80,7 @@ class Checkpoints:
         **Raises** `ValueError`, and leaves everything as it is, if none can be read, or if a checkpoint does not fit
         `like`: the error names the leaves that differ.
         """
-        expected = {path: describe(leaf) for path, leaf in zip(paths_of(like), jax.tree.leaves(like), strict=True)}
+        expected = leaves_of(like)
         done, found = by_the_first(lambda: self._load(expected), (0, None), ValueError)
         if jax.process_count() > 1:
             done, found = _told(done, found, [*expected.values()])
@@ -92,16 +92,16 @@ class Checkpoints:
         **Raises** `ValueError` unless `done` is larger than those before and all leaves are numbers, `OSError` if this
         state, or the one before, cannot be written; checkpoints that are there stay.
         """
-        about = {path: describe(leaf) for path, leaf in zip(paths_of(state), jax.tree.leaves(state), strict=True)}
+        about = leaves_of(state)
         leaves = [np.array(on_host(leaf)) for leaf in jax.tree.leaves(state)]  # copies: the work goes on meanwhile
         for leaf in leaves:
-            if not _is_number(leaf.dtype):  # objects would be written as code, and not be read again
+            if not is_number(leaf.dtype):  # objects would be written as code, and not be read again
                 raise ValueError(f"A state must consist of arrays and numbers, but has {leaf.tolist()!r}.")
 
         def begin() -> bool:
             args = self._orbax.args
             items = {_ABOUT: args.JsonSave(_described(about, leaves))}
-            if tree := _nested({path: _stored(leaf) for path, leaf in zip(about, leaves, strict=True) if leaf.size}):
+            if tree := nested({path: to_stored(leaf) for path, leaf in zip(about, leaves, strict=True) if leaf.size}):
                 items[_STATE] = args.PyTreeSave(tree)
             return self._manager().save(done, args=args.Composite(**items))
 
@@ -184,8 +184,8 @@ class Checkpoints:
         held = {one["path"]: Leaf(tuple(one["shape"]), one["dtype"], one["key"]) for one in about["leaves"]}
         _check_fits(held, expected, about)
         stored = [path for path, leaf in held.items() if 0 not in leaf.shape]
-        arrays = _read_arrays(self.folder / str(step) / _STATE, stored)
-        read = {one["path"]: _from_stored(arrays.get(one["path"]), one) for one in about["leaves"]}
+        arrays = read_arrays(self.folder / str(step) / _STATE, stored)
+        read = {one["path"]: from_stored(arrays.get(one["path"]), one) for one in about["leaves"]}
         return [read[path] for path in expected]
 
     def _read_packed(self, step: int, expected: Mapping[str, Leaf]) -> list[np.ndarray]:
@@ -250,62 +250,6 @@ def _check_about(about: dict[str, Any]) -> None:
 
 def _checksum(content: dict[str, Any]) -> int:
     return zlib.crc32(json.dumps(content, sort_keys=True).encode())
-
-
-def _is_number(kind: np.dtype) -> bool:
-    return kind.isbuiltin == 2 or kind.kind in "biufc"
-
-
-def _is_native(kind: np.dtype) -> bool:
-    """Whether Orbax's files have a name for the type."""
-    return kind.name == "bfloat16" or (kind.isbuiltin == 1 and kind.isnative and kind.char not in "gG")
-
-
-def _stored(leaf: np.ndarray) -> np.ndarray:
-    """The leaf, or its bytes `[…, bytes of one]`."""
-    if _is_native(leaf.dtype):
-        return leaf
-    return np.frombuffer(leaf.tobytes(), np.uint8).reshape(*leaf.shape, leaf.dtype.itemsize)
-
-
-def _from_stored(array: np.ndarray | None, about: Mapping[str, Any]) -> np.ndarray:
-    """The leaf that was stored; **raises** `ValueError` unless it has its checksum."""
-    kind, shape, path = jax.numpy.dtype(about["dtype"]), tuple(about["shape"]), about["path"]
-    content = b"" if array is None else array.tobytes()  # arrays without numbers are not stored
-    if zlib.crc32(content) != about["crc32"]:
-        raise ValueError(f"{path} is not as it was written")
-    return np.frombuffer(content, kind).reshape(shape).copy()  # to be written to
-
-
-def _nested(leaves: Mapping[str, Any]) -> dict[str, Any]:
-    """Dictionaries within each other, by paths."""
-    tree: dict[str, Any] = {}
-    for path, leaf in leaves.items():
-        *names, last = path.split("/")
-        inner = tree
-        for name in names:
-            inner = inner.setdefault(name, {})
-        inner[last] = leaf
-    return tree
-
-
-def _read_arrays(folder: Path, paths: Sequence[str]) -> dict[str, np.ndarray]:
-    """The arrays that Orbax wrote, by their paths.
-
-    They are read by the library that Orbax reads them by. Orbax itself reads all of them at once in a loop that it
-    closes when one cannot be read, and the others then write errors to the terminal.
-    """
-    tensorstore = importlib.import_module("tensorstore")
-    context = tensorstore.Context()
-
-    def begin(path: str) -> Any:
-        base = {"driver": "file", "path": f"{folder}/"}
-        place = {"driver": "ocdbt", "base": base, "path": path.replace("/", ".") + "/"}
-        return tensorstore.open({"driver": "zarr", "kvstore": place}, context=context, read=True, open=True)
-
-    opened = [begin(path) for path in paths]
-    begun = [one.result().read() for one in opened]
-    return {path: np.asarray(one.result()) for path, one in zip(paths, begun, strict=True)}
 
 
 def _told(done: int, found: list[np.ndarray] | None, shapes: Sequence[Leaf]) -> tuple[int, list[np.ndarray] | None]:

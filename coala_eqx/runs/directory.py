@@ -176,7 +176,7 @@ def _read(file: Path, kind: type = dict) -> Any:
 def _another(path: Path) -> str:
     """A folder that is still free, as a remedy."""
     free = (f"{path}-{number}" for number in itertools.count(2))
-    return f"Give another --run-dir, such as {next(name for name in free if not Path(name).exists())}."
+    return f"Give another folder, such as {next(name for name in free if not Path(name).exists())}."
 
 
 def _plain(value: Any) -> Any:

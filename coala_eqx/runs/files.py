@@ -43,19 +43,11 @@ def _errors_of_polars() -> tuple[type[Exception], ...]:
     return () if polars is None else (polars.exceptions.PolarsError,)
 
 
-def write_leaves(path: Path, tree: Any) -> None:
-    """As Equinox does; what NumPy's files have no name for, such as bfloat16, as whole numbers of the same bits."""
-
-    def save(stream: Any, leaf: Any) -> None:
-        leaf = np.asarray(leaf) if eqx.is_array(leaf) else leaf
-        bits = leaf.view(f"u{leaf.dtype.itemsize}") if has_no_name(leaf) else leaf
-        eqx.default_serialise_filter_spec(stream, bits)
-
-    eqx.tree_serialise_leaves(path, tree, filter_spec=save)
-
-
 def read_leaves(path: Path, like: Any) -> Any:
-    """What `write_leaves` wrote, to the bit; **raises** `RuntimeError` unless it has the leaves of `like`."""
+    """Read the leaves of a tree, to the bit, from a file `agents-PART.eqx` of a former version.
+
+    **Raises** `RuntimeError` unless the file has the leaves of `like`.
+    """
 
     def load(stream: Any, leaf: Any) -> Any:
         if has_no_name(leaf):

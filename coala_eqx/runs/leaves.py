@@ -56,12 +56,17 @@ def _join(path: tuple[Any, ...]) -> str:
 
 
 def describe(leaf: Any) -> Leaf:
-    """The description of a leaf: an array, a typed key, a number, or a `jax.ShapeDtypeStruct`."""
+    """The description of a leaf: an array, an array of typed keys, or a number."""
     key = str(jax.random.key_impl(leaf)) if is_key(leaf) else None
     if key is not None:
         leaf = jax.eval_shape(jax.random.key_data, leaf)
     leaf = leaf if hasattr(leaf, "dtype") else np.asarray(leaf)
     return Leaf(tuple(leaf.shape), name_of(leaf.dtype), key)
+
+
+def leaves_of(tree: Any) -> dict[str, Leaf]:
+    """The descriptions of all leaves, by their paths."""
+    return {path: describe(leaf) for path, leaf in zip(paths_of(tree), jax.tree.leaves(tree), strict=True)}
 
 
 def name_of(kind: np.dtype) -> str:

@@ -117,6 +117,17 @@ def on_host(leaf: Any) -> Any:
     return np.asarray(leaf)
 
 
+def as_local(leaf: Any) -> Any:
+    """All of an array as an array of this process alone, in every process, which must all call it; of no array itself.
+
+    Typed keys stay typed keys.
+    """
+    if not isinstance(leaf, jax.Array | np.ndarray):
+        return leaf
+    values = jnp.asarray(on_host(leaf))
+    return jax.random.wrap_key_data(values, impl=jax.random.key_impl(leaf)) if is_key(leaf) else values
+
+
 def is_key(leaf: Any) -> bool:
     """Whether it is an array of typed keys."""
     return isinstance(leaf, jax.Array) and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)

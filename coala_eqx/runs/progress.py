@@ -9,9 +9,13 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import jax
+
 from coala_eqx.runs import files
+from coala_eqx.runs.agents import write_agents
 from coala_eqx.runs.checkpoints import Checkpoints
-from coala_eqx.runs.processes import is_first, largest
+from coala_eqx.runs.names import checkpoint_name, file_name
+from coala_eqx.runs.processes import as_local, is_first, largest
 from coala_eqx.runs.recordings import Recording
 from coala_eqx.runs.stopping import StopRequest, say
 
@@ -25,31 +29,9 @@ COMPILING = "compiling"
 """With which a note ends if a program is compiled next."""
 
 
-def file_name(part: str) -> str:
-    """The part's name, as it stands in names of files."""
-    return re.sub(r"[^a-z0-9.]+", "-", part.lower()).strip("-")
-
-
-def check_names(parts: Sequence[str]) -> None:
-    """**Raises** `ValueError` unless each part has files of its own."""
-    by_file: dict[str, str] = {}
-    for part in parts:
-        name = file_name(part)
-        if not name:
-            raise ValueError(f"A part's name must have a letter of a to z or a digit, for its files, but is {part!r}.")
-        if name in by_file:
-            raise ValueError(f"{by_file[name]!r} and {part!r} would have the same files, {name!r}: rename one of them.")
-        by_file[name] = part
-
-
-def _checkpoint(part: str, number: int | str) -> str:
-    """The folder's name, by the number of the piece of work."""
-    return f"checkpoint-{file_name(part)}-{number}"
-
-
 def remove_checkpoints(folder: Path, part: str) -> None:
-    """Of a part that is done."""
-    name = re.compile(re.escape(_checkpoint(part, "")) + r"\d+")
+    """Remove the checkpoints of a part that is done."""
+    name = re.compile(re.escape(checkpoint_name(part, "")) + r"\d+")
     for states in list(folder.iterdir()):
         if name.fullmatch(states.name):
             shutil.rmtree(states, ignore_errors=True)
@@ -104,15 +86,14 @@ class Progress:
     def checkpoint(self) -> "Checkpoint":
         """Of the part's next piece of work: pieces are told apart by the order in which they ask."""
         number = len(self._checkpoints) + 1
-        folder = None if self.folder is None else self.folder / _checkpoint(self.part, number)
+        folder = None if self.folder is None else self.folder / checkpoint_name(self.part, number)
         self._checkpoints.append(Checkpoint(folder, self.interval, self.request))
         return self._checkpoints[-1]
 
-    def keep(self, agents: Any) -> None:
-        """Write what was trained to `agents-PART.eqx`, at once or not at all."""
+    def keep(self, agents: tuple[Any, ...]) -> None:
+        """Write trained agents to `agents-PART.tree`, at once or not at all. All processes must call it."""
         if self.folder is not None:
-            file = self.folder / f"agents-{self.part}.eqx"
-            files.write(file, lambda path: files.write_leaves(path, agents))
+            write_agents(self.folder, self.part, jax.tree.map(as_local, agents))
 
     def keep_recording(self, against: str, recording: Recording) -> None:
         """Write what `coala-eqx show` draws, to `meta-episode-PART-AGAINST.npz`."""
@@ -128,11 +109,11 @@ class Progress:
         if is_first():
             say(words)
 
-    def end(self) -> None:
-        """Remove the part's checkpoints: its records are written."""
+    def end(self, *, keep_last: bool = False) -> None:
+        """Remove the part's checkpoints, or all but the last: its records are written."""
         self.close()
         for checkpoint in self._checkpoints:
-            checkpoint.remove()
+            checkpoint.remove(but_the_last=keep_last)
 
     def close(self) -> None:
         """Trackers are told no more, as the part has ended, or the run has been stopped."""
@@ -190,12 +171,12 @@ class Checkpoint:
         """Whether the last one is long ago, by some process's clock."""
         return bool(largest(time.monotonic() - self._saved >= self._interval))
 
-    def remove(self) -> None:
-        """All that is kept."""
+    def remove(self, *, but_the_last: bool = False) -> None:
+        """Remove what is kept, or all but the last state."""
         if self._states is not None:
             with _reported():
                 self._states.wait()
-            self._states.remove()
+            self._states.remove(but_the_last=but_the_last)
 
 
 @contextmanager

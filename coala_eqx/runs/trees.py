@@ -47,6 +47,11 @@ def write_tree(path: Path, tree: Any) -> None:
             _write(held, f"{number}.npy", stream.getvalue())
 
 
+def check_tree(name: str, tree: Any) -> None:
+    """**Raises** `ValueError` that names what of a tree cannot be written, such as a function within a function."""
+    _describe(tree, [], name)
+
+
 def read_tree(path: Path) -> Any:
     """Read what `write_tree` wrote.
 

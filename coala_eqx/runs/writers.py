@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from coala_eqx.runs import files
-from coala_eqx.runs.progress import file_name
+from coala_eqx.runs.names import file_name
 
 TAGS = ("seed", "agent", "iteration")
 """Columns of a record that say of what it is."""
@@ -75,7 +75,7 @@ def check_for_wandb() -> None:
     try:
         importlib.import_module("wandb")
     except ImportError as error:
-        raise ValueError("--wandb needs Weights & Biases: pip install wandb.") from error
+        raise ValueError("Weights & Biases is not installed: pip install wandb.") from error
 
 
 def run_name(path: Path, part: str) -> str:
@@ -106,7 +106,7 @@ class WeightsAndBiases(AbstractWriter):
         try:
             self._run = wandb.init(project=project, name=name, id=name, resume="allow", config=settings)
         except wandb.errors.Error as error:
-            message = f"Weights & Biases cannot begin ({error}): `wandb login`, or leave --wandb out."
+            message = f"Weights & Biases cannot begin ({error}): run `wandb login`, or leave `wandb` out."
             raise ValueError(message) from error
         self._next = self._run.step  # 0 of a new run; of one that is resumed, the first that it has not seen
 

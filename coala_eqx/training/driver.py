@@ -156,17 +156,33 @@ def programs_of(training: Training) -> Programs:
     return Programs(iterate, watch, arrays, static)
 
 
-def run_training(training: Training, progress: Progress) -> tuple[PoolState, PoolInfo, Any]:
-    """Train all seeds in one program. It goes on from a checkpoint, and keeps the agents at the end.
+@dataclasses.dataclass(frozen=True)
+class Result:
+    """The result of training."""
 
-    **Returns** the last states, leaves `[seeds, …]`; what was seen, means between records, `[seeds, records, …]`; and
-    what `watch` measured, of the same axes.
-    """
+    states: PoolState
+    """The last states, leaves `[seeds, …]`."""
+
+    info: PoolInfo
+    """Measurements, means between records, leaves `[seeds, records, …]`."""
+
+    watched: Any
+    """What `watch` measured, leaves `[seeds, records, …]`."""
+
+    pool: Pool
+    """The pool that training ended with."""
+
+    estimators: tuple[tuple[str, ...], ...]
+    """Names of the agents' estimators, for each record."""
+
+
+def run_training(training: Training, progress: Progress) -> Result:
+    """Train all seeds in one program, from a checkpoint on if there is one."""
     with jax.set_mesh(mesh := training.mesh()):
         return _run(training, mesh, progress)
 
 
-def _run(training: Training, mesh: Mesh, progress: Progress) -> tuple[PoolState, PoolInfo, Any]:
+def _run(training: Training, mesh: Mesh, progress: Progress) -> Result:
     programs, every, piece = programs_of(training), training.every, training.piece
     records = training.iterations // every
     infos = jax.eval_shape(programs.iterate, programs.arrays)[1]
@@ -206,9 +222,9 @@ def _run(training: Training, mesh: Mesh, progress: Progress) -> tuple[PoolState,
         last = done == training.iterations or deciding.stopped
         checkpoint.save(done, Kept(arrays, sums, seen), always=last)
         progress(piece, f"{note}{pace:.2g} steps/s")
-    progress.keep(jax.tree.map(on_host, arrays.groups))
-    whole = jax.tree.map(lambda leaf: leaf[:, : done // every], seen)
-    return eqx.combine(arrays, programs.static), *whole
+    info, watched = jax.tree.map(lambda leaf: leaf[:, : done // every], seen)
+    states = eqx.combine(arrays, programs.static)
+    return Result(states, info, watched, deciding.pool, tuple(deciding.estimators))
 
 
 def _piece_of(programs: Programs, piece: int) -> Any:
@@ -232,6 +248,7 @@ class Deciding:
         self._training = training
         self._history: list[Record] = []
         self.pool = training.pool
+        self.estimators: list[tuple[str, ...]] = []
         self.changed = False
         self.stopped = False
 
@@ -245,6 +262,7 @@ class Deciding:
             record = rows(*seen, self._training.every, [number])
             news += record
             self._history += record
+            self.estimators.append(tuple(type(agent.estimator).__name__ for agent in self.pool.agents))
             moment = Moment((number + 1) * self._training.every, self._history, self.pool, states)
             for callback in self._training.callbacks:
                 self._heed(callback(moment))
