@@ -1,5 +1,6 @@
 """How far a part of a run has come: what is shown, and what is kept of a part that is half done."""
 
+import dataclasses
 import re
 import shutil
 import sys
@@ -62,6 +63,7 @@ class Progress:
     ):
         self.advance = advance
         self.folder = folder
+        self.name = part
         self.part = file_name(part)
         self.writers = writers if is_first() else ()
         self.request = StopRequest() if request is None else request
@@ -98,7 +100,8 @@ class Progress:
     def keep_recording(self, against: str, recording: Recording) -> None:
         """Write what `coala-eqx show` draws, to `meta-episode-PART-AGAINST.npz`."""
         if self.folder is not None:
-            files.write(self.folder / f"meta-episode-{self.part}-{against}.npz", recording.save)
+            named = dataclasses.replace(recording, cast=dataclasses.replace(recording.cast, part=self.name))
+            files.write(self.folder / f"meta-episode-{self.part}-{against}.npz", named.save)
 
     def log(self, records: Sequence[dict[str, Any]]) -> None:
         """Tell writers of more records, of all that there are so far in a process that resumes."""

@@ -36,20 +36,33 @@ def write_tree(path: Path, tree: Any) -> None:
 
     **Raises** `ValueError` that names what cannot be described, such as a function within a function.
     """
-    arrays: list[np.ndarray] = []
-    described = _describe(tree, arrays, "tree")
+    described, arrays = describe_tree("tree", tree)
     content = {"format": FORMAT, "coala_eqx": __version__, "tree": described}
     with zipfile.ZipFile(path, "w") as held:
         _write(held, _DESCRIPTION, json.dumps(content, indent=1, ensure_ascii=False).encode())
         for number, array in enumerate(arrays):
             stream = io.BytesIO()
-            np.save(stream, np.frombuffer(array.tobytes(), np.uint8), allow_pickle=False)
+            np.save(stream, array, allow_pickle=False)
             _write(held, f"{number}.npy", stream.getvalue())
 
 
-def check_tree(name: str, tree: Any) -> None:
-    """**Raises** `ValueError` that names what of a tree cannot be written, such as a function within a function."""
-    _describe(tree, [], name)
+def describe_tree(name: str, tree: Any) -> tuple[Any, list[np.ndarray]]:
+    """The description of a tree, for JSON, and the bytes of its arrays, which it numbers.
+
+    **Raises** `ValueError` that names what cannot be described, such as a function within a function; `name` is what
+    the whole tree is called there.
+    """
+    arrays: list[np.ndarray] = []
+    described = _describe(tree, arrays, name)
+    return described, [np.frombuffer(array.tobytes(), np.uint8) for array in arrays]
+
+
+def make_tree(described: Any, load: Callable[[int], np.ndarray]) -> Any:
+    """Make the tree of a description; `load` gives the bytes of an array by its number.
+
+    **Raises** `ImportError`, `AttributeError` or `ValueError` if a class that it names cannot be imported.
+    """
+    return _make(described, load)
 
 
 def read_tree(path: Path) -> Any:
@@ -65,7 +78,7 @@ def read_tree(path: Path) -> Any:
                     f"it has format {content['format']}, of coala_eqx {content['coala_eqx']}; this version reads up to "
                     f"{FORMAT}"
                 )
-            return _make(content["tree"], lambda number: np.load(io.BytesIO(held.read(f"{number}.npy"))))
+            return make_tree(content["tree"], lambda number: np.load(io.BytesIO(held.read(f"{number}.npy"))))
     except (OSError, KeyError, TypeError, zipfile.BadZipFile, json.JSONDecodeError) as error:
         raise ValueError(f"{path} holds no tree that can be read: {error!r}.") from error
     except (ImportError, AttributeError, ValueError) as error:

@@ -20,7 +20,7 @@ from coala_eqx.runs.meters import AbstractMeter
 from coala_eqx.runs.processes import is_first
 from coala_eqx.runs.progress import INTERVAL, Progress
 from coala_eqx.runs.run import Run
-from coala_eqx.runs.trees import check_tree
+from coala_eqx.runs.trees import describe_tree
 from coala_eqx.runs.writers import AbstractWriter
 from coala_eqx.training.algorithms import AbstractActorCritic
 from coala_eqx.training.driver import Callback, Result, Training, Watch, run_training, watch_nothing
@@ -169,7 +169,7 @@ def train(
             progress = Progress(meter.advance, writers=writers)
             stack.callback(progress.close)
             return _trained(run_training(training, progress), training, alone=seeds is None)
-        check_tree("agents", by_agent(pool, states.groups))
+        describe_tree("agents", by_agent(pool, states.groups))  # raises if they could not be written in the end
         described = Description(*describe_pool(pool), key_numbers(key), iterations, every, seeds)
         options = {"interval": checkpoint_seconds, "writers": writers, "wandb": wandb}
         return _on_disk(training, Path(run), described, meter, **options)
