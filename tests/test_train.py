@@ -18,6 +18,7 @@ import pytest
 
 import coala_eqx as ce
 from coala_eqx.estimators import MFOS, CoalaPG, LolaDice
+from coala_eqx.foreign.files import import_source
 from coala_eqx.learners import PolicyGradient, clip_by_global_norm
 from coala_eqx.policies import MLP, AbstractPolicy, MemoryOne, PolicyOutput
 from coala_eqx.policies.base import unroll_by_steps
@@ -298,6 +299,15 @@ def test_agents_of_ones_own_are_read_in_another_process(tmp_path):
     assert loaded.strip() == f"{trained.strip()} Mine"
     made = json.loads((tmp_path / "mine" / "origin.json").read_text())
     assert made[0]["command"] == "script.py"
+
+
+def test_classes_of_a_file_that_was_named_are_read_in_another_process(tmp_path):
+    """As those of `FILE.py:NAME`: by the file, wherever it lies, and not by the name that it has in this process."""
+    source, file = tmp_path / "mine.py", tmp_path / "a.tree"
+    source.write_text("import equinox as eqx\n\n\nclass Mine(eqx.Module):\n    number: int\n")
+    write_tree(file, import_source(str(source), "class").Mine(3))
+    read = f"from coala_eqx.runs.trees import read_tree; print(read_tree({str(file)!r}).number)"
+    assert subprocess.run([sys.executable, "-c", read], capture_output=True, text=True, check=True).stdout == "3\n"
 
 
 def test_trees_of_all_kinds_come_back_to_the_bit(tmp_path):

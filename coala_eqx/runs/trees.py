@@ -7,7 +7,6 @@ installed packages by their names, those of a script by its path.
 import dataclasses
 import functools
 import importlib
-import importlib.util
 import inspect
 import io
 import json
@@ -160,16 +159,16 @@ def _name(value: Any, place: str) -> str:
             raise ValueError(f"{place} is {value!r}, of an interactive session: define it in a file.")
         module = str(Path(file).resolve())
     elif module in sys.modules and "." not in module and (file := getattr(sys.modules[module], "__file__", None)):
-        spec = importlib.util.find_spec(module) if _is_importable(module) else None
-        module = module if spec is not None and spec.origin == file else str(Path(file).resolve())
+        module = module if _origin(module) == file else str(Path(file).resolve())
     return f"{module}:{name}"
 
 
-def _is_importable(module: str) -> bool:
-    try:
-        return importlib.util.find_spec(module) is not None
-    except (ImportError, ValueError):
-        return False
+def _origin(module: str) -> str | None:
+    """The file that another process would import by this name; modules that were made from files are not asked."""
+    for finder in sys.meta_path:
+        if (spec := finder.find_spec(module, None)) is not None:
+            return spec.origin
+    return None
 
 
 def _make(described: Any, load: Callable[[int], np.ndarray]) -> Any:
