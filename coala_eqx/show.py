@@ -1,4 +1,4 @@
-"""What trained agents do: recordings of a run as animations and film strips, or in words, and curves of measures."""
+"""Recordings of trained agents as animations and film strips, or in words, with curves of measures."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,7 +11,7 @@ from coala_eqx.games.rendering import PLAYERS, Scene, render
 from coala_eqx.runs.recordings import Cast, Recording
 
 PATTERN = "meta-episode-*.npz"
-"""Names of files of recordings in a folder."""
+"""Names of the files of recordings."""
 
 _CELL, _MARGIN, _HEADER, _LINE = 60, 8, 34, 18
 _DISC, _APART = 26, 21
@@ -183,7 +183,7 @@ def _strip(strips: Sequence[Sequence[Any]]) -> Any:
 
 
 def _captioned(image: Any, legend: Sequence[tuple[str, str]], title: str) -> Any:
-    """With who plays above, and what the colours stand for below, in as many lines as it takes."""
+    """The image with a title above it, and a legend below it in as many lines as it takes."""
     from PIL import Image, ImageDraw, ImageFont  # noqa: PLC0415
 
     font = ImageFont.load_default(size=12)
@@ -206,7 +206,7 @@ def _captioned(image: Any, legend: Sequence[tuple[str, str]], title: str) -> Any
 
 
 def _draw_measures(recording: Recording, picture: Path, title: str) -> None:
-    """By inner episode; the trajectory that is shown is faint beside means over many."""
+    """Draw the measures by inner episode. The trajectory that is shown is pale beside means over many."""
     from matplotlib.figure import Figure  # noqa: PLC0415
 
     measured = recording.measured()
@@ -236,7 +236,7 @@ def _draw_measures(recording: Recording, picture: Path, title: str) -> None:
 
 
 def _label(name: str, measured: dict[str, Any]) -> tuple[str, str]:
-    """What a measure is called, and its colour: the agent's, the co-player's (`other_…`), or that of neither."""
+    """The name of a measure, and its colour: the agent's, the co-player's (`other_…`), or that of neither."""
     words = name.removeprefix("other_").replace("_", " ").replace("reward", "reward per step")
     if name.startswith("other_"):
         return f"{words}, {_WHO[1]}", PLAYERS[1]

@@ -219,7 +219,7 @@ def _check_fits(held: Mapping[str, Leaf], expected: Mapping[str, Leaf], about: M
 
 
 def _described(leaves: Mapping[str, Leaf], arrays: Sequence[np.ndarray]) -> dict[str, Any]:
-    """What a checkpoint says of itself."""
+    """The description of a checkpoint."""
     about = {
         "format": FORMAT,
         "coala_eqx": __version__,
@@ -241,7 +241,7 @@ def _check_about(about: dict[str, Any]) -> None:
     """**Raises** `ValueError` unless it is as it was written, `_UnfitError` if a later version wrote it."""
     content = {name: value for name, value in about.items() if name != "crc32"}
     if about.get("crc32") != _checksum(content):
-        raise ValueError("what it says of its leaves is not as it was written")
+        raise ValueError("its description is not as it was written")
     if about["format"] > FORMAT:
         raise _UnfitError(
             f"it has format {about['format']}, of coala_eqx {about['coala_eqx']}; this version reads up to {FORMAT}"
@@ -253,7 +253,7 @@ def _checksum(content: dict[str, Any]) -> int:
 
 
 def _told(done: int, found: list[np.ndarray] | None, shapes: Sequence[Leaf]) -> tuple[int, list[np.ndarray] | None]:
-    """What the first process has found, in all of them."""
+    """Tell all processes what the first one has found."""
     there, done = map(int, multihost_utils.broadcast_one_to_all(np.asarray([found is not None, done], np.int32)))
     if not there:
         return 0, None
@@ -292,7 +292,7 @@ def _move_away(folder: Path, steps: Iterable[int], taken: int) -> None:
 
 
 def _as(like: Any, found: list[np.ndarray]) -> Any:
-    """What was read, in the form of `like`."""
+    """The leaves that were read, in the form of `like`."""
     leaves, structure = jax.tree.flatten(like)
     keyed = (
         jax.random.wrap_key_data(jax.numpy.asarray(leaf), impl=jax.random.key_impl(one)) if is_key(one) else leaf

@@ -75,7 +75,7 @@ def name_of(kind: np.dtype) -> str:
 
 
 def differences(held: Mapping[str, Leaf], expected: Mapping[str, Leaf]) -> list[str]:
-    """How leaves differ from those that are expected, by their paths, in words."""
+    """Differences between leaves and those that are expected, by their paths, in words."""
     missing = [f"{path} is missing, {leaf.in_words()}" for path, leaf in expected.items() if path not in held]
     extra = [f"{path} is not expected, {leaf.in_words()}" for path, leaf in held.items() if path not in expected]
     other = [

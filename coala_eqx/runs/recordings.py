@@ -49,7 +49,7 @@ class Cast:
     """`naive` or `meta`: the kind of the meeting."""
 
     co_players: tuple[str, ...] = ()
-    """What each co-player is: a learner, or the estimators of the agents that it was drawn from."""
+    """For each co-player the name of its learner, or of the estimators of the agents that it was drawn from."""
 
     players: tuple[int, ...] = (0, 1)
     """Numbers of the players in the game: the agent's, and its co-players'."""
@@ -72,7 +72,7 @@ class Recording:
     """The rewards, `[episodes, steps, players]`, finite."""
 
     means: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
-    """What is `measured`, but means over more trajectories, of which this is one; nothing if only this one is known."""
+    """Means of what is `measured` over more trajectories, of which this is one; empty if only this one is known."""
 
     averaged: int = 1
     """The number of trajectories that the means are over."""

@@ -1,4 +1,4 @@
-"""Modules on disk that say by themselves what they are: a description in JSON, and arrays to the bit.
+"""Modules in files that describe themselves: a description in JSON, and the bits of all arrays.
 
 A file can be read in another process, by another program, wherever the classes in it can be imported: those of
 installed packages by their names, those of a script by its path.
@@ -25,7 +25,7 @@ from coala_eqx.runs.processes import is_key
 from coala_eqx.version import __version__
 
 FORMAT = 1
-"""Version of the files."""
+"""Version of the files' format."""
 
 _DESCRIPTION = "tree.json"
 
@@ -89,7 +89,7 @@ def _write(held: zipfile.ZipFile, name: str, content: bytes) -> None:
 
 
 Describe = Callable[[Any, Any], Any]
-"""A value and its name within what is described → its description."""
+"""A function (value, its name within the whole) → its description."""
 
 
 def _describe(value: Any, arrays: list[np.ndarray], place: str) -> Any:
@@ -149,7 +149,7 @@ def _describe_array(kind: str, value: Any, arrays: list[np.ndarray]) -> Any:
 
 
 def _name(value: Any, place: str) -> str:
-    """The module and name by which an object can be imported; of the script that runs, its path."""
+    """The module, or the path of a script or of another file that was named, and the name of an object in it."""
     module, name = value.__module__, value.__qualname__
     if "<" in name:
         raise ValueError(f"{place} is {value!r}, which has no name that can be imported: define it in a module.")
@@ -204,7 +204,7 @@ _KINDS: dict[str, Callable[[Any, Callable[[Any], Any]], Any]] = {
     "partial": _make_partial,
     "made": lambda content, inner: inner(content[0])(*inner(content[1])),
 }
-"""Functions of a description's content and of the function that makes what is in it."""
+"""By kind of a description: functions (its content, the function that makes inner values) → the value."""
 
 
 def _find(name: str) -> Any:

@@ -8,7 +8,6 @@ import jax.numpy as jnp
 import numpy as np
 
 from coala_eqx.games import MatrixGame, TabularGame
-from coala_eqx.games.rendering import Rendered
 from coala_eqx.policies import AbstractPolicy
 from coala_eqx.runs.files import has_no_name
 from coala_eqx.runs.processes import as_local, is_first
@@ -44,12 +43,11 @@ def recordings(pool: Pool, states: PoolState, layout: Layout) -> dict[str, Recor
     """Record the first seed's first agent against naive learners (`naive`) and against other agents (`meta`).
 
     Each is a trajectory of a meta-episode, and means over as many meta-episodes as `RECORDED`. There is none of matrix
-    games and tables, unless they have a method `render`; of meetings that the pool has not; or in other processes than
-    the first. Numbers that NumPy's files have no name for, such as bfloat16, become single precision, which holds them
-    all.
+    games and tables, of meetings that the pool has not, or in other processes than the first. Numbers that NumPy's
+    files have no name for, such as bfloat16, become single precision, which holds them all.
     """
     game = pool.game
-    if isinstance(game, MatrixGame | TabularGame) and not isinstance(game, Rendered):
+    if isinstance(game, MatrixGame | TabularGame):
         return {}
     arrays, static = eqx.partition(states, eqx.is_array)
     first = jax.tree.map(lambda leaf: as_local(leaf)[0], arrays)  # which all processes do
