@@ -1,4 +1,4 @@
-"""The command `coala-eqx`: parses, calls, and gives an exit status."""
+"""The command `coala-eqx`: it parses, calls, and returns an exit status."""
 
 import argparse
 import contextlib
@@ -56,7 +56,7 @@ def _say(words: str, status: int = 2) -> int:
 
 @contextlib.contextmanager
 def _terminals() -> Iterator[tuple[Terminal, Terminal]]:
-    """Standard streams that take everything."""
+    """Replace the standard streams by streams that take everything."""
     before = sys.stdout, sys.stderr
     out, err = Terminal(sys.stdout), Terminal(sys.stderr)
     out.stops = True
@@ -69,7 +69,7 @@ def _terminals() -> Iterator[tuple[Terminal, Terminal]]:
 
 
 class _Parser(argparse.ArgumentParser):
-    """Says what is wrong in one line."""
+    """A parser whose errors take one line."""
 
     def error(self, message: str) -> NoReturn:
         message = " ".join(message.split())
@@ -97,32 +97,32 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"coala-eqx {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _add_verify(commands)
-    bench = commands.add_parser("bench", help="the project's own benchmarks, as ratios of things measured in one run")
+    bench = commands.add_parser("bench", help="run the project's benchmarks; results are ratios within one run")
     bench.set_defaults(run=_bench)
     shown = commands.add_parser(
         "show",
-        help="what agents of a run do: animation, film strip and measures of meta-episodes",
-        description="Draws the meta-episodes that runs on grids keep: for each a GIF and a film strip of the first "
-        "inner episode, one in the middle and the last, and what the game measures in all of them.",
+        help="draw what the agents of a run do: animation, film strip and measures of meta-episodes",
+        description="Draws the recordings of a run as its game draws itself. Each recording becomes a GIF and a film "
+        "strip, or a text, of the first, the middle and the last inner episode, with curves of the measures of all.",
     )
     shown.set_defaults(run=_show)
     shown.add_argument(
-        "folder", type=Path, metavar="RUN_DIR", help="of a run on a grid, such as fig6, fig7 or coin-game"
+        "folder", type=Path, metavar="RUN_DIR", help="folder of a run, such as one of fig6, fig7 or coin-game"
     )
-    shown.add_argument("--out", type=Path, metavar="DIR", help="where to write (default: RUN_DIR)")
+    shown.add_argument("--out", type=Path, metavar="DIR", help="folder for the files (default: RUN_DIR)")
     return parser
 
 
 def _add_verify(commands: "argparse._SubParsersAction[_Parser]") -> None:
     verify = commands.add_parser(
         "verify",
-        help="hold estimators against the exact gradient",
-        description="Prints for each score-function estimator whether it is unbiased for all games, by its structure; "
-        "then enumerates every outcome of small shaping problems and prints, for each estimator, its exact bias and "
-        "variance.",
+        help="compare estimators with the exact gradient",
+        description="Prints for each score-function estimator whether it is unbiased in all games, from its structure. "
+        "Then it enumerates every outcome of small shaping problems, and prints the exact bias and variance of each "
+        "estimator.",
         epilog="Exit status: 0 if every claim holds and was judged; 1 if one does not hold, or was judged nowhere; "
         "2 on bad input, or if something could not be resolved or written. "
-        "Estimators that nobody named may decline a problem of your own.",
+        "Estimators that were not named may decline a problem of your own.",
     )
     verify.set_defaults(run=_verify)
     verify.add_argument(
@@ -179,7 +179,7 @@ def _bench(_: argparse.Namespace) -> int:
 
 
 def entry_point() -> NoReturn:
-    """The console script: foreign code runs in a process of its own."""
+    """Run the console script. Foreign code runs in a process of its own."""
     from coala_eqx.supervision import run_supervised  # noqa: PLC0415
 
     arguments = sys.argv[1:]
@@ -195,7 +195,7 @@ def entry_point() -> NoReturn:
 
 
 def _foreign(arguments: Sequence[str]) -> list[str]:
-    """What `verify` is to load that is not of this package; nothing if the arguments are wrong, or ask for help."""
+    """Sources outside this package that `verify` is to load; none if the arguments are wrong, or ask for help."""
     if "verify" not in arguments[:1]:
         return []
     unseen = io.StringIO()

@@ -1,48 +1,35 @@
-"""What trained agents do: meta-episodes that were kept are shown as animations, film strips, and curves of measures."""
+"""Recordings of trained agents as animations and film strips, or in words, with curves of measures."""
 
-import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
 from coala_eqx.extras import require_matplotlib
-from coala_eqx.games import AbstractDrawnGame, CleanUpLite, CoinGame
-from coala_eqx.runs.recordings import Recording
+from coala_eqx.games.rendering import PLAYERS, Scene, render
+from coala_eqx.runs.recordings import Cast, Recording
 
 PATTERN = "meta-episode-*.npz"
-"""Names of files of recordings in a folder."""
+"""Names of the files of recordings."""
 
 _CELL, _MARGIN, _HEADER, _LINE = 60, 8, 34, 18
+_DISC, _APART = 26, 21
 _FRAMES_OF_A_STRIP = 8
 _AGAINST = {"naive": "against a naive learner", "meta": "against another agent"}
-"""By the last part of a recording's name."""
-_GROUND, _ORCHARD, _RIVER = "#F3F0E8", "#DCEBD3", "#D3E4F0"
-_DIRT, _APPLE, _ZAP, _TEXT = "#7A5B36", "#C62828", "#F5B700", "#202020"
-_PLAYERS = ("#0072B2", "#D55E00")
+"""Titles by the kind of the meeting."""
+_SEVERAL = {"naive": "against naive learners", "meta": "against other agents"}
+_GROUND, _GREY, _TEXT = "#F3F0E8", "#9A9A9A", "#202020"
 _WHO = ("agent", "co-player")
-_FROZEN = "#9A9A9A"
-_CLEAN_UP = (
-    (_ORCHARD, "orchard"),
-    (_APPLE, "apple"),
-    (_RIVER, "river"),
-    (_DIRT, "dirt"),
-    (_ZAP, "zaps (line: in reach)"),
-    (_FROZEN, "frozen"),
-)
-_COINS = ((_PLAYERS[0], "agent (disc), its coin (square)"), (_PLAYERS[1], "co-player, its coin"))
 
 
 def show(folder: Path, out: Path | None = None) -> list[Path]:
-    """Draw all recordings of a run's folder: for each an animation and a film strip of the first, the middle and the
-    last inner episode of one trajectory, and the measures of all inner episodes, means over many trajectories if the
-    recording has them.
+    """Draw all recordings of a run's folder.
 
-    A frame has what is there before a step, who zaps in it, and rewards up to its end. All say whose it is: the part of
-    the run (the estimator), and whom it meets.
+    A recording is drawn as its game draws itself: as an animation and a film strip, or in words, of the first, the
+    middle and the last inner episode of one trajectory. A frame has what is there before a step, what is done in it,
+    and rewards up to its end. Curves of the measures of all inner episodes come with it: means over many trajectories,
+    if the recording has them. Titles say who plays.
 
     **Returns** the files, in `out`, or else in the folder itself.
 
@@ -53,23 +40,47 @@ def show(folder: Path, out: Path | None = None) -> list[Path]:
     recordings = sorted(folder.glob(PATTERN))
     if not recordings:
         raise ValueError(
-            f"{folder} holds no meta-episodes. Runs on grids, such as fig6, fig7 and coin-game, keep some, whose games "
-            "can be seen."
+            f"{folder} holds no meta-episodes. Runs of games that are no tables, such as fig6, fig7 and coin-game, "
+            "keep some when they end."
         )
     require_matplotlib("Showing")  # which brings Pillow
     written = []
     for file in recordings:
         recording, stem = Recording.load(file), (out or folder) / file.stem
-        part, _, against = file.stem.removeprefix(PATTERN.removesuffix("*.npz")).rpartition("-")
-        title = f"{part} {_AGAINST.get(against, against)}".strip()
         stem.parent.mkdir(parents=True, exist_ok=True)
-        shown = _telling(len(recording.rewards))
-        frames = [_captioned(frame, recording, title) for episode in shown for frame in _frames(recording, episode)]
-        frames[0].save(stem.with_suffix(".gif"), save_all=True, append_images=frames[1:], duration=250, loop=0)
-        _strip(recording, shown, title).save(stem.with_suffix(".png"))
-        _draw_measures(recording, stem.with_name(f"{stem.name}-measures.png"), title)
-        written += [stem.with_suffix(".gif"), stem.with_suffix(".png"), stem.with_name(f"{stem.name}-measures.png")]
+        title, measures = _title(recording.cast, file), stem.with_name(f"{stem.name}-measures.png")
+        written += _show_steps(recording, stem, title)
+        _draw_measures(recording, measures, title)
+        written.append(measures)
     return written
+
+
+def _title(cast: Cast, file: Path) -> str:
+    """Who plays; of a recording of a former version what the file's name says."""
+    part, _, against = file.stem.removeprefix(PATTERN.removesuffix("*.npz")).rpartition("-")
+    if not cast.part:
+        return f"{part} {_AGAINST.get(against, against)}".strip()
+    who = cast.part if cast.estimator in {"", cast.part} else f"{cast.part}: {cast.estimator}"
+    words = _AGAINST if len(cast.players) == 2 else _SEVERAL
+    return f"{who} {words.get(cast.against, cast.against)}".strip()
+
+
+def _show_steps(recording: Recording, stem: Path, title: str) -> list[Path]:
+    """The files, by what the game makes of its steps."""
+    shown = _telling(len(recording.rewards))
+    drawn = {episode: _drawn(recording, episode) for episode in shown}
+    first = drawn[0][0]
+    if not isinstance(first, Scene):
+        file = stem.with_suffix(".txt")
+        file.write_text(_in_words(recording, drawn, title), encoding="utf-8")
+        return [file]
+    legend = first.legend
+    strips = [_frames(recording, episode, scenes) for episode, scenes in drawn.items()]
+    frames = [_captioned(frame, legend, title) for strip in strips for frame in strip]
+    animation, strip = stem.with_suffix(".gif"), stem.with_suffix(".png")
+    frames[0].save(animation, save_all=True, append_images=frames[1:], duration=250, loop=0)
+    _captioned(_strip(strips), legend, title).save(strip)
+    return [animation, strip]
 
 
 def _telling(episodes: int) -> list[int]:
@@ -77,58 +88,48 @@ def _telling(episodes: int) -> list[int]:
     return sorted({0, episodes // 2, episodes - 1})
 
 
-@dataclasses.dataclass(frozen=True)
-class _Scene:
-    """What is drawn of one step."""
-
-    rows: int
-    columns: int
-    ground: dict[int, str]
-    """Colours of columns."""
-    things: list[tuple[int, str, str]]
-    """(cell, `disc` or `square`, colour)."""
-    players: list[tuple[int, bool, bool]]
-    """(cell, frozen, zapping)."""
-    in_reach: bool
-    """Whether zaps reach the other one."""
-
-
-def _scene(game: AbstractDrawnGame, observation: np.ndarray, actions: np.ndarray) -> _Scene:
-    if isinstance(game, CleanUpLite):
-        state = jax.tree.map(np.asarray, game.seen(jnp.asarray(observation, bool)))
-        apples = [(row * game.columns, "disc", _APPLE) for row in np.flatnonzero(state.apples).tolist()]
-        dirt = [((row + 1) * game.columns - 1, "square", _DIRT) for row in np.flatnonzero(state.dirt).tolist()]
-        players = [
-            (int(cell), bool(frozen), game.actions[action] == "zap" and not frozen)
-            for cell, frozen, action in zip(state.cells, state.frozen, actions, strict=True)
-        ]
-        ground = {0: _ORCHARD, game.columns - 1: _RIVER}
-        in_reach = bool(game.in_reach[state.cells[0], state.cells[1]])
-        return _Scene(game.rows, game.columns, ground, apples + dirt, players, in_reach)
-    assert isinstance(game, CoinGame)
-    seen = jax.tree.map(np.asarray, game.seen(jnp.asarray(observation, bool)))
-    there = [(int(cell), "square", colour) for cell, colour in zip(seen.coins, _PLAYERS, strict=True)]
-    coins = [thing for thing in there if thing[0] < game.num_cells]
-    players = [(int(cell), False, False) for cell in seen.cells]
-    return _Scene(game.size, game.size, {}, coins, players, False)
+def _in_words(recording: Recording, drawn: dict[int, list[Any]], title: str) -> str:
+    """All steps of some inner episodes."""
+    cast = recording.cast
+    who = [f"agent: player {cast.players[0]}, {cast.estimator}"] if cast.estimator else []
+    met = zip(cast.co_players, cast.players[1:], strict=False)
+    who += [f"co-player: player {player}, {name}" for name, player in met]
+    parts = ["\n".join(filter(None, [title, *who, recording.note]))]
+    for episode, steps in drawn.items():
+        earned = recording.rewards[episode].cumsum(axis=0)
+        for number, text in enumerate(steps):
+            so_far = ", ".join(f"{reward:g}" for reward in earned[number])
+            parts.append(f"inner episode {episode + 1}, step {number + 1}; rewards so far: {so_far}\n{text}")
+    return "\n\n".join(parts) + "\n"
 
 
-def _frames(recording: Recording, episode: int) -> Iterator[Any]:
+def _drawn(recording: Recording, episode: int) -> list[Any]:
+    """The steps of an inner episode, all as scenes or all in words; **raises** `ValueError` for a mixture of them."""
+    drawn = [render(recording.game, step) for step in recording.steps(episode)]
+    if len({isinstance(one, str) for one in drawn}) > 1 or not all(isinstance(one, Scene | str) for one in drawn):
+        name = type(recording.game).__name__
+        raise ValueError(f"`render` of {name} must return a Scene for all steps, or text for all.")
+    return drawn
+
+
+def _frames(recording: Recording, episode: int, scenes: Sequence[Scene]) -> list[Any]:
     earned = recording.rewards[episode].cumsum(axis=0)
-    for step, actions in enumerate(recording.actions[episode]):
-        scene = _scene(recording.game, recording.observations[episode, step], actions)
-        yield _paint(scene, f"inner episode {episode + 1}, step {step + 1}", earned[step])
+    return [
+        _paint(scene, f"inner episode {episode + 1}, step {number + 1}", earned[number])
+        for number, scene in enumerate(scenes)
+    ]
 
 
-def _paint(scene: _Scene, title: str, earned: np.ndarray) -> Any:
+def _paint(scene: Scene, title: str, earned: np.ndarray) -> Any:
     from PIL import Image, ImageDraw, ImageFont  # noqa: PLC0415 (of an optional dependency)
 
-    width = max(scene.columns * _CELL, 190) + 2 * _MARGIN
+    width = max(scene.columns * _CELL, 190, 80 * len(earned)) + 2 * _MARGIN
     image = Image.new("RGB", (width, scene.rows * _CELL + _HEADER + _MARGIN), "white")
     pen, font = ImageDraw.Draw(image), ImageFont.load_default(size=12)
     pen.text((_MARGIN, 2), title, _TEXT, font=font)
-    for player, (who, color) in enumerate(zip(_WHO, _PLAYERS, strict=True)):
-        pen.text((_MARGIN + 80 * player, 17), f"{who} {earned[player]:g}", color, font=font)
+    for player, reward in enumerate(earned):
+        who = _WHO[min(player, 1)]
+        pen.text((_MARGIN + 80 * player, 17), f"{who} {reward:g}", _colour(player), font=font)
 
     def corner(cell: int) -> tuple[int, int]:
         row, column = divmod(cell, scene.columns)
@@ -138,35 +139,39 @@ def _paint(scene: _Scene, title: str, earned: np.ndarray) -> Any:
         x, y = corner(cell)
         colour = scene.ground.get(cell % scene.columns, _GROUND)
         pen.rectangle((x, y, x + _CELL, y + _CELL), fill=colour, outline="white")
-    for cell, shape, colour in scene.things:
-        x, y = corner(cell)
-        if shape == "disc":
-            pen.ellipse((x + 5, y + 5, x + 23, y + 23), fill=colour)
+    for thing in scene.things:
+        x, y = corner(thing.cell)
+        if thing.shape == "disc":
+            pen.ellipse((x + 5, y + 5, x + 23, y + 23), fill=thing.colour)
         else:
-            pen.rectangle((x + 5, y + 5, x + 25, y + 25), fill=colour)
+            pen.rectangle((x + 5, y + 5, x + 25, y + 25), fill=thing.colour)
     places = []
-    for player, (cell, frozen, _) in enumerate(scene.players):
-        x, y = corner(cell)
-        left, top = x + 6 + 21 * player, y + 28
-        places.append((left + 13, top + 13))
-        fill = _FROZEN if frozen else _PLAYERS[player]
-        pen.ellipse((left, top, left + 26, top + 26), fill=fill, outline=_PLAYERS[player], width=4)
-    for player, (_, _, zapping) in enumerate(scene.players):
-        if zapping:
-            (x, y), (to_x, to_y) = places[player], places[1 - player]
-            if scene.in_reach:
-                pen.line((x, y, to_x, to_y), fill=_ZAP, width=4)
-            pen.ellipse((x - 7, y - 7, x + 7, y + 7), fill=_ZAP)
+    apart = _APART / max(1, len(scene.figures) - 1)
+    for player, figure in enumerate(scene.figures):
+        x, y = corner(figure.cell)
+        left, top = x + 6 + round(apart * player), y + 28
+        places.append((left + _DISC // 2, top + _DISC // 2))
+        fill = _GREY if figure.grey else _colour(player)
+        pen.ellipse((left, top, left + _DISC, top + _DISC), fill=fill, outline=_colour(player), width=4)
+    for player, figure in enumerate(scene.figures):
+        if figure.mark is not None:
+            x, y = places[player]
+            if figure.towards is not None:
+                pen.line((x, y, *places[figure.towards]), fill=figure.mark, width=4)
+            pen.ellipse((x - 7, y - 7, x + 7, y + 7), fill=figure.mark)
     return image
 
 
-def _strip(recording: Recording, episodes: Sequence[int], title: str) -> Any:
+def _colour(player: int) -> str:
+    return PLAYERS[player % len(PLAYERS)]
+
+
+def _strip(strips: Sequence[Sequence[Any]]) -> Any:
     """A row for each inner episode: steps at equal distances."""
     from PIL import Image  # noqa: PLC0415
 
     rows = []
-    for episode in episodes:
-        frames = list(_frames(recording, episode))
+    for frames in strips:
         chosen = np.linspace(0, len(frames) - 1, min(_FRAMES_OF_A_STRIP, len(frames))).round().astype(int)
         rows.append([frames[index] for index in chosen])
     width, height = rows[0][0].size
@@ -174,18 +179,17 @@ def _strip(recording: Recording, episodes: Sequence[int], title: str) -> Any:
     for y, row in enumerate(rows):
         for x, frame in enumerate(row):
             image.paste(frame, (x * width, y * height))
-    return _captioned(image, recording, title)
+    return image
 
 
-def _captioned(image: Any, recording: Recording, title: str) -> Any:
-    """With whose it is above, and what the colours stand for below, in as many lines as it takes."""
+def _captioned(image: Any, legend: Sequence[tuple[str, str]], title: str) -> Any:
+    """The image with a title above it, and a legend below it in as many lines as it takes."""
     from PIL import Image, ImageDraw, ImageFont  # noqa: PLC0415
 
     font = ImageFont.load_default(size=12)
-    entries = _CLEAN_UP if isinstance(recording.game, CleanUpLite) else _COINS
     width = max(image.width, 2 * _MARGIN + int(font.getlength(title)) + 1)
     places, x, y = [], _MARGIN, _LINE + image.height
-    for _, what in entries:
+    for _, what in legend:
         wide = 18 + int(font.getlength(what))
         if x > _MARGIN and x + wide > width - _MARGIN:
             x, y = _MARGIN, y + _LINE
@@ -195,14 +199,14 @@ def _captioned(image: Any, recording: Recording, title: str) -> Any:
     page.paste(image, (0, _LINE))
     pen = ImageDraw.Draw(page)
     pen.text((_MARGIN, 3), title, _TEXT, font=font)
-    for (x, y), (colour, what) in zip(places, entries, strict=True):
+    for (x, y), (colour, what) in zip(places, legend, strict=True):
         pen.rectangle((x, y + 2, x + 12, y + 14), fill=colour)
         pen.text((x + 18, y + 1), what, _TEXT, font=font)
     return page
 
 
 def _draw_measures(recording: Recording, picture: Path, title: str) -> None:
-    """By inner episode; the trajectory that is shown is faint beside means over many."""
+    """Draw the measures by inner episode. The trajectory that is shown is pale beside means over many."""
     from matplotlib.figure import Figure  # noqa: PLC0415
 
     measured = recording.measured()
@@ -232,8 +236,8 @@ def _draw_measures(recording: Recording, picture: Path, title: str) -> None:
 
 
 def _label(name: str, measured: dict[str, Any]) -> tuple[str, str]:
-    """What a measure is called, and its colour: the agent's, the co-player's (`other_…`), or that of neither."""
+    """The name of a measure, and its colour: the agent's, the co-player's (`other_…`), or that of neither."""
     words = name.removeprefix("other_").replace("_", " ").replace("reward", "reward per step")
     if name.startswith("other_"):
-        return f"{words}, {_WHO[1]}", _PLAYERS[1]
-    return (f"{words}, {_WHO[0]}", _PLAYERS[0]) if f"other_{name}" in measured else (words, _TEXT)
+        return f"{words}, {_WHO[1]}", PLAYERS[1]
+    return (f"{words}, {_WHO[0]}", PLAYERS[0]) if f"other_{name}" in measured else (words, _TEXT)

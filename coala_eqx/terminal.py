@@ -1,4 +1,4 @@
-"""Standard streams that never cost a result: text they cannot show is spelled in ASCII, and a failure is remembered."""
+"""Standard streams that never raise. Text that they cannot show is spelled in ASCII, and a failure is remembered."""
 
 import errno
 import io
@@ -12,22 +12,22 @@ _SPELLED = {
     "…": "...", "→": "->", "≥": ">=", "≤": "<=", "≠": "!=", "≈": "~", "±": "+-", "√": "sqrt ", "∞": "inf", "∇": "grad ",
     "Σ": "sum ", "π": "pi", "λ": "lambda", "µ": "u", "²": "^2", "‘": "'", "’": "'", "“": '"', "”": '"', "\u00a0": " ",
 }  # fmt: skip
-"""How characters of this package are spelled in ASCII."""
+"""Characters of this package's texts, spelled in ASCII."""
 
 EVERY = 10.0
-"""Seconds between lines on what is done, where there is no terminal."""
+"""Seconds between two lines of a countdown where there is no terminal."""
 
 
 class ReaderGoneError(Exception):
-    """Nobody reads standard output any more; no `OSError`, which libraries that print would take for their own."""
+    """Nobody reads standard output any more. It is no `OSError`, which libraries that print might catch."""
 
 
 class Terminal(io.TextIOBase):
-    """A text stream that takes everything: what cannot be written is dropped, and the first failure kept.
+    """A text stream that takes everything. Text that cannot be written is dropped, and the first failure is kept.
 
     **Arguments:**
 
-    - `stream`: the stream behind it; `None` if it is closed, as `sys.stdout` is then.
+    - `stream`: the stream behind it; `None` if it is closed, as `sys.stdout` is in that case.
     """
 
     def __init__(self, stream: Any):
@@ -36,7 +36,7 @@ class Terminal(io.TextIOBase):
         if stream is None:
             self.failure = OSError(errno.EBADF, os.strerror(errno.EBADF))
         self.stops = False
-        """Whether a reader that went away ends the program, by a `ReaderGoneError`."""
+        """Whether the program ends, by a `ReaderGoneError`, when the reader goes away."""
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.stream, name)
@@ -47,7 +47,7 @@ class Terminal(io.TextIOBase):
 
     @property
     def broken(self) -> bool:
-        """Whether nobody reads it any more."""
+        """Whether nobody reads the stream any more."""
         return isinstance(self.failure, BrokenPipeError)
 
     def write(self, text: str, /) -> int:
@@ -66,7 +66,7 @@ class Terminal(io.TextIOBase):
                 self._fail(error)
 
     def close(self) -> None:
-        """Nothing: whoever is given it does not own the stream."""
+        """Do nothing: the caller does not own the stream."""
 
     def isatty(self) -> bool:
         return self.stream is not None and self.stream.isatty()
@@ -84,7 +84,7 @@ class Terminal(io.TextIOBase):
 
 
 class Countdown:
-    """Says how far an enumeration is: on a terminal in one line that changes, else in a line now and then."""
+    """Shows how far an enumeration is: on a terminal in one line that changes, elsewhere in a line now and then."""
 
     def __init__(self, stream: Any):
         self._stream = stream
@@ -93,12 +93,12 @@ class Countdown:
         self._next = time.monotonic() + (0.1 if self._changes else EVERY)
 
     def say(self, line: str) -> None:
-        """A line that stays."""
+        """Print a line that stays."""
         self.clear()
         print(line, file=self._stream, flush=True)
 
     def show(self, words: str) -> None:
-        """What is done, unless it was shown a moment ago."""
+        """Show the progress, unless it was shown a moment ago."""
         now = time.monotonic()
         if now < self._next:
             return
@@ -110,7 +110,7 @@ class Countdown:
         self._next = now + (0.1 if self._changes else EVERY)
 
     def clear(self) -> None:
-        """Make room for lines on the same terminal."""
+        """Clear the line, for other lines on the same terminal."""
         if self._shown:
             print("\r\x1b[K", end="", file=self._stream, flush=True)
             self._shown = False

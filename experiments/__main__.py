@@ -3,9 +3,7 @@
 import importlib
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +11,14 @@ import jax
 from rich.console import Console
 from rich.table import Column, Table
 
-from coala_eqx.runs.directory import Part, Record, RunDirectory, locked
+from coala_eqx.runs.directory import Record
 from coala_eqx.runs.display import Display
-from coala_eqx.runs.origin import origin
-from coala_eqx.runs.processes import agree, first_then_others, is_first, join, use_all_cores
-from coala_eqx.runs.progress import INTERVAL, Progress, check_names, file_name, remove_checkpoints
+from coala_eqx.runs.processes import is_first, join, use_all_cores
+from coala_eqx.runs.progress import INTERVAL
+from coala_eqx.runs.run import Run
 from coala_eqx.runs.settings import named
-from coala_eqx.runs.stopping import Stopped, listening
-from coala_eqx.runs.writers import AbstractWriter, TensorBoard, WeightsAndBiases, check_for_wandb, run_name
+from coala_eqx.runs.stopping import Stopped
+from coala_eqx.runs.writers import check_for_wandb
 from coala_eqx.training.plan import plan as plan_of
 from experiments import claims as judging
 from experiments.arguments import Options, all_checked, in_words, read
@@ -145,86 +143,33 @@ def run(
     name.
     """
     experiment = load(figure)
-    with experiment.precision(), ExitStack() as stack:
-        parts = experiment.parts(settings)
-        check_names([part.name for part in parts])
-
-        def begin() -> RunDirectory:
-            if is_first():
-                stack.enter_context(locked(path))
-            return RunDirectory(path, figure, settings)
-
-        directory = first_then_others(begin)
-        request = stack.enter_context(listening())
-
-        def progress_of(part: Part, advance: Callable[[int, str], object]) -> Progress:
-            writers: list[AbstractWriter] = [TensorBoard(path / "tensorboard" / file_name(part.name))]
-            if wandb is not None and is_first():
-                name = run_name(path, part.name)
-                writers.append(WeightsAndBiases(wandb, name, directory.made_by))
-            progress = Progress(advance, path, part.name, writers=writers, request=request, interval=interval)
-            stack.callback(progress.close)
-            return progress
-
-        _run(directory, settings, parts, command, progress_of)
+    keeping = {"interval": interval, "wandb": wandb}
+    with experiment.precision(), Run(path, figure, settings, experiment.parts(settings), **keeping) as it:
+        console = Console(quiet=not is_first())
+        _borrow(it, experiment.records_of, console)
+        layout = settings.in_words() if it.missing and hasattr(settings, "in_words") else None
+        with Display(console, figure, sum(part.work for part in it.missing)) as display:
+            it.work(display, command, layout)
+        if is_first():
+            _judge(it, settings, console)
 
 
-def _records_so_far(
-    directory: RunDirectory, lender: str | None, parts: Sequence[Part], console: Console
-) -> list[dict[str, Any]]:
-    """Those of the run, or if there are none yet, those of the figure of which this one shows other columns."""
-    records = directory.load()
-    if not records and lender is not None:
-        other = directory.path.parent / lender
-        records = directory.borrow(other, [part.name for part in parts])
-        if not records and other.exists():
+def _borrow(it: Run, lender: str | None, console: Console) -> None:
+    """Take the records of the figure of which this one shows other columns, if there are none yet."""
+    if not it.records and lender is not None:
+        other = it.path.parent / lender
+        it.records = it.directory.borrow(other, [part.name for part in it.parts])
+        if not it.records and other.exists():
             console.print(f"The records of {other} have other settings, or are not whole: they are made anew.")
-    agree(len(records), "records")
-    return records
 
 
-def _run(
-    directory: RunDirectory,
-    settings: Any,
-    parts: Sequence[Part],
-    command: Sequence[str],
-    progress_of: Callable[[Part, Callable[[int, str], object]], Progress],
-) -> None:
-    figure, path = directory.figure, directory.path
-    console = Console(quiet=not is_first())
-    records = _records_so_far(directory, load(figure).records_of, parts, console)
-    done = {record["part"] for record in records}
-    left = [part for part in parts if part.name not in done]
-    if is_first():
-        for part in parts:
-            if part.name in done:  # it may have been killed before it removed them
-                remove_checkpoints(path, part.name)
-    start = time.perf_counter()
-    layout = {"layout": settings.in_words()} if left and hasattr(settings, "in_words") else {}
-    if left and is_first():
-        before = directory.latest().get("layout", layout.get("layout"))
-        if before != layout.get("layout"):
-            console.print(f"Begun on {before}, it goes on on {layout['layout']}: the same to rounding, not to the bit.")
-        directory.begin(origin(command) | layout)
-    try:
-        with Display(console, figure, sum(part.work for part in left)) as display:
-            for part in left:
-                display.begin(part.name)
-                progress = progress_of(part, display.advance)
-                records += [{"part": part.name, **record} for record in part.run(progress)]
-                directory.save(records)
-                progress.end()
-                progress.request.look()
-                progress.request.obey()
-    finally:
-        if left and is_first():
-            directory.end(time.perf_counter() - start)
-    if not is_first():
-        return
+def _judge(it: Run, settings: Any, console: Console) -> None:
+    """Judge the claims by all records, and draw them."""
+    figure, path, records = it.directory.figure, it.path, it.records
     if seeds := flagged(records):
         console.print(f"Not finite, and left out of claims and figure: seeds {', '.join(map(str, seeds))}.")
     claims = judged(figure, records, named(settings).get("payoffs", DILEMMA))
-    directory.save_claims(claims)
+    it.directory.save_claims(claims)
     drawing = importlib.import_module(f"paper_figs.{FIGURES[figure]}")
     drawing.draw(path / "records.parquet", path / f"{figure}.png")
     if hasattr(drawing, "write_table"):

@@ -8,17 +8,16 @@ from coala_eqx.runs.progress import Progress
 from coala_eqx.training import Pool, PoolInfo, PoolState
 from coala_eqx.training.driver import run_training
 from coala_eqx.training.history import rows
-from coala_eqx.training.recordings import recordings
+from coala_eqx.training.recordings import keep_results
 from experiments.sampled import Settings
 
 
 def train(settings: Settings, pool: Pool, progress: Progress) -> tuple[PoolState, PoolInfo, Any]:
     """Train all seeds, as `run_training` does."""
     training = settings.training(pool)
-    state, seen, watched = run_training(training, progress)
-    for against, recording in recordings(pool, state, training.layout).items():
-        progress.keep_recording(against, recording)
-    return state, seen, watched
+    result = run_training(training, progress)
+    keep_results(result.pool, result.states, training.layout, progress)
+    return result.states, result.info, result.watched
 
 
 def all_rows(settings: Settings, seen: PoolInfo, names: Sequence[str]) -> list[Record]:

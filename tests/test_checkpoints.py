@@ -1,21 +1,26 @@
 """States on disk: what is kept, what is broken, and a full disk."""
 
 import io
+import json
 import resource
 import shutil
 import subprocess
 import sys
+import warnings
+import zlib
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+import orbax.checkpoint as ocp
 import pytest
 
-from coala_eqx.runs import checkpoints as checkpoints_file
 from coala_eqx.runs.checkpoints import Checkpoints, CorruptCheckpointWarning
 from coala_eqx.runs.processes import free_port, on_host
 from coala_eqx.runs.progress import Progress, remove_checkpoints
+from coala_eqx.version import __version__
 
 
 @pytest.fixture
@@ -71,6 +76,12 @@ def test_the_last_few_are_kept_and_the_newest_is_loaded(folder):
     assert_same(found, state_of(30))
 
 
+def test_a_folder_may_have_any_name(tmp_path):
+    folder = tmp_path / "Läufe %2E #1" / "a b?c"
+    keep(folder, [10])
+    assert_same(Checkpoints(folder).load(state_of(0))[1], state_of(10))
+
+
 def test_without_any_the_work_starts_anew(folder):
     done, found = Checkpoints(folder).load(like := state_of(0))
     assert done == 0
@@ -119,8 +130,12 @@ def test_if_all_are_corrupt_it_says_so_and_keeps_them(folder):
 def test_other_arrays_are_refused(folder):
     """Also where a later one cannot be read: nothing is moved then."""
     keep(folder, [10, 20])
-    shutil.rmtree(folder / "20" / "state")
-    with pytest.raises(ValueError, match=r"10 holds arrays of other shapes or types, and is kept as it is"):
+    damage(folder, 20, "emptied")
+    with pytest.raises(
+        ValueError,
+        match=r"10 does not fit, and is kept as it is: it holds another state .format 2, of coala_eqx .*: "
+        r"a is float64\[5000\] instead of int64\[3\]\. Move it away",
+    ):
         Checkpoints(folder).load(state_of(0) | {"a": np.arange(3)})
     assert {path.name for path in folder.parent.iterdir()} == {folder.name}
     assert (folder / "10").is_dir()
@@ -165,30 +180,143 @@ def test_all_types_are_restored_bit_by_bit(folder):
     assert_same_bits(found, state)
 
 
-def test_checkpoints_of_earlier_versions_are_read(folder, monkeypatch):
-    """They had no names of types, so that those which NumPy does not know were of nothing but bytes."""
-    state = [jnp.array([1.5, -2], jnp.bfloat16), jnp.arange(4, dtype=jnp.int4), np.arange(3.0)]
+def write_packed(folder, leaves, types):
+    """A checkpoint as the versions before wrote it: all leaves in one array of bytes; the first had no types."""
+    stream = io.BytesIO()
+    bits = [
+        leaf if types is False or leaf.dtype.isbuiltin != 2 else
+        np.frombuffer(leaf.tobytes(), np.uint8).reshape(*leaf.shape, leaf.dtype.itemsize)
+        for leaf in leaves
+    ]  # fmt: skip
+    names = {"types": np.array([leaf.dtype.name for leaf in leaves])} if types else {}
+    np.savez(stream, *bits, **names)
+    packed = {"bytes": np.frombuffer(stream.getvalue(), np.uint8)}
+    with ocp.CheckpointManager(folder, item_names=("state",)) as manager:
+        manager.save(1, args=ocp.args.Composite(state=ocp.args.StandardSave(packed)))
 
-    def pack(leaves):
-        stream = io.BytesIO()
-        np.savez(stream, *leaves)
-        return np.frombuffer(stream.getvalue(), np.uint8)
 
-    with monkeypatch.context() as patch:
-        patch.setattr(checkpoints_file, "_pack", pack)
-        keep_state = Checkpoints(folder)
-        keep_state.save(1, state)
-        keep_state.close()
-    assert_same_bits(Checkpoints(folder).load(state)[1], state)
-    with pytest.raises(ValueError, match=r"other shapes or types.*float64\[3\] instead of float32\[3\]"):
-        Checkpoints(folder).load([*state[:2], np.arange(3, dtype=np.float32)])
+@pytest.mark.parametrize("types", [False, True])
+def test_packed_checkpoints_of_earlier_versions_are_read(types, folder):
+    state = [jnp.array([1.5, -2], jnp.bfloat16), jnp.arange(4, dtype=jnp.int4), np.arange(3.0), jax.random.key(5)]
+    write_packed(folder, [on_host(leaf) for leaf in state], types)
+    states = Checkpoints(folder)
+    assert_same_bits(states.load(state)[1], state)
+    with pytest.raises(ValueError, match=r"another state .format 1.: 2 is float64\[3\] instead of float32\[3\]\. Move"):
+        states.load([*state[:2], np.arange(3, dtype=np.float32), state[3]])
+    with pytest.raises(ValueError, match=r"leaf 4 is not expected, uint32\[2\]"):
+        states.load(state[:3])
+    states.save(2, state)
+    states.close()
+    assert Checkpoints(folder).load(state)[0] == 2
+
+
+def test_a_checkpoint_is_a_tree_that_says_what_it_is(folder):
+    """By Orbax alone: leaves by their paths, the versions of the format and of the package."""
+    states = Checkpoints(folder)
+    states.save(7, {"groups": (Moments(jnp.ones(2), None),), "a/b.c": np.arange(3), "key": jax.random.key(3), "": 2})
+    states.close()
+    tree = ocp.PyTreeCheckpointer().restore(folder / "7" / "state")
+    assert set(tree) == {"groups", "a%2Fb%2Ec", "key", "%"}
+    np.testing.assert_array_equal(tree["groups"]["0"]["mean"], [1, 1])
+    about = json.loads((folder / "7" / "about" / "metadata").read_text())
+    assert (about["format"], about["coala_eqx"]) == (2, __version__)
+    assert [leaf["path"] for leaf in about["leaves"]] == ["%", "a%2Fb%2Ec", "groups/0/mean", "key"]
+    assert about["leaves"][3]["key"] == "threefry2x32"
+
+
+class Moments(NamedTuple):
+    mean: Any
+    square: Any
+
+
+def test_each_leaf_that_differs_is_named(folder):
+    """Missing ones, those that are not expected, and other shapes, types and kinds of keys."""
+    states = Checkpoints(folder)
+    states.save(1, {"a": Moments(np.zeros(2), np.zeros(3)), "key": jax.random.key(3), "old": np.int8(1)})
+    states.close()
+    other = {"a": Moments(np.zeros((2, 1)), np.zeros(3)), "key": jax.random.key(3, impl="rbg"), "new": np.zeros(4)}
+    with pytest.raises(ValueError, match="does not fit") as error:
+        Checkpoints(folder).load(other)
+    for words in (
+        "a/mean is float64[2] instead of float64[2, 1]; key is key<threefry2x32>[] instead of key<rbg>[]",
+        "new is missing, float64[4]; old is not expected, int8[]. Move it away",
+    ):
+        assert words in str(error.value)
+    assert "square" not in str(error.value)
+    with pytest.raises(ValueError, match="and 5 more"):
+        Checkpoints(folder).load({str(number): np.zeros(1) for number in range(11)})
+
+
+def rewrite(folder, step, **changes):
+    """Change what a checkpoint says of itself, with its checksum."""
+    file = folder / str(step) / "about" / "metadata"
+    about = {name: value for name, value in json.loads(file.read_text()).items() if name != "crc32"} | changes
+    checksum = zlib.crc32(json.dumps(about, sort_keys=True).encode())
+    file.write_text(json.dumps(about | {"crc32": checksum}))
+
+
+def test_another_version_is_read_where_the_tree_fits(folder):
+    """An older package's is; that of a later format is refused, and not taken for a broken one."""
+    keep(folder, [10, 20])
+    rewrite(folder, 20, coala_eqx="0.0.1")
+    assert_same(Checkpoints(folder).load(state_of(0))[1], state_of(20))
+    rewrite(folder, 20, coala_eqx="9.0", format=3)
+    with pytest.raises(
+        ValueError, match="20 does not fit, .* it has format 3, of coala_eqx 9.0; this version reads up to 2"
+    ):
+        Checkpoints(folder).load(state_of(0))
+    assert {path.name for path in folder.parent.iterdir()} == {folder.name}
+
+
+def test_a_flipped_bit_in_any_file_is_detected_or_changes_nothing(folder, tmp_path):
+    """In many places of each file, also of those that describe the others."""
+    keep(folder, [10, 20])
+    draw, detected, files = np.random.default_rng(0), set(), []
+    for file in sorted(path for path in (folder / "20").rglob("*") if path.is_file()):
+        whole = file.read_bytes()
+        files += [file] if whole else []
+        for place in {0, len(whole) // 2, len(whole) - 1, *draw.integers(0, max(len(whole), 1), 6)} if whole else ():
+            copy = tmp_path / "copy" / "states"
+            shutil.copytree(folder, copy)
+            content = bytearray(whole)
+            content[place] ^= 1 << int(draw.integers(8))
+            (copy / file.relative_to(folder)).write_bytes(content)
+            with warnings.catch_warnings(record=True) as caught:
+                warnings.simplefilter("always")
+                done, found = Checkpoints(copy).load(state_of(0))
+            assert (done == 10) == any(issubclass(one.category, CorruptCheckpointWarning) for one in caught)
+            assert_same(found, state_of(done))
+            detected |= {file} if done == 10 else set()
+            shutil.rmtree(copy.parent)
+    assert folder / "20" / "about" / "metadata" in detected
+    assert max(files, key=lambda file: file.stat().st_size) in detected
+
+
+def test_two_leaves_of_one_path_are_refused(folder):
+    class Twice:
+        pass
+
+    entries = (jax.tree_util.DictKey("x"),) * 2
+    jax.tree_util.register_pytree_with_keys(
+        Twice, lambda _: (zip(entries, (np.zeros(1), np.ones(1)), strict=True), None), lambda _, leaves: Twice()
+    )
+    with pytest.raises(ValueError, match="a path of its own, but 'a/x' is the path of several"):
+        Checkpoints(folder).save(1, {"a": Twice()})
+
+
+def test_all_but_the_last_are_removed(folder):
+    keep(folder, [10, 20])
+    states = Checkpoints(folder)
+    states.remove(but_the_last=True)
+    assert [path.name for path in folder.iterdir()] == ["20"]
+    assert_same(states.load(state_of(0))[1], state_of(20))
 
 
 def test_another_small_type_is_refused(folder):
     states = Checkpoints(folder)
     states.save(1, jnp.ones(2, jnp.bfloat16))
     states.close()
-    with pytest.raises(ValueError, match=r"It holds bfloat16\[2\] instead of float16\[2\]"):
+    with pytest.raises(ValueError, match=r"% is bfloat16\[2\] instead of float16\[2\]"):
         Checkpoints(folder).load(jnp.ones(2, jnp.float16))
 
 
@@ -262,7 +390,7 @@ def test_two_processes_hear_of_a_full_disk_and_of_what_the_first_one_reads(tmp_p
             process.kill()
     assert [process.returncode for process in both] == [0, 0], outputs
     first, second = ([line for line in out.splitlines() if not line.startswith("[Gloo]")] for out, _ in outputs)
-    assert first == ["OSError: True", "1 [0. 1. 2.] 64 7", "3 [2. 3. 4.] 64 7", "ValueError: other shapes"]
+    assert first == ["OSError: True", "1 [0. 1. 2.] 64 7", "3 [2. 3. 4.] 64 7", "ValueError: does not fit"]
     assert second == [*first[:3], "ValueError: it says why"]
     assert not (tmp_path / "of a disk that it does not share").exists()
 
@@ -305,5 +433,5 @@ loaded()
 try:
     Checkpoints(folder).load(state | {"a": np.arange(4.0)})
 except ValueError as error:
-    print("ValueError:", next(words for words in ("other shapes", "it says why") if words in str(error)))
+    print("ValueError:", next(words for words in ("does not fit", "it says why") if words in str(error)))
 """

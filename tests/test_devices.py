@@ -113,7 +113,7 @@ def test_killed_on_two_devices_it_ends_with_the_same_bits(on_two, tmp_path):
     assert not (tmp_path / "records.parquet").exists()
     finish(start_on_two(tmp_path))
     assert pl.read_parquet(tmp_path / "records.parquet").equals(pl.read_parquet(on_two / "records.parquet"))
-    assert (tmp_path / "agents-coalapg.eqx").read_bytes() == (on_two / "agents-coalapg.eqx").read_bytes()
+    assert (tmp_path / "agents-coalapg.tree").read_bytes() == (on_two / "agents-coalapg.tree").read_bytes()
 
 
 def test_devices_that_do_not_divide_the_work(tmp_path):

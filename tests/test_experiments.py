@@ -114,7 +114,7 @@ def test_other_settings_are_refused(directory, capsys):
     assert main(["bias-variance", "--run-dir", str(directory), "--preset", "smoke"]) == 2
     message = capsys.readouterr().err
     assert "its batches is [1, 2], not [1, 2, 3]" in message
-    assert f"Give another --run-dir, such as {directory}-2." in message
+    assert f"Give another folder, such as {directory}-2." in message
 
 
 def test_another_figure_and_another_version_are_refused(tmp_path, capsys):
@@ -123,9 +123,7 @@ def test_another_figure_and_another_version_are_refused(tmp_path, capsys):
     (tmp_path / "run-2").mkdir()
     assert main(["fig3c", "--preset", "smoke", "--run-dir", str(path)]) == 2
     message = capsys.readouterr().err
-    assert (
-        f"holds another run: its figure is 'fig3a', not 'fig3c'. Give another --run-dir, such as {path}-3." in message
-    )
+    assert f"holds another run: its figure is 'fig3a', not 'fig3c'. Give another folder, such as {path}-3." in message
     settings = (path / "settings.json").read_text()
     (path / "settings.json").write_text(settings.replace(f'"version": "{ce.__version__}"', '"version": "0.0.1"'))
     assert main(["fig3a", "--preset", "smoke", "--run-dir", str(path)]) == 2
@@ -445,8 +443,8 @@ def test_a_full_disk_is_named_and_what_was_there_stays(tmp_path, monkeypatch, ca
     try:
         with pytest.raises(OSError, match=r"records.parquet could not be written: .* the same command goes on"):
             directory.save([{"part": "one", "value": 1}, {"part": "two", "value": 2}])
-        with pytest.raises(OSError, match=r"agents-one.eqx could not be written: "):
-            Progress(None, tmp_path, "one").keep(np.arange(5000.0))
+        with pytest.raises(OSError, match=r"agents-one.tree could not be written: "):
+            Progress(None, tmp_path, "one").keep((np.arange(5000.0),))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert (tmp_path / "records.parquet").read_bytes() == before

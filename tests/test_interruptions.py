@@ -53,7 +53,7 @@ def whole(tmp_path_factory, arguments, start):
 def assert_same(folder, whole):
     assert {path.name for path in folder.iterdir()} == {path.name for path in whole.iterdir()}
     assert pl.read_parquet(folder / "records.parquet").equals(pl.read_parquet(whole / "records.parquet"))
-    for name in ("agents-coalapg.eqx", "tensorboard/coalapg/seed-0/events.out.tfevents.training"):
+    for name in ("agents-coalapg.tree", "tensorboard/coalapg/seed-0/events.out.tfevents.training"):
         assert (folder / name).read_bytes() == (whole / name).read_bytes()
 
 
@@ -146,7 +146,7 @@ def test_a_second_process_is_refused(arguments, start, tmp_path):
         process = start(tmp_path, *arguments)
         output = finish(process, 2)
     assert f"{tmp_path} is in use by another process (process {os.getpid()} on " in output
-    assert f"Give another --run-dir, such as {tmp_path}-2" in output
+    assert f"Give another folder, such as {tmp_path}-2" in output
     assert {path.name for path in tmp_path.iterdir()} == {".lock"}
     with locked(tmp_path):
         pass

@@ -3,8 +3,10 @@
 import dataclasses
 import functools
 import json
+import re
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import equinox as eqx
 import jax
@@ -16,13 +18,15 @@ import pytest
 
 import coala_eqx as ce
 from coala_eqx.estimators import MFOS, CoalaPG, LolaDice
+from coala_eqx.foreign.files import import_source
 from coala_eqx.learners import PolicyGradient, clip_by_global_norm
-from coala_eqx.policies import MLP, MemoryOne
+from coala_eqx.policies import MLP, AbstractPolicy, MemoryOne, PolicyOutput
+from coala_eqx.policies.base import unroll_by_steps
 from coala_eqx.runs import AbstractMeter, Silent, load_agents
 from coala_eqx.runs.processes import on_host
 from coala_eqx.runs.trees import read_tree, write_tree
 from coala_eqx.training import PPO, STOP, Agent, Follow, Layout, NaiveLearners, Pool, train
-from coala_eqx.training.api import _described
+from coala_eqx.training.api import describe_pool
 
 ADAM, SGD = optax.adam(0.05), optax.sgd(0.1)
 KEY = jax.random.key(3)
@@ -119,12 +123,16 @@ def test_killed_and_resumed_it_ends_with_the_same_bits(by_iteration, tmp_path):
     assert resumed.history.equals(whole.history)
     assert {"bias"} == set(whole.history.columns) & {"bias", "other"}
     same(resumed.state, whole.state)
-    for name in ("records.parquet", "agents-training.tree", "agents-training.eqx"):
+    for name in ("records.parquet", "agents-training.tree"):
         assert (tmp_path / "whole" / name).read_bytes() == (tmp_path / "killed" / name).read_bytes()
     assert list((tmp_path / "whole" / "tensorboard" / "training").glob("seed-0/events*"))
     again = by_iteration(make_pool(), iterations=6, run=tmp_path / "whole", watch=watch, meter=(none := Told()))
     assert sum(none.done[1:]) == 0
     same(again.state, whole.state)
+    assert again.history.equals(whole.history)
+    assert [path.name for path in (tmp_path / "whole").glob("checkpoint-*/*")] == ["6"], "the last state is kept"
+    assert len(json.loads((tmp_path / "whole" / "origin.json").read_text())) == 1
+    assert len(json.loads((tmp_path / "killed" / "origin.json").read_text())) == 4
     same(load_agents(tmp_path / "whole"), whole.agents)
     assert pl.read_parquet(tmp_path / "whole" / "records.parquet").drop("part").equals(whole.history)
 
@@ -155,6 +163,7 @@ def test_callbacks_stop_and_change_training_and_do_so_again_when_resumed(by_iter
     whole = by_iteration(pool, iterations=20, callbacks=[decide], meter=Silent())
     assert seen == [(2, True, 1), (4, True, 2), (6, True, 3), (8, True, 4)]
     assert whole.history["iteration"].to_list() == [2, 4, 6, 8]
+    assert whole.pool is slow
     four = train(pool, key=KEY, iterations=4, every=2, meter=Silent(), layout=Layout(devices=1))
     same(whole.agents, four.agents)
     seen.clear()
@@ -166,6 +175,7 @@ def test_callbacks_stop_and_change_training_and_do_so_again_when_resumed(by_iter
     assert by_iteration(pool, iterations=20, callbacks=[decide], run=tmp_path, meter=Silent()).history.equals(
         whole.history
     )
+    assert resumed.pool is slow
     with pytest.raises(ValueError, match="must return a pool to go on with, STOP or None, but returned 3"):
         by_iteration(pool, iterations=2, callbacks=[lambda _: 3], meter=Silent())
 
@@ -182,10 +192,10 @@ def test_other_settings_are_refused_in_the_same_folder(tmp_path):
         (make_pool(), {"iterations": 2}),
         (make_pool(), {"seeds": 2}),
     ):
-        with pytest.raises(ValueError, match=r"holds another run: its .*Give another --run-dir"):
+        with pytest.raises(ValueError, match=r"holds another run: its .*Give another folder"):
             go(pool, **({"key": KEY} | changes))
     assert go(make_pool(), key=KEY).history.height == 1
-    assert _described(make_pool()) == _described(make_pool())
+    assert describe_pool(make_pool()) == describe_pool(make_pool())
 
 
 @pytest.mark.parametrize(("changes", "message"), [
@@ -197,6 +207,57 @@ def test_other_settings_are_refused_in_the_same_folder(tmp_path):
 def test_settings_that_mean_nothing_are_named(changes, message):
     with pytest.raises(ValueError, match=message):
         train(make_pool(), **({"key": KEY, "iterations": 4, "every": 2, "meter": Silent()} | changes))
+
+
+def test_records_name_the_estimators_that_made_them(by_iteration):
+    other = make_pool(Agent(MFOS(), PPO(ADAM, epochs=1), make))
+    decide = lambda moment: other if moment.iteration == 4 else None  # noqa: E731
+    trained = by_iteration(make_pool(), iterations=6, callbacks=[decide], meter=Silent())
+    assert trained.history["estimator"].to_list() == ["CoalaPG", "CoalaPG", "MFOS"]
+    assert trained.pool is other
+
+
+def test_agents_that_cannot_be_kept_are_named_before_training(tmp_path):
+    class Mine(AbstractPolicy):
+        bias: jax.Array
+        num_observations: int = 5
+        num_actions: int = 2
+
+        def initial_memory(self):
+            return ()
+
+        def __call__(self, memory, observation, previous_action):
+            return memory, PolicyOutput(self.bias, jnp.zeros(()))
+
+        def unroll(self, *arguments):
+            return unroll_by_steps(self, *arguments)
+
+    pool = make_pool(Agent(CoalaPG(), PPO(ADAM, epochs=1), lambda key: Mine(jnp.zeros(2))))
+    with pytest.raises(ValueError, match=r"agents\.0 is <class .*Mine'>, which has no name that can be imported"):
+        train(pool, key=KEY, iterations=1, every=1, run=tmp_path / "run", meter=Silent())
+    assert not (tmp_path / "run").exists()
+
+
+def test_weights_and_biases_is_told_of_a_run(tmp_path, monkeypatch):
+    """Under the folder's name; with all settings. It needs a folder, and to be installed."""
+    told, asked = [], {}
+    known = SimpleNamespace(step=0, log=lambda values, step: told.append((step, values)), finish=lambda: told.append(0))
+    errors = SimpleNamespace(Error=RuntimeError)
+    monkeypatch.setitem(sys.modules, "wandb", SimpleNamespace(init=lambda **g: asked.update(g) or known, errors=errors))
+    go = functools.partial(train, make_pool(), key=KEY, iterations=2, every=1, meter=Silent(), wandb="mine")
+    trained = go(run=tmp_path / "run")
+    assert asked["project"] == "mine"
+    assert re.fullmatch("run-[0-9a-f]{8}-training", asked["name"])
+    assert asked["config"]["settings"]["iterations"] == 2
+    assert [step for step, _ in told[:-1]] == [1, 2]
+    assert told[-2][1]["seed 0, agent 0/reward"] == trained.records[-1]["reward"]
+    assert told[-1] == 0
+    with pytest.raises(ValueError, match="`wandb` = 'mine' needs a folder"):
+        go()
+    monkeypatch.setitem(sys.modules, "wandb", None)
+    with pytest.raises(ValueError, match="Weights & Biases is not installed: pip install wandb"):
+        go(run=tmp_path / "other")
+    assert not (tmp_path / "other").exists()
 
 
 def test_agents_that_are_not_there_are_said_to_be_missing(tmp_path):
@@ -249,6 +310,15 @@ def test_agents_of_ones_own_are_read_in_another_process(tmp_path):
     assert loaded.strip() == f"{trained.strip()} Mine"
     made = json.loads((tmp_path / "mine" / "origin.json").read_text())
     assert made[0]["command"] == "script.py"
+
+
+def test_classes_of_a_file_that_was_named_are_read_in_another_process(tmp_path):
+    """As those of `FILE.py:NAME`: by the file, wherever it lies, and not by the name that it has in this process."""
+    source, file = tmp_path / "mine.py", tmp_path / "a.tree"
+    source.write_text("import equinox as eqx\n\n\nclass Mine(eqx.Module):\n    number: int\n")
+    write_tree(file, import_source(str(source), "class").Mine(3))
+    read = f"from coala_eqx.runs.trees import read_tree; print(read_tree({str(file)!r}).number)"
+    assert subprocess.run([sys.executable, "-c", read], capture_output=True, text=True, check=True).stdout == "3\n"
 
 
 def test_trees_of_all_kinds_come_back_to_the_bit(tmp_path):

@@ -19,12 +19,14 @@ from coala_eqx.estimators import MFOS, BatchUnaware, CoalaPG, LolaDice
 from coala_eqx.estimators.advantages import batch_advantages
 from coala_eqx.policies.base import NO_ACTION
 from coala_eqx.runs import files
+from coala_eqx.runs import load_agents as load_tree
 from coala_eqx.runs.directory import RunDirectory
 from coala_eqx.runs.progress import Progress
 from coala_eqx.runs.writers import TensorBoard, WeightsAndBiases, run_name
 from coala_eqx.training import driver
 from coala_eqx.training.batch import subtract_leave_one_out
 from coala_eqx.training.plan import plan
+from coala_eqx.training.play import by_agent
 from coala_eqx.training.pool import members
 from coala_eqx.training.recordings import _with_a_name
 from experiments import fig12, sampled, training
@@ -145,7 +147,7 @@ def test_a_seed_that_goes_wrong_is_flagged_and_does_not_touch_the_others(tmp_pat
     assert load_agents(tmp_path / "one", "CoalaPG")[0].layout.devices == 1
     with pytest.raises(ValueError, match="has no part 'MFOS', but 'CoalaPG'"):
         load_agents(tmp_path / "one", "MFOS")
-    (tmp_path / "one" / "agents-coalapg.eqx").unlink()
+    (tmp_path / "one" / "agents-coalapg.tree").unlink()
     with pytest.raises(ValueError, match="this part is not finished"):
         load_agents(tmp_path / "one", "CoalaPG")
     with pytest.raises(ValueError, match="holds no run of a sampled figure"):
@@ -154,28 +156,59 @@ def test_a_seed_that_goes_wrong_is_flagged_and_does_not_touch_the_others(tmp_pat
 
 @pytest.mark.parametrize("kind", ["bfloat16", "float8_e4m3fn", "float8_e5m2", "float16", "float32", "int4"])
 def test_agents_of_any_type_are_read_back_to_the_bit(kind, tmp_path):
-    """NumPy's files know neither bfloat16 nor float8."""
-    numbers = np.asarray(jnp.linspace(-3, 3, 7).astype(kind))
+    """NumPy's files know neither bfloat16 nor float8. Files of former versions are read, too."""
+    numbers = jnp.linspace(-3, 3, 7).astype(kind)
     leaves = {"a": numbers, "b": jnp.ones((2, 0), kind), "c": jnp.asarray(1, kind)}
-    Progress(None, tmp_path, "one").keep(leaves)
+    Progress(None, tmp_path, "one").keep((leaves,))
+    write_leaves(tmp_path / "agents-one.eqx", leaves)
     like = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), leaves)
-    found = files.read_leaves(tmp_path / "agents-one.eqx", like)
-    for one, other in zip(jax.tree.leaves(leaves), jax.tree.leaves(found), strict=True):
-        assert (one.dtype, one.shape) == (other.dtype, other.shape)
-        assert np.asarray(one).tobytes() == np.asarray(other).tobytes()
+    for (found,) in (load_tree(tmp_path), (files.read_leaves(tmp_path / "agents-one.eqx", like),)):
+        for one, other in zip(jax.tree.leaves(leaves), jax.tree.leaves(found), strict=True):
+            assert (one.dtype, one.shape) == (other.dtype, other.shape)
+            assert np.asarray(one).tobytes() == np.asarray(other).tobytes()
 
 
-def test_agents_of_another_type_are_refused_by_name(tmp_path, monkeypatch):
+def write_leaves(path, tree):
+    """As the version before wrote agents: what NumPy has no name for as whole numbers of the same bits."""
+
+    def save(stream, leaf):
+        leaf = np.asarray(leaf) if eqx.is_array(leaf) else leaf
+        bits = leaf.view(f"u{leaf.dtype.itemsize}") if files.has_no_name(leaf) else leaf
+        eqx.default_serialise_filter_spec(stream, bits)
+
+    eqx.tree_serialise_leaves(path, tree, filter_spec=save)
+
+
+@pytest.fixture(scope="module")
+def untrained():
+    """Settings of a small run, its pool, and the agents before training."""
     settings = settings_of("fig5a", "smoke", {"estimators": ("CoalaPG",), "seeds": 1, **MEMORYLESS})
-    RunDirectory(tmp_path, "fig5a", settings)
+    pool = settings.trainings()["CoalaPG"][1]
     with jax.enable_x64(False):
-        agents = settings.init(settings.trainings()["CoalaPG"][1]).agents
-    agents = jax.tree.map(lambda leaf: leaf.astype("bfloat16") if eqx.is_inexact_array(leaf) else leaf, agents)
-    Progress(None, tmp_path, "CoalaPG").keep(agents)
+        return settings, pool, settings.init(pool).groups
+
+
+def test_agents_of_another_type_are_refused_by_name(untrained, tmp_path):
+    settings, pool, groups = untrained
+    RunDirectory(tmp_path, "fig5a", settings)
+    groups = jax.tree.map(lambda leaf: leaf.astype("bfloat16") if eqx.is_inexact_array(leaf) else leaf, groups)
+    write_leaves(tmp_path / "agents-coalapg.eqx", groups)
     with pytest.raises(
         ValueError, match="agents-coalapg.eqx does not hold the agents that its settings describe: .*float32"
     ):
         load_agents(tmp_path, "CoalaPG")
+    Progress(None, tmp_path, "CoalaPG").keep(by_agent(pool, groups))
+    message = r"agents-coalapg.tree holds no agents as its settings make them: 0/\S+ is bfloat16\[.* instead of float32"
+    with pytest.raises(ValueError, match=message):
+        load_agents(tmp_path, "CoalaPG")
+
+
+def test_agents_of_a_former_version_are_read(untrained, tmp_path):
+    settings, pool, groups = untrained
+    RunDirectory(tmp_path, "fig5a", settings)
+    write_leaves(tmp_path / "agents-coalapg.eqx", groups)
+    _, _, found = load_agents(tmp_path, "CoalaPG")
+    assert eqx.tree_equal(found, by_agent(pool, groups))
 
 
 def test_a_recording_of_a_type_that_files_do_not_know_is_in_single_precision():
@@ -420,7 +453,7 @@ def test_weights_and_biases_that_fails_does_not_end_a_run(monkeypatch, capsys):
     assert capsys.readouterr().err == "coala_eqx: WeightsAndBiases: no network The run goes on without it.\n"
 
     monkeypatch.setitem(sys.modules, "wandb", SimpleNamespace(init=fail, errors=errors))
-    with pytest.raises(ValueError, match=r"cannot begin \(no network\): `wandb login`, or leave --wandb out"):
+    with pytest.raises(ValueError, match=r"cannot begin \(no network\): run `wandb login`, or leave `wandb` out"):
         WeightsAndBiases("project", "name", {})
 
 

@@ -15,5 +15,9 @@ from coala_eqx.games.matrix import matching_pennies as matching_pennies
 from coala_eqx.games.matrix import public_goods as public_goods
 from coala_eqx.games.matrix import stag_hunt as stag_hunt
 from coala_eqx.games.matrix import ultimatum as ultimatum
+from coala_eqx.games.rendering import Figure as Figure
+from coala_eqx.games.rendering import Scene as Scene
+from coala_eqx.games.rendering import Step as Step
+from coala_eqx.games.rendering import Thing as Thing
 from coala_eqx.games.seats import seen_from as seen_from
 from coala_eqx.games.tabular import TabularGame as TabularGame

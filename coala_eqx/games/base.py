@@ -18,6 +18,9 @@ class AbstractGame(eqx.Module):
 
     The horizon is not the game's: a `ShapingProblem` decides how many steps an inner episode has, so
     there is no `done`. Everything is pure and works under `jit` and `vmap`.
+
+    A game may have a method `render(step)`, by which `coala-eqx show` draws what agents do
+    (`coala_eqx.games.rendering`).
     """
 
     if TYPE_CHECKING:  # or checkers of types would ask for these whenever a game is made

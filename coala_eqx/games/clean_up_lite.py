@@ -13,6 +13,8 @@ from jaxtyping import Array, Bool, Float, Int, Key
 from coala_eqx._checks import check_choice, check_share, check_whole
 from coala_eqx.arrays import as_setting, concrete, is_number
 from coala_eqx.games.drawn import AbstractDrawnGame
+from coala_eqx.games.rendering import Scene, Step
+from coala_eqx.games.scenes import clean_up_scene
 from coala_eqx.games.tabular import TabularGame
 
 MOVES = {"right": (0, 1), "left": (0, -1), "up": (-1, 0), "down": (1, 0), "zap": (0, 0), "nothing": (0, 0)}
@@ -294,6 +296,10 @@ class CleanUpLite(AbstractDrawnGame):
             frozen=jnp.zeros((number, 2), int),
         )
         return states, np.full(number, 1 / number)
+
+    def render(self, step: Step) -> Scene:
+        """The map before a step, and who zaps in it."""
+        return clean_up_scene(self, step)
 
     def chances(self) -> CleanUpChance:
         some = range(self.rows + 1)

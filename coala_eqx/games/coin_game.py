@@ -12,6 +12,8 @@ from jaxtyping import Array, Bool, Float, Int, Key
 from coala_eqx._checks import check_choice, check_finite, check_whole
 from coala_eqx.arrays import as_setting
 from coala_eqx.games.drawn import AbstractDrawnGame
+from coala_eqx.games.rendering import Scene, Step
+from coala_eqx.games.scenes import coin_scene
 
 MOVES = {"right": (0, 1), "left": (0, -1), "up": (-1, 0), "down": (1, 0), "stay": (0, 0)}
 """All actions, in the order of their numbers, with the rows and columns they move by."""
@@ -190,6 +192,10 @@ class CoinGame(AbstractDrawnGame):
         coins = np.asarray(replace(jnp.asarray(pairs), none, chances)).reshape(-1, 2)
         cells = np.repeat(pairs, len(coins) // len(pairs), axis=0)
         return CoinGameState(jnp.asarray(cells), jnp.asarray(coins)), np.full(len(coins), 1 / len(coins))
+
+    def render(self, step: Step) -> Scene:
+        """The map before a step."""
+        return coin_scene(self, step)
 
     def chances(self) -> CoinGameChance:
         numbers = 1 if self.coins == "one" else 2

@@ -4,25 +4,25 @@ from pathlib import Path
 from typing import Any
 
 from coala_eqx.runs import files
-from coala_eqx.runs.progress import file_name
+from coala_eqx.runs.names import file_name
 from coala_eqx.runs.trees import read_tree, write_tree
 
 
 def write_agents(path: Path, part: str, agents: tuple[Any, ...]) -> None:
-    """Write the agents of a part, at once or not at all."""
+    """Write the agents of a part to `agents-PART.tree`, at once or not at all."""
     files.write(_file(path, part), lambda file: write_tree(file, agents))
 
 
 def load_agents(path: str | Path, part: str | None = None) -> tuple[Any, ...]:
-    """The agents that a run has trained: one policy each, leaves `[seeds, …]` if it was told a number of seeds.
+    """Load the agents of a run: one policy each, leaves `[seeds, …]` if the run has a number of seeds.
 
     **Arguments:**
 
     - `path`: folder of the run.
-    - `part`: which part of it; the only one unless given.
+    - `part`: name of the part. It may be left out if there is only one.
 
-    **Raises** `ValueError` if the run has not come to its end, there is no such part, or several and none was named,
-    or a class of the policies cannot be imported.
+    **Raises** `ValueError` if the run has not ended, if there is no such part, if there are several parts and none is
+    named, or if a class of the policies cannot be imported.
     """
     path = Path(path)
     found = sorted(file.name for file in path.glob(_file(path, "*").name))
@@ -32,7 +32,7 @@ def load_agents(path: str | Path, part: str | None = None) -> tuple[Any, ...]:
         return read_tree(file)
     names = [name.removeprefix("agents-").removesuffix(".tree") for name in found]
     if not found:
-        what = "no agents: it has not come to its end" if (path / "settings.json").exists() else "no run with agents"
+        what = "no agents: the run has not ended" if (path / "settings.json").exists() else "no run with agents"
         raise ValueError(f"{path} holds {what}.")
     if part is None:
         raise ValueError(f"{path} holds agents of several parts: name one of {', '.join(names)}.")

@@ -1,4 +1,4 @@
-"""A run's folder: settings, records and what made them, so that a run can be interrupted and resumed."""
+"""The folder of a run: settings, records and their origin."""
 
 import dataclasses
 import itertools
@@ -24,9 +24,9 @@ Record = dict[str, Any]
 
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """No other process may use the run directory meanwhile; a process that dies leaves no lock.
+    """Keep other processes out of a run's folder. A process that dies leaves no lock.
 
-    **Raises** `ValueError` if another one does.
+    **Raises** `ValueError` if another process holds the folder.
     """
     path.mkdir(parents=True, exist_ok=True)
     with (path / ".lock").open("a+", encoding="utf-8") as stream:
@@ -45,15 +45,16 @@ def locked(path: Path) -> Iterator[None]:
 
 @dataclasses.dataclass(frozen=True)
 class Part:
-    """What of a figure can be run, and resumed, on its own."""
+    """A piece of a run that is done, and resumed, on its own."""
 
     name: str
-    """Its records are told apart by it, in the column `part`."""
+    """The entry of its records in the column `part`."""
 
     work: int
-    """For the progress bar, in any unit."""
+    """Amount of work, in any unit, for the progress bar."""
 
     run: Callable[[Progress], Iterable[Record]]
+    """The function that does it and returns its records."""
 
 
 class RunDirectory:
@@ -61,11 +62,12 @@ class RunDirectory:
 
     **Arguments:**
 
-    - `path`: made if it does not exist.
-    - `figure`, `settings`: what is run; a dataclass (`coala_eqx.runs.settings`). What its `contents()` says is noted
-      beside it. Both must be the same in a run that goes on, but for settings of the layout.
+    - `path`: the folder, made if it does not exist.
+    - `figure`: name of the experiment.
+    - `settings`: a dataclass (`coala_eqx.runs.settings`). They must be the same in a run that goes on, except those of
+      the layout. If it has a method `contents()`, the dictionary that this returns is noted and compared, too.
 
-    **Raises** `ValueError` if the folder holds a run of other settings, `OSError` if it cannot be written.
+    **Raises** `ValueError` if the folder holds a run with other settings, `OSError` if it cannot be written.
     """
 
     def __init__(self, path: Path, figure: str, settings: Any):
@@ -85,16 +87,16 @@ class RunDirectory:
         _write(file, json.dumps(made_by, indent=2) + "\n")
 
     def begin(self, origin: dict[str, Any]) -> None:
-        """Note what makes the records that are still missing: one more entry of `origin.json`."""
+        """Note the origin of the records that are still missing, as one more entry of `origin.json`."""
         self._write_origins([*self._origins(), origin])
 
     def end(self, seconds: float) -> None:
-        """Note how long that took, to its end or until it was stopped."""
+        """Note how long the work took, until its end or until it was stopped."""
         *earlier, latest = self._origins()
         self._write_origins([*earlier, latest | {"seconds": round(seconds, 1)}])
 
     def latest(self) -> dict[str, Any]:
-        """What was noted last of what makes the records; empty at first."""
+        """The newest entry of `origin.json`; empty at first."""
         return next(iter(self._origins()[-1:]), {})
 
     def _origins(self) -> list[dict[str, Any]]:
@@ -120,9 +122,9 @@ class RunDirectory:
             ) from error
 
     def borrow(self, other: Path, parts: Collection[str]) -> list[dict[str, Any]]:
-        """The records of another figure's run, if it has the same settings and all of these parts.
+        """Take over the records of another figure's run, and their origin.
 
-        They and their origin become this one's.
+        **Returns** nothing unless that run has the same settings and all of these parts.
         """
         settings, origin, table = (other / name for name in ("settings.json", "origin.json", "records.parquet"))
         if not (settings.exists() and origin.exists() and table.exists()):
@@ -138,9 +140,9 @@ class RunDirectory:
         return records
 
     def _differences(self, found: dict[str, Any]) -> list[str]:
-        """What differs, in words; of another figure not its settings.
+        """Differences to this run, in words. If the figure differs, settings are not compared.
 
-        Settings that are missing, as they are newer, had their defaults; on what a run is done it need not go on.
+        Settings that are missing, because they are newer than the run, count with their defaults. Layouts may differ.
         """
         if found.get("figure") != self.figure:
             return [f"its figure is {found.get('figure')!r}, not {self.figure!r}"]
@@ -159,7 +161,7 @@ class RunDirectory:
 
 
 def table_of(records: Sequence[Record]) -> "pl.DataFrame":
-    """All of their columns, null where a record has none."""
+    """A table of all columns, null where a record lacks one."""
     return require_polars().DataFrame(records, infer_schema_length=None)
 
 
@@ -174,9 +176,9 @@ def _read(file: Path, kind: type = dict) -> Any:
 
 
 def _another(path: Path) -> str:
-    """A folder that is still free, as a remedy."""
+    """A remedy: a folder that is still free."""
     free = (f"{path}-{number}" for number in itertools.count(2))
-    return f"Give another --run-dir, such as {next(name for name in free if not Path(name).exists())}."
+    return f"Give another folder, such as {next(name for name in free if not Path(name).exists())}."
 
 
 def _plain(value: Any) -> Any:

@@ -1,4 +1,4 @@
-"""What is shown while an experiment runs: a bar on a terminal, a line each minute elsewhere."""
+"""The display of a run's progress: a bar on a terminal, a line each minute elsewhere."""
 
 import threading
 import time
@@ -22,14 +22,14 @@ class Display(AbstractMeter):
 
     **Arguments:**
 
-    - `console`: where it is shown.
-    - `figure`: what the work is for.
-    - `total`: how much there is.
+    - `console`: the output.
+    - `figure`: name of the run.
+    - `total`: amount of all work.
     """
 
     def __init__(self, console: Console, figure: str, total: int):
         def narrow(least: int = 0) -> Column:
-            """What is too wide loses its end, but for what is needed in full."""
+            """A column that loses its end where it is too wide, but keeps `least` characters."""
             return Column(no_wrap=True, min_width=least)
 
         columns = (
@@ -54,13 +54,16 @@ class Display(AbstractMeter):
         self._lines = threading.Thread(target=self._print_lines, daemon=True)
 
     def begin(self, part: str) -> None:
-        """Another part of the work, of which nothing is known yet."""
+        """Begin another part of the work."""
         self._description, self._note = f"{self._figure}: {part}", ""
         self._counts, self._advanced = self._done > 0, time.monotonic()
         self._bar.update(self._task, description=self._description, note="")
 
     def advance(self, done: int, note: str) -> None:
-        """So much more is done. What is compiled meanwhile, or was done before, says nothing of the pace."""
+        """Take in that so much more is done.
+
+        Work that was compiled first, or done by an earlier process, does not count for the pace.
+        """
         now, compiling = time.monotonic(), note.endswith(COMPILING)
         if self._counts and not compiling:
             self._counted += done
@@ -74,7 +77,7 @@ class Display(AbstractMeter):
         self._bar.update(self._task, advance=done, note=note)
 
     def left(self) -> str:
-        """How long the rest will take, at the pace until now; nothing before that is known."""
+        """The time that the rest will take at the present pace; empty while no pace is known."""
         if not self._counted:
             return ""
         pace = self._seconds / self._counted
@@ -84,7 +87,7 @@ class Display(AbstractMeter):
         return f"{_duration(max(0.0, seconds))} left"
 
     def line(self) -> str:
-        """What is shown where there is no terminal."""
+        """The line that is printed where there is no terminal."""
         words = (f"{self._description} {self._done}/{self._total}", self.left(), self._note)
         return ", ".join(filter(None, words))
 
@@ -111,7 +114,7 @@ class Display(AbstractMeter):
 
 
 class _Left(ProgressColumn):
-    """Rich's own is blank where pieces of work take longer than half a minute."""
+    """The time that is left. Rich's own column is blank where pieces of work take longer than half a minute."""
 
     def __init__(self, left: Callable[[], str], column: Column):
         super().__init__(column)

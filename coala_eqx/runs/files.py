@@ -15,13 +15,15 @@ import numpy as np
 from coala_eqx.runs.processes import is_first
 
 FAR = 1 << 30
-"""Bytes into a file, where Windows locks one: what it locks cannot be read by others."""
+"""Offset of the byte that Windows locks. Others cannot read a byte that is locked."""
 
 
 def write(file: Path, by: Callable[[Path], object]) -> None:
-    """`by` writes beside, then that takes the place of what was there; of several processes the first one writes.
+    """Write a file at once or not at all: `by` writes another file, which then takes its place.
 
-    **Raises** `OSError` if it cannot be written; what was there stays.
+    With several processes only the first one writes.
+
+    **Raises** `OSError` if the file cannot be written; the former one stays.
     """
     if is_first():
         temporary = file.with_name("." + file.name)
@@ -38,24 +40,16 @@ def write(file: Path, by: Callable[[Path], object]) -> None:
 
 
 def _errors_of_polars() -> tuple[type[Exception], ...]:
-    """Those of polars, if it is used."""
+    """Errors of polars, if it is loaded."""
     polars = sys.modules.get("polars")
     return () if polars is None else (polars.exceptions.PolarsError,)
 
 
-def write_leaves(path: Path, tree: Any) -> None:
-    """As Equinox does; what NumPy's files have no name for, such as bfloat16, as whole numbers of the same bits."""
-
-    def save(stream: Any, leaf: Any) -> None:
-        leaf = np.asarray(leaf) if eqx.is_array(leaf) else leaf
-        bits = leaf.view(f"u{leaf.dtype.itemsize}") if has_no_name(leaf) else leaf
-        eqx.default_serialise_filter_spec(stream, bits)
-
-    eqx.tree_serialise_leaves(path, tree, filter_spec=save)
-
-
 def read_leaves(path: Path, like: Any) -> Any:
-    """What `write_leaves` wrote, to the bit; **raises** `RuntimeError` unless it has the leaves of `like`."""
+    """Read the leaves of a tree, to the bit, from a file `agents-PART.eqx` of a former version.
+
+    **Raises** `RuntimeError` unless the file has the leaves of `like`.
+    """
 
     def load(stream: Any, leaf: Any) -> Any:
         if has_no_name(leaf):
@@ -69,14 +63,15 @@ def read_leaves(path: Path, like: Any) -> Any:
 
 
 def has_no_name(leaf: Any) -> bool:
-    """Whether its type is none of NumPy's own, so that NumPy's files do not bring it back."""
+    """Whether NumPy's files have no name for the type of an array, such as bfloat16."""
     kind = getattr(leaf, "dtype", None)
     return isinstance(kind, np.dtype) and kind.isbuiltin == 2
 
 
 def lock(stream: IO[str]) -> None:
-    """Keep other processes off the file until it is closed, or this process ends; where the system has no locks for it,
-    that is said, and it goes on without.
+    """Keep other processes off the file until it is closed, or this process ends.
+
+    Where the system has no locks for it, that is said, and the run goes on without.
 
     **Raises** `BlockingIOError` if another process has it.
     """

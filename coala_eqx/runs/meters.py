@@ -1,4 +1,4 @@
-"""Meters: what shows the progress of a run."""
+"""Meters: they show the progress of a run."""
 
 import abc
 from types import TracebackType

@@ -1,4 +1,4 @@
-"""What made a run: the command, the commit, the date and the machine, to be read by people."""
+"""The origin of a run, for people to read: command, commit, date and machine."""
 
 import datetime
 import os
@@ -14,11 +14,11 @@ import jax
 from coala_eqx.version import __version__
 
 _CLONE = Path(__file__).parents[2]
-"""Where the package lies in a clone."""
+"""The folder of the clone that the package lies in."""
 
 
 def origin(command: Sequence[str]) -> dict[str, Any]:
-    """Of a run that starts now; names of users and hosts are not noted."""
+    """The origin of a run that starts now. Names of users and hosts are not noted."""
     device = jax.devices()[0]
     return {
         "command": shlex.join(command),

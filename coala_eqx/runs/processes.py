@@ -1,4 +1,4 @@
-"""Several processes that do one run together, each with devices of its own."""
+"""Several processes that share a run, each with its own devices."""
 
 import os
 import re
@@ -16,20 +16,20 @@ Result = TypeVar("Result")
 
 
 def use_all_cores() -> None:
-    """Let each core of a CPU be a device, unless JAX is in use already, or it was said how many there are to be."""
+    """Make each core of a CPU a device, unless JAX is in use already, or a number of devices was set."""
     if jax.config.values["jax_num_cpu_devices"] < 0:
         with suppress(RuntimeError):
             jax.config.update("jax_num_cpu_devices", len(cores()))
 
 
 def join(coordinator: str | None, processes: int | None, process: int | None, devices: int | None) -> None:
-    """Find the others, before JAX is used for anything else; without arguments as the cluster's manager says.
+    """Join the other processes, before JAX is used for anything else.
 
     **Arguments:**
 
-    - `coordinator`: `HOST:PORT` of the first process.
-    - `processes`, `process`: how many there are, and which one this is.
-    - `devices`: how many all of them are to use, if they have no accelerators; one each by default.
+    - `coordinator`: `HOST:PORT` of the first process. Without arguments the cluster's manager is asked.
+    - `processes`, `process`: the number of processes, and the number of this one.
+    - `devices`: the number of devices of all processes, if they have no accelerators; one each by default.
 
     **Raises** `ValueError` for numbers that do not fit each other.
     """
@@ -64,14 +64,14 @@ def is_first() -> bool:
 
 
 def largest(number: int) -> int:
-    """Of all processes, which must all call it."""
+    """The largest number that a process gives. All processes must call it."""
     if jax.process_count() == 1:
         return number
     return int(np.max(multihost_utils.process_allgather(np.asarray(number))))
 
 
 def agree(number: int, what: str) -> None:
-    """**Raises** `ValueError` in all processes, which must all call it, if they have different numbers."""
+    """**Raises** `ValueError` if processes give different numbers. All processes must call it."""
     most, least = largest(number), -largest(-number)
     if most != least:
         raise ValueError(
@@ -81,9 +81,11 @@ def agree(number: int, what: str) -> None:
 
 
 def by_the_first(action: Callable[[], Result], otherwise: Result, kind: type[Exception]) -> Result:
-    """What the first process gets from an action, and `otherwise` in the others.
+    """Let the first process act. All processes must call it.
 
-    **Raises** what it raises there, and `kind` in the others, which must all call it.
+    **Returns** the result of the action in the first process, and `otherwise` in the others.
+
+    **Raises** the action's error in the first process, and `kind` in the others.
     """
     result, error = otherwise, None
     if jax.process_index() == 0:
@@ -100,16 +102,16 @@ def by_the_first(action: Callable[[], Result], otherwise: Result, kind: type[Exc
 
 
 def first_then_others(action: Callable[[], Result]) -> Result:
-    """What the action returns: the first process does it before the others.
+    """Let the first process act, and then the others. All processes must call it.
 
-    **Raises** what it raises; in the others `ValueError` if it fails in the first one.
+    **Raises** the action's error; in the others `ValueError` if it fails in the first one.
     """
     done = by_the_first(lambda: [action()], [], ValueError)
     return done[0] if is_first() else action()
 
 
 def on_host(leaf: Any) -> Any:
-    """All of a leaf, as NumPy, in every process, which must all call it; of typed keys their numbers."""
+    """The whole array as NumPy's, in every process. All processes must call it. Typed keys become their numbers."""
     if is_key(leaf):
         leaf = jax.random.key_data(leaf)
     if isinstance(leaf, jax.Array) and not leaf.is_fully_addressable:
@@ -117,18 +119,29 @@ def on_host(leaf: Any) -> Any:
     return np.asarray(leaf)
 
 
+def as_local(leaf: Any) -> Any:
+    """The whole array as one of this process alone, in every process. All processes must call it.
+
+    Typed keys stay typed keys. A leaf that is no array is returned as it is.
+    """
+    if not isinstance(leaf, jax.Array | np.ndarray):
+        return leaf
+    values = jnp.asarray(on_host(leaf))
+    return jax.random.wrap_key_data(values, impl=jax.random.key_impl(leaf)) if is_key(leaf) else values
+
+
 def is_key(leaf: Any) -> bool:
-    """Whether it is an array of typed keys."""
+    """Whether a leaf is an array of typed keys."""
     return isinstance(leaf, jax.Array) and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
 
 
 def cores() -> list[int]:
-    """Numbers of those that this process may use."""
+    """Numbers of the cores that this process may use."""
     return sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else list(range(os.cpu_count() or 1))
 
 
 def free_port() -> int:
-    """On which processes of this machine can meet."""
+    """A port on which processes of this machine can meet."""
     with socket.socket() as free:
         free.bind(("localhost", 0))
         return free.getsockname()[1]

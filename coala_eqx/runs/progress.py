@@ -1,5 +1,6 @@
-"""How far a part of a run has come: what is shown, and what is kept of a part that is half done."""
+"""The progress of a part of a run: its display, its checkpoints, its results."""
 
+import dataclasses
 import re
 import shutil
 import sys
@@ -9,9 +10,13 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import jax
+
 from coala_eqx.runs import files
+from coala_eqx.runs.agents import write_agents
 from coala_eqx.runs.checkpoints import Checkpoints
-from coala_eqx.runs.processes import is_first, largest
+from coala_eqx.runs.names import checkpoint_name, file_name
+from coala_eqx.runs.processes import as_local, is_first, largest
 from coala_eqx.runs.recordings import Recording
 from coala_eqx.runs.stopping import StopRequest, say
 
@@ -19,53 +24,31 @@ if TYPE_CHECKING:
     from coala_eqx.runs.writers import AbstractWriter
 
 INTERVAL = 10.0
-"""Seconds from one checkpoint to the next, at least."""
+"""Least seconds between two checkpoints."""
 
 COMPILING = "compiling"
-"""With which a note ends if a program is compiled next."""
-
-
-def file_name(part: str) -> str:
-    """The part's name, as it stands in names of files."""
-    return re.sub(r"[^a-z0-9.]+", "-", part.lower()).strip("-")
-
-
-def check_names(parts: Sequence[str]) -> None:
-    """**Raises** `ValueError` unless each part has files of its own."""
-    by_file: dict[str, str] = {}
-    for part in parts:
-        name = file_name(part)
-        if not name:
-            raise ValueError(f"A part's name must have a letter of a to z or a digit, for its files, but is {part!r}.")
-        if name in by_file:
-            raise ValueError(f"{by_file[name]!r} and {part!r} would have the same files, {name!r}: rename one of them.")
-        by_file[name] = part
-
-
-def _checkpoint(part: str, number: int | str) -> str:
-    """The folder's name, by the number of the piece of work."""
-    return f"checkpoint-{file_name(part)}-{number}"
+"""The end of a note if a program is compiled next."""
 
 
 def remove_checkpoints(folder: Path, part: str) -> None:
-    """Of a part that is done."""
-    name = re.compile(re.escape(_checkpoint(part, "")) + r"\d+")
+    """Remove the checkpoints of a part that is done."""
+    name = re.compile(re.escape(checkpoint_name(part, "")) + r"\d+")
     for states in list(folder.iterdir()):
         if name.fullmatch(states.name):
             shutil.rmtree(states, ignore_errors=True)
 
 
 class Progress:
-    """Of one part of a run.
+    """The progress of one part of a run.
 
     **Arguments:**
 
-    - `advance`: told how much more of the work is done, and what is worth showing of it.
-    - `folder`: where checkpoints are kept; without one there are none.
-    - `part`: its name.
+    - `advance`: told how much more of the work is done, with a note.
+    - `folder`: the run's folder, for checkpoints, agents and recordings. `None` keeps nothing.
+    - `part`: name of the part.
     - `writers`: told the records of training.
-    - `request`: looked at after each piece of work.
-    - `interval`: seconds from one checkpoint to the next, at least.
+    - `request`: a request to stop, which is looked at after each piece of work.
+    - `interval`: least seconds between two checkpoints.
     """
 
     def __init__(
@@ -80,6 +63,7 @@ class Progress:
     ):
         self.advance = advance
         self.folder = folder
+        self.name = part
         self.part = file_name(part)
         self.writers = writers if is_first() else ()
         self.request = StopRequest() if request is None else request
@@ -88,8 +72,9 @@ class Progress:
         self._compiles = True  # whatever a part does first
 
     def __call__(self, done: int, note: str = "") -> None:
-        """So much more is done. **Raises** `Stopped` if that was asked for when there was a checkpoint; a part without
-        any, of which nothing is kept before it ends, ends first.
+        """Take in that so much more is done.
+
+        **Raises** `Stopped` if a signal has asked for it and the state is kept. A part without checkpoints ends first.
         """
         if self.advance is not None:
             self.advance(done, note)
@@ -98,49 +83,49 @@ class Progress:
         self.request.obey()
 
     def begin(self, done: int, what: str = "iteration") -> None:
-        """So much was done by an earlier process; the next piece of work is compiled first."""
+        """Begin, after so much was done by an earlier process. The next piece of work is compiled first."""
         self(done, f"resumed at {what} {done}, {COMPILING}" if done else COMPILING)
 
     def checkpoint(self) -> "Checkpoint":
-        """Of the part's next piece of work: pieces are told apart by the order in which they ask."""
+        """The checkpoint of the next piece of work. Pieces are numbered in the order in which they ask."""
         number = len(self._checkpoints) + 1
-        folder = None if self.folder is None else self.folder / _checkpoint(self.part, number)
+        folder = None if self.folder is None else self.folder / checkpoint_name(self.part, number)
         self._checkpoints.append(Checkpoint(folder, self.interval, self.request))
         return self._checkpoints[-1]
 
-    def keep(self, agents: Any) -> None:
-        """Write what was trained to `agents-PART.eqx`, at once or not at all."""
+    def keep(self, agents: tuple[Any, ...]) -> None:
+        """Write trained agents to `agents-PART.tree`, at once or not at all. All processes must call it."""
         if self.folder is not None:
-            file = self.folder / f"agents-{self.part}.eqx"
-            files.write(file, lambda path: files.write_leaves(path, agents))
+            write_agents(self.folder, self.part, jax.tree.map(as_local, agents))
 
     def keep_recording(self, against: str, recording: Recording) -> None:
-        """Write what `coala-eqx show` draws, to `meta-episode-PART-AGAINST.npz`."""
+        """Write a recording, which `coala-eqx show` draws, to `meta-episode-PART-AGAINST.npz`."""
         if self.folder is not None:
-            files.write(self.folder / f"meta-episode-{self.part}-{against}.npz", recording.save)
+            named = dataclasses.replace(recording, cast=dataclasses.replace(recording.cast, part=self.name))
+            files.write(self.folder / f"meta-episode-{self.part}-{against}.npz", named.save)
 
     def log(self, records: Sequence[dict[str, Any]]) -> None:
-        """Tell writers of more records, of all that there are so far in a process that resumes."""
+        """Tell writers more records. A process that resumes tells all that there are so far."""
         self._tell(lambda writer: writer.log(records))
 
     def say(self, words: str) -> None:
-        """A line for whoever watches the run."""
+        """Print a line for whoever watches the run."""
         if is_first():
             say(words)
 
-    def end(self) -> None:
-        """Remove the part's checkpoints: its records are written."""
+    def end(self, *, keep_last: bool = False) -> None:
+        """Remove the part's checkpoints, or all but the last: its records are written."""
         self.close()
         for checkpoint in self._checkpoints:
-            checkpoint.remove()
+            checkpoint.remove(but_the_last=keep_last)
 
     def close(self) -> None:
-        """Trackers are told no more, as the part has ended, or the run has been stopped."""
+        """Close the writers: the part has ended, or the run has been stopped."""
         self._tell(lambda writer: writer.close())
         self.writers = ()
 
     def _tell(self, what: Callable[["AbstractWriter"], None]) -> None:
-        """All writers; one that cannot write is left alone from then on."""
+        """Tell all writers. One that cannot write is closed, and not told again."""
         for writer in self.writers:
             try:
                 what(writer)
@@ -153,9 +138,9 @@ class Progress:
 
 
 class Checkpoint:
-    """What is kept of one piece of work: how much is done, and a pytree of arrays.
+    """The checkpoint of one piece of work: how much is done, and a pytree of arrays.
 
-    One that cannot be written, as the disk is full, is reported; the work goes on, and those before stay.
+    If a state cannot be written, as when the disk is full, that is reported. The work goes on, and earlier states stay.
     """
 
     def __init__(self, folder: Path | None, interval: float, request: StopRequest):
@@ -166,14 +151,14 @@ class Checkpoint:
         self._last = -1
 
     def load(self, like: Any) -> tuple[int, Any]:
-        """How much was done, and the state then; as `Checkpoints.load`."""
+        """Load how much was done, and the state then, as `Checkpoints.load` does."""
         if self._states is None:
             return 0, like
         self._last, state = self._states.load(like)
         return self._last, state
 
     def save(self, done: int, state: Any, always: bool = False) -> None:
-        """Keep a state; does nothing soon after the last one, unless `always` or the run is to stop."""
+        """Keep a state. Soon after the last one it does nothing, unless `always` is set or the run is to stop."""
         at_once = self._request.look() or always
         if self._states is None or done == self._last or not (at_once or self._due()):
             return
@@ -187,15 +172,15 @@ class Checkpoint:
         self._saved = time.monotonic()
 
     def _due(self) -> bool:
-        """Whether the last one is long ago, by some process's clock."""
+        """Whether the last state was kept long enough ago, by the clock of one of the processes."""
         return bool(largest(time.monotonic() - self._saved >= self._interval))
 
-    def remove(self) -> None:
-        """All that is kept."""
+    def remove(self, *, but_the_last: bool = False) -> None:
+        """Remove what is kept, or all but the last state."""
         if self._states is not None:
             with _reported():
                 self._states.wait()
-            self._states.remove()
+            self._states.remove(but_the_last=but_the_last)
 
 
 @contextmanager

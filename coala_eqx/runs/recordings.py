@@ -11,109 +11,199 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from coala_eqx import games
 from coala_eqx._checks import check_whole
-from coala_eqx.games import AbstractDrawnGame, CleanUpLite, CoinGame
+from coala_eqx.games import AbstractDrawnGame, AbstractGame, Step
+from coala_eqx.runs.trees import describe_tree, make_tree
+from coala_eqx.version import __version__
 
-GAMES: dict[str, type[Any]] = {"CleanUpLite": CleanUpLite, "CoinGame": CoinGame}
-"""Games that can be shown."""
+FORMAT = 2
+"""Version of the files. Version 1 knew two games by their names, and not who plays."""
+
+_FORMER = ("CleanUpLite", "CoinGame")
+"""Games of version 1."""
 
 _BROKEN = (
     AttributeError, EOFError, KeyError, MemoryError, OSError, RuntimeError, TypeError, ValueError,
     zipfile.BadZipFile, zlib.error,
 )  # fmt: skip
-"""What reading a file can end with that is of another kind, or damaged."""
-_MEAN = "mean_"
-"""How names of means begin in a file."""
+"""Errors of reading a file that is of another kind, or damaged."""
+_MEAN, _GAME = "mean_", "game_"
+"""Beginnings of the names of means, and of the game's arrays, in a file."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Cast:
+    """The players of a recording."""
+
+    part: str = ""
+    """The part of the run."""
+
+    agent: int = 0
+    """The agent's number in its pool."""
+
+    estimator: str = ""
+    """The name of the agent's estimator."""
+
+    against: str = ""
+    """`naive` or `meta`: the kind of the meeting."""
+
+    co_players: tuple[str, ...] = ()
+    """For each co-player the name of its learner, or of the estimators of the agents that it was drawn from."""
+
+    players: tuple[int, ...] = (0, 1)
+    """Numbers of the players in the game: the agent's, and its co-players'."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Recording:
-    """One trajectory of a meta-episode of two players, and what was measured in many."""
+    """One trajectory of a meta-episode, and what was measured in many. The agent is the first player."""
 
-    game: AbstractDrawnGame
+    game: AbstractGame | None
+    """The game; `None` if its class cannot be imported, or could not be written."""
+
     observations: np.ndarray
-    """`[episodes, steps, features]`, what player 0 saw before each step, 0 or 1."""
+    """The agent's observations before each step, `[episodes, steps, *features]`."""
 
     actions: np.ndarray
-    """`[episodes, steps, players]`, whole numbers."""
+    """The actions, `[episodes, steps, players]`, whole numbers, or `[episodes, steps, players, numbers]`."""
 
     rewards: np.ndarray
-    """`[episodes, steps, players]`, finite."""
+    """The rewards, `[episodes, steps, players]`, finite."""
 
     means: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
-    """What is `measured`, but means over more trajectories, of which this is one; nothing if only this one is known."""
+    """Means of what is `measured` over more trajectories, of which this is one; empty if only this one is known."""
 
     averaged: int = 1
-    """How many trajectories the means are over."""
+    """The number of trajectories that the means are over."""
+
+    cast: Cast = Cast()
+    """Who plays."""
+
+    note: str = ""
+    """Why there is no game."""
+
+    def steps(self, episode: int) -> list[Step]:
+        """The steps of an inner episode."""
+        parts = zip(self.observations[episode], self.actions[episode], self.rewards[episode], strict=True)
+        return [Step(seen, actions, rewards, self.cast.players) for seen, actions, rewards in parts]
 
     def save(self, file: Path) -> None:
-        """Write it, the same bytes each time."""
-        fields = {field.name: getattr(self.game, field.name) for field in dataclasses.fields(self.game)}
-        about = json.dumps({"game": type(self.game).__name__, "arguments": fields}, default=lambda value: value.item())
+        """Write it, the same bytes each time. Of a game that cannot be described the reason is written."""
+        about: dict[str, Any] = {"format": FORMAT, "coala_eqx": __version__, "cast": dataclasses.asdict(self.cast)}
+        of_the_game: list[np.ndarray] = []
+        try:
+            about["game"], of_the_game = describe_tree("game", self.game)
+        except ValueError as error:
+            about |= {"game": None, "note": str(error)}
         arrays: dict[str, Any] = {
-            "about": np.array(about),
+            "about": np.array(json.dumps(about)),
             "observations": self.observations,
             "actions": self.actions,
             "rewards": self.rewards,
             "averaged": np.array(self.averaged),
             **{_MEAN + name: values for name, values in self.means.items()},
+            **{f"{_GAME}{number}": content for number, content in enumerate(of_the_game)},
         }
         with file.open("wb") as stream:
             np.savez_compressed(stream, **arrays)
 
     def check(self) -> None:
         """**Raises** `ValueError` unless it is a meta-episode of its game: by its axes, and what its arrays hold."""
-        episodes, steps, *_ = (*self.observations.shape, 0, 0)
-        features, actions = self.game.num_observations[0], self.game.num_actions[0]
-        expected = ((episodes, steps, features), (episodes, steps, 2), (episodes, steps, 2))
+        axes, players = self.observations.shape[:2], len(self.cast.players)
+        features = self.observations.shape[2:] if self.game is None else self.game.observation_type().shape
+        expected = ((*axes, *features), (*axes, players, *self.actions.shape[3:]), (*axes, players))
         found = tuple(part.shape for part in (self.observations, self.actions, self.rewards))
         if found != expected or 0 in expected[0]:
             raise ValueError(f"observations, actions and rewards have the shapes {found}, but should have {expected}")
-        if not np.isin(self.observations, (0, 1)).all():
-            raise ValueError("observations must be 0 or 1")
-        if self.rewards.dtype.kind not in "iuf" or not np.isfinite(self.rewards).all():
-            raise ValueError("rewards must be finite numbers")
+        self._check_observations()
+        _check_finite("rewards", self.rewards)
+        self._check_actions()
+        if self.means:
+            self._check_means(axes[0])
+
+    def _check_observations(self) -> None:
+        kind = self.observations.dtype if self.game is None else self.game.observation_type().dtype
+        if np.dtype(kind).kind == "b":
+            if not np.isin(self.observations, (0, 1)).all():
+                raise ValueError("observations must be 0 or 1")
+        else:
+            _check_finite("observations", self.observations)
+
+    def _check_actions(self) -> None:
+        if self.actions.ndim > 3:  # vectors
+            _check_finite("actions", self.actions)
+            return
         if self.actions.dtype.kind not in "iu":
             raise ValueError(f"actions must be whole numbers, but are of the type {self.actions.dtype}")
-        if not np.isin(self.actions, np.arange(actions)).all():
-            found = f"from {self.actions.min()} to {self.actions.max()}"
-            raise ValueError(f"actions must be whole numbers from 0 to {actions - 1}, but go {found}")
-        if self.means:
-            self._check_means(episodes)
+        if self.game is not None:
+            number = max(self.game.num_actions)
+            if not np.isin(self.actions, np.arange(number)).all():
+                found = f"from {self.actions.min()} to {self.actions.max()}"
+                raise ValueError(f"actions must be whole numbers from 0 to {number - 1}, but go {found}")
 
     def _check_means(self, episodes: int) -> None:
         names = self.measured()
-        if set(self.means) != set(names):
+        if self.game is not None and set(self.means) != set(names):
             raise ValueError(f"there are means of {', '.join(self.means)}, but should be of {', '.join(names)}")
         for name, values in self.means.items():
             if values.shape != (episodes,) or values.dtype.kind not in "iuf" or not np.isfinite(values).all():
                 raise ValueError(f"means of {name} must be a finite number for each of {episodes} inner episodes")
 
     def measured(self) -> dict[str, np.ndarray]:
-        """By name, of each inner episode, `[episodes]`: `reward` and `other_reward`, of player 0 and of the other, per
-        step, and what the game measures.
+        """Measures of each inner episode by name, `[episodes]`: `reward` and `other_reward` per step, of the agent and
+        the mean of its co-players, and what the game measures.
         """
-        measure = jax.vmap(self.game.measures)
-        by_game = measure(jnp.asarray(self.observations, bool), jnp.asarray(self.actions, int))
-        mine, others = self.rewards.mean(axis=1).T
-        return {"reward": mine, "other_reward": others, **jax.device_get(by_game)}
+        rewards = self.rewards.mean(axis=1)
+        found = {"reward": rewards[:, 0], "other_reward": rewards[:, 1:].mean(axis=1)}
+        if isinstance(self.game, AbstractDrawnGame):
+            seen = jnp.asarray(self.observations, self.game.observation_type().dtype)
+            found |= jax.device_get(jax.vmap(self.game.measures)(seen, jnp.asarray(self.actions, int)))
+        return found
 
     @classmethod
     def load(cls, file: Path) -> "Recording":
-        """Read one.
+        """Read a recording, also one of a former version.
 
         **Raises** `ValueError` if the file holds none.
         """
         try:
             with file.open("rb") as stream, np.load(stream) as held:
                 about = json.loads(str(held["about"]))
-                arguments = {name: tuple(v) if isinstance(v, list) else v for name, v in about["arguments"].items()}
-                game = GAMES[about["game"]](**arguments)
+                game, note = _game_of(about, held)
                 means = {name.removeprefix(_MEAN): held[name] for name in held.files if name.startswith(_MEAN)}
                 averaged = held["averaged"].item() if means else 1
                 check_whole("averaged", averaged, 1)
-                recording = cls(game, held["observations"], held["actions"], held["rewards"], means, averaged)
+                cast: dict[str, Any] = _tuples(about.get("cast", {}))
+                shown = held["observations"], held["actions"], held["rewards"]
+                recording = cls(game, *shown, means, averaged, Cast(**cast), note)
             recording.check()
             return recording
         except _BROKEN as error:
             raise ValueError(f"{file} holds no meta-episode that can be shown: {error}") from error
+
+
+def _game_of(about: dict[str, Any], held: Any) -> tuple[AbstractGame | None, str]:
+    """The game, or why there is none."""
+    if "format" not in about:
+        if about["game"] not in _FORMER:
+            raise ValueError(f"there is no game {about['game']!r}")
+        return getattr(games, about["game"])(**_tuples(about["arguments"])), ""
+    if about["format"] > FORMAT:
+        by = about["coala_eqx"]
+        raise ValueError(f"it has format {about['format']}, of coala_eqx {by}; this version reads up to {FORMAT}")
+    if about["game"] is None:
+        return None, f"The game could not be written: {about['note']}"
+    try:
+        return make_tree(about["game"], lambda number: held[f"{_GAME}{number}"]), ""
+    except (ImportError, AttributeError, ValueError) as error:
+        return None, f"The game {about['game'].get('module')} cannot be imported here: {error}"
+
+
+def _tuples(content: dict[str, Any]) -> dict[str, Any]:
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in content.items()}
+
+
+def _check_finite(name: str, values: np.ndarray) -> None:
+    if values.dtype.kind not in "biuf" or not np.isfinite(values).all():
+        raise ValueError(f"{name} must be finite numbers")

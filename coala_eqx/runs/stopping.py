@@ -1,4 +1,4 @@
-"""Requests to stop: signals are heard at once, and obeyed when what is done is kept."""
+"""Requests to stop. Signals are answered at once, and obeyed when the state is kept."""
 
 import math
 import os
@@ -15,13 +15,13 @@ from coala_eqx.runs.processes import largest
 
 
 def say(text: str) -> None:
-    """A line for whoever watches."""
+    """Print a line for whoever watches."""
     with suppress(OSError, ValueError):  # nobody may be there to read it
         print(f"coala_eqx: {text}", file=sys.stderr, flush=True)
 
 
 class Stopped(Exception):
-    """The run was asked to stop, and has kept what it has done, unless that was `lost`."""
+    """The run was asked to stop, and has kept its state, unless that was `lost`."""
 
     def __init__(self, number: int, lost: bool = False):
         super().__init__(number, lost)
@@ -30,24 +30,24 @@ class Stopped(Exception):
 
 
 class StopRequest:
-    """Whether somebody has asked the process to stop."""
+    """A request that the process stops."""
 
     number: int | None = None
-    """Of the signal by which; it may come at any time."""
+    """The number of the signal, which may come at any time."""
 
     agreed: int | None = None
-    """What it was when all processes last looked."""
+    """The number when all processes last looked."""
 
     lost: bool = False
-    """Whether what was done last could not be kept."""
+    """Whether the last state could not be kept."""
 
     longest: float | None = None
-    """Seconds that a piece of work took, at most; none yet that was not compiled first."""
+    """Longest time of a piece of work, in seconds; `None` while all were compiled first."""
 
     _began: float | None = None
 
     def look(self) -> bool:
-        """Whether to stop, the same in all processes, which must all look."""
+        """Whether to stop: the same in all processes, which must all call it."""
         self.agreed = largest(self.number or 0) or None
         return self.agreed is not None
 
@@ -57,14 +57,14 @@ class StopRequest:
             raise Stopped(self.agreed, self.lost)
 
     def piece_ends(self, counts: bool = True) -> None:
-        """And another one begins; the first one of a program, which is compiled then, does not count."""
+        """End a piece of work and begin another. One that was compiled first does not count for the longest time."""
         now = time.monotonic()
         if counts and self._began is not None:
             self.longest = max(self.longest or 0.0, now - self._began)
         self._began = now
 
     def in_words(self) -> str:
-        """What happens now."""
+        """A sentence about what the process does now."""
         name = "Ctrl-C" if self.number == signal.SIGINT else signal.Signals(self.number or 0).name
         wait = ""
         if self.longest is not None and self._began is not None:
@@ -74,10 +74,10 @@ class StopRequest:
 
 @contextmanager
 def listening() -> Iterator[StopRequest]:
-    """SIGTERM and SIGINT become a request, at first, and it is said at once what that means; the second one of a kind
+    """Listen for SIGTERM and SIGINT. The first one becomes a request, and is answered at once; the second one of a kind
     ends the process.
 
-    A compiled program that runs lets no handler of Python's in: a thread is told of signals.
+    A thread hears the signals, because Python runs no handler while a compiled program runs.
     """
     request, before = StopRequest(), {}
     ours, theirs = socket.socketpair()
@@ -114,7 +114,7 @@ def listening() -> Iterator[StopRequest]:
 
 
 def _end(number: int) -> None:
-    """At once, whatever is done now."""
+    """End the process at once."""
     with suppress(OSError, ValueError):
         if sys.stderr.isatty():
             print("\033[?25h", end="", file=sys.stderr, flush=True)  # the cursor, which a bar hides

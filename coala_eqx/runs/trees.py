@@ -1,4 +1,4 @@
-"""Modules on disk that say by themselves what they are: a description in JSON, and arrays to the bit.
+"""Modules in files that describe themselves: a description in JSON, and the bits of all arrays.
 
 A file can be read in another process, by another program, wherever the classes in it can be imported: those of
 installed packages by their names, those of a script by its path.
@@ -7,7 +7,6 @@ installed packages by their names, those of a script by its path.
 import dataclasses
 import functools
 import importlib
-import importlib.util
 import inspect
 import io
 import json
@@ -26,7 +25,7 @@ from coala_eqx.runs.processes import is_key
 from coala_eqx.version import __version__
 
 FORMAT = 1
-"""Version of the files."""
+"""Version of the files' format."""
 
 _DESCRIPTION = "tree.json"
 
@@ -36,15 +35,33 @@ def write_tree(path: Path, tree: Any) -> None:
 
     **Raises** `ValueError` that names what cannot be described, such as a function within a function.
     """
-    arrays: list[np.ndarray] = []
-    described = _describe(tree, arrays, "tree")
+    described, arrays = describe_tree("tree", tree)
     content = {"format": FORMAT, "coala_eqx": __version__, "tree": described}
     with zipfile.ZipFile(path, "w") as held:
         _write(held, _DESCRIPTION, json.dumps(content, indent=1, ensure_ascii=False).encode())
         for number, array in enumerate(arrays):
             stream = io.BytesIO()
-            np.save(stream, np.frombuffer(array.tobytes(), np.uint8), allow_pickle=False)
+            np.save(stream, array, allow_pickle=False)
             _write(held, f"{number}.npy", stream.getvalue())
+
+
+def describe_tree(name: str, tree: Any) -> tuple[Any, list[np.ndarray]]:
+    """The description of a tree, for JSON, and the bytes of its arrays, which it numbers.
+
+    **Raises** `ValueError` that names what cannot be described, such as a function within a function; `name` is what
+    the whole tree is called there.
+    """
+    arrays: list[np.ndarray] = []
+    described = _describe(tree, arrays, name)
+    return described, [np.frombuffer(array.tobytes(), np.uint8) for array in arrays]
+
+
+def make_tree(described: Any, load: Callable[[int], np.ndarray]) -> Any:
+    """Make the tree of a description; `load` gives the bytes of an array by its number.
+
+    **Raises** `ImportError`, `AttributeError` or `ValueError` if a class that it names cannot be imported.
+    """
+    return _make(described, load)
 
 
 def read_tree(path: Path) -> Any:
@@ -60,7 +77,7 @@ def read_tree(path: Path) -> Any:
                     f"it has format {content['format']}, of coala_eqx {content['coala_eqx']}; this version reads up to "
                     f"{FORMAT}"
                 )
-            return _make(content["tree"], lambda number: np.load(io.BytesIO(held.read(f"{number}.npy"))))
+            return make_tree(content["tree"], lambda number: np.load(io.BytesIO(held.read(f"{number}.npy"))))
     except (OSError, KeyError, TypeError, zipfile.BadZipFile, json.JSONDecodeError) as error:
         raise ValueError(f"{path} holds no tree that can be read: {error!r}.") from error
     except (ImportError, AttributeError, ValueError) as error:
@@ -72,7 +89,7 @@ def _write(held: zipfile.ZipFile, name: str, content: bytes) -> None:
 
 
 Describe = Callable[[Any, Any], Any]
-"""A value and its name within what is described → its description."""
+"""A function (value, its name within the whole) → its description."""
 
 
 def _describe(value: Any, arrays: list[np.ndarray], place: str) -> Any:
@@ -132,7 +149,7 @@ def _describe_array(kind: str, value: Any, arrays: list[np.ndarray]) -> Any:
 
 
 def _name(value: Any, place: str) -> str:
-    """The module and name by which an object can be imported; of the script that runs, its path."""
+    """The module, or the path of a script or of another file that was named, and the name of an object in it."""
     module, name = value.__module__, value.__qualname__
     if "<" in name:
         raise ValueError(f"{place} is {value!r}, which has no name that can be imported: define it in a module.")
@@ -142,16 +159,16 @@ def _name(value: Any, place: str) -> str:
             raise ValueError(f"{place} is {value!r}, of an interactive session: define it in a file.")
         module = str(Path(file).resolve())
     elif module in sys.modules and "." not in module and (file := getattr(sys.modules[module], "__file__", None)):
-        spec = importlib.util.find_spec(module) if _is_importable(module) else None
-        module = module if spec is not None and spec.origin == file else str(Path(file).resolve())
+        module = module if _origin(module) == file else str(Path(file).resolve())
     return f"{module}:{name}"
 
 
-def _is_importable(module: str) -> bool:
-    try:
-        return importlib.util.find_spec(module) is not None
-    except (ImportError, ValueError):
-        return False
+def _origin(module: str) -> str | None:
+    """The file that another process would import by this name; modules that were made from files are not asked."""
+    for finder in sys.meta_path:
+        if (spec := finder.find_spec(module, None)) is not None:
+            return spec.origin
+    return None
 
 
 def _make(described: Any, load: Callable[[int], np.ndarray]) -> Any:
@@ -187,7 +204,7 @@ _KINDS: dict[str, Callable[[Any, Callable[[Any], Any]], Any]] = {
     "partial": _make_partial,
     "made": lambda content, inner: inner(content[0])(*inner(content[1])),
 }
-"""Functions of a description's content and of the function that makes what is in it."""
+"""By kind of a description: functions (its content, the function that makes inner values) → the value."""
 
 
 def _find(name: str) -> Any:

@@ -1,4 +1,4 @@
-"""Where the numbers of training are also written, for programs that draw them while it goes on."""
+"""Writers: they pass the records of training on to programs that draw them meanwhile."""
 
 import abc
 import importlib
@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from coala_eqx.runs import files
-from coala_eqx.runs.progress import file_name
+from coala_eqx.runs.names import file_name
 
 TAGS = ("seed", "agent", "iteration")
-"""Columns of a record that say of what it is."""
+"""Columns of a record that name its seed, agent and time."""
 
 
 class AbstractWriter(abc.ABC):
-    """Receives the records of one part of a run. A part that is resumed is told from the start again."""
+    """Receives the records of one part of a run. If the part is resumed, it receives all of them again."""
 
     @abc.abstractmethod
     def log(self, records: Sequence[dict[str, Any]]) -> None:
@@ -24,7 +24,7 @@ class AbstractWriter(abc.ABC):
 
     @abc.abstractmethod
     def close(self) -> None:
-        """There are no more records."""
+        """Close: there are no more records."""
 
 
 def scalars(record: dict[str, Any]) -> Iterator[tuple[str, float]]:
@@ -37,8 +37,8 @@ def scalars(record: dict[str, Any]) -> Iterator[tuple[str, float]]:
 class TensorBoard(AbstractWriter):
     """One event file for each seed: `FOLDER/seed-SEED/events.out.tfevents.training`.
 
-    It is written anew by every process, so that a run that was interrupted leaves the same file. As the time of an
-    event its iteration is given.
+    Every process writes it anew, so that a run that was interrupted leaves the same file. The time of an event is its
+    iteration.
     """
 
     def __init__(self, folder: Path):
@@ -75,11 +75,11 @@ def check_for_wandb() -> None:
     try:
         importlib.import_module("wandb")
     except ImportError as error:
-        raise ValueError("--wandb needs Weights & Biases: pip install wandb.") from error
+        raise ValueError("Weights & Biases is not installed: pip install wandb.") from error
 
 
 def run_name(path: Path, part: str) -> str:
-    """Of a part in Weights & Biases: that of the run's folder, which is drawn once, so that no two folders share it."""
+    """The name of a part in Weights & Biases. It begins with the folder's name there, which is drawn once."""
     file = path / "wandb.txt"
     if not file.exists():
         drawn = f"{path.resolve().name}-{uuid.uuid4().hex[:8]}\n"
@@ -88,15 +88,15 @@ def run_name(path: Path, part: str) -> str:
 
 
 class WeightsAndBiases(AbstractWriter):
-    """One of its runs for all seeds, with the figure's settings.
+    """A run of Weights & Biases for all seeds of a part.
 
     **Arguments:**
 
-    - `project`: of W&B.
-    - `name`: of the run there, under which it is also resumed.
-    - `settings`: shown with it.
+    - `project`: name of the project.
+    - `name`: name of the run, under which it is also resumed.
+    - `settings`: shown with the run.
 
-    **Raises** `ValueError` if `wandb` is not installed, or cannot begin; and later `OSError` if it cannot go on.
+    **Raises** `ValueError` if `wandb` is not installed, or cannot begin; later `OSError` if it cannot go on.
     """
 
     def __init__(self, project: str, name: str, settings: dict[str, Any]):
@@ -106,7 +106,7 @@ class WeightsAndBiases(AbstractWriter):
         try:
             self._run = wandb.init(project=project, name=name, id=name, resume="allow", config=settings)
         except wandb.errors.Error as error:
-            message = f"Weights & Biases cannot begin ({error}): `wandb login`, or leave --wandb out."
+            message = f"Weights & Biases cannot begin ({error}): run `wandb login`, or leave `wandb` out."
             raise ValueError(message) from error
         self._next = self._run.step  # 0 of a new run; of one that is resumed, the first that it has not seen
 

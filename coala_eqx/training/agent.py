@@ -141,17 +141,6 @@ def _hawk(sizes: tuple[int, int], key: Key[Array, ""]) -> AbstractPolicy:
     return Hawk(*sizes, width=32, heads=2, head_scale=0.0, key=key)
 
 
-def stack(name: str, make: MakePolicy, keys: Key[Array, " number"]) -> AbstractPolicy:
-    """Policies made by a function, one for each key, leaves `[number, …]`.
-
-    **Raises** `ValueError` if it makes no policies.
-    """
-    made = eqx.filter_vmap(make)(keys)
-    if not isinstance(made, AbstractPolicy):
-        raise ValueError(f"`{name}` must return a policy (an AbstractPolicy), but returned {made!r}.")
-    return made
-
-
 def check_makes_policies(name: str, value: Any) -> None:
     """**Raises** `ValueError` unless the value can be a function key → policy."""
     given = None

@@ -128,6 +128,17 @@ class Programs:
     """The rest of the state."""
 
 
+class Kept(NamedTuple):
+    """The contents of a checkpoint. The names are those of its leaves, such as `pool/groups/0/…`."""
+
+    pool: Any
+    """The arrays of the states, leaves `[seeds, …]`."""
+    sums: Any
+    """Measurements since the last record, added up."""
+    seen: Any
+    """The records so far: measurements, and what `watch` returned, leaves `[seeds, records, …]`."""
+
+
 def programs_of(training: Training) -> Programs:
     """The programs of a training."""
     pool, layout = training.pool, training.layout
@@ -146,13 +157,30 @@ def programs_of(training: Training) -> Programs:
     return Programs(iterate, watch, arrays, static)
 
 
-def run_training(training: Training, progress: Progress) -> tuple[PoolState, PoolInfo, Any]:
-    """Train all seeds in one program. It goes on from a checkpoint, and keeps the agents at the end.
+@dataclasses.dataclass(frozen=True)
+class Result:
+    """The result of training."""
+
+    states: PoolState
+    """The last states, leaves `[seeds, …]`."""
+
+    info: PoolInfo
+    """Measurements, means between records, leaves `[seeds, records, …]`."""
+
+    watched: Any
+    """What `watch` measured, leaves `[seeds, records, …]`."""
+
+    pool: Pool
+    """The pool that training ended with."""
+
+    estimators: tuple[tuple[str, ...], ...]
+    """Names of the agents' estimators, for each record."""
+
+
+def run_training(training: Training, progress: Progress) -> Result:
+    """Train all seeds in one program, from a checkpoint on if there is one.
 
     It says first which estimators do not keep their claims at the size of the run.
-
-    **Returns** the last states, leaves `[seeds, …]`; what was seen, means between records, `[seeds, records, …]`; and
-    what `watch` measured, of the same axes.
     """
     for line in broken_claims(training.pool):
         progress.say(line)
@@ -160,7 +188,7 @@ def run_training(training: Training, progress: Progress) -> tuple[PoolState, Poo
         return _run(training, mesh, progress)
 
 
-def _run(training: Training, mesh: Mesh, progress: Progress) -> tuple[PoolState, PoolInfo, Any]:
+def _run(training: Training, mesh: Mesh, progress: Progress) -> Result:
     programs, every, piece = programs_of(training), training.every, training.piece
     records = training.iterations // every
     infos = jax.eval_shape(programs.iterate, programs.arrays)[1]
@@ -170,7 +198,7 @@ def _run(training: Training, mesh: Mesh, progress: Progress) -> tuple[PoolState,
         (nothing, jax.eval_shape(programs.watch, programs.arrays)),
     )
     checkpoint = progress.checkpoint()
-    done, (arrays, sums, seen) = checkpoint.load((programs.arrays, nothing, seen))
+    done, (arrays, sums, seen) = checkpoint.load(Kept(programs.arrays, nothing, seen))
     if done % piece:
         raise ValueError(
             f"Another version of this program stopped after {done} iterations, but this one works in pieces of "
@@ -198,11 +226,11 @@ def _run(training: Training, mesh: Mesh, progress: Progress) -> tuple[PoolState,
             progress.log(deciding.take(seen, [record], eqx.combine(arrays, programs.static)))
             note, sums = _rewards(training.pool, measured[0]), nothing
         last = done == training.iterations or deciding.stopped
-        checkpoint.save(done, (arrays, sums, seen), always=last)
+        checkpoint.save(done, Kept(arrays, sums, seen), always=last)
         progress(piece, f"{note}{pace:.2g} steps/s")
-    progress.keep(jax.tree.map(on_host, arrays.groups))
-    whole = jax.tree.map(lambda leaf: leaf[:, : done // every], seen)
-    return eqx.combine(arrays, programs.static), *whole
+    info, watched = jax.tree.map(lambda leaf: leaf[:, : done // every], seen)
+    states = eqx.combine(arrays, programs.static)
+    return Result(states, info, watched, deciding.pool, tuple(deciding.estimators))
 
 
 def _piece_of(programs: Programs, piece: int) -> Any:
@@ -226,6 +254,7 @@ class Deciding:
         self._training = training
         self._history: list[Record] = []
         self.pool = training.pool
+        self.estimators: list[tuple[str, ...]] = []
         self.changed = False
         self.stopped = False
 
@@ -239,6 +268,7 @@ class Deciding:
             record = rows(*seen, self._training.every, [number])
             news += record
             self._history += record
+            self.estimators.append(tuple(type(agent.estimator).__name__ for agent in self.pool.agents))
             moment = Moment((number + 1) * self._training.every, self._history, self.pool, states)
             for callback in self._training.callbacks:
                 self._heed(callback(moment))

@@ -16,7 +16,7 @@ from coala_eqx.games import AbstractGame, seen_from
 from coala_eqx.learners import Static
 from coala_eqx.policies import AbstractPolicy
 from coala_eqx.shaping import ShapingProblem
-from coala_eqx.training.agent import Agent, NaiveLearners, stack
+from coala_eqx.training.agent import Agent, NaiveLearners
 from coala_eqx.training.algorithms import AbstractActorCritic, Follow
 from coala_eqx.training.algorithms.base import AlgorithmState
 from coala_eqx.training.batch import Batch
@@ -27,7 +27,7 @@ from coala_eqx.training.layout import Layout
 from coala_eqx.training.meetings import NAIVE, Class, LineUp, classes_of, line_ups
 from coala_eqx.training.play import Met, meet, starts, without_co_players
 from coala_eqx.training.pretraining import learned_in_pairs
-from coala_eqx.training.state import PoolState, members
+from coala_eqx.training.state import PoolState, members, stack
 
 
 class Pool(eqx.Module):

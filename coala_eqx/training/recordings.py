@@ -6,34 +6,53 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array
 
-from coala_eqx.games import AbstractDrawnGame
+from coala_eqx.games import MatrixGame, TabularGame
+from coala_eqx.policies import AbstractPolicy
 from coala_eqx.runs.files import has_no_name
-from coala_eqx.runs.processes import is_key, on_host
-from coala_eqx.runs.recordings import Recording
+from coala_eqx.runs.processes import as_local, is_first
+from coala_eqx.runs.progress import Progress
+from coala_eqx.runs.recordings import Cast, Recording
 from coala_eqx.training.info import measures
 from coala_eqx.training.layout import Layout
-from coala_eqx.training.play import meet_some
+from coala_eqx.training.meetings import NAIVE
+from coala_eqx.training.play import by_agent, meet_some
 from coala_eqx.training.pool import Pool
 from coala_eqx.training.state import PoolState
+
+PLAYER = 4
+"""The axis of players in arrays `[meetings, batch, episodes, steps, players, …]`."""
 
 RECORDED = 16
 """Meta-episodes, at most, over which what is recorded at the end of training is averaged."""
 
 
+def keep_results(
+    pool: Pool, states: PoolState, layout: Layout, progress: Progress, agents: tuple[AbstractPolicy, ...] | None = None
+) -> None:
+    """Write the agents at the end of training, and recordings of what they do. All processes must call it.
+
+    `agents` are all of them, unless given, one policy each, leaves `[seeds, …]`.
+    """
+    progress.keep(by_agent(pool, states.groups) if agents is None else agents)
+    for against, recording in recordings(pool, states, layout).items():
+        progress.keep_recording(against, recording)
+
+
 def recordings(pool: Pool, states: PoolState, layout: Layout) -> dict[str, Recording]:
     """Record the first seed's first agent against naive learners (`naive`) and against other agents (`meta`).
 
-    Each is a trajectory of a meta-episode, and means over as many meta-episodes as `RECORDED`. There is none of games
-    that cannot be shown, or of meetings that the pool has not. Numbers that NumPy's files have no name for, such as
-    bfloat16, become single precision, which holds them all.
+    Each is a trajectory of a meta-episode, and means over as many meta-episodes as `RECORDED`. There is none of matrix
+    games and tables, of meetings that the pool has not, or in other processes than the first. Numbers that NumPy's
+    files have no name for, such as bfloat16, become single precision, which holds them all.
     """
     game = pool.game
-    if not isinstance(game, AbstractDrawnGame):
+    if isinstance(game, MatrixGame | TabularGame):
         return {}
     arrays, static = eqx.partition(states, eqx.is_array)
-    first = jax.tree.map(lambda leaf: _on_host_as_it_was(leaf)[0], arrays)
+    first = jax.tree.map(lambda leaf: as_local(leaf)[0], arrays)  # which all processes do
+    if not is_first():
+        return {}
     meetings = min(RECORDED, pool.meta_batch)
 
     @eqx.filter_jit
@@ -41,27 +60,43 @@ def recordings(pool: Pool, states: PoolState, layout: Layout) -> dict[str, Recor
         state = eqx.combine(arrays, static)
         key = jax.random.fold_in(state.spare_key(1), jnp.uint32(kind == "naive"))
         episodes = meet_some(pool, state, 0, kind, meetings, key, layout)
-        other = episodes.co_players[0]
-        measured = {"reward": episodes.rewards, "other_reward": other.rewards}
-        measured = {name: rewards.mean(axis=-1) for name, rewards in measured.items()} | measures(game, episodes)
-        both = ((episodes.actions, other.actions), (episodes.rewards, other.rewards))
-        shown = episodes.observations, *(jnp.stack(two, axis=-1) for two in both)
-        means = jax.tree.map(lambda values: values.mean(axis=(0, 1)), measured)
-        return *jax.tree.map(lambda leaf: leaf[0, 0], shown), means
+        others = episodes.co_players
+        rewards = jnp.stack([episodes.rewards, *(one.rewards for one in others)], axis=PLAYER)
+        actions = jnp.stack([episodes.actions, *(one.actions for one in others)], axis=PLAYER)
+        by_player = rewards.mean(axis=PLAYER - 1)
+        measured = {"reward": by_player[..., 0], "other_reward": by_player[..., 1:].mean(axis=-1)}
+        shown = jax.tree.map(lambda leaf: leaf[0, 0], (episodes.observations, actions, rewards))
+        return *shown, jax.tree.map(lambda of: of.mean(axis=(0, 1)), measured | measures(game, episodes))
 
     kinds = {"naive": pool.num_naive, "meta": pool.num_meta}
     played = {kind: play(first, kind) for kind, number in kinds.items() if number}
     played = jax.tree.map(_with_a_name, jax.device_get(played))
     return {
-        kind: Recording(game, observations, actions.astype(np.uint8), rewards, means, meetings * pool.batch)
-        for kind, (observations, actions, rewards, means) in played.items()
+        kind: Recording(game, seen, _small(done), rewards, means, meetings * pool.batch, _cast(pool, kind))
+        for kind, (seen, done, rewards, means) in played.items()
     }
+
+
+def _cast(pool: Pool, kind: str) -> Cast:
+    """Who plays in the meetings of this kind that are recorded."""
+    line_up = next(one for one in pool.line_ups(pool.class_of(0)) if one.kind == kind)
+    names = [type(agent.estimator).__name__ for agent in pool.agents]
+
+    def co_player(filling: int) -> str:
+        if filling == NAIVE:
+            return type(pool.naive.learner).__name__
+        return " or ".join(dict.fromkeys(names[number] for number in pool.classes[filling].members if number))
+
+    players = (line_up.seat, *pool.other_seats(line_up))
+    return Cast(
+        agent=0, estimator=names[0], against=kind, co_players=tuple(map(co_player, line_up.fillings)), players=players
+    )
+
+
+def _small(actions: np.ndarray) -> np.ndarray:
+    """Whole numbers as bytes, where they fit; all else as it is."""
+    return actions.astype(np.uint8) if actions.dtype.kind in "iu" and actions.max() < 256 else actions
 
 
 def _with_a_name(leaf: np.ndarray) -> np.ndarray:
     return leaf.astype(np.float32) if has_no_name(leaf) else leaf
-
-
-def _on_host_as_it_was(leaf: Array) -> Array:
-    values = jnp.asarray(on_host(leaf))
-    return jax.random.wrap_key_data(values) if is_key(leaf) else values

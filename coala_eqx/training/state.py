@@ -1,5 +1,6 @@
 """The state of a pool."""
 
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 import equinox as eqx
@@ -45,6 +46,17 @@ class PoolState(eqx.Module):
     def spare_key(self, number: int) -> Key[Array, ""]:
         """One of three keys, 1 to 3, that no iteration uses: iterations take the numbers below 2³⁰."""
         return jax.random.fold_in(self.key, self.iteration.astype(jnp.uint32) + jnp.uint32(number * 2**30))
+
+
+def stack(name: str, make: Callable[[Key[Array, ""]], AbstractPolicy], keys: Key[Array, " number"]) -> AbstractPolicy:
+    """Policies made by a function, one for each key, leaves `[number, …]`.
+
+    **Raises** `ValueError` if the function makes no policies.
+    """
+    made = eqx.filter_vmap(make)(keys)
+    if not isinstance(made, AbstractPolicy):
+        raise ValueError(f"`{name}` must return a policy (an AbstractPolicy), but returned {made!r}.")
+    return made
 
 
 def members(stacked: Tree, indices: int | Int[Array, "*members"]) -> Tree:
