@@ -103,6 +103,12 @@ class AbstractEstimator(eqx.Module):
             )
         if self.needs_learning_rule and any(problem.remembering):
             raise Inapplicable(f"{type(self).__name__} cannot be applied: co-players that remember do not learn.")
+        random = dict.fromkeys(type(learner).__name__ for learner in problem.learners if learner.uses_key)
+        if self.needs_learning_rule and random:
+            raise Inapplicable(
+                f"{type(self).__name__} cannot be applied: it repeats the co-players' updates, and a meta-episode does "
+                f"not tell what {' and '.join(random)} drew. Take a learner that uses no key."
+            )
         if self.needs_gradient_learner:
             try:
                 gradient_learners(problem.learners)

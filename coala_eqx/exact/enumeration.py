@@ -16,6 +16,7 @@ from jaxtyping import Array, Float
 from coala_eqx.arrays import concrete, in_words
 from coala_eqx.exact.batches import Chunk, count_batches, enumerate_batches, log_count_batches
 from coala_eqx.exact.chunks import Run, meet_chunk, replay_chunk, sum_chunk, values_of
+from coala_eqx.exact.draws import Draws, count_draws, draws_of_update, log_count_draws
 from coala_eqx.exact.exchangeability import STRICT, TOLERANCE, Leaves, OrderMatters, largest_deviations
 from coala_eqx.exact.outcomes import InnerOutcomes, count_inner_outcomes, list_inner_outcomes
 from coala_eqx.exact.rounding import Sum
@@ -55,19 +56,24 @@ def count_outcomes(problem: ShapingProblem, *, exchangeable: bool = True) -> int
     inner = count_inner_outcomes(_table(problem), problem.steps)
     exchangeable = exchangeable and learners_exchangeable(problem)
     log_count = log_count_batches(inner, problem.batch, problem.episodes, exchangeable=exchangeable)
+    log_count += log_count_draws(problem)
     if log_count > _MOST_DIGITS * math.log(10):
         return 1 << round(log_count / math.log(2))
     batches = count_batches(inner**problem.episodes, problem.batch, exchangeable=exchangeable)
-    return batches * len(list_meetings(problem))
+    return batches * count_draws(problem) * len(list_meetings(problem))
 
 
 def learners_exchangeable(problem: ShapingProblem) -> bool:
-    """Whether all learners declare that the order of the trajectories does not matter to them."""
-    return all(learner.exchangeable for learner in problem.learners)
+    """Whether all learners declare that the order of the trajectories does not matter to them, and none draws.
+
+    A draw may name trajectories by their numbers, as minibatches do. Such a learner ignores the order on average over
+    its draws at most, which no comparison of single outcomes could check.
+    """
+    return all(learner.exchangeable and not learner.uses_key for learner in problem.learners)
 
 
 class Enumeration:
-    """Every outcome of `problem`: which co-players, which actions of everybody, which draws of the game.
+    """Every outcome of `problem`: co-players, actions of all players, draws of the game and of the learners.
 
     **Arguments:**
 
@@ -76,8 +82,8 @@ class Enumeration:
     - `limit`: refuse more outcomes than this.
     - `chunk`: outcomes handled at once; from the sizes of the problem and the policy unless given.
 
-    **Raises** `ValueError` if the game cannot be tabulated, a co-player is a function of a key, the
-    policy does not fit, or there are too many outcomes.
+    **Raises** `ValueError` if the game cannot be tabulated, a co-player is a function of a key, a learner uses a key
+    and declares no finite set of draws, the policy does not fit, or there are too many outcomes.
     """
 
     def __init__(
@@ -99,6 +105,7 @@ class Enumeration:
         if self.count > limit:
             raise ValueError(_too_many(problem, self.count, limit, exchangeable))
         self.outcomes = list_outcomes(problem, limit)
+        self.draws = Draws(problem)
         self.trajectories = len(self.outcomes.chance) ** problem.episodes
         self.chunk = chunk or self._chunk_size()
         self.quick = self.count < QUICK_BELOW
@@ -109,7 +116,11 @@ class Enumeration:
         done, each = 0, self.count // len(self.meetings)
         for probability, co_players in self.meetings:
             batches = enumerate_batches(
-                self.trajectories, self.problem.batch, exchangeable=self.exchangeable, chunk=self.chunk
+                self.trajectories,
+                self.problem.batch,
+                exchangeable=self.exchangeable,
+                chunk=self.chunk,
+                draws=self.draws,
             )
             for number, chunk in enumerate(batches):
                 yield probability, co_players, chunk
@@ -254,6 +265,12 @@ def _too_many(problem: ShapingProblem, count: int, limit: int, exchangeable: boo
         f"The problem has {in_words(count)} outcomes to enumerate (batch {problem.batch}, episodes {problem.episodes}, "
         f"steps {problem.steps}), more than the limit of {limit:,}; lower one of these, or raise the limit."
     )
+    drawing = {type(one).__name__: draws_of_update(one, problem.batch) for one in problem.learners if one.uses_key}
+    for name, draws in drawing.items():
+        message += (
+            f" {name} has {in_words(draws)} draws in each of {problem.episodes - 1} updates, which multiply them: "
+            f"settings with fewer draws help, too."
+        )
     sizes = {name: getattr(problem, name) for name in ("batch", "episodes", "steps")}
     changes = [
         found
@@ -277,7 +294,10 @@ def _largest_that_fits(
     """The largest change of sizes, of those by numbers below `size`, that is within the limit, and its count."""
 
     def count(value: int) -> int:
-        return count_outcomes(dataclasses.replace(problem, **change(value)), exchangeable=exchangeable)
+        try:
+            return count_outcomes(dataclasses.replace(problem, **change(value)), exchangeable=exchangeable)
+        except ValueError:  # a learner cannot divide a batch of this size
+            return limit + 1
 
     least, most = 0, size
     while most - least > 1:

@@ -1,6 +1,6 @@
 """A co-player that does not learn."""
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from coala_eqx.learners.base import AbstractGradientLearner, Experience, LearnerState
 from coala_eqx.policies import AbstractPolicy
@@ -14,11 +14,11 @@ class Static(AbstractGradientLearner):
 
     exchangeable: ClassVar[bool] = True
 
-    def init(self, policy: AbstractPolicy) -> LearnerState:
+    def init(self, policy: AbstractPolicy, key: Any = None) -> LearnerState:
         return None
 
     def update(
-        self, policy: AbstractPolicy, state: LearnerState, experience: Experience
+        self, policy: AbstractPolicy, state: LearnerState, experience: Experience, key: Any = None
     ) -> tuple[AbstractPolicy, LearnerState]:
         return policy, state
 

@@ -50,6 +50,10 @@ def learn_independently(
         experiences = tuple(experience_of(record, player) for player in range(game.num_players))
         return eqx.filter(policies, eqx.is_array), experiences, record.rewards.mean(axis=(0, 1))
 
-    learners, keys = (learner,) * game.num_players, jax.random.split(key, updates + 1)
-    learned, rewards = alternate(learners, policies, visit, eqx.filter(policies, eqx.is_array), keys)
+    learners, keys_learn = (learner,) * game.num_players, None
+    if learner.uses_key:
+        key, key_learn = jax.random.split(key)
+        keys_learn = jax.random.split(key_learn, (updates + 1, len(learners)))
+    keys, arrays = jax.random.split(key, updates + 1), eqx.filter(policies, eqx.is_array)
+    learned, rewards = alternate(learners, policies, visit, arrays, keys, keys=keys_learn)
     return eqx.combine(learned, static), rewards.T

@@ -131,7 +131,8 @@ class ShapingProblem(eqx.Module):
         **Raises** `ValueError` if the policy does not fit the game or the length of the meta-episode.
         """
         self.check_policy(policy)
-        key_co_players, key_play = jax.random.split(key)
+        random = any(learner.uses_key for learner in self.learners)
+        key_co_players, key_play, *key_learn = jax.random.split(key, 3 if random else 2)
         keys = jax.random.split(key_co_players, max(1, len(self.co_players)))
         drawn = tuple(draw_co_player(co_player, k) for co_player, k in zip(self.co_players, keys, strict=False))
         for player, co_player in enumerate(drawn, start=1):
@@ -146,6 +147,7 @@ class ShapingProblem(eqx.Module):
             steps=self.steps,
             remembering=self.remembering,
             key=key_play,
+            key_learn=key_learn[0] if random else None,
         )
 
     def check_policy(self, policy: AbstractPolicy) -> None:

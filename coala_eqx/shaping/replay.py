@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from coala_eqx.learners import Experience
+from coala_eqx.learners import Draw, Experience
 from coala_eqx.policies import AbstractPolicy
 from coala_eqx.policies.base import PolicyOutput, fresh_mind, log_probs_of, replay_on, replay_outputs
 from coala_eqx.shaping.episode import MetaEpisode
@@ -55,6 +55,7 @@ def replay(
     policy: AbstractPolicy,
     co_players: Policies,
     experiences: tuple[Experience, ...],
+    draws: tuple[Draw, ...] = (),
 ) -> tuple[MetaEpisode, Float[Array, ""]]:
     """The meta-episode in which every player saw, did and earned what `experiences` say.
 
@@ -64,13 +65,14 @@ def replay(
 
     - `co_players`: their policies before the first update.
     - `experiences`: one per player, the ego agent's first, arrays `[batch, episodes, steps]`.
+    - `draws`: what learners with randomness draw, as in `alternate`.
 
     **Returns** the meta-episode, and log Π (probability of every action of every player), to which the
     game's own randomness has still to be added. Differentiable in `policy`.
     """
     ego, *others = experiences
     log_probs, values = replay_ego(policy, ego.observations, ego.actions)
-    log_prob = log_probs.sum() + replay_co_players(problem, co_players, tuple(others))
+    log_prob = log_probs.sum() + replay_co_players(problem, co_players, tuple(others), draws)
     episode = MetaEpisode(
         observations=ego.observations,
         actions=ego.actions,
@@ -84,7 +86,7 @@ def replay(
 
 
 def replay_co_players(
-    problem: ShapingProblem, co_players: Policies, experiences: tuple[Experience, ...]
+    problem: ShapingProblem, co_players: Policies, experiences: tuple[Experience, ...], draws: tuple[Draw, ...] = ()
 ) -> Float[Array, ""]:
     """Add up the log-probabilities of all actions of the co-players, who learn from `experiences` as in `play`.
 
@@ -109,7 +111,7 @@ def replay_co_players(
 
     by_episode = jax.tree.map(lambda leaf: jnp.moveaxis(leaf, 1, 0), experiences)
     start = fresh_minds(co_players, problem.batch)
-    _, log_probs = alternate(problem.learners, co_players, visit, start, by_episode)
+    _, log_probs = alternate(problem.learners, co_players, visit, start, by_episode, draws=draws)
     # After an inner episode that cannot happen, learners may do anything, and even say NaN.
     impossible = jnp.cumsum(jnp.isneginf(log_probs)) > 0
     return jnp.where(impossible, -jnp.inf, log_probs).sum()

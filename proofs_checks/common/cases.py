@@ -31,10 +31,12 @@ class Nonlinear(AbstractLearner):
 
     exchangeable: ClassVar[bool] = True
 
-    def init(self, policy: AbstractPolicy) -> jax.Array:
+    def init(self, policy: AbstractPolicy, key: Any = None) -> jax.Array:
         return jnp.zeros(())
 
-    def update(self, policy: AbstractPolicy, state: jax.Array, experience: Experience) -> tuple[Any, Any]:
+    def update(
+        self, policy: AbstractPolicy, state: jax.Array, experience: Experience, key: Any = None
+    ) -> tuple[Any, Any]:
         returns = experience.rewards.sum(axis=1)
         state = 0.5 * state + jnp.prod(jnp.tanh(returns)) + jnp.max(experience.actions)
         shift = jnp.where(jnp.max(returns) > state, jnp.sin(3 * jnp.sum(returns**2)), -jnp.cos(state))
@@ -46,10 +48,10 @@ class Ordered(AbstractLearner):
 
     exchangeable: ClassVar[bool] = False
 
-    def init(self, policy: AbstractPolicy) -> None:
+    def init(self, policy: AbstractPolicy, key: Any = None) -> None:
         return None
 
-    def update(self, policy: AbstractPolicy, state: None, experience: Experience) -> tuple[Any, None]:
+    def update(self, policy: AbstractPolicy, state: None, experience: Experience, key: Any = None) -> tuple[Any, None]:
         weights = 1.0 + jnp.arange(experience.rewards.shape[0])
         return _shift_parameters(policy, jnp.sin(weights @ experience.rewards.sum(axis=1))), None
 
