@@ -24,15 +24,22 @@ def learn(logits, batch_of_steps, rate):
     return logits + rate * gradient
 
 
-def outcomes(payoffs, ego, co_player, *, batch, episodes, steps, rate):
-    """Yield (probability, ego's steps, scores) of every meta-episode.
+def updates(logits, batch_of_steps, rate):
+    """All that the learner may become, with probabilities; this one has no randomness."""
+    return [(1.0, learn(logits, batch_of_steps, rate))]
+
+
+def outcomes(payoffs, ego, co_player, *, batch, episodes, steps, rate, updates=updates, ways=1):
+    """Yield (probability, ego's steps, scores) of every meta-episode; `ways` is the length of what `updates` returns.
 
     `steps[b][m][t]` is (observation, action, reward) of the ego agent, and `scores` the gradient of its
     log-probability at every step, `[batch, episodes, steps, 5, 2]`.
     """
     joint_actions = list(itertools.product(range(2), repeat=2))
     inner = list(itertools.product(joint_actions, repeat=steps))
-    for meta in itertools.product(itertools.product(inner, repeat=batch), repeat=episodes):
+    played_and_drawn = [[*itertools.product(inner, repeat=batch)]] * episodes + [range(ways)] * (episodes - 1)
+    for played_all in itertools.product(*played_and_drawn):
+        meta, drawn = played_all[:episodes], played_all[episodes:]
         probability, other = 1.0, co_player
         record = [[[] for _ in range(episodes)] for _ in range(batch)]
         scores = np.zeros((batch, episodes, steps, 5, 2))
@@ -48,7 +55,9 @@ def outcomes(payoffs, ego, co_player, *, batch, episodes, steps, rate):
                     others_steps.append((theirs, c, payoffs[1][a][c]))
                     mine, theirs = 1 + 2 * a + c, 1 + 2 * c + a
                 seen.append(others_steps)
-            other = learn(other, seen, rate)
+            if m + 1 < episodes:
+                chance, other = updates(other, seen, rate)[drawn[m]]
+                probability *= chance
         yield probability, record, scores
 
 

@@ -31,7 +31,7 @@ def draws_of_update(learner: AbstractLearner, batch: int) -> int:
 def log_count_draws(problem: ShapingProblem) -> float:
     """The logarithm of the number of combinations."""
     each = [math.log(draws_of_update(learner, problem.batch)) for learner in problem.learners]
-    return (problem.episodes - 1) * sum(each)
+    return (problem.episodes - 1) * math.fsum(each)
 
 
 def count_draws(problem: ShapingProblem) -> int:

@@ -42,12 +42,12 @@ class AbstractLearner(AbstractUpdateRule[Experience]):
     """
 
     @abc.abstractmethod
-    def init(self, policy: AbstractPolicy, key: Any = None, /) -> LearnerState:
+    def init(self, policy: AbstractPolicy, key: Any, /) -> LearnerState:
         """The state before the first inner episode; a pytree of arrays."""
 
     @abc.abstractmethod
     def update(
-        self, policy: AbstractPolicy, state: LearnerState, experience: Experience, key: Any = None, /
+        self, policy: AbstractPolicy, state: LearnerState, experience: Experience, key: Any, /
     ) -> tuple[AbstractPolicy, LearnerState]:
         """Learn from one batch of inner episodes, arrays `[batch, steps]`.
 

@@ -6,7 +6,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Float, Int, Key
+from jaxtyping import Array, Float, Int
 
 from coala_eqx._checks import check_finite, check_flag, check_not_negative, check_share, check_whole
 from coala_eqx.learners.actor_critic import (
@@ -98,7 +98,7 @@ class PPO(AbstractDrawingLearner):
     def init(self, policy: AbstractPolicy, key: Any = None) -> LearnerState:
         return self.optimiser.init(eqx.filter(policy, eqx.is_inexact_array))
 
-    def draw(self, batch: int, key: Key[Array, ""]) -> Int[Array, "minibatches size"]:
+    def draw(self, batch: int, key: Any) -> Int[Array, "minibatches size"]:
         size = minibatch_size(batch, self.minibatches, "batch = ")
         if self.minibatches == 1:
             return jnp.tile(jnp.arange(batch), (self.epochs, 1))

@@ -23,11 +23,11 @@ class AbstractUpdateRule(eqx.Module, Generic[Data]):
     """Whether `init` or `update` uses its key. It may be a property."""
 
     @abc.abstractmethod
-    def init(self, policy: AbstractPolicy, key: Any = None, /) -> Any:
+    def init(self, policy: AbstractPolicy, key: Any, /) -> Any:
         """The state before the first update; a pytree of arrays."""
 
     @abc.abstractmethod
-    def update(self, policy: AbstractPolicy, state: Any, data: Data, key: Any = None, /) -> tuple[Any, ...]:
+    def update(self, policy: AbstractPolicy, state: Any, data: Data, key: Any, /) -> tuple[Any, ...]:
         """Learn from one batch of data.
 
         **Returns** the new policy and the new state, with the structure, shapes and dtypes of the old ones. An

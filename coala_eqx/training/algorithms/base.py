@@ -72,7 +72,7 @@ class AbstractAlgorithm(AbstractUpdateRule[Data]):
 
     @abc.abstractmethod
     def update(
-        self, policy: AbstractPolicy, state: AlgorithmState, data: Data, key: Any = None, /
+        self, policy: AbstractPolicy, state: AlgorithmState, data: Data, key: Any, /
     ) -> tuple[AbstractPolicy, AlgorithmState, UpdateInfo]:
         """Learn from the data of one meta-batch.
 
