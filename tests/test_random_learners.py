@@ -1,11 +1,13 @@
 """Learners with randomness: the protocol of keys, draws that are enumerated, and what is refused."""
 
 import itertools
+import re
 from typing import ClassVar
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import matplotlib.pyplot as plt
 import numpy as np
 import optax
 import pytest
@@ -13,8 +15,11 @@ import pytest
 import coala_eqx as ce
 from coala_eqx.estimators import CoalaPG, Inapplicable, LolaCoala, LolaDice, LolaExact
 from coala_eqx.learners import PPO, AbstractDrawingLearner, AbstractGradientLearner, AbstractLearner, PolicyGradient
-from coala_eqx.learners.protocol import NoKey
+from coala_eqx.learners.protocol import NoKey, init_rule
 from coala_eqx.policies import MemoryOne
+from coala_eqx.training import AbstractAlgorithm, Agent, Follow, NaiveLearners, Pool
+from coala_eqx.training.algorithms.base import AlgorithmState
+from examples import random_learner
 from tests import brute_force
 from tests.makers import SGD, distance, make_policy, make_problem
 
@@ -209,7 +214,7 @@ def test_no_use_of_a_key_that_is_none_goes_unseen(use):
 def test_a_learner_that_needs_a_key_and_gets_none_says_so(getkey):
     policy = MemoryOne(np.zeros((5, 2)))
     with pytest.raises(ValueError, match="Noisy draws random numbers and needs a key, but is given none"):
-        ce.learners.init_rule(Noisy(), policy)
+        init_rule(Noisy(), policy)
 
 
 def test_learners_of_the_version_before_work_and_warn_once(getkey, recwarn):
@@ -609,3 +614,90 @@ def test_lola_dice_differentiates_through_epochs_without_minibatches(getkey):
         policy = make_policy("MemoryOne", problem, key)
         estimates.append(lola(problem, policy, play)[0])
     assert distance(*estimates) < 1e-10
+
+
+# Training
+
+
+def make_network(key):
+    return ce.policies.MLP(5, 2, width=3, key=key)
+
+
+def make_pool(learner, *agents, **naive):
+    agents = agents or (Agent(CoalaPG(), ce.training.PPO(optax.adam(0.05), epochs=1), make_network),)
+    sizes = {"batch": 4, "episodes": 2, "steps": 2, "meta_batch": 4}
+    return Pool(ce.games.chicken(), agents, NaiveLearners(learner, make_network, **naive), **sizes)
+
+
+def test_agents_train_against_naive_ppo(getkey):
+    """The first inner episode is as against learners without keys; the second depends on the minibatches."""
+    key, infos = getkey(), []
+    for learner in (PPO(ONE, epochs=2, minibatches=2), PPO(ONE, epochs=2, minibatches=1), SGD):
+        pool = make_pool(learner)
+        state, info = eqx.filter_jit(pool.iterate)(pool.init(key))
+        assert info.finite.all()
+        infos.append(info)
+        again, _ = eqx.filter_jit(pool.iterate)(pool.init(key))
+        same(state.groups, again.groups)
+    first, second = np.stack([info.co_player[0] for info in infos]).T
+    np.testing.assert_array_equal(first, first[0])
+    assert len(set(second)) > 1
+
+
+def test_a_population_can_learn_by_ppo_before_training(getkey):
+    pool = make_pool(PPO(ONE, epochs=1, minibatches=4), pretraining=2, pretraining_batch=8, population=4)
+    plain = make_pool(PPO(ONE, epochs=1, minibatches=4), population=4)
+    state, again, other = pool.init(key := getkey()), pool.init(key), pool.init(getkey())
+    same(state.naive, again.naive)
+    learned, elsewhere, start = (jax.tree.leaves(one.naive)[0] for one in (state, other, plain.init(key)))
+    assert (learned != elsewhere).all()
+    assert (learned != start).all()
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(eqx.filter(state.naive, eqx.is_inexact_array)))
+
+
+def test_lola_dice_in_a_pool_declines_minibatches(getkey):
+    agent = Agent(LolaDice(), Follow(optax.sgd(0.1)), make_network)
+    pool = make_pool(PPO(ONE, minibatches=2), agent)
+    with pytest.raises(Inapplicable, match="LolaDice cannot be applied.*what PPO drew"):
+        pool.iterate(pool.init(getkey()))
+
+
+class Shuffled(AbstractAlgorithm):
+    """An algorithm that is random from its first state on."""
+
+    optimiser: optax.GradientTransformation = eqx.field(static=True, default=ONE)
+
+    def check_estimator(self, estimator):
+        pass
+
+    def init(self, policy, key):
+        return AlgorithmState(jax.random.normal(key), jnp.zeros((), jnp.int32))
+
+    def update(self, policy, state, data, key):
+        return policy, self.init(policy, key), None
+
+
+def test_algorithms_and_learners_have_one_protocol(getkey):
+    policy = MemoryOne(np.zeros((5, 2)))
+    for rule in (Shuffled(), ce.training.PPO(ONE), ce.training.A2C(ONE), Follow(ONE), PPO(ONE), SGD, Noisy()):
+        assert isinstance(rule, ce.learners.AbstractUpdateRule)
+        init_rule(rule, policy, getkey())
+    with pytest.raises(ValueError, match="Shuffled draws random numbers and needs a key"):
+        init_rule(Shuffled(), policy)
+    agents = tuple(Agent(LolaDice(), Shuffled(), make_network) for _ in range(2))
+    states = make_pool(SGD, *agents).init(getkey()).algorithms
+    drawn = np.concatenate([np.ravel(state.optimiser) for state in states])
+    assert len(set(drawn)) == 2
+
+
+def test_the_example_certifies_and_trains(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(random_learner, "NETWORK", make_network)  # which is compiled in less time
+    random_learner.certify()
+    words = r"(\w+): relative bias (\S+), (\d+) outcomes\n"
+    verdict, bias, outcomes = re.fullmatch(words, capsys.readouterr().out).groups()
+    assert (verdict, outcomes) == ("holds", str(4**4 * 4))
+    assert float(bias) < 1e-12
+    random_learner.train(iterations=2, meta_batch=2)
+    plt.close("all")
+    assert plt.imread("random_learner.png").ndim == 3

@@ -11,7 +11,7 @@ from jaxtyping import Array, Float, Key
 from coala_eqx.games import AbstractDrawnGame, AbstractEnumerableGame
 from coala_eqx.learners import NoGradientLearner, gradient_learners
 from coala_eqx.policies import AbstractPolicy
-from coala_eqx.shaping import MetaEpisode, ShapingProblem, replay_ego
+from coala_eqx.shaping import MetaEpisode, ShapingProblem, score_function
 
 Gradient = Any
 """A pytree like the policy, with `None` in place of what is not an array of floating-point numbers."""
@@ -201,9 +201,5 @@ def weigh_scores(
     policy: AbstractPolicy, episode: MetaEpisode, coefficients: Float[Array, "batch episodes steps"]
 ) -> Gradient:
     """Σ_b Σ_l ∇_φ log π(a_l^b | h_l^b; φ) · C_l^b, for the ego agent's actions in one meta-episode."""
-
-    def surrogate(policy: AbstractPolicy) -> Array:
-        log_probs, _ = replay_ego(policy, episode.observations, episode.actions)
-        return jnp.sum(log_probs * coefficients)
-
-    return eqx.filter_grad(surrogate)(policy)
+    weigh = score_function(policy, episode.observations, episode.actions)
+    return weigh(coefficients)

@@ -20,7 +20,7 @@ from coala_eqx.exact.outcomes import InnerOutcomes
 from coala_eqx.exact.rounding import Sum
 from coala_eqx.interpreter.compiled import QUICK_BELOW, compiled
 from coala_eqx.policies import AbstractPolicy
-from coala_eqx.shaping import replay_ego
+from coala_eqx.shaping import replay_ego, score_function
 
 _BLOCK_BYTES = 16 * 2**20
 _TABLE_FLOATS = 2**26
@@ -152,9 +152,5 @@ def steps_of(policy: AbstractPolicy, observations: Array, actions: Array) -> tup
 
 @compiled
 def _pull_back(policy: AbstractPolicy, observations: Array, actions: Array, weights: Array) -> Array:
-    def weighed(policy: AbstractPolicy) -> Array:
-        log_probs, _ = replay_ego(policy, observations, actions)
-        # What cannot happen has a weight of 0 and a log-probability of −∞.
-        return jnp.sum(jnp.where(jnp.isneginf(log_probs), 0.0, log_probs).sum(axis=(1, 2)) * weights)
-
-    return ravel_pytree(eqx.filter_grad(weighed)(policy))[0]
+    each = jnp.broadcast_to(weights[:, None, None], actions.shape)
+    return ravel_pytree(score_function(policy, observations, actions)(each))[0]

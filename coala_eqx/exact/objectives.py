@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from coala_eqx.exact.outcomes import InnerOutcomes
-from coala_eqx.learners import AbstractGradientLearner, gradient_learners
+from coala_eqx.learners import AbstractGradientLearner, gradient_learners, init_rule
 from coala_eqx.policies import AbstractPolicy, replay_actions
 from coala_eqx.shaping import MetaEpisode, ShapingProblem
 from coala_eqx.shaping.learning import Policies
@@ -50,7 +50,7 @@ def lookahead_return(
     along the tree of histories: two routes to one number.
     """
     learners = gradient_learners(problem.learners)
-    states = tuple(learner.init(policy) for learner, policy in zip(learners, co_players, strict=True))
+    states = tuple(init_rule(learner, policy) for learner, policy in zip(learners, co_players, strict=True))
     for _ in range(problem.episodes - 1):
         players = (policy, *co_players)
         stepped = [

@@ -67,7 +67,9 @@ def init_rule(rule: AbstractUpdateRule[Any], policy: AbstractPolicy, key: Any = 
 
     **Raises** `ValueError` if the rule uses a key and `key` is `None`, or if it uses one and declares not to.
     """
-    given = (policy,) if _is_former(type(rule), "init") else (policy, _key_of(rule, key))
+    given: tuple[Any, ...] = (policy,)
+    if not _is_former(type(rule), "init"):
+        given = (*given, _key_of(rule, key))
     return rule.init(*given)
 
 
@@ -76,8 +78,10 @@ def update_rule(rule: AbstractUpdateRule[Any], policy: AbstractPolicy, state: An
 
     **Raises** `ValueError` if the rule uses a key and `key` is `None`, or if it uses one and declares not to.
     """
-    given = (policy, state, data)
-    return rule.update(*given) if _is_former(type(rule), "update") else rule.update(*given, _key_of(rule, key))
+    given: tuple[Any, ...] = (policy, state, data)
+    if not _is_former(type(rule), "update"):
+        given = (*given, _key_of(rule, key))
+    return rule.update(*given)
 
 
 def check_signatures(rule: AbstractUpdateRule[Any]) -> None:

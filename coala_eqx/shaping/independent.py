@@ -6,6 +6,7 @@ import equinox as eqx
 import jax
 from jaxtyping import Array, Float, Key
 
+from coala_eqx._checks import check_whole
 from coala_eqx.games import AbstractGame
 from coala_eqx.learners import AbstractLearner, Experience
 from coala_eqx.shaping.learning import Minds, Policies, alternate, fresh_minds
@@ -40,8 +41,7 @@ def learn_independently(
     """
     if len(policies) != game.num_players:
         raise ValueError(f"The game has {game.num_players} players, but `policies` has {len(policies)} entries.")
-    if updates < 0:
-        raise ValueError(f"`updates` must be at least 0, but is {updates}.")
+    check_whole("updates", updates, 0)
     static = eqx.filter(policies, eqx.is_array, inverse=True)
 
     def visit(_: Any, policies: Policies, key: Array) -> tuple[Any, tuple[Experience, ...], Array]:

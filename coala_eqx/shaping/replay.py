@@ -30,16 +30,18 @@ def replay_ego(
 def score_function(
     policy: AbstractPolicy, observations: Array, actions: Array
 ) -> Callable[[Float[Array, "batch episodes steps"]], Any]:
-    """Takes weights to Σ weight · ∇log π over all that the ego agent did, arrays `[batch, episodes, steps]`: a tree
-    like `policy` filtered to inexact arrays. All weights share one replay.
+    """A function of weights: Σ weight · ∇log π over the ego agent's actions, arrays `[batch, episodes, steps]`.
+
+    It returns a tree like `policy` filtered to inexact arrays. All weights share one replay. An action of probability
+    0 adds nothing.
     """
     arrays, static = eqx.partition(policy, eqx.is_inexact_array)
 
     def log_probs(arrays: Any) -> Array:
         return replay_ego(eqx.combine(arrays, static), observations, actions)[0]
 
-    _, pull = jax.vjp(log_probs, arrays)
-    return lambda weights: pull(weights)[0]
+    known, pull = jax.vjp(log_probs, arrays)
+    return lambda weights: pull(jnp.asarray(weights, known.dtype))[0]
 
 
 def replay_ego_outputs(policy: AbstractPolicy, observations: Array, actions: Array) -> PolicyOutput:

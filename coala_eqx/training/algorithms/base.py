@@ -96,16 +96,16 @@ class AbstractActorCritic(AbstractAlgorithm[Batch]):
     entropy_coefficient: eqx.AbstractVar[float | Schedule]
     """Weight of the entropy bonus: a number, or a schedule over updates."""
 
-    reward_scale: eqx.AbstractVar[float]
+    reward_scale: float = eqx.field(default=1.0, kw_only=True)
     """Factor of the rewards in advantages and targets."""
 
-    td_lambda: eqx.AbstractVar[float]
+    td_lambda: float = eqx.field(default=1.0, kw_only=True)
     """λ of the critic's targets."""
 
-    leave_one_out: eqx.AbstractVar[bool]
+    leave_one_out: bool = eqx.field(static=True, default=False, kw_only=True)
     """Whether the mean advantage of the other meta-episodes, at the same step, is subtracted."""
 
-    centre: eqx.AbstractVar[bool]
+    centre: bool = eqx.field(static=True, default=False, kw_only=True)
     """Whether the mean advantage over everything is subtracted."""
 
     def check_settings(self) -> None:

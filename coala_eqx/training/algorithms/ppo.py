@@ -55,10 +55,6 @@ class PPO(AbstractActorCritic):
     value_clip: float | str | None = eqx.field(static=True, default="clip", kw_only=True)
     value_coefficient: float = 0.5
     entropy_coefficient: float | Schedule = 0.0
-    reward_scale: float = eqx.field(default=1.0, kw_only=True)
-    td_lambda: float = eqx.field(default=1.0, kw_only=True)
-    leave_one_out: bool = eqx.field(static=True, default=False, kw_only=True)
-    centre: bool = eqx.field(static=True, default=False, kw_only=True)
 
     def __check_init__(self):
         self.check_settings()
