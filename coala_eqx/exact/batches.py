@@ -1,4 +1,4 @@
-"""Enumerating batches of trajectories, all of them or up to order, with what learners draw besides."""
+"""Enumeration of batches of trajectories, ordered or unordered, together with the draws of learners."""
 
 import math
 from collections.abc import Iterator
@@ -21,18 +21,18 @@ class Chunk(NamedTuple):
     """
 
     draws: tuple[Any, ...] = ()
-    """The draws of each learner, leaves `[chunk, updates, …]` or `None`; nothing where no learner draws."""
+    """The draws of each learner, leaves `[chunk, updates, …]` or `None`; empty where no learner draws."""
 
 
 def count_batches(trajectories: int, batch: int, *, exchangeable: bool) -> int:
-    """C(n + B − 1, B) unordered batches of n possible trajectories, or n^B ordered ones."""
+    """The number of batches of n possible trajectories: C(n + B − 1, B) unordered or n^B ordered ones."""
     if exchangeable:
         return math.comb(trajectories + batch - 1, batch)
     return trajectories**batch
 
 
 def log_count_batches(inner: int, batch: int, episodes: int, *, exchangeable: bool) -> float:
-    """About the logarithm of the number of batches of `inner`^episodes trajectories, without computing it."""
+    """Approximate logarithm of the number of batches of `inner`^episodes trajectories."""
     trajectories = episodes * math.log(inner) if inner > 1 else 0.0
     if not exchangeable:
         return batch * trajectories

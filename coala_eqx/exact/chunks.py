@@ -21,7 +21,7 @@ Function = Callable[[ShapingProblem, AbstractPolicy, MetaEpisode], Any]
 """The function that is averaged: maps a meta-episode to a pytree of arrays."""
 
 Run = Callable[..., tuple[Any, Any]]
-"""(function, problem, policy, co_players, outcomes, chunk, quick) → (Σ probability, Σ something made of function)."""
+"""(function, problem, policy, co_players, outcomes, chunk, quick) → (Σ probability, a sum made of the function)."""
 
 
 def sum_chunk(

@@ -35,13 +35,13 @@ def log_count_draws(problem: ShapingProblem) -> float:
 
 
 def count_draws(problem: ShapingProblem) -> int:
-    """The number of combinations: of the draws of all co-players in all updates."""
+    """The number of combinations of the draws of all co-players in all updates."""
     each = [draws_of_update(learner, problem.batch) for learner in problem.learners]
     return math.prod(each) ** (problem.episodes - 1)
 
 
 class Draws:
-    """All combinations, numbered from 0. Lists the draws of one update, not the combinations."""
+    """All combinations, numbered from 0. Only the draws of one update are listed, not the combinations."""
 
     def __init__(self, problem: ShapingProblem):
         self.updates = problem.episodes - 1
@@ -53,7 +53,7 @@ class Draws:
                 self._tables[number] = _listed(learner, problem.batch)
 
     def take(self, combinations: Int[np.ndarray, " some"]) -> tuple[tuple[Any, ...], Float[np.ndarray, " some"]]:
-        """Draws of each learner, leaves `[some, updates, …]` or `None`, and the combinations' probabilities."""
+        """The draws of each learner, leaves `[some, updates, …]` or `None`, and the probability of each combination."""
         taken, probabilities = [], np.ones(len(combinations))
         for size, table in zip(self._sizes, self._tables, strict=True):
             if table is None:

@@ -27,27 +27,27 @@ from coala_eqx.shaping import Population, ShapingProblem
 from coala_eqx.shaping.learning import Policies
 
 LIMIT = 20_000_000
-"""How many outcomes are enumerated at most, unless another limit is given."""
+"""The largest number of outcomes that is enumerated, unless another limit is given."""
 
 Progress = Callable[[int, int], None]
-"""Called with (outcomes done, outcomes in all) now and then."""
+"""A function that is called with (outcomes done, outcomes in all) now and then."""
 
 _TOTAL_TOLERANCE = 1e-9
-"""Probabilities are products of some dozens of rounded factors, and added up pairwise: rounding is below 1e-12."""
+"""The rounding of the sum is below 1e-12: probabilities are products of some dozens of rounded factors."""
 
 _MOST_DIGITS = 300
-"""Larger numbers are not counted exactly: binomials of astronomical numbers take for ever."""
+"""Longer numbers are not computed exactly: binomials of astronomical numbers take for ever."""
 
 _CHUNK_BYTES = 32 * 2**20
-"""Measured: larger chunks leave the cache and spend their time on fresh memory pages, smaller ones on dispatch."""
+"""The size of a chunk. As measured, larger ones spend their time on fresh memory pages, smaller ones on dispatch."""
 
 
 def count_outcomes(problem: ShapingProblem, *, exchangeable: bool = True) -> int:
-    """How many outcomes the exact functions enumerate for this problem.
+    """The number of outcomes that exact functions enumerate for this problem.
 
     **Arguments:**
 
-    - `exchangeable`: up to the order of the trajectories (if the learners allow it), or all.
+    - `exchangeable`: whether unordered batches are counted, where the learners allow it, or ordered ones.
 
     **Returns** the exact number; a power of two near it where it has more than 300 digits.
 
@@ -77,10 +77,10 @@ class Enumeration:
 
     **Arguments:**
 
-    - `problem`, `policy`: the ego agent's policy is checked against the problem.
-    - `exchangeable`: whether what is summed ignores the order of the trajectories.
-    - `limit`: refuse more outcomes than this.
-    - `chunk`: outcomes handled at once; from the sizes of the problem and the policy unless given.
+    - `problem`, `policy`: the problem, and the ego agent's policy, which must fit it.
+    - `exchangeable`: whether the summed function ignores the order of the trajectories.
+    - `limit`: the largest number of outcomes that is enumerated.
+    - `chunk`: number of outcomes at a time; from the sizes of the problem and the policy unless given.
 
     **Raises** `ValueError` if the game cannot be tabulated, a co-player is a function of a key, a learner uses a key
     and declares no finite set of draws, the policy does not fit, or there are too many outcomes.
@@ -152,11 +152,11 @@ class Enumeration:
 
     @functools.cached_property
     def concrete(self) -> bool:
-        """Whether nothing of it is traced."""
+        """Whether no array of the problem or the policy is traced."""
         return all(map(concrete, jax.tree.leaves((self.problem, self.policy))))
 
     def check_learners(self) -> None:
-        """**Raises** `OrderMatters` if a learner depends on the order of its batch, whoever is met."""
+        """**Raises** `OrderMatters` if a learner depends on the order of its batch, against any co-players."""
         for _, co_players in self.meetings:
 
             def likelihoods(chunk: Chunk, co_players: Policies = co_players) -> Sequence[Leaves]:
@@ -167,7 +167,7 @@ class Enumeration:
 
     @property
     def names_of_learners(self) -> str:
-        """For messages."""
+        """The learners' class names, for messages."""
         return " or ".join(dict.fromkeys(type(learner).__name__ for learner in self.problem.learners))
 
     def _check_function(self, function: Callable[..., Any]) -> None:
@@ -187,7 +187,7 @@ class Enumeration:
     ) -> list[float]:
         """**Returns** how much results depend on the order of batches (`largest_deviations`); raises `OrderMatters`.
 
-        `names`: what each result is of.
+        `names`: the owner of each result, for messages.
         """
         deviations = largest_deviations(values, self.trajectories, self.problem.batch, self.chunk)
         for name, deviation in zip(names, deviations, strict=True):
@@ -199,7 +199,7 @@ class Enumeration:
         return deviations
 
     def _chunk_size(self) -> int:
-        """A power of two, no larger than needed, that keeps the arrays of one chunk near `_CHUNK_BYTES`."""
+        """The power of two that keeps the arrays of one chunk near `_CHUNK_BYTES`, and no larger than needed."""
         problem = self.problem
         parameters = sum(leaf.size for leaf in jax.tree.leaves(eqx.filter(self.policy, eqx.is_inexact_array)))
         others = sum(leaf.size for leaf in jax.tree.leaves(eqx.filter(self.meetings[0][1], eqx.is_inexact_array)))
@@ -211,7 +211,7 @@ class Enumeration:
 
 
 def likelihood_leaves(log_probs: Float[np.ndarray, " chunk"]) -> Leaves:
-    """The co-players' log-probabilities of batches as leaves whose relative differences say how learners differ."""
+    """Leaves from the co-players' log-probabilities; their relative differences say how much learners differ."""
     known = np.isfinite(log_probs)  # if some are NaN, so is the sum of all probabilities
     return np.where(known, log_probs - 1.0, 0.0), known
 
@@ -238,7 +238,7 @@ def list_outcomes(problem: ShapingProblem, limit: int) -> InnerOutcomes:
 
 
 def list_meetings(problem: ShapingProblem) -> list[tuple[Any, Policies]]:
-    """Every combination of co-players that can be met, with its probability."""
+    """Every combination of co-players that the ego agent can meet, with its probability."""
     choices = []
     for index, co_player in enumerate(problem.co_players):
         if isinstance(co_player, Population):
@@ -291,7 +291,7 @@ def _too_many(problem: ShapingProblem, count: int, limit: int, exchangeable: boo
 def _largest_that_fits(
     problem: ShapingProblem, change: Callable[[int], dict[str, int]], size: int, limit: int, exchangeable: bool
 ) -> tuple[dict[str, int], int] | None:
-    """The largest change of sizes, of those by numbers below `size`, that is within the limit, and its count."""
+    """The largest change of sizes, by a number below `size`, that is within the limit, and its number of outcomes."""
 
     def count(value: int) -> int:
         try:
@@ -307,7 +307,7 @@ def _largest_that_fits(
 
 
 def check_total(total: Any) -> None:
-    """A guard on policies, games and this file. Skipped where the sum is traced."""
+    """**Raises** `ValueError` unless all probabilities add up to one; skipped where the sum is traced."""
     if concrete(total) and not abs(float(total) - 1) < _TOTAL_TOLERANCE:
         raise ValueError(
             f"The probabilities of all outcomes add up to {float(total)!r} instead of 1: a policy's logits are NaN or "

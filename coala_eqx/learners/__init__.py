@@ -1,4 +1,4 @@
-"""How a co-player learns between inner episodes."""
+"""Learners: rules by which co-players learn between inner episodes."""
 
 from coala_eqx.learners.base import AbstractGradientLearner as AbstractGradientLearner
 from coala_eqx.learners.base import AbstractLearner as AbstractLearner

@@ -1,4 +1,4 @@
-"""What actor-critics share, whether they are naive learners or algorithms: losses, advantages, and their settings.
+"""Losses, advantages and settings that actor-critics share, naive learners and algorithms alike.
 
 Losses are of single steps, arrays of any shape; the caller adds them up.
 """

@@ -1,4 +1,4 @@
-"""The contract of a learner: how a co-player changes after each batch of inner episodes."""
+"""The contract of a learner: the change of a co-player after each batch of inner episodes."""
 
 import abc
 from typing import Any, ClassVar

@@ -9,7 +9,7 @@ from coala_eqx.learners.base import AbstractLearner, Experience, LearnerState
 from coala_eqx.policies import AbstractPolicy
 
 Draw = Any
-"""What a learner draws for one update; a pytree of arrays."""
+"""The random part of one update; a pytree of arrays."""
 
 
 class AbstractDrawingLearner(AbstractLearner):

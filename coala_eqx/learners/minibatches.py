@@ -1,4 +1,4 @@
-"""Epochs over minibatches of a batch: how they are drawn, listed and passed through."""
+"""Epochs over minibatches of a batch: drawing them, listing all of them, and stepping through them."""
 
 import itertools
 import math
@@ -62,7 +62,7 @@ def _divisions(left: tuple[int, ...], size: int) -> Iterator[list[tuple[int, ...
 def over_minibatches(
     step: Step, policy: AbstractPolicy, state: Any, minibatches: Int[Array, "minibatches size"]
 ) -> tuple[AbstractPolicy, Any, Any]:
-    """One step after the other, for all minibatches.
+    """Take one step for each minibatch, one after the other.
 
     **Returns** the last policy and state of the optimiser, and the measurements `[minibatches, …]`.
     """

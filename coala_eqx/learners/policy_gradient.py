@@ -17,28 +17,28 @@ from coala_eqx.returns.to_go import sums_to_go
 
 
 class PolicyGradient(AbstractGradientLearner):
-    """Reward-to-go policy gradient: one optimiser step on each batch of inner episodes.
+    """Policy gradient with rewards to go: one step of the optimiser for each batch of inner episodes.
 
     It ascends (1/B) Σ_b Σ_t log π(a_t^b | x_t^b) · A_t^b with A = G − baseline and
-    G_t = Σ_{k=t..T} discount^{k−t} · r_k, where A does not contribute to the gradient. The optimiser's
-    state lasts across inner episodes.
+    G_t = Σ_{k=t..T} discount^{k−t} · r_k. A is constant in this gradient. The optimiser's state lasts across inner
+    episodes.
 
     **Arguments:**
 
-    - `optimiser`: any optax gradient transformation. It is static: problems compile anew for each
-      optimiser object, so make it once and share it. It is handed the negative gradient, as optax
-      minimises. If a gradient is to flow through the update (LOLA), take one that is differentiable
-      everywhere: `optax.adam(…, eps_root=1e-8)`, as without `eps_root` Adam's square root is not, at 0.
-    - `discount`: per step, in [0, 1].
+    - `optimiser`: any optax gradient transformation. It is static: programs are compiled for each optimiser object, so
+      make it once and share it. It is given the negative gradient, as optax minimises. LOLA differentiates through the
+      update, and needs an optimiser with derivatives everywhere: `optax.adam(…, eps_root=1e-8)`, since the square root
+      in Adam has none at 0 otherwise.
+    - `discount`: discount per step, in [0, 1].
     - `baseline`: `None`; `"batch_mean"`, the mean of G_t over the batch; or `"critic"`, the policy's own
       value, which is then trained to match G with the loss `value_coefficient`·(1/B) Σ_b Σ_t (V − G)².
     - `normalise_advantages`: shift and scale A to mean 0 and standard deviation 1 over batch and steps.
-    - `reward_scale`: multiplies the rewards it learns from.
+    - `reward_scale`: factor of the rewards.
     - `value_coefficient`: weight of the critic's loss.
 
     The paper's naive A2C (Table 8) is `baseline="critic"`, `normalise_advantages=True`.
 
-    **Raises** `ValueError` for an optimiser that is none of optax's, a discount outside [0, 1], an unknown baseline, a
+    **Raises** `ValueError` for an optimiser that is not optax's, a discount outside [0, 1], an unknown baseline, a
     `normalise_advantages` that is neither True nor False, or weights that are not finite, or negative for the critic.
     """
 
@@ -66,8 +66,8 @@ class PolicyGradient(AbstractGradientLearner):
         self, policy: AbstractPolicy, state: LearnerState, experience: Experience, key: Any = None
     ) -> tuple[AbstractPolicy, LearnerState]:
         returns = sums_to_go(self.reward_scale * experience.rewards, self.discount)
-        # Computed outside the loss: constants for the co-player's own gradient, yet a gradient that is
-        # taken through the whole update (LOLA) still flows through them.
+        # They are computed outside the loss, and so are constants of the co-player's own gradient. A gradient through
+        # the whole update, as of LOLA, still flows through them.
         advantages = self._advantages(policy, experience, returns)
 
         def loss(policy: AbstractPolicy) -> Array:

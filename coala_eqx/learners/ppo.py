@@ -39,7 +39,7 @@ class PPO(AbstractDrawingLearner):
     epoch, one minibatch and `gae_lambda=1` it is `PolicyGradient` with its critic as the baseline. The optimiser's
     state lasts across inner episodes.
 
-    Minibatches are drawn with the learner's key. With `minibatches=1` there is no randomness, and none is used.
+    Minibatches are drawn with the learner's key. With `minibatches=1` there is no randomness, and no key is used.
 
     **Arguments:**
 
@@ -48,11 +48,11 @@ class PPO(AbstractDrawingLearner):
     - `clip`: limit of the probability ratio's distance from 1; `None` for no limit.
     - `value_clip`: limit of how far values move from V_old; `"clip"` for the same as `clip`, `None` for no limit.
     - `value_coefficient`: weight of the critic's squared error.
-    - `discount`: per step, in [0, 1].
+    - `discount`: discount per step, in [0, 1].
     - `gae_lambda`: λ of the advantages, in [0, 1].
     - `normalise_advantages`: shift and scale A to mean 0 and standard deviation 1 over the whole batch. The critic's
       targets stay as they are.
-    - `reward_scale`: factor of the rewards that it learns from.
+    - `reward_scale`: factor of the rewards.
 
     **Raises** `ValueError` for settings of a wrong type or outside of their range, and where minibatches do not divide
     the batch.
@@ -92,7 +92,7 @@ class PPO(AbstractDrawingLearner):
 
     @property
     def exchangeable(self) -> bool:
-        """Whether `update` ignores the order of the batch: with minibatches it does so on average only."""
+        """Whether `update` ignores the order of the batch; with minibatches it does so on average only."""
         return self.minibatches == 1
 
     def init(self, policy: AbstractPolicy, key: Any = None) -> LearnerState:
@@ -144,7 +144,7 @@ class PPO(AbstractDrawingLearner):
 
 
 class _Batch(eqx.Module):
-    """What a learner keeps of a batch while it passes over it; arrays `[batch, steps]`."""
+    """A batch with the quantities that stay the same in all epochs; arrays `[batch, steps]`."""
 
     experience: Experience
     log_probs: Float[Array, "batch steps"]

@@ -1,4 +1,4 @@
-"""A co-player that does not learn."""
+"""Co-players that do not learn."""
 
 from typing import Any, ClassVar
 
@@ -7,7 +7,7 @@ from coala_eqx.policies import AbstractPolicy
 
 
 class Static(AbstractGradientLearner):
-    """Does not learn: the co-player stays as it is. A gradient learner whose steps have length zero."""
+    """A co-player that does not learn: a gradient learner whose steps have length zero."""
 
     discount: float = 1.0
     reward_scale: float = 1.0

@@ -1,4 +1,4 @@
-"""Learners among themselves."""
+"""Naive learners that play each other."""
 
 from typing import Any
 
@@ -23,21 +23,21 @@ def learn_independently(
     updates: int,
     key: Key[Array, ""],
 ) -> tuple[Policies, Float[Array, "players episodes"]]:
-    """All players are naive learners: each takes the others for part of its environment, and learns from all episodes.
+    """Let all players learn as naive learners: each takes the others for part of its environment.
 
-    It is what naive learning comes to without anybody who shapes it, and where naive learners can start from.
+    It shows the result of naive learning without anybody who shapes it. Naive learners can start from there.
 
     **Arguments:**
 
-    - `policies`: one for each player, who start all episodes with a fresh memory.
-    - `learner`: of all of them.
-    - `batch`, `steps`: B games of T steps are played between two updates.
-    - `updates`: how many, at least 0.
+    - `policies`: one for each player. All episodes start with a fresh memory.
+    - `learner`: the learner of all players.
+    - `batch`, `steps`: B and T; B games of T steps are played between two updates.
+    - `updates`: number of updates, at least 0.
 
     **Returns** the policies after the updates, and the rewards per step, means over `[batch, steps]`, before each
     update and after the last: `episodes` is updates + 1.
 
-    **Raises** `ValueError` for another number of policies than the game has players, or of updates below 0.
+    **Raises** `ValueError` if there is not one policy for each player, or if `updates` is below 0.
     """
     if len(policies) != game.num_players:
         raise ValueError(f"The game has {game.num_players} players, but `policies` has {len(policies)} entries.")

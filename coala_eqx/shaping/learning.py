@@ -37,7 +37,7 @@ def alternate(
     - `learners`, `policies`: one of each per co-player; the policies before the first update.
     - `visit`: `(carry, policies, episode) → (carry, experiences, record)` with one `Experience` of
       arrays `[batch, steps]` per co-player.
-    - `carry`: what lasts from one inner episode to the next.
+    - `carry`: the value that `visit` passes from one inner episode to the next.
     - `episodes`: pytree of arrays `[episodes, …]`, one slice for each visit.
     - `keys`: keys of the learners that use them, first for `init`, then for each update.
     - `draws`: in place of keys, the draws of all updates, one entry for each learner: leaves `[episodes − 1, …]`, or
@@ -110,11 +110,11 @@ def _update(
 
 
 def _number_to_array(leaf: Any) -> Any:
-    """Numbers of a state are carried along as arrays are, or else they would stay as they were at first."""
+    """A number of a state as an array, since numbers are not carried along and would stay as they are."""
     return jnp.asarray(leaf) if isinstance(leaf, int | float | np.ndarray | np.generic) else leaf
 
 
 def _signature(tree: Any) -> tuple:
-    """What must not change: the structure, shapes and dtypes, and whatever is no array."""
+    """The parts that must not change: the structure, shapes and dtypes, and all leaves that are no arrays."""
     leaves, structure = jax.tree.flatten(tree)
     return structure, tuple(f"{leaf.dtype}{list(leaf.shape)}" if eqx.is_array(leaf) else leaf for leaf in leaves)

@@ -68,7 +68,7 @@ class _Record(eqx.Module):
 
 
 def experience_of(record: _Record, player: int) -> Experience:
-    """What one player saw, did and earned."""
+    """The experience of one player."""
     times = record.log_probs.ndim
     return Experience(
         observations=jnp.take(record.observations, player, axis=times),
