@@ -80,3 +80,40 @@ def moments(coefficient, payoffs, ego, co_player, **sizes):
         first += probability * estimate
         second += probability * (estimate**2).sum()
     return first, second - (first**2).sum()
+
+
+def learn_by_ppo(
+    logits, critic, steps, rows, *, rate, clip, value_clip=None, coefficient=0.5, discount=1.0, lam=1.0, scale=1.0,
+    normalise=False,
+):  # fmt: skip
+    """Loops over `steps[b][t]` = (observation, action, reward), and gradient steps over `rows` of trajectories."""
+    old, old_values, batch, times = np.stack([*map(softmax, logits)]), critic.copy(), len(steps), len(steps[0])
+    advantages = np.zeros((batch, times))
+    for b, trajectory in enumerate(steps):
+        values = [old_values[o] for o, _, _ in trajectory] + [0.0]
+        for t in range(times):
+            for k in range(t, times):
+                error = scale * trajectory[k][2] + discount * values[k + 1] - values[k]
+                advantages[b, t] += (discount * lam) ** (k - t) * error
+    targets = advantages + np.array([[old_values[o] for o, _, _ in trajectory] for trajectory in steps])
+    if normalise:
+        advantages = (advantages - advantages.mean()) / advantages.std()
+    clipped = 0
+    for row in rows:
+        slope, value_slope, now = np.zeros_like(logits), np.zeros_like(critic), np.stack([*map(softmax, logits)])
+        for b in row:
+            for t, (o, a, _) in enumerate(steps[b]):
+                ratio, advantage = now[o, a] / old[o, a], advantages[b, t]
+                if ratio * advantage <= np.clip(ratio, 1 - clip, 1 + clip) * advantage:
+                    slope[o] += advantage * ratio * (np.eye(2)[a] - now[o])
+                else:
+                    clipped += 1
+                error, near = critic[o] - targets[b, t], critic[o]
+                if value_clip is not None:
+                    near = old_values[o] + np.clip(critic[o] - old_values[o], -value_clip, value_clip)
+                if value_clip is None or error**2 >= (near - targets[b, t]) ** 2:
+                    value_slope[o] -= coefficient * 2 * error
+                elif near == critic[o]:  # pragma: no cover (equal errors are the branch above)
+                    raise AssertionError
+        logits, critic = logits + rate * slope / len(row), critic + rate * value_slope / len(row)
+    return logits, critic, clipped

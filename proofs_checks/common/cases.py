@@ -21,7 +21,7 @@ import optax
 
 import coala_eqx as ce
 from coala_eqx.games import AbstractEnumerableGame, MatrixGame, TabularGame
-from coala_eqx.learners import AbstractLearner, Experience, PolicyGradient, Static
+from coala_eqx.learners import AbstractDrawingLearner, AbstractLearner, Experience, PolicyGradient, Static
 from coala_eqx.policies import GRU, AbstractPolicy, FullHistory, Hawk, MemoryOne
 from proofs_checks.common.programs import forget_programs_at_times
 
@@ -54,6 +54,27 @@ class Ordered(AbstractLearner):
     def update(self, policy: AbstractPolicy, state: None, experience: Experience, key: Any = None) -> tuple[Any, None]:
         weights = 1.0 + jnp.arange(experience.rewards.shape[0])
         return _shift_parameters(policy, jnp.sin(weights @ experience.rewards.sum(axis=1))), None
+
+
+class Drawing(AbstractDrawingLearner):
+    """Weighs the trajectories by their position and by one of three draws, which are not equally likely."""
+
+    def init(self, policy: AbstractPolicy, key: Any = None) -> None:
+        return None
+
+    def draw(self, batch: int, key: Any) -> jax.Array:
+        draws, probabilities = self.draws(batch)
+        return draws[jax.random.categorical(key, jnp.log(probabilities))]
+
+    def num_draws(self, batch: int) -> int:
+        return 3
+
+    def draws(self, batch: int) -> tuple[jax.Array, jax.Array]:
+        return jnp.array([-2.0, 0.5, 3.0]), jnp.array([0.2, 0.5, 0.3])
+
+    def learn(self, policy: AbstractPolicy, state: None, experience: Experience, draw: jax.Array) -> tuple[Any, None]:
+        weights = draw + jnp.arange(experience.rewards.shape[0])
+        return _shift_parameters(policy, jnp.sin(weights @ experience.rewards.sum(axis=1) + draw)), None
 
 
 def _shift_parameters(policy: AbstractPolicy, shift: jax.Array) -> AbstractPolicy:
