@@ -159,8 +159,12 @@ def test_a_learner_that_needs_a_key_and_gets_none_says_so(getkey):
 
 def test_learners_of_the_version_before_work_and_warn_once(getkey, recwarn):
     key, play = getkey(), getkey()
-    with pytest.warns(DeprecationWarning, match=r"Former is of a former version: write init\(policy, key\) and update"):
-        problem = make_problem(key, learner=Former())
+    game, co_player = ce.games.chicken(), MemoryOne(np.zeros((5, 2)))
+    sizes = {"batch": 1, "episodes": 1, "steps": 1}
+    with pytest.warns(DeprecationWarning, match=r"Former takes no key.*write init\(policy, key\) and update") as seen:
+        ce.ShapingProblem(game=game, co_players=co_player, learner=Former(), **sizes)
+    assert [warning.filename for warning in seen] == [__file__]  # so that it is shown
+    problem = make_problem(key, learner=Former())
     make_problem(key, learner=Former())  # an error if it warned again
     policy = make_policy("MemoryOne", problem, key)
     same(problem.play(policy, play), make_problem(key).play(policy, play))

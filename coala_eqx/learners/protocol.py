@@ -2,6 +2,7 @@
 
 import abc
 import inspect
+import sys
 import warnings
 from typing import Any, ClassVar, Generic, NoReturn, TypeVar
 
@@ -93,8 +94,20 @@ def check_signatures(rule: AbstractUpdateRule[Any]) -> None:
     former = [name for name in _ARGUMENTS if _is_former(kind, name)]
     if former and kind not in _warned:
         wanted = " and ".join(f"{name}({', '.join((*_ARGUMENTS[name], 'key'))})" for name in former)
-        warnings.warn(f"{kind.__name__} is of a former version: write {wanted}.", DeprecationWarning, stacklevel=4)
+        _warn_user(f"{kind.__name__} takes no key, as learners of a former version: write {wanted}.")
         _warned.add(kind)
+
+
+def _warn_user(message: str) -> None:
+    """Warn at the line of the user's code. There are frames of Equinox in between, as many as it likes."""
+    frame = sys._getframe()
+    while frame.f_globals.get("__name__", "").split(".")[0] in _OWN and frame.f_back is not None:
+        frame = frame.f_back
+    name, registry = frame.f_globals.get("__name__", ""), frame.f_globals.setdefault("__warningregistry__", {})
+    warnings.warn_explicit(message, DeprecationWarning, frame.f_code.co_filename, frame.f_lineno, name, registry)
+
+
+_OWN = {"coala_eqx", "equinox", "jaxtyping", "beartype"}
 
 
 _ARGUMENTS = {"init": ("policy",), "update": ("policy", "state", "data")}
