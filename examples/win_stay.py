@@ -24,10 +24,10 @@ class WinStay(AbstractLearner):
     rate: float = 1.0
     exchangeable: ClassVar[bool] = True
 
-    def init(self, policy: AbstractPolicy) -> Float[Array, ""]:
+    def init(self, policy: AbstractPolicy, key: Any) -> Float[Array, ""]:
         return jnp.zeros(())
 
-    def update(self, policy: Any, state: Float[Array, ""], experience: Experience) -> tuple[Any, Float[Array, ""]]:
+    def update(self, policy: Any, state: Any, experience: Experience, key: Any) -> tuple[Any, Float[Array, ""]]:
         surprise = jnp.tanh(experience.rewards - state)
         chosen = jax.nn.one_hot(experience.actions, policy.num_actions, dtype=policy.logits.dtype)
         change = jnp.zeros_like(policy.logits).at[experience.observations].add(surprise[..., None] * chosen)

@@ -49,13 +49,16 @@ def jackknifed(statistic: Callable[..., float], *by_seed: Sequence[float] | np.n
     if number == 1:
         return Measured(value, math.nan, 1)
     left = np.array([statistic(*np.delete(rows, seed, axis=1).mean(axis=1)) for seed in range(number)], float)
-    return Measured(value, jackknife(left), number)
+    return Measured(value, float(jackknife(left)), number)
 
 
-def jackknife(left: np.ndarray) -> float:
-    """Jackknife standard error from the statistic without each seed in turn."""
+def jackknife(left: Any) -> Any:
+    """Jackknife standard error of a number, from its values without each part in turn: an array, or a series or an
+    expression of Polars.
+    """
+    number = len(left) if isinstance(left, np.ndarray) else left.len()
     with np.errstate(invalid="ignore"):  # a ratio may be infinite
-        return float(np.std(left)) * math.sqrt(len(left) - 1)
+        return left.std(ddof=0) * (number - 1) ** 0.5
 
 
 def bootstrapped(statistic: Callable[..., float], *samples: Any, over_seeds: bool = True) -> Measured:

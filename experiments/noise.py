@@ -181,7 +181,7 @@ def ratios(table: pl.DataFrame, *by: str) -> pl.DataFrame:
         means(table, *by)
         .sort("left_out", maintain_order=True)
         .group_by(*keys, maintain_order=True)
-        .agg(pl.first(*columns), *(jackknife(pl.col(name).slice(1)).alias(f"{name}_error") for name in columns))
+        .agg(pl.first(*columns), *(errors.jackknife(pl.col(name).slice(1)).alias(f"{name}_error") for name in columns))
     )
 
     def seen(square: str) -> pl.Expr:
@@ -193,11 +193,6 @@ def ratios(table: pl.DataFrame, *by: str) -> pl.DataFrame:
         for name in needed
         for column in (name, f"{name}_error")
     ).drop("true", "coala", "true_error", "coala_error")
-
-
-def jackknife(left: Any) -> Any:
-    """Jackknife standard error from the values without each meta-batch in turn, of a series or an expression."""
-    return left.std(ddof=0) * (left.len() - 1) ** 0.5
 
 
 class Judged:
@@ -214,14 +209,14 @@ class Judged:
     def seen(self, estimator: str, gae_lambda: float, baseline: str) -> bool:
         """Whether the square of the estimator's gradient is more than two standard errors above 0."""
         square = self.by_left_out("square", estimator, gae_lambda, baseline)
-        return len(square) > 0 and square[0] > 2 * jackknife(square[1:])
+        return len(square) > 0 and square[0] > 2 * errors.jackknife(square[1:])
 
     @staticmethod
     def within(number: int, ratio: pl.Series) -> errors.Measured:
         """The ratio from all meta-batches plus `number` standard errors; NaN if there is no such ratio."""
         if not len(ratio):
             return errors.Measured(np.nan, np.nan, None)
-        error = jackknife(ratio[1:])
+        error = errors.jackknife(ratio[1:])
         return errors.Measured(ratio[0] + number * error, error, None, margin=abs(number))
 
 

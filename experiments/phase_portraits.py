@@ -18,6 +18,7 @@ import polars as pl
 from jaxtyping import Array, Float
 
 import coala_eqx as ce
+from coala_eqx._checks import check_at_least
 from coala_eqx.learners import GradientFlow, LearningPath
 from coala_eqx.policies import AbstractMemoryOne, BinaryMemoryOne
 from coala_eqx.runs.directory import Part, table_of
@@ -76,8 +77,7 @@ class Settings(fig3a.Settings):
     def __post_init__(self) -> None:
         super().__post_init__()
         for name in ("grid", "starts"):
-            if getattr(self, name) < 2:
-                raise ValueError(f"`{name}` must be at least 2, but is {getattr(self, name)}.")
+            check_at_least(name, getattr(self, name), 2)
         if not 0 < self.margin < 0.5:
             raise ValueError(f"`margin` must lie between 0 and 0.5, but is {self.margin}.")
         entries = [entry for group in self.groups() for entry in group]

@@ -20,10 +20,10 @@ from tests.makers import SGD, distance, make_policy, make_problem, random_game
 class Ordered(AbstractLearner):
     """Learns from the first trajectory only; says truly that the order matters."""
 
-    def init(self, policy):
+    def init(self, policy, key):
         return None
 
-    def update(self, policy, state, experience):
+    def update(self, policy, state, experience, key):
         first = jax.tree.map(lambda leaf: leaf[:1], experience)
         return SGD.update(policy, SGD.init(policy), first)[0], None
 

@@ -132,18 +132,18 @@ def test_bad_settings_are_named(settings, message):
 
 
 class _Reshaping(AbstractLearner):
-    def init(self, policy):
+    def init(self, policy, key):
         return jnp.zeros(())
 
-    def update(self, policy, state, experience):
+    def update(self, policy, state, experience, key):
         return MemoryOne(policy.logits[:1]), state
 
 
 class _Forgetful(AbstractLearner):
-    def init(self, policy):
+    def init(self, policy, key):
         return jnp.zeros(())
 
-    def update(self, policy, state, experience):
+    def update(self, policy, state, experience, key):
         return policy
 
 
@@ -176,10 +176,10 @@ def test_equal_advantages_stay_near_zero_in_float32(getkey):
 class _Counting(AbstractLearner):
     """Its state is a plain number, the count of updates; it acts only after the second."""
 
-    def init(self, policy):
+    def init(self, policy, key):
         return 0
 
-    def update(self, policy, state, experience):
+    def update(self, policy, state, experience, key):
         logits = jnp.where(state >= 1, policy.logits + 5.0 * jnp.array([1.0, 0.0]), policy.logits)
         return MemoryOne(logits), state + 1
 

@@ -261,10 +261,10 @@ def test_play_does_not_retrace(getkey):
     traces = []
 
     class Counting(ce.learners.AbstractLearner):
-        def init(self, policy):
+        def init(self, policy, key):
             return None
 
-        def update(self, policy, state, experience):
+        def update(self, policy, state, experience, key):
             traces.append(1)
             return policy, state
 

@@ -1,5 +1,6 @@
 """Random numbers of different purposes are apart from each other."""
 
+import dataclasses
 import subprocess
 import sys
 
@@ -11,6 +12,7 @@ import pytest
 
 import coala_eqx as ce
 from coala_eqx.estimators import CoalaPG
+from coala_eqx.learners import PPO as RandomPPO
 from coala_eqx.learners import PolicyGradient
 from coala_eqx.policies import MLP
 from coala_eqx.streams import stream
@@ -85,15 +87,20 @@ def both_split_and_folded(program, *arguments):
     return [uses for uses in found.values() if {SPLIT, FOLDED} <= set(uses) or uses.count(SPLIT) > 1]
 
 
-def test_training_never_splits_a_key_twice_or_splits_and_folds_it(getkey):
+@pytest.mark.parametrize(
+    "learner", [PolicyGradient(optimiser=optax.sgd(1.0)), RandomPPO(optax.sgd(1.0), minibatches=2)]
+)
+def test_training_never_splits_a_key_twice_or_splits_and_folds_it(learner, getkey):
     def make(key):
         return MLP(5, 2, width=3, key=key)
 
     pool = makers.make_pool(
-        game=ce.games.iterated_prisoners_dilemma(), learner=PolicyGradient(optimiser=optax.sgd(1.0)), make_agent=make,
+        game=ce.games.iterated_prisoners_dilemma(), learner=learner, make_agent=make,
         update=PPO(optax.sgd(1.0)), estimators=(CoalaPG(),) * 2, p_naive=0.5,
         batch=2, episodes=2, steps=2, meta_batch=4,
     )  # fmt: skip
+
+    pool = dataclasses.replace(pool, naive=dataclasses.replace(pool.naive, pretraining=1, pretraining_batch=2))
 
     def program(key):
         state = pool.init(key)

@@ -174,10 +174,10 @@ class Hears(AbstractLearner):
     louder: float
     exchangeable: ClassVar[bool] = True
 
-    def init(self, policy):
+    def init(self, policy, key):
         return None
 
-    def update(self, policy, state, experience):
+    def update(self, policy, state, experience, key):
         learner = makers.SGD
         scale = jnp.ones(len(experience.rewards)).at[0].add(self.louder)
         louder = Experience(experience.observations, experience.actions, experience.rewards * scale[:, None])

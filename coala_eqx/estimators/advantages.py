@@ -11,6 +11,7 @@ from jaxtyping import Array, Float
 
 from coala_eqx.arrays import Scalar
 from coala_eqx.loops import scan
+from coala_eqx.returns.to_go import sums_to_go
 
 
 def batch_lambda_returns(
@@ -56,13 +57,10 @@ def batch_lambda_returns(
         own = alone + decay * jnp.where(ends_episode, average, own)
         return (own, together + decay * average), own
 
-    def back_alone(own: Array, alone: Array) -> tuple[Array, Array]:
-        own = alone + decay * own
-        return own, own
-
-    alone = alone.reshape(batch, -1).T
+    alone = alone.reshape(batch, -1)
     if not average_future_episodes:
-        return scan(back_alone, jnp.zeros_like(alone[0]), alone, reverse=True)[1].T.reshape(rewards.shape)
+        return sums_to_go(alone, decay).reshape(rewards.shape)
+    alone = alone.T
     averages = together.mean(axis=0).ravel()
     ends_episode = np.tile(np.arange(rewards.shape[2]) == rewards.shape[2] - 1, rewards.shape[1])
     start = (jnp.zeros_like(alone[0]), jnp.zeros_like(averages[0]))

@@ -11,7 +11,7 @@ from jaxtyping import Array, Float, Key
 from coala_eqx.games import AbstractDrawnGame, AbstractEnumerableGame
 from coala_eqx.learners import NoGradientLearner, gradient_learners
 from coala_eqx.policies import AbstractPolicy
-from coala_eqx.shaping import MetaEpisode, ShapingProblem, replay_ego
+from coala_eqx.shaping import MetaEpisode, ShapingProblem, score_function
 
 Gradient = Any
 """A pytree like the policy, with `None` in place of every leaf that is not a floating-point array."""
@@ -111,6 +111,12 @@ class AbstractEstimator(eqx.Module):
                 f"{type(self).__name__} cannot be applied: it needs co-players that learn, but those that remember "
                 f"earlier inner episodes do not."
             )
+        random = dict.fromkeys(type(learner).__name__ for learner in problem.learners if learner.uses_key)
+        if self.needs_learning_rule and random:
+            raise Inapplicable(
+                f"{type(self).__name__} cannot be applied: it repeats the co-players' updates, and a meta-episode does "
+                f"not tell what {' and '.join(random)} drew. Take a learner that uses no key."
+            )
         if self.needs_gradient_learner:
             try:
                 gradient_learners(problem.learners)
@@ -203,9 +209,5 @@ def weigh_scores(
     policy: AbstractPolicy, episode: MetaEpisode, coefficients: Float[Array, "batch episodes steps"]
 ) -> Gradient:
     """Σ_b Σ_l ∇_φ log π(a_l^b | h_l^b; φ) · C_l^b, for the ego agent's actions in one meta-episode."""
-
-    def surrogate(policy: AbstractPolicy) -> Array:
-        log_probs, _ = replay_ego(policy, episode.observations, episode.actions)
-        return jnp.sum(log_probs * coefficients)
-
-    return eqx.filter_grad(surrogate)(policy)
+    weigh = score_function(policy, episode.observations, episode.actions)
+    return weigh(coefficients)

@@ -6,7 +6,7 @@ import equinox as eqx
 from jaxtyping import Array
 
 from coala_eqx.estimators.base import AbstractEstimator, Gradient
-from coala_eqx.learners import AbstractGradientLearner, gradient_learners
+from coala_eqx.learners import AbstractGradientLearner, gradient_learners, init_rule
 from coala_eqx.policies import AbstractPolicy
 from coala_eqx.returns import episode_returns
 from coala_eqx.shaping import MetaEpisode, ShapingProblem
@@ -43,7 +43,7 @@ class LolaExact(AbstractEstimator):
 
         def lookahead_return(policy: AbstractPolicy) -> Array:
             co_players = list(episode.co_player_policies)
-            states = [learner.init(p) for learner, p in zip(learners, co_players, strict=True)]
+            states = [init_rule(learner, p) for learner, p in zip(learners, co_players, strict=True)]
             for _ in range(problem.episodes - 1):
                 gradients = [
                     _own_gradient(problem, policy, co_players, index, learner) for index, learner in enumerate(learners)

@@ -1,11 +1,13 @@
-"""Enumerating batches of trajectories: all of them, or up to the order of the trajectories."""
+"""Enumeration of batches of trajectories, ordered or unordered, together with the draws of learners."""
 
 import math
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Array
+
+from coala_eqx.exact.draws import Draws
 
 
 class Chunk(NamedTuple):
@@ -15,18 +17,22 @@ class Chunk(NamedTuple):
     """`[chunk, batch]`: the number of each trajectory, in 0..trajectories−1."""
 
     multiplicities: Array | np.ndarray
-    """`[chunk]`: how many ordered batches each stands for; 0 for padding."""
+    """`[chunk]`: the number of ordered batches that each stands for, times the probability of its draws; 0 for padding.
+    """
+
+    draws: tuple[Any, ...] = ()
+    """The draws of each learner, leaves `[chunk, updates, …]` or `None`; empty where no learner draws."""
 
 
 def count_batches(trajectories: int, batch: int, *, exchangeable: bool) -> int:
-    """C(n + B − 1, B) unordered batches of n possible trajectories, or n^B ordered ones."""
+    """The number of batches of n possible trajectories: C(n + B − 1, B) unordered or n^B ordered ones."""
     if exchangeable:
         return math.comb(trajectories + batch - 1, batch)
     return trajectories**batch
 
 
 def log_count_batches(inner: int, batch: int, episodes: int, *, exchangeable: bool) -> float:
-    """About the logarithm of the number of batches of `inner`^episodes trajectories, without computing it."""
+    """Approximate logarithm of the number of batches of `inner`^episodes trajectories."""
     trajectories = episodes * math.log(inner) if inner > 1 else 0.0
     if not exchangeable:
         return batch * trajectories
@@ -36,16 +42,23 @@ def log_count_batches(inner: int, batch: int, episodes: int, *, exchangeable: bo
     return math.lgamma(number + batch) - math.lgamma(number) - math.lgamma(batch + 1)
 
 
-def enumerate_batches(trajectories: int, batch: int, *, exchangeable: bool, chunk: int) -> Iterator[Chunk]:
-    """All batches, in chunks that all have the same size (the last one is padded)."""
-    count = count_batches(trajectories, batch, exchangeable=exchangeable)
+def enumerate_batches(
+    trajectories: int, batch: int, *, exchangeable: bool, chunk: int, draws: Draws | None = None
+) -> Iterator[Chunk]:
+    """All batches with all draws, in chunks that all have the same size (the last one is padded)."""
+    combinations = 1 if draws is None else draws.count
+    count = count_batches(trajectories, batch, exchangeable=exchangeable) * combinations
     tables = _binomials(trajectories, batch) if exchangeable else []
     for start in range(0, count, chunk):
-        ranks = np.arange(start, min(start + chunk, count))
+        ranks, drawn = np.divmod(np.arange(start, min(start + chunk, count)), combinations)
         picks = _unordered(ranks, tables) if exchangeable else _ordered(ranks, trajectories, batch)
         multiplicities = _multiplicities(picks) if exchangeable else np.ones(len(ranks))
         padding = chunk - len(ranks)
-        yield Chunk(np.pad(picks, ((0, padding), (0, 0))), np.pad(multiplicities, (0, padding)))
+        taken = ()
+        if draws is not None and combinations > 1:
+            taken, probabilities = draws.take(np.pad(drawn, (0, padding)))
+            multiplicities = multiplicities * probabilities[: len(ranks)]
+        yield Chunk(np.pad(picks, ((0, padding), (0, 0))), np.pad(multiplicities, (0, padding)), taken)
 
 
 def _ordered(ranks: np.ndarray, trajectories: int, batch: int) -> np.ndarray:

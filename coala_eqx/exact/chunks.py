@@ -1,4 +1,4 @@
-"""One chunk of outcomes: what is seen in it, how likely it is, and sums over it."""
+"""One chunk of outcomes: its meta-episodes, their probabilities, and sums over them."""
 
 import dataclasses
 from collections.abc import Callable
@@ -12,16 +12,16 @@ from coala_eqx.exact.batches import Chunk
 from coala_eqx.exact.ego import digits
 from coala_eqx.exact.outcomes import InnerOutcomes
 from coala_eqx.interpreter.compiled import compiled
-from coala_eqx.learners import Experience
+from coala_eqx.learners import Draw, Experience
 from coala_eqx.policies import AbstractPolicy
 from coala_eqx.shaping import MetaEpisode, ShapingProblem, replay, replay_co_players
 from coala_eqx.shaping.learning import Policies
 
 Function = Callable[[ShapingProblem, AbstractPolicy, MetaEpisode], Any]
-"""What is averaged: maps a meta-episode to a pytree of arrays."""
+"""The function that is averaged: maps a meta-episode to a pytree of arrays."""
 
 Run = Callable[..., tuple[Any, Any]]
-"""(function, problem, policy, co_players, outcomes, chunk, quick) → (Σ probability, Σ something made of function)."""
+"""(function, problem, policy, co_players, outcomes, chunk, quick) → (Σ probability, a sum made of the function)."""
 
 
 def sum_chunk(
@@ -49,12 +49,12 @@ def replay_chunk(
     The meta-episodes lack the co-players' policies, which are the same in all of them.
     """
 
-    def one(trajectories: Int[Array, " batch"]) -> tuple[Array, MetaEpisode]:
+    def one(trajectories: Int[Array, " batch"], draws: tuple[Draw, ...]) -> tuple[Array, MetaEpisode]:
         experiences, chance = _experiences(problem, outcomes, trajectories)
-        episode, log_prob = replay(problem, policy, co_players, experiences)
+        episode, log_prob = replay(problem, policy, co_players, experiences, draws)
         return jnp.exp(log_prob) * chance, dataclasses.replace(episode, co_player_policies=())
 
-    probabilities, episodes = jax.vmap(one)(jnp.asarray(chunk.trajectories))
+    probabilities, episodes = jax.vmap(one)(*_arrays(chunk))
     return probabilities * chunk.multiplicities, episodes
 
 
@@ -64,18 +64,18 @@ def meet_chunk(
 ) -> tuple[Float[Array, " chunk"], Float[Array, " chunk"], MetaEpisode]:
     """`replay_chunk` without the ego agent's part.
 
-    **Returns** the co-players' log-probabilities, the multiplicities times the probabilities of what the game drew,
+    **Returns** the co-players' log-probabilities, the multiplicities times the probabilities of the game's own draws,
     and the meta-episodes, in which the ego agent's log-probabilities and values are 0.
     """
 
-    def one(trajectories: Int[Array, " batch"]) -> tuple[Array, Array, MetaEpisode]:
+    def one(trajectories: Int[Array, " batch"], draws: tuple[Draw, ...]) -> tuple[Array, Array, MetaEpisode]:
         experiences, chance = _experiences(problem, outcomes, trajectories)
         ego, *others = experiences
         nothing = jnp.zeros_like(ego.rewards)
         episode = MetaEpisode(ego.observations, ego.actions, ego.rewards, nothing, nothing, tuple(others), ())
-        return replay_co_players(problem, co_players, tuple(others)), chance, episode
+        return replay_co_players(problem, co_players, tuple(others), draws), chance, episode
 
-    log_probs, chance, episodes = jax.vmap(one)(jnp.asarray(chunk.trajectories))
+    log_probs, chance, episodes = jax.vmap(one)(*_arrays(chunk))
     return log_probs, chance * chunk.multiplicities, episodes
 
 
@@ -93,7 +93,7 @@ def values_of(
 
 @compiled
 def weighted_sum(weights: Float[Array, " chunk"], values: Any) -> Any:
-    """Σ weight · value over the first axis; what has a weight of 0 may be NaN or infinite."""
+    """Σ weight · value over the first axis. Values whose weight is 0 may be NaN or infinite."""
 
     def summed(leaf: Array) -> Array:
         column = weights.reshape(-1, *(1,) * (leaf.ndim - 1))
@@ -103,10 +103,15 @@ def weighted_sum(weights: Float[Array, " chunk"], values: Any) -> Any:
     return jax.tree.map(summed, values)
 
 
+def _arrays(chunk: Chunk) -> tuple[Int[Array, "chunk batch"], tuple[Draw, ...]]:
+    """The trajectories and the draws."""
+    return jnp.asarray(chunk.trajectories), jax.tree.map(jnp.asarray, chunk.draws)
+
+
 def _experiences(
     problem: ShapingProblem, outcomes: InnerOutcomes, trajectories: Int[Array, " batch"]
 ) -> tuple[tuple[Experience, ...], Float[Array, ""]]:
-    """What every player sees, does and earns in a batch, and the probability of what the game draws."""
+    """The experience of every player in a batch, and the probability of the game's own draws."""
     numbers = jnp.asarray(digits(trajectories, len(outcomes.chance), problem.episodes))
     experiences = tuple(outcomes.experience(numbers, player) for player in range(problem.game.num_players))
     return experiences, outcomes.chance[numbers].prod()

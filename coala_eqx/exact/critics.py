@@ -1,4 +1,4 @@
-"""Exact critics, as tables over the own history."""
+"""Exact critics as tables over the own history."""
 
 from collections.abc import Callable
 
@@ -14,7 +14,7 @@ from coala_eqx.policies import AbstractPolicy, FullHistory
 from coala_eqx.shaping import MetaEpisode, ShapingProblem
 
 Target = Callable[[Array, Array], Array]
-"""(rewards, values) → what a critic should expect; all arrays `[batch, episodes, steps]`."""
+"""(rewards, values) → the targets of a critic; all arrays `[batch, episodes, steps]`."""
 
 
 def own_return(rewards: Array, values: Array) -> Array:
@@ -29,8 +29,8 @@ def exact_critic(problem: ShapingProblem, policy: FullHistory, target: Target, *
 
     **Arguments:**
 
-    - `target`: of the critic, a function of the rewards and of the values of the policy's present critic that permutes
-      its results if the trajectories are permuted: `own_return` for the paper's Eq. 10, an estimator's
+    - `target`: the critic's target, a function of the rewards and of the values of the policy's present critic. It
+      must permute its results if the trajectories are permuted: `own_return` for the paper's Eq. 10, an estimator's
       `coefficients` for Eq. 8.
     - `limit`: as in `expectation`.
 
@@ -60,7 +60,7 @@ def sums_by_history(
 
 
 class _SumsByHistory(eqx.Module):
-    """Of one meta-episode. A module, not a closure, so that it is compiled once for each target."""
+    """The sums of one meta-episode. A module, not a closure, so that it is compiled once for each target."""
 
     target: Target
 

@@ -1,4 +1,4 @@
-"""What the ego agent does in each of its trajectories: log-probabilities, values, and scores.
+"""The ego agent's trajectories: log-probabilities, values and scores of their actions.
 
 A score, ∇_φ log π(a_l | h_l), is a function of the ego agent's own trajectory. So it is computed once for each
 trajectory, and not for each batch that it is part of. Where trajectories are few, the inner products of all scores are
@@ -20,16 +20,16 @@ from coala_eqx.exact.outcomes import InnerOutcomes
 from coala_eqx.exact.rounding import Sum
 from coala_eqx.interpreter.compiled import QUICK_BELOW, compiled
 from coala_eqx.policies import AbstractPolicy
-from coala_eqx.shaping import replay_ego
+from coala_eqx.shaping import replay_ego, score_function
 
 _BLOCK_BYTES = 16 * 2**20
 _TABLE_FLOATS = 2**26
 _MOST_PRODUCTS = 2**24
-"""Numbers that a table may hold: 512 MiB of scores, 128 MiB of their inner products."""
+"""The most numbers in a table: 512 MiB of scores, 128 MiB of their inner products."""
 
 
 class EgoTrajectories:
-    """All trajectories, that is sequences of `episodes` inner outcomes, as the ego agent sees them.
+    """All trajectories as the ego agent sees them. A trajectory is a sequence of `episodes` inner outcomes.
 
     Arrays have the axis `long`: l = 1..MT, and `parameters`: all of the policy's in a row.
     """
@@ -50,14 +50,14 @@ class EgoTrajectories:
     def log_probs_and_values(
         self, trajectories: Int[np.ndarray, "*some"]
     ) -> tuple[Float[np.ndarray, "*some long"], Float[np.ndarray, "*some long"]]:
-        """Of some trajectories: log π(a_l | h_l) and V̂(h_l)."""
+        """The log-probabilities log π(a_l | h_l) and values V̂(h_l) of some trajectories."""
         log_probs, values, _ = self._table if self.in_table else self._computed(trajectories)
         if self.in_table:
             return log_probs[trajectories], values[trajectories]
         return log_probs, values
 
     def scores(self, trajectories: Int[np.ndarray, "*some"]) -> Float[np.ndarray, "*some long parameters"]:
-        """∇_φ log π(a_l | h_l)."""
+        """∇_φ log π(a_l | h_l) of some trajectories."""
         if self.in_table:
             return self._table[2][trajectories]
         return self._computed(trajectories)[2]
@@ -69,7 +69,7 @@ class EgoTrajectories:
 
     @functools.cached_property
     def products(self) -> Float[np.ndarray, "scores scores"]:
-        """Inner products of all scores, those of one trajectory in a row, where they are few."""
+        """Inner products of all scores, those of one trajectory next to each other, where they are few."""
         scores = self._table[2].reshape(self.count * self.long, -1)
         if np.count_nonzero(scores) < 0.05 * scores.size:
             sparse = scipy.sparse.csr_array(scores)
@@ -83,7 +83,7 @@ class EgoTrajectories:
         return (coefficients.reshape(-1, len(scores)) @ scores).reshape(*leading, -1)
 
     def pull_back(self, trajectories: np.ndarray, weights: np.ndarray) -> Float[np.ndarray, " parameters"]:
-        """∇_φ Σ weight · Σ_l log π(a_l | h_l) over trajectories, by reverse passes, without scores."""
+        """∇_φ Σ weight · Σ_l log π(a_l | h_l) over trajectories, by reverse passes instead of scores."""
         total = Sum()
         for numbers, padding, start in self._blocks(trajectories):
             some = np.pad(weights[start : start + self.block], (0, padding))
@@ -114,7 +114,7 @@ class EgoTrajectories:
         return observations[numbers, :, 0], actions[numbers, :, 0]
 
     def _blocks(self, trajectories: np.ndarray) -> Iterator[tuple[np.ndarray, int, int]]:
-        """Yields blocks of equal length, how much of each is padding, and where it starts."""
+        """Yields blocks of equal length, the length of their padding, and where they start."""
         for start in range(0, len(trajectories), self.block):
             numbers = trajectories[start : start + self.block]
             padding = self.block - len(numbers)
@@ -122,7 +122,7 @@ class EgoTrajectories:
 
 
 def digits(number: Int[Array | np.ndarray, "*many"], base: int, digits: int) -> Int[Array | np.ndarray, "*many digits"]:
-    """The inner outcome of each inner episode of a trajectory."""
+    """The inner outcomes of a trajectory, from its number."""
     places = np.array([base**place for place in reversed(range(digits))])
     return number[..., None] // places.reshape((1,) * np.ndim(number) + (-1,)) % base
 
@@ -146,15 +146,11 @@ def scores_of(
 
 @compiled
 def steps_of(policy: AbstractPolicy, observations: Array, actions: Array) -> tuple[Array, Array, Array]:
-    """`scores_of` several trajectories, arrays `[trajectories, episodes, steps, …]`."""
+    """`scores_of` for several trajectories, arrays `[trajectories, episodes, steps, …]`."""
     return jax.vmap(lambda o, a: scores_of(policy, o, a))(observations, actions)
 
 
 @compiled
 def _pull_back(policy: AbstractPolicy, observations: Array, actions: Array, weights: Array) -> Array:
-    def weighed(policy: AbstractPolicy) -> Array:
-        log_probs, _ = replay_ego(policy, observations, actions)
-        # What cannot happen has a weight of 0 and a log-probability of −∞.
-        return jnp.sum(jnp.where(jnp.isneginf(log_probs), 0.0, log_probs).sum(axis=(1, 2)) * weights)
-
-    return ravel_pytree(eqx.filter_grad(weighed)(policy))[0]
+    each = jnp.broadcast_to(weights[:, None, None], actions.shape)
+    return ravel_pytree(score_function(policy, observations, actions)(each))[0]

@@ -16,6 +16,7 @@ from jaxtyping import Array, Float
 from coala_eqx.arrays import concrete, in_words
 from coala_eqx.exact.batches import Chunk, count_batches, enumerate_batches, log_count_batches
 from coala_eqx.exact.chunks import Run, meet_chunk, replay_chunk, sum_chunk, values_of
+from coala_eqx.exact.draws import Draws, count_draws, draws_of_update, log_count_draws
 from coala_eqx.exact.exchangeability import STRICT, TOLERANCE, Leaves, OrderMatters, largest_deviations
 from coala_eqx.exact.outcomes import InnerOutcomes, count_inner_outcomes, list_inner_outcomes
 from coala_eqx.exact.rounding import Sum
@@ -26,27 +27,27 @@ from coala_eqx.shaping import Population, ShapingProblem
 from coala_eqx.shaping.learning import Policies
 
 LIMIT = 20_000_000
-"""How many outcomes are enumerated at most, unless another limit is given."""
+"""The largest number of outcomes that is enumerated, unless another limit is given."""
 
 Progress = Callable[[int, int], None]
-"""Called with (outcomes done, outcomes in all) now and then."""
+"""A function that is called with (outcomes done, outcomes in all) now and then."""
 
 _TOTAL_TOLERANCE = 1e-9
-"""Probabilities are products of some dozens of rounded factors, and added up pairwise: rounding is below 1e-12."""
+"""The rounding of the sum is below 1e-12: probabilities are products of some dozens of rounded factors."""
 
 _MOST_DIGITS = 300
-"""Larger numbers are not counted exactly: binomials of astronomical numbers take for ever."""
+"""Longer numbers are not computed exactly: binomials of astronomical numbers take for ever."""
 
 _CHUNK_BYTES = 32 * 2**20
-"""Measured: larger chunks leave the cache and spend their time on fresh memory pages, smaller ones on dispatch."""
+"""The size of a chunk. As measured, larger ones spend their time on fresh memory pages, smaller ones on dispatch."""
 
 
 def count_outcomes(problem: ShapingProblem, *, exchangeable: bool = True) -> int:
-    """How many outcomes the exact functions enumerate for this problem.
+    """The number of outcomes that exact functions enumerate for this problem.
 
     **Arguments:**
 
-    - `exchangeable`: up to the order of the trajectories (if the learners allow it), or all.
+    - `exchangeable`: whether unordered batches are counted, where the learners allow it, or ordered ones.
 
     **Returns** the exact number; a power of two near it where it has more than 300 digits.
 
@@ -55,29 +56,34 @@ def count_outcomes(problem: ShapingProblem, *, exchangeable: bool = True) -> int
     inner = count_inner_outcomes(_table(problem), problem.steps)
     exchangeable = exchangeable and learners_exchangeable(problem)
     log_count = log_count_batches(inner, problem.batch, problem.episodes, exchangeable=exchangeable)
+    log_count += log_count_draws(problem)
     if log_count > _MOST_DIGITS * math.log(10):
         return 1 << round(log_count / math.log(2))
     batches = count_batches(inner**problem.episodes, problem.batch, exchangeable=exchangeable)
-    return batches * len(list_meetings(problem))
+    return batches * count_draws(problem) * len(list_meetings(problem))
 
 
 def learners_exchangeable(problem: ShapingProblem) -> bool:
-    """Whether all learners declare that the order of the trajectories does not matter to them."""
-    return all(learner.exchangeable for learner in problem.learners)
+    """Whether all learners declare that the order of the trajectories does not matter to them, and none draws.
+
+    A draw may name trajectories by their numbers, as minibatches do. Such a learner ignores the order on average over
+    its draws at most, which no comparison of single outcomes could check.
+    """
+    return all(learner.exchangeable and not learner.uses_key for learner in problem.learners)
 
 
 class Enumeration:
-    """Every outcome of `problem`: which co-players, which actions of everybody, which draws of the game.
+    """Every outcome of `problem`: co-players, actions of all players, draws of the game and of the learners.
 
     **Arguments:**
 
-    - `problem`, `policy`: the ego agent's policy is checked against the problem.
-    - `exchangeable`: whether what is summed ignores the order of the trajectories.
-    - `limit`: refuse more outcomes than this.
-    - `chunk`: outcomes handled at once; from the sizes of the problem and the policy unless given.
+    - `problem`, `policy`: the problem, and the ego agent's policy, which must fit it.
+    - `exchangeable`: whether the summed function ignores the order of the trajectories.
+    - `limit`: the largest number of outcomes that is enumerated.
+    - `chunk`: number of outcomes at a time; from the sizes of the problem and the policy unless given.
 
-    **Raises** `ValueError` if the game cannot be tabulated, a co-player is a function of a key, the
-    policy does not fit, or there are too many outcomes.
+    **Raises** `ValueError` if the game cannot be tabulated, a co-player is a function of a key, a learner uses a key
+    and declares no finite set of draws, the policy does not fit, or there are too many outcomes.
     """
 
     def __init__(
@@ -99,6 +105,7 @@ class Enumeration:
         if self.count > limit:
             raise ValueError(_too_many(problem, self.count, limit, exchangeable))
         self.outcomes = list_outcomes(problem, limit)
+        self.draws = Draws(problem)
         self.trajectories = len(self.outcomes.chance) ** problem.episodes
         self.chunk = chunk or self._chunk_size()
         self.quick = self.count < QUICK_BELOW
@@ -109,7 +116,11 @@ class Enumeration:
         done, each = 0, self.count // len(self.meetings)
         for probability, co_players in self.meetings:
             batches = enumerate_batches(
-                self.trajectories, self.problem.batch, exchangeable=self.exchangeable, chunk=self.chunk
+                self.trajectories,
+                self.problem.batch,
+                exchangeable=self.exchangeable,
+                chunk=self.chunk,
+                draws=self.draws,
             )
             for number, chunk in enumerate(batches):
                 yield probability, co_players, chunk
@@ -141,11 +152,11 @@ class Enumeration:
 
     @functools.cached_property
     def concrete(self) -> bool:
-        """Whether nothing of it is traced."""
+        """Whether no array of the problem or the policy is traced."""
         return all(map(concrete, jax.tree.leaves((self.problem, self.policy))))
 
     def check_learners(self) -> None:
-        """**Raises** `OrderMatters` if a learner depends on the order of its batch, whoever is met."""
+        """**Raises** `OrderMatters` if a learner depends on the order of its batch, against any co-players."""
         for _, co_players in self.meetings:
 
             def likelihoods(chunk: Chunk, co_players: Policies = co_players) -> Sequence[Leaves]:
@@ -156,7 +167,7 @@ class Enumeration:
 
     @property
     def names_of_learners(self) -> str:
-        """For messages."""
+        """The learners' class names, for messages."""
         return " or ".join(dict.fromkeys(type(learner).__name__ for learner in self.problem.learners))
 
     def _check_function(self, function: Callable[..., Any]) -> None:
@@ -176,7 +187,7 @@ class Enumeration:
     ) -> list[float]:
         """**Returns** how much results depend on the order of batches (`largest_deviations`); raises `OrderMatters`.
 
-        `names`: what each result is of.
+        `names`: the owner of each result, for messages.
         """
         deviations = largest_deviations(values, self.trajectories, self.problem.batch, self.chunk)
         for name, deviation in zip(names, deviations, strict=True):
@@ -188,7 +199,7 @@ class Enumeration:
         return deviations
 
     def _chunk_size(self) -> int:
-        """A power of two, no larger than needed, that keeps the arrays of one chunk near `_CHUNK_BYTES`."""
+        """The power of two that keeps the arrays of one chunk near `_CHUNK_BYTES`, and no larger than needed."""
         problem = self.problem
         parameters = sum(leaf.size for leaf in jax.tree.leaves(eqx.filter(self.policy, eqx.is_inexact_array)))
         others = sum(leaf.size for leaf in jax.tree.leaves(eqx.filter(self.meetings[0][1], eqx.is_inexact_array)))
@@ -200,7 +211,7 @@ class Enumeration:
 
 
 def likelihood_leaves(log_probs: Float[np.ndarray, " chunk"]) -> Leaves:
-    """The co-players' log-probabilities of batches as leaves whose relative differences say how learners differ."""
+    """Leaves from the co-players' log-probabilities; their relative differences say how much learners differ."""
     known = np.isfinite(log_probs)  # if some are NaN, so is the sum of all probabilities
     return np.where(known, log_probs - 1.0, 0.0), known
 
@@ -227,7 +238,7 @@ def list_outcomes(problem: ShapingProblem, limit: int) -> InnerOutcomes:
 
 
 def list_meetings(problem: ShapingProblem) -> list[tuple[Any, Policies]]:
-    """Every combination of co-players that can be met, with its probability."""
+    """Every combination of co-players that the ego agent can meet, with its probability."""
     choices = []
     for index, co_player in enumerate(problem.co_players):
         if isinstance(co_player, Population):
@@ -254,6 +265,12 @@ def _too_many(problem: ShapingProblem, count: int, limit: int, exchangeable: boo
         f"The problem has {in_words(count)} outcomes to enumerate (batch {problem.batch}, episodes {problem.episodes}, "
         f"steps {problem.steps}), more than the limit of {limit:,}; lower one of these, or raise the limit."
     )
+    drawing = {type(one).__name__: draws_of_update(one, problem.batch) for one in problem.learners if one.uses_key}
+    for name, draws in drawing.items():
+        message += (
+            f" {name} has {in_words(draws)} draws in each of {problem.episodes - 1} updates, which multiply them: "
+            f"settings with fewer draws help, too."
+        )
     sizes = {name: getattr(problem, name) for name in ("batch", "episodes", "steps")}
     changes = [
         found
@@ -274,10 +291,13 @@ def _too_many(problem: ShapingProblem, count: int, limit: int, exchangeable: boo
 def _largest_that_fits(
     problem: ShapingProblem, change: Callable[[int], dict[str, int]], size: int, limit: int, exchangeable: bool
 ) -> tuple[dict[str, int], int] | None:
-    """The largest change of sizes, of those by numbers below `size`, that is within the limit, and its count."""
+    """The largest change of sizes, by a number below `size`, that is within the limit, and its number of outcomes."""
 
     def count(value: int) -> int:
-        return count_outcomes(dataclasses.replace(problem, **change(value)), exchangeable=exchangeable)
+        try:
+            return count_outcomes(dataclasses.replace(problem, **change(value)), exchangeable=exchangeable)
+        except ValueError:  # a learner cannot divide a batch of this size
+            return limit + 1
 
     least, most = 0, size
     while most - least > 1:
@@ -287,7 +307,7 @@ def _largest_that_fits(
 
 
 def check_total(total: Any) -> None:
-    """A guard on policies, games and this file. Skipped where the sum is traced."""
+    """**Raises** `ValueError` unless all probabilities add up to one; skipped where the sum is traced."""
     if concrete(total) and not abs(float(total) - 1) < _TOTAL_TOLERANCE:
         raise ValueError(
             f"The probabilities of all outcomes add up to {float(total)!r} instead of 1: a policy's logits are NaN or "

@@ -1,4 +1,4 @@
-"""Checks of what is declared exchangeable.
+"""Checks of declarations that something is exchangeable.
 
 Batches are tried in other orders: all batches where they are few, else a sample in which trajectories repeat in every
 way. Each batch is compared with itself, and each leaf of a result with its own size.
@@ -13,14 +13,15 @@ from coala_eqx.exact.batches import Chunk, count_batches, enumerate_batches
 from coala_eqx.exact.rounding import EPS
 
 TOLERANCE = 1e-3
-"""Another order changes the order of some sums only. Learners such as Adam enlarge that, and so does a derivative
-through normalised advantages. What is left, of learners and of estimators, is part of the error bound."""
+"""The largest deviation of something exchangeable. Another order of the batch changes the order of some sums, and so
+their rounding. Learners such as Adam enlarge that, and so does a derivative through normalised advantages. The
+deviations of learners and estimators are part of the error bound."""
 
 STRICT = 1e-8
-"""The same where there is no error bound that tells of it."""
+"""The same where there is no error bound."""
 
 _NOISE = 1e-12
-"""Relative to a leaf where it is largest: what is smaller is rounding of what cancels."""
+"""Relative to the largest entry of a leaf. Smaller differences are rounding of terms that cancel."""
 
 Leaves = Sequence[np.ndarray]
 
@@ -33,9 +34,9 @@ class OrderMatters(ValueError):
 
 
 def batches_to_try(trajectories: int, batch: int, chunk: int) -> Iterator[tuple[np.ndarray, Chunk]]:
-    """Yields chunks of batches in all orders that are tried, and which row of a chunk is which batch in which order.
+    """Yields chunks of batches in all orders that are tried, and the rows of each batch in each order.
 
-    The latter is `[batches, orders]`. Chunks are padded to `chunk`.
+    Rows are `[batches, orders]`. Chunks are padded to `chunk`.
     """
     if count_batches(trajectories, batch, exchangeable=True) <= _SAMPLES:
         every = [*enumerate_batches(trajectories, batch, exchangeable=True, chunk=_SAMPLES)]
@@ -54,7 +55,7 @@ def batches_to_try(trajectories: int, batch: int, chunk: int) -> Iterator[tuple[
 
 
 def _sample(generator: np.random.Generator, trajectories: int, batch: int) -> np.ndarray:
-    """Batches of 1, 2, …, `batch` different trajectories, in turn."""
+    """A sample of batches with 1, 2, …, `batch` different trajectories, in turn."""
     picks = []
     for number in range(_SAMPLES):
         different = 1 + number % batch
@@ -64,7 +65,7 @@ def _sample(generator: np.random.Generator, trajectories: int, batch: int) -> np
 
 
 def _orders(batch: int) -> list[np.ndarray]:
-    """All of them for three trajectories or fewer, else some, among them a shift and a swap."""
+    """All orders of three trajectories or fewer, else some, among them a shift and a swap."""
     if batch <= 3:
         return [np.array(order) for order in itertools.permutations(range(batch))]
     generator = np.random.default_rng(_SEED)
@@ -75,12 +76,12 @@ def _orders(batch: int) -> list[np.ndarray]:
 def largest_deviations(
     values: Callable[[Chunk], Iterable[Leaves]], trajectories: int, batch: int, chunk: int
 ) -> list[float]:
-    """How much each of several results of a batch depends on its order, relative to what it is: 0 if not at all.
+    """The largest change of each of several results with the order of a batch, relative to its size; 0 if none.
 
     **Arguments:**
 
-    - `values`: of a chunk: the results, each as a list of leaves `[chunk, …]`; the last leaf `[chunk]`, of booleans,
-      says which batches count.
+    - `values`: a function of a chunk to the results, each a list of leaves `[chunk, …]`. The last leaf, `[chunk]`
+      booleans, says which batches count.
 
     NaN counts as infinitely large, as nothing can be compared with it.
     """
@@ -97,7 +98,7 @@ def _largest(leaves: Leaves, rows: np.ndarray) -> float:
 
 
 def _deviation(first: Leaves, other: Leaves) -> float:
-    """Of two results of the same batches, the larger of the leaves' relative differences."""
+    """The largest relative difference of the leaves of two results of the same batches."""
     (*leaves, counts), (*others, others_count) = first, other
     if not np.array_equal(counts, others_count):
         return np.inf

@@ -34,14 +34,15 @@ def expectation(
 
     **Arguments:**
 
-    - `function`: maps a meta-episode to a pytree of arrays; must be traceable.
+    - `function`: a traceable function that maps a meta-episode to a pytree of arrays.
     - `exchangeable`: set it if `function` does not depend on the order of the trajectories; then far
       fewer outcomes are enumerated (where the learners allow it).
-    - `limit`: refuse more outcomes than this.
-    - `chunk`: outcomes handled at once; peak memory is proportional to it. Chosen unless given.
-    - `progress`: called with (outcomes done, outcomes in all).
+    - `limit`: the largest number of outcomes that is enumerated.
+    - `chunk`: number of outcomes at a time; peak memory is proportional to it. Chosen unless given.
+    - `progress`: a function that is called with (outcomes done, outcomes in all).
 
-    **Raises** `ValueError` if the problem cannot be enumerated, or has too many outcomes.
+    **Raises** `ValueError` if the problem cannot be enumerated, or has too many outcomes. A learner that uses its key
+    must be an `AbstractDrawingLearner`.
     """
     space = Enumeration(problem, policy, exchangeable=exchangeable, limit=limit, chunk=chunk, progress=progress)
     return space.expectation(function)
@@ -81,7 +82,7 @@ def gradient(
     chunk: int | None = None,
     progress: Progress | None = None,
 ) -> Any:
-    """The exact gradient of the objective: the enumerated sum is differentiated, no score function is involved.
+    """The exact gradient of the objective, as the derivative of the enumerated sum; no score function is involved.
 
     Arguments and errors as for `expected_return`; **returns** a pytree like `policy`, in float64.
     """
@@ -115,7 +116,7 @@ _lookahead_value = compiled(lookahead_return)
 
 
 def _average_lookahead(run: Callable[..., Any], problem: ShapingProblem, policy: AbstractPolicy, limit: int) -> Any:
-    """`lookahead_return`, or its gradient, averaged over who may be met."""
+    """`lookahead_return`, or its gradient, averaged over the co-players that can be met."""
     problem.check_policy(policy)
     outcomes = list_outcomes(problem, limit)
     meetings = list_meetings(problem)

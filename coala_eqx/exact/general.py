@@ -1,4 +1,4 @@
-"""Moments of estimators that are functions of a meta-episode, and no more is known of them."""
+"""Moments of estimators that are any functions of a meta-episode."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -21,13 +21,13 @@ from coala_eqx.shaping.learning import Policies
 
 
 class General:
-    """ĝ = `from_episode` of one estimator."""
+    """The moments of ĝ = `from_episode` of one estimator."""
 
     def __init__(self, estimator: AbstractEstimator, space: Enumeration):
         self.estimator = estimator
         self.space = space
         self.deviation = 0.0
-        """How much estimates depend on the order of a batch."""
+        """Relative change of the estimates with the order of a batch."""
 
         self._sums = Sum()
         self._centre: np.ndarray | None = None
@@ -39,12 +39,12 @@ class General:
         return np.asarray(values_of(function, space.problem, space.policy, co_players, episodes, quick=space.quick))
 
     def leaves(self, seen: Seen, co_players: Policies) -> Sequence[np.ndarray]:
-        """ĝ leaf by leaf."""
+        """ĝ of each meta-episode, one array for each leaf."""
         sizes = [leaf.size for leaf in jax.tree.leaves(eqx.filter(self.space.policy, eqx.is_inexact_array))]
         return np.split(self.estimates(seen.episodes, co_players), np.cumsum(sizes)[:-1], axis=1)
 
     def add(self, seen: Seen, co_players: Policies, weights: Float[np.ndarray, " chunk"]) -> None:
-        """Count a chunk."""
+        """Add a chunk to the sums."""
         estimates = self.estimates(seen.episodes, co_players)
         if estimates.strides[0] == 0:  # the same for all meta-episodes
             estimates, weights = estimates[:1], weights.sum(keepdims=True)
@@ -53,19 +53,19 @@ class General:
         self._sums.add(_sums(weights, estimates, self._centre, self._unit))
 
     def result(self, factor: float) -> Estimated:
-        """The moments; an error is `factor` times what is summed in absolute value."""
+        """The moments. Their error is `factor` times the sum of absolute values."""
         deviation, square, size = self._sums.value
         mean = self._centre + deviation
         variance = max(float(square) - norm(deviation / self._unit) ** 2, 0.0)
         noise = self._unit * variance**0.5
         error = (factor + self.deviation) * (float(size) + norm(mean))
-        # What is the same for all meta-episodes differs by rounding.
+        # Estimates that are the same for all meta-episodes differ by rounding.
         return Estimated(Exact(mean, error), noise if noise > 4 * EPS * float(size) else 0.0)
 
     def _look(self, estimates: np.ndarray, weights: np.ndarray) -> np.ndarray:
         """Choose a unit in which no square over- or underflows.
 
-        **Returns** something near E[ĝ], around which nothing cancels: a variance of 0 comes out as 0 to rounding.
+        **Returns** an estimate near E[ĝ]. Around it nothing cancels: a variance of 0 comes out as 0 to rounding.
         """
         likely = estimates[weights > 0]
         check_finite(self.estimator, likely)

@@ -39,7 +39,7 @@ def moments(
 ) -> Moments:
     """Exact E[ĝ] and exact total variance of an estimator, from every possible meta-episode.
 
-    Holds for every estimator whose randomness is the roll-out's. Arguments `limit`, `chunk` and
+    It holds for every estimator that is a function of the meta-episode. Arguments `limit`, `chunk` and
     `progress` as in `expectation`.
 
     **Returns** `Moments(mean, variance)`: a pytree like `policy`, and a scalar, in float64.

@@ -7,7 +7,7 @@ from jaxtyping import Array, Float
 
 from coala_eqx.estimators.objectives import OBJECTIVES
 from coala_eqx.exact.outcomes import InnerOutcomes
-from coala_eqx.learners import AbstractGradientLearner, gradient_learners
+from coala_eqx.learners import AbstractGradientLearner, gradient_learners, init_rule
 from coala_eqx.policies import AbstractPolicy, replay_actions
 from coala_eqx.shaping import MetaEpisode, ShapingProblem
 from coala_eqx.shaping.learning import Policies
@@ -26,7 +26,7 @@ class EpisodeReturn(eqx.Module):
 
 
 def as_episode_return(objective: str, episodes: int) -> EpisodeReturn | None:
-    """The objective as the expectation of something that a meta-episode shows; `None` if it is no such thing.
+    """The objective as a function of a meta-episode whose expectation it is; `None` if there is no such function.
 
     **Raises** `ValueError` for an unknown objective.
     """
@@ -44,11 +44,11 @@ def lookahead_return(
 ) -> Float[Array, ""]:
     """J^i(φ, φ^{-i} + Σ_{q=1..M−1} Δ_q) of one inner episode, Δ_q along the exact ∂J^{-i}/∂φ^{-i} (paper, Eq. 4).
 
-    All co-players step at once. Written as a sum over listed outcomes, while `estimators.LolaExact` goes
-    along the tree of histories: two routes to one number.
+    All co-players step at once. This is a sum over listed outcomes, while `estimators.LolaExact` goes along the tree
+    of histories: two routes to one number.
     """
     learners = gradient_learners(problem.learners)
-    states = tuple(learner.init(policy) for learner, policy in zip(learners, co_players, strict=True))
+    states = tuple(init_rule(learner, policy) for learner, policy in zip(learners, co_players, strict=True))
     for _ in range(problem.episodes - 1):
         players = (policy, *co_players)
         stepped = [

@@ -1,4 +1,4 @@
-"""The outcomes of one inner episode, listed."""
+"""The list of all outcomes of one inner episode."""
 
 import math
 from typing import Any
@@ -15,7 +15,7 @@ from coala_eqx.learners import Experience
 
 
 class InnerOutcomes(eqx.Module):
-    """Everything that can happen in one inner episode: K sequences of states and joint actions.
+    """All outcomes of one inner episode: K sequences of states and joint actions.
 
     The state after the last action is left out: nobody sees it, and no reward depends on it.
     """
@@ -27,7 +27,7 @@ class InnerOutcomes(eqx.Module):
     """The probability of the states, given the actions."""
 
     def experience(self, outcomes: Int[Array, "batch episodes"], player: int) -> Experience:
-        """What one player sees, does and earns if the inner episodes end as given: `[batch, episodes, steps]`."""
+        """The experience of one player, from the numbers of the inner outcomes: arrays `[batch, episodes, steps]`."""
         return Experience(
             observations=self.observations[outcomes, :, player],
             actions=self.actions[outcomes, :, player],
@@ -36,7 +36,7 @@ class InnerOutcomes(eqx.Module):
 
 
 def count_inner_outcomes(table: TabularGame, steps: int) -> int:
-    """How many outcomes `list_inner_outcomes` would list, without listing them."""
+    """The number of outcomes that `list_inner_outcomes` lists."""
     paths, spread = table.possible_starts.astype(object), table.moves.spread()
     for _ in range(steps - 1):
         paths = spread(paths)

@@ -1,4 +1,4 @@
-"""Exact functions compute in float64, whatever the rest of the program does."""
+"""Float64 for exact functions, independent of the rest of the program."""
 
 import functools
 from collections.abc import Callable
@@ -14,9 +14,9 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 def in_float64(function: Function) -> Function:
-    """Run `function` with 64-bit types on, and all floating-point arrays among its arguments as float64.
+    """A decorator that runs a function with 64-bit types on and floating-point arrays of its arguments as float64.
 
-    Where 64-bit types are off, traced arguments are refused: a derivative would be taken half in float32.
+    Where 64-bit types are off, traced arguments raise `ValueError`: a derivative would be taken half in float32.
     """
 
     @functools.wraps(function)
@@ -35,7 +35,7 @@ def in_float64(function: Function) -> Function:
 
 
 def to_float64(tree: Any) -> Any:
-    """The same with all floating-point arrays as float64; 64-bit types must be on."""
+    """A tree with all floating-point arrays as float64; 64-bit types must be on."""
     return jax.tree.map(_leaf_to_float64, tree)
 
 

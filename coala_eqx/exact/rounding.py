@@ -1,8 +1,9 @@
-"""How large an error can be that is nothing but rounding.
+"""Bounds on rounding errors.
 
 A weighted sum Σ p·x in which every term is computed by k rounded operations, none of them badly conditioned, is off by
 at most (k + additions)·eps·Σ p·|x|. Terms are added within a chunk, and chunks with their rounding errors kept (`Sum`),
-so that additions count the terms of a chunk and not the number of outcomes. What cancels in the sum is in Σ p·|x|.
+so that additions count the terms of a chunk and not the number of outcomes. Terms that cancel in the sum count in
+Σ p·|x|.
 """
 
 import math
@@ -14,20 +15,20 @@ import numpy as np
 EPS = float(np.finfo(np.float64).eps)
 
 UNDERFLOW = 1e-290
-"""Numbers below have lost digits, or soon will, in products."""
+"""Smaller numbers have lost digits, or lose them in products."""
 
 PER_STEP = 100
-"""Rounded operations for each player and step: a small network's logits, a softmax, and their derivatives."""
+"""Rounded operations per player and step: a small network's logits, a softmax, and their derivatives."""
 
 
 def operations(players: int, actions: int, chunk: int, largest_log_prob: float) -> float:
-    """Count k + additions: rounded operations on the way of a term into the sum.
+    """The number of rounded operations on the way of a term into the sum, k + additions.
 
     **Arguments:**
 
-    - `players`, `actions`: `actions` is batch · episodes · steps.
-    - `chunk`: terms that are added one after the other, before `Sum`.
-    - `largest_log_prob`: |log p| of an outcome; exp(log p) has a relative error of |log p|·eps and more.
+    - `players`, `actions`: number of players, and batch · episodes · steps.
+    - `chunk`: number of terms that are added one after the other, before `Sum`.
+    - `largest_log_prob`: the largest |log p| of an outcome; exp(log p) has a relative error of |log p|·eps and more.
     """
     return PER_STEP * players * actions + 4 * largest_log_prob + chunk + 4
 
@@ -68,7 +69,7 @@ class Sum:
 
 
 def norm(vector: Any) -> float:
-    """The Euclidean norm, where squares would overflow or underflow, too."""
+    """The Euclidean norm, also where squares would overflow or underflow."""
     vector = np.asarray(vector, np.float64).ravel()
     largest = float(np.abs(vector).max(initial=0.0))
     if not 0 < largest < math.inf:

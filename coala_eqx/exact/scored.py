@@ -16,10 +16,10 @@ from coala_eqx.shaping import MetaEpisode
 
 
 class Scored:
-    """ĝ = Σ_b Σ_l C_l^b ∇log π(a_l^b | h_l^b): what is summed over batches is C, for each trajectory and step.
+    """The moments of ĝ = Σ_b Σ_l C_l^b ∇log π(a_l^b | h_l^b), from sums of C for each trajectory and step.
 
-    Where trajectories are few, E[ĝ] is weighed out at the end, and ‖ĝ‖² follows from inner products of scores, so that
-    nothing as long as the parameters is handled in the sum over batches.
+    Where trajectories are few, scores are multiplied in at the end, and ‖ĝ‖² follows from inner products of scores.
+    Then no array in the sum over batches is as long as the parameters.
     """
 
     def __init__(self, estimators: Sequence[AbstractScoreFunctionEstimator], ego: EgoTrajectories, quick: bool):
@@ -27,7 +27,7 @@ class Scored:
         self.ego = ego
         self.quick = quick
         self.deviation = 0.0
-        """How much estimates depend on the order of a batch."""
+        """Relative change of the estimates with the order of a batch."""
 
         self._sums = Sum()
         self._units: np.ndarray | None = None
@@ -37,17 +37,14 @@ class Scored:
         return np.asarray(_coefficients(self.estimators, episodes.rewards, episodes.values, quick=self.quick))
 
     def leaves(self, seen: Seen) -> Float[np.ndarray, "estimators chunk batch long"]:
-        """What the estimates of each estimator depend on, whatever the order of a batch.
-
-        These are sums of C over equal trajectories, sorted.
-        """
+        """The sums of C over equal trajectories, sorted. They determine an estimate and ignore the order of a batch."""
         coefficients = self.coefficients(seen.episodes)
         numbers = np.sort(seen.trajectories, axis=1)
         same = (numbers[:, :, None] == seen.trajectories[:, None, :]).astype(float)
         return np.moveaxis(np.einsum("cjb,cebl->cejl", same, coefficients), 1, 0)
 
     def add(self, seen: Seen, weights: Float[np.ndarray, " chunk"]) -> None:
-        """Count a chunk."""
+        """Add a chunk to the sums."""
         coefficients = self.coefficients(seen.episodes)
         if self._units is None:
             self._units = _units(coefficients, weights)
@@ -65,7 +62,7 @@ class Scored:
         self._sums.add((estimates, squares, sizes))
 
     def result(self, factor: float) -> list[Estimated]:
-        """The moments of each estimator; an error is `factor` times what is summed in absolute value."""
+        """The moments of each estimator. Their error is `factor` times the sum of absolute values."""
         assert self._units is not None  # as there is a chunk at least
         means, squares, sizes = self._sums.value
         if self.ego.few:
@@ -78,7 +75,7 @@ class Scored:
         return made
 
     def _gathered(self, pulls: np.ndarray, places: np.ndarray) -> np.ndarray:
-        """Σ over batches `[estimators, trajectories · long]`, from `[chunk, estimators, batch, long]`."""
+        """Sums over batches `[estimators, trajectories · long]`, from `[chunk, estimators, batch, long]`."""
         count = self.ego.count * self.ego.long
         flat = places.ravel()
         return np.stack(
@@ -87,7 +84,7 @@ class Scored:
 
 
 def _units(coefficients: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Of the size of each estimator's coefficients, so that no square over- or underflows: `[estimators]`."""
+    """Units of the size of each estimator's coefficients, `[estimators]`, in which no square over- or underflows."""
     largest = np.abs(coefficients[weights > 0]).max(axis=(0, 2, 3), initial=0.0)
     return np.where((largest > 0) & np.isfinite(largest), largest, 1.0)
 

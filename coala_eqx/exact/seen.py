@@ -1,4 +1,4 @@
-"""What is seen of one chunk of outcomes, and what is told of all of them."""
+"""A chunk of outcomes with its meta-episodes, and the exact moments of all of them."""
 
 import dataclasses
 
@@ -41,19 +41,19 @@ class Seen:
     """A chunk of batches of trajectories."""
 
     trajectories: np.ndarray
-    """`[chunk, batch]`: their numbers."""
+    """Numbers of the trajectories, `[chunk, batch]`."""
 
     weights: Float[np.ndarray, " chunk"]
-    """The probabilities, times multiplicities."""
+    """Probabilities of the batches, times multiplicities."""
 
     episodes: MetaEpisode
-    """Leaves `[chunk, batch, episodes, steps]`; without the co-players' policies."""
+    """The meta-episodes, leaves `[chunk, batch, episodes, steps]`, without the co-players' policies."""
 
     co_players_log_probs: Float[np.ndarray, " chunk"]
-    """Of all that the co-players do, together."""
+    """Log-probabilities of all actions of all co-players."""
 
     least_log_prob: float
-    """Of the batches whose weight is not 0."""
+    """The least log-probability of a batch whose weight is not 0."""
 
 
 def see(space: Enumeration, ego: EgoTrajectories, co_players: Policies, chunk: Chunk) -> Seen:
@@ -64,7 +64,7 @@ def see(space: Enumeration, ego: EgoTrajectories, co_players: Policies, chunk: C
     log_probs, chance = np.asarray(log_probs), np.asarray(chance)
     with np.errstate(invalid="ignore"):  # learners may make NaN of what cannot happen, or infinite logits
         ego_log_probs = own.sum(axis=(1, 2))
-        # What the ego agent would never do has probability 0, whatever learners make of it.
+        # An action that the ego agent never takes has probability 0, also where learners make NaN of it.
         impossible = np.isneginf(ego_log_probs) | np.isneginf(log_probs)
         together = np.where(impossible, -np.inf, ego_log_probs + log_probs)
         weights = np.exp(together) * chance
@@ -75,6 +75,6 @@ def see(space: Enumeration, ego: EgoTrajectories, co_players: Policies, chunk: C
 
 
 def earned(episodes: MetaEpisode) -> Float[np.ndarray, "chunk players episodes"]:
-    """What the players earn in inner episodes of meta-episodes, leaves `[chunk, …]`: means over the batch."""
+    """Returns of all players in each inner episode, means over the batch; meta-episodes have leaves `[chunk, …]`."""
     everyone = (episodes.rewards, *(one.rewards for one in episodes.co_players))
     return np.stack([np.asarray(one).sum(axis=3).mean(axis=1) for one in everyone], axis=1)

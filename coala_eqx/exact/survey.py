@@ -1,4 +1,4 @@
-"""One pass over all outcomes for everything that is asked of a problem: estimators, objectives, and returns."""
+"""One pass over all outcomes of a problem for moments of estimators, gradients of objectives, and returns."""
 
 import dataclasses
 from collections.abc import Iterator, Sequence
@@ -23,7 +23,7 @@ from coala_eqx.shaping.learning import Policies
 
 @dataclasses.dataclass(frozen=True)
 class Returns:
-    """Moments of what the players earn in an inner episode, means over the batch: `[players, episodes]`."""
+    """Moments of the players' returns in each inner episode, means over the batch: `[players, episodes]`."""
 
     mean: np.ndarray
     square: np.ndarray
@@ -31,18 +31,18 @@ class Returns:
 
 @dataclasses.dataclass(frozen=True)
 class Survey:
-    """What one pass over all outcomes tells."""
+    """The results of one pass over all outcomes."""
 
     estimated: tuple[Estimated, ...]
-    """One for each estimator."""
+    """Moments, one entry for each estimator."""
 
     gradients: dict[str, Exact]
-    """∇J of each objective that was asked for."""
+    """∇J of each objective."""
 
     returns: Returns
 
     order: tuple[bool, ...]
-    """Which of the estimators are score functions."""
+    """Whether each estimator is a score function."""
 
     space: Enumeration
     ego: EgoTrajectories
@@ -58,12 +58,12 @@ def survey(space: Enumeration, estimators: Sequence[AbstractEstimator], objectiv
 
     An objective's gradient is the derivative of the enumerated sum Σ p·J, as p depends on the policy: one reverse pass
     through all trajectories' log-probabilities, in which no estimator is involved. All share the same probabilities,
-    so that what a learner's rounding does to them is no error.
+    so that the rounding of learners is no error.
 
     **Arguments:**
 
-    - `space`: what is enumerated. If it is exchangeable, all estimators must declare themselves to be.
-    - `objectives`: such that a meta-episode shows them: `"shaping_return"`, `"last_episode_return"`.
+    - `space`: the outcomes. If it is exchangeable, all estimators must declare themselves to be.
+    - `objectives`: names of objectives that a meta-episode shows: `"shaping_return"`, `"last_episode_return"`.
 
     **Raises** `ValueError` unless probabilities add up to one, and for estimators that break their contract: a result
     unlike the policy, NaN, or one that depends on the order of the trajectories although it is declared not to.
@@ -81,7 +81,7 @@ class _Pass:
         self.scored = Scored(scored, self.ego, space.quick) if scored else None
         self.general = [General(one, space) for one in estimators if not trains_by_coefficients(one)]
         self.deviation = 0.0
-        """How much the co-players' log-probabilities depend on the order of a batch, relative to 1 − log p."""
+        """Change of the co-players' log-probabilities with the order of a batch, relative to 1 − log p."""
 
         self.truth = [_Truth(name, space, self.ego) for name in objectives]
 
@@ -106,7 +106,7 @@ class _Pass:
         problem = space.problem
         actions = problem.batch * problem.episodes * problem.steps
         factor = EPS * operations(problem.game.num_players, actions, space.chunk * problem.batch, -least_log_prob)
-        factor += self.deviation * (1 - least_log_prob)  # what unordered batches leave open
+        factor += self.deviation * (1 - least_log_prob)  # the error of taking one order for all
         gradients = {one.name: one.result(factor) for one in self.truth}
         returns = Returns(mean, square)
         order = tuple(map(trains_by_coefficients, self.estimators))
@@ -123,8 +123,9 @@ class _Pass:
         return tuple(made)
 
     def _check_order(self) -> None:
-        """Whether learners and estimators ignore the order of a batch, as they declare: against everybody that may be
-        met, as estimators may look at the co-players.
+        """Measure how much learners and estimators depend on the order of a batch, against all possible co-players.
+
+        **Raises** `OrderMatters` if they do.
         """
         scored = self.scored.estimators if self.scored is not None else ()
         estimators = [*scored, *(one.estimator for one in self.general)]
@@ -138,7 +139,7 @@ class _Pass:
                 one.deviation = max(one.deviation, deviation)
 
     def _leaves(self, chunk: Chunk, co_players: Policies) -> Iterator[Leaves]:
-        """Of the learners, of score functions, and of other estimators, in order."""
+        """The leaves of the learners, of score functions, and of other estimators, in order."""
         seen = see(self.space, self.ego, co_players, chunk)
         yield likelihood_leaves(seen.co_players_log_probs)
         counts = seen.weights > 0
@@ -150,7 +151,7 @@ class _Pass:
 
 
 class _Truth:
-    """∇J of an objective: the derivative of Σ p·J, as p depends on the ego agent's policy."""
+    """The gradient ∇J of an objective: the derivative of Σ p·J, as p depends on the ego agent's policy."""
 
     def __init__(self, name: str, space: Enumeration, ego: EgoTrajectories):
         self.name = name
@@ -183,7 +184,7 @@ class _Truth:
         return Exact(vector, factor * (float(size) + norm(vector)))
 
     def _total_norms(self, trajectories: np.ndarray) -> np.ndarray:
-        """Σ_l ‖∇log π(a_l | h_l)‖ of each."""
+        """Σ_l ‖∇log π(a_l | h_l)‖ of each trajectory."""
         if self.ego.in_table:
             return self.ego.norms.sum(axis=1)
         parts = [
@@ -198,7 +199,7 @@ def _pulls(
     rewards: Float[np.ndarray, "chunk batch episodes steps"],
     by_episode: Float[np.ndarray, " episodes"],
 ) -> tuple[Float[np.ndarray, " chunk"], Float[np.ndarray, " chunk"]]:
-    """∂(Σ p·J)/∂(log p of a batch), and the same of rewards without their signs."""
+    """∂(Σ p·J)/∂(log p of a batch), and the same with the absolute values of the rewards."""
     pulls, sizes = (earned.sum(axis=3).mean(axis=1) @ by_episode for earned in (rewards, np.abs(rewards)))
     return weights * pulls, weights * sizes
 

@@ -1,4 +1,4 @@
-"""Clipping through which one can differentiate."""
+"""Differentiable clipping of gradients."""
 
 from typing import Any
 
@@ -10,9 +10,9 @@ from coala_eqx.arrays import is_number
 
 
 def clip_by_global_norm(norm: float) -> optax.GradientTransformation:
-    """As optax's of the same name, but with a derivative where the gradient is 0, which LOLA needs.
+    """Optax's transformation of the same name, with a derivative where the gradient is 0, which LOLA needs.
 
-    A learner that has earned nothing has such a gradient, as often happens where rewards are rare.
+    A learner without rewards has such a gradient, which is frequent where rewards are rare.
 
     **Raises** `ValueError` if `norm` is not a positive number.
     """

@@ -1,4 +1,4 @@
-"""Learners that know their opponent, and climb their own exact return: in steps, or in continuous time."""
+"""Learners that know their opponent and ascend their own exact return, in steps or in continuous time."""
 
 import abc
 from collections.abc import Callable
@@ -14,26 +14,26 @@ from coala_eqx._checks import check_not_negative, check_positive, check_whole
 from coala_eqx.policies import AbstractPolicy
 
 Returns = Callable[[Any, Any], tuple[Array, Array]]
-"""(own policy, opponent) → (own return, what is collected along the way, such as the opponent's return)."""
+"""(own policy, opponent) → (own return, the quantity that is collected on the way, such as the opponent's return)."""
 
 
 class LearningPath(eqx.Module):
-    """How a learner changed, and what it was worth to both."""
+    """The path of a learner: its policies, and the returns of both players."""
 
     times: Float[Array, " points"]
-    """rate · steps so far, or the time of the flow."""
+    """Times of the points: rate · steps so far, or the time of the flow."""
 
     policies: AbstractPolicy
-    """At these times; leaves `[points, …]`."""
+    """The learner's policies at these times; leaves `[points, …]`."""
 
     own: Float[Array, " points"]
     """The learner's return at these times."""
 
     other: Float[Array, "points ..."]
-    """What is collected, at these times."""
+    """The collected quantity at these times."""
 
     collected: Float[Array, "..."]
-    """Its sum over all policies of the path (Eq. 17), or its integral over time."""
+    """The sum of the collected quantity over all policies of the path (Eq. 17), or its integral over time."""
 
     finite: Bool[Array, ""]
     """Whether the learner stayed finite (and a flow was solved to its end)."""
@@ -42,7 +42,7 @@ class LearningPath(eqx.Module):
 class AbstractExactLearner(eqx.Module):
     """A learner that ascends ∂J^{-i}/∂ψ of its own exact return against a fixed opponent.
 
-    In contrast to an `AbstractLearner` it needs no sampled batch: there is no randomness in it.
+    Unlike an `AbstractLearner` it needs no sampled batch, and has no randomness.
     """
 
     @abc.abstractmethod
@@ -51,11 +51,12 @@ class AbstractExactLearner(eqx.Module):
 
         **Arguments:**
 
-        - `returns`: the first is climbed, the second collected. A function, or a module if it has arrays of its own.
-        - `policy`: the learner's, at the start.
-        - `opponent`: what `returns` needs besides, such as the ego agent's policy.
+        - `returns`: a function to the return that is ascended and the quantity that is collected; a module if it has
+          arrays of its own.
+        - `policy`: the learner's policy at the start.
+        - `opponent`: the second argument of `returns`, such as the ego agent's policy.
 
-        Differentiable in `policy`, `opponent` and the arrays of `returns`.
+        The path is differentiable in `policy`, `opponent` and the arrays of `returns`.
         """
 
 
@@ -68,14 +69,14 @@ def _climb(returns: Returns, policy: AbstractPolicy, opponent: Any) -> tuple[Abs
 class ExactAscent(AbstractExactLearner):
     """ψ_{m+1} = ψ_m + rate · ∂J^{-i}/∂ψ at ψ_m, for m = 0, …, steps − 1.
 
-    What is collected is the sum over m = 0, …, steps.
+    The collected quantity is summed over m = 0, …, steps.
 
     **Arguments:**
 
-    - `rate`: η_naive; of logits and normalised returns, as in the paper, unless the returns say otherwise.
-    - `steps`: how many.
+    - `rate`: η_naive, the step size on logits; the paper's is for normalised returns.
+    - `steps`: number of steps.
 
-    **Raises** `ValueError` for negative ones, steps that are not whole, or a rate that is not finite.
+    **Raises** `ValueError` for a negative rate or number of steps, steps that are not whole, or an infinite rate.
 
     Source: Meulemans et al. (2025), Eq. 17 and Appendix C; with its own return J^{-i}, see `docs/errata.md`.
     """
@@ -110,18 +111,18 @@ class ExactAscent(AbstractExactLearner):
 class GradientFlow(AbstractExactLearner):
     """dψ/dt = ∂J^{-i}/∂ψ for 0 ≤ t ≤ duration: `ExactAscent` with duration/rate steps, as its rate goes to 0.
 
-    What is collected is the integral over time, solved along with the flow; `rate` times the sum of `ExactAscent`
-    tends to it.
+    The collected quantity is integrated over time, along with the flow. `rate` times the sum of `ExactAscent` tends to
+    this integral.
 
     **Arguments:**
 
-    - `duration`: in units of rate · steps. 100 is the paper's η_naive = 5 for 20 steps.
-    - `points`: how many policies of the path are returned, from t = 0 to t = duration; at least 2.
-    - `tolerance`: relative and absolute, of the adaptive steps.
+    - `duration`: the end time, in units of rate · steps. 100 is the paper's η_naive = 5 for 20 steps.
+    - `points`: number of policies of the path that are returned, from t = 0 to t = duration; at least 2.
+    - `tolerance`: relative and absolute tolerance of the adaptive steps.
     - `solver`, `adjoint`: diffrax's. `RecursiveCheckpointAdjoint()` differentiates the solver's own steps;
       `DirectAdjoint()` does, too, and also takes forward mode, for more memory; `BacksolveAdjoint()` solves the adjoint
       equation backwards, in constant memory, to within the tolerance only.
-    - `max_steps`: a flow that needs more is flagged in `finite`.
+    - `max_steps`: the largest number of steps; a flow that needs more is flagged in `finite`.
 
     **Raises** `ValueError` for a duration that is negative or not finite, fewer than 2 points, a tolerance that is not
     positive, a solver or adjoint that is none of diffrax's, or `max_steps` below 1.

@@ -1,4 +1,4 @@
-"""Optax's optimisers: told from what is none, and one step of them."""
+"""Optax's optimisers: a check, and steps down and up a gradient."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ from coala_eqx.policies import AbstractPolicy
 
 
 def is_optimiser(value: Any) -> bool:
-    """Whether it is one of optax's gradient transformations."""
+    """Whether a value is one of optax's gradient transformations."""
     return isinstance(value, optax.GradientTransformation)
 
 
@@ -26,9 +26,9 @@ def check_optimiser(name: str, value: Any) -> None:
 def descend(
     optimiser: optax.GradientTransformation, policy: AbstractPolicy, state: Any, gradient: Any
 ) -> tuple[AbstractPolicy, Any]:
-    """One step of an optimiser down `gradient`, a pytree like the policy with `None` for what is no parameter.
+    """One step of an optimiser down `gradient`, a pytree like the policy with `None` where there is no parameter.
 
-    Optax mixes types of numbers, so that JAX's strict promotion is off for it.
+    JAX's strict promotion is off for it, as optax mixes types of numbers.
     """
     with jax.numpy_dtype_promotion("standard"):
         updates, state = optimiser.update(gradient, state, eqx.filter(policy, eqx.is_inexact_array))
@@ -38,5 +38,5 @@ def descend(
 def ascend(
     optimiser: optax.GradientTransformation, policy: AbstractPolicy, state: Any, gradient: Any
 ) -> tuple[AbstractPolicy, Any]:
-    """The same up the gradient: optax is handed its negative."""
+    """One step of an optimiser up `gradient`: optax is given its negative."""
     return descend(optimiser, policy, state, jax.tree.map(jnp.negative, gradient))

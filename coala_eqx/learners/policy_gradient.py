@@ -1,6 +1,6 @@
 """REINFORCE and A2C on a batch of inner episodes, through any optax optimiser."""
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import equinox as eqx
 import jax
@@ -9,38 +9,36 @@ import optax
 from jaxtyping import Array, Float
 
 from coala_eqx._checks import check_choice, check_finite, check_flag, check_not_negative, check_share
+from coala_eqx.learners.actor_critic import normalised, policy_losses, value_losses
 from coala_eqx.learners.base import AbstractGradientLearner, Experience, LearnerState
 from coala_eqx.learners.optimising import ascend, check_optimiser
-from coala_eqx.loops import scan
 from coala_eqx.policies import AbstractPolicy, replay_actions
-
-_LEAST_DEVIATION = 1e-8
-"""Added to the standard deviation of advantages (in quadrature, so that it stays differentiable at 0)."""
+from coala_eqx.returns.to_go import sums_to_go
 
 
 class PolicyGradient(AbstractGradientLearner):
-    """Reward-to-go policy gradient: one optimiser step on each batch of inner episodes.
+    """Policy gradient with rewards to go: one step of the optimiser for each batch of inner episodes.
 
     It ascends (1/B) Σ_b Σ_t log π(a_t^b | x_t^b) · A_t^b with A = G − baseline and
-    G_t = Σ_{k=t..T} discount^{k−t} · r_k, where A does not contribute to the gradient. The optimiser's
-    state lasts across inner episodes.
+    G_t = Σ_{k=t..T} discount^{k−t} · r_k. A is constant in this gradient. The optimiser's state lasts across inner
+    episodes.
 
     **Arguments:**
 
-    - `optimiser`: any optax gradient transformation. It is static: problems compile anew for each
-      optimiser object, so make it once and share it. It is handed the negative gradient, as optax
-      minimises. If a gradient is to flow through the update (LOLA), take one that is differentiable
-      everywhere: `optax.adam(…, eps_root=1e-8)`, as without `eps_root` Adam's square root is not, at 0.
-    - `discount`: per step, in [0, 1].
+    - `optimiser`: any optax gradient transformation. It is static: programs are compiled for each optimiser object, so
+      make it once and share it. It is given the negative gradient, as optax minimises. LOLA differentiates through the
+      update, and needs an optimiser with derivatives everywhere: `optax.adam(…, eps_root=1e-8)`, since the square root
+      in Adam has none at 0 otherwise.
+    - `discount`: discount per step, in [0, 1].
     - `baseline`: `None`; `"batch_mean"`, the mean of G_t over the batch; or `"critic"`, the policy's own
       value, which is then trained to match G with the loss `value_coefficient`·(1/B) Σ_b Σ_t (V − G)².
     - `normalise_advantages`: shift and scale A to mean 0 and standard deviation 1 over batch and steps.
-    - `reward_scale`: multiplies the rewards it learns from.
+    - `reward_scale`: factor of the rewards.
     - `value_coefficient`: weight of the critic's loss.
 
     The paper's naive A2C (Table 8) is `baseline="critic"`, `normalise_advantages=True`.
 
-    **Raises** `ValueError` for an optimiser that is none of optax's, a discount outside [0, 1], an unknown baseline, a
+    **Raises** `ValueError` for an optimiser that is not optax's, a discount outside [0, 1], an unknown baseline, a
     `normalise_advantages` that is neither True nor False, or weights that are not finite, or negative for the critic.
     """
 
@@ -61,22 +59,22 @@ class PolicyGradient(AbstractGradientLearner):
         check_finite("reward_scale", self.reward_scale)
         check_not_negative("value_coefficient", self.value_coefficient)
 
-    def init(self, policy: AbstractPolicy) -> LearnerState:
+    def init(self, policy: AbstractPolicy, key: Any = None) -> LearnerState:
         return self.optimiser.init(eqx.filter(policy, eqx.is_inexact_array))
 
     def update(
-        self, policy: AbstractPolicy, state: LearnerState, experience: Experience
+        self, policy: AbstractPolicy, state: LearnerState, experience: Experience, key: Any = None
     ) -> tuple[AbstractPolicy, LearnerState]:
-        returns = self._returns(experience.rewards)
-        # Computed outside the loss: constants for the co-player's own gradient, yet a gradient that is
-        # taken through the whole update (LOLA) still flows through them.
+        returns = sums_to_go(self.reward_scale * experience.rewards, self.discount)
+        # They are computed outside the loss, and so are constants of the co-player's own gradient. A gradient through
+        # the whole update, as of LOLA, still flows through them.
         advantages = self._advantages(policy, experience, returns)
 
         def loss(policy: AbstractPolicy) -> Array:
             log_probs, values = replay_actions(policy, experience.observations, experience.actions)
-            per_step = -log_probs * advantages
+            per_step = policy_losses(log_probs, advantages)
             if self.baseline == "critic":
-                per_step += self.value_coefficient * (values - returns) ** 2
+                per_step += self.value_coefficient * value_losses(values, returns)
             return per_step.sum(axis=1).mean()
 
         descent = eqx.filter_grad(loss)(policy)
@@ -87,15 +85,6 @@ class PolicyGradient(AbstractGradientLearner):
     ) -> tuple[AbstractPolicy, LearnerState]:
         return ascend(self.optimiser, policy, state, gradient)
 
-    def _returns(self, rewards: Float[Array, "batch steps"]) -> Float[Array, "batch steps"]:
-        def back(later: Array, reward: Array) -> tuple[Array, Array]:
-            now = reward + self.discount * later
-            return now, now
-
-        scaled = self.reward_scale * rewards.T
-        _, returns = scan(back, jnp.zeros_like(scaled[0]), scaled, reverse=True)
-        return returns.T
-
     def _advantages(
         self, policy: AbstractPolicy, experience: Experience, returns: Float[Array, "batch steps"]
     ) -> Float[Array, "batch steps"]:
@@ -104,9 +93,4 @@ class PolicyGradient(AbstractGradientLearner):
             advantages = returns - returns.mean(axis=0)
         if self.baseline == "critic":
             advantages = returns - replay_actions(policy, experience.observations, experience.actions)[1]
-        if self.normalise_advantages:
-            centred = advantages - advantages.mean()
-            # Equal advantages differ by rounding only, and must come out near 0, not blown up to 1.
-            floor = jnp.finfo(advantages.dtype).eps * (advantages**2).mean() + _LEAST_DEVIATION**2
-            advantages = centred / jnp.sqrt((centred**2).mean() + floor)
-        return advantages
+        return normalised(advantages) if self.normalise_advantages else advantages

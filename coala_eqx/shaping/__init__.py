@@ -1,4 +1,4 @@
-"""The batched co-player shaping POMDP: what is sampled, and what its outcomes are worth."""
+"""The batched co-player shaping POMDP: sampling meta-episodes, and the likelihood of their outcomes."""
 
 from coala_eqx.shaping.episode import MetaEpisode as MetaEpisode
 from coala_eqx.shaping.independent import learn_independently as learn_independently

@@ -1,4 +1,4 @@
-"""Learners among themselves."""
+"""Naive learners that play each other."""
 
 from typing import Any
 
@@ -6,6 +6,7 @@ import equinox as eqx
 import jax
 from jaxtyping import Array, Float, Key
 
+from coala_eqx._checks import check_whole
 from coala_eqx.games import AbstractGame
 from coala_eqx.learners import AbstractLearner, Experience
 from coala_eqx.shaping.learning import Minds, Policies, alternate, fresh_minds
@@ -22,26 +23,25 @@ def learn_independently(
     updates: int,
     key: Key[Array, ""],
 ) -> tuple[Policies, Float[Array, "players episodes"]]:
-    """All players are naive learners: each takes the others for part of its environment, and learns from all episodes.
+    """Let all players learn as naive learners: each takes the others for part of its environment.
 
-    It is what naive learning comes to without anybody who shapes it, and where naive learners can start from.
+    It shows the result of naive learning without anybody who shapes it. Naive learners can start from there.
 
     **Arguments:**
 
-    - `policies`: one for each player, who start all episodes with a fresh memory.
-    - `learner`: of all of them.
-    - `batch`, `steps`: B games of T steps are played between two updates.
-    - `updates`: how many, at least 0.
+    - `policies`: one for each player. All episodes start with a fresh memory.
+    - `learner`: the learner of all players.
+    - `batch`, `steps`: B and T; B games of T steps are played between two updates.
+    - `updates`: number of updates, at least 0.
 
     **Returns** the policies after the updates, and the rewards per step, means over `[batch, steps]`, before each
     update and after the last: `episodes` is updates + 1.
 
-    **Raises** `ValueError` for another number of policies than the game has players, or of updates below 0.
+    **Raises** `ValueError` if there is not one policy for each player, or if `updates` is below 0.
     """
     if len(policies) != game.num_players:
         raise ValueError(f"The game has {game.num_players} players, but `policies` has {len(policies)} entries.")
-    if updates < 0:
-        raise ValueError(f"`updates` must be at least 0, but is {updates}.")
+    check_whole("updates", updates, 0)
     static = eqx.filter(policies, eqx.is_array, inverse=True)
 
     def visit(_: Any, policies: Policies, key: Array) -> tuple[Any, tuple[Experience, ...], Array]:
@@ -50,6 +50,10 @@ def learn_independently(
         experiences = tuple(experience_of(record, player) for player in range(game.num_players))
         return eqx.filter(policies, eqx.is_array), experiences, record.rewards.mean(axis=(0, 1))
 
-    learners, keys = (learner,) * game.num_players, jax.random.split(key, updates + 1)
-    learned, rewards = alternate(learners, policies, visit, eqx.filter(policies, eqx.is_array), keys)
+    learners, keys_learn = (learner,) * game.num_players, None
+    if learner.uses_key:
+        key, key_learn = jax.random.split(key)
+        keys_learn = jax.random.split(key_learn, (updates + 1, len(learners)))
+    keys, arrays = jax.random.split(key, updates + 1), eqx.filter(policies, eqx.is_array)
+    learned, rewards = alternate(learners, policies, visit, arrays, keys, keys=keys_learn)
     return eqx.combine(learned, static), rewards.T

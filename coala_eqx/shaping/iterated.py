@@ -18,11 +18,11 @@ class IteratedShapingProblem(eqx.Module):
 
     **Arguments:**
 
-    - `payoffs` `[2, A_1, A_2]`: of both players, each indexed by the ego agent's action, then the co-player's.
-    - `discount`: in [0, 1).
-    - `normalise`: returns times 1 − discount, on the scale of the payoffs. It also sets the scale of the learner's
-      gradient, see `docs/errata.md`.
-    - `learner`: of the co-player.
+    - `payoffs` `[2, A_1, A_2]`: payoffs of both players, indexed by the ego agent's action, then the co-player's.
+    - `discount`: discount per step, in [0, 1).
+    - `normalise`: whether returns are multiplied by 1 − discount, to the scale of the payoffs. It also sets
+      the scale of the learner's gradient, see `docs/errata.md`.
+    - `learner`: the co-player's learner.
 
     **Raises** `ValueError` for payoffs of another shape, or a discount outside [0, 1).
 
@@ -53,19 +53,19 @@ class IteratedShapingProblem(eqx.Module):
         self.learner = ExactAscent() if learner is None else learner
 
     def returns(self, policy: AbstractMemoryOne, co_player: AbstractMemoryOne) -> Float[Array, "2"]:
-        """J^i and J^{-i} of fixed policies."""
+        """The returns J^i and J^{-i} of fixed policies."""
         return discounted_returns(policy, co_player, self.payoffs, self.discount, self.normalise)
 
     def learn(self, policy: AbstractMemoryOne, co_player: AbstractMemoryOne) -> LearningPath:
-        """How the co-player learns against `policy`; collected are the ego agent's returns."""
+        """The path of the co-player that learns against `policy`. The ego agent's returns are collected."""
         return self.learner.learn(_Returns(self), co_player, policy)
 
     def shaping_return(self, policy: AbstractMemoryOne, co_player: AbstractMemoryOne) -> Float[Array, ""]:
-        """What the ego agent earns while the co-player learns, summed or integrated over its path (Eq. 17)."""
+        """The ego agent's return while the co-player learns, summed or integrated over its path (Eq. 17)."""
         return self.learn(policy, co_player).collected
 
     def lookahead_return(self, policy: AbstractMemoryOne, co_player: AbstractMemoryOne) -> Float[Array, ""]:
-        """What the ego agent earns against the co-player at the end of its path: LOLA's objective (Eq. 4)."""
+        """The ego agent's return against the co-player at the end of its path: LOLA's objective (Eq. 4)."""
         return self.learn(policy, co_player).other[-1]
 
     def mirrored(self) -> "IteratedShapingProblem":

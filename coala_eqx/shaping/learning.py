@@ -7,8 +7,10 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Key
 
-from coala_eqx.learners import AbstractLearner, Experience
+from coala_eqx.learners import AbstractDrawingLearner, AbstractLearner, Draw, Experience, init_rule, update_rule
+from coala_eqx.learners.protocol import NoKey
 from coala_eqx.loops import scan
 from coala_eqx.policies import AbstractPolicy
 from coala_eqx.policies.base import Mind, fresh_mind
@@ -19,33 +21,47 @@ Visit = Callable[[Any, Policies, Any], tuple[Any, tuple[Experience, ...], Any]]
 
 
 def alternate(
-    learners: tuple[AbstractLearner, ...], policies: Policies, visit: Visit, carry: Any, episodes: Any
+    learners: tuple[AbstractLearner, ...],
+    policies: Policies,
+    visit: Visit,
+    carry: Any,
+    episodes: Any,
+    *,
+    keys: Key[Array, "episodes learners"] | None = None,
+    draws: tuple[Draw, ...] = (),
 ) -> tuple[Any, Any]:
-    """Visit M inner episodes in a row; between two of them every co-player learns from what it saw.
+    """Visit M inner episodes in a row. After each but the last every co-player learns from it.
 
     **Arguments:**
 
     - `learners`, `policies`: one of each per co-player; the policies before the first update.
     - `visit`: `(carry, policies, episode) → (carry, experiences, record)` with one `Experience` of
       arrays `[batch, steps]` per co-player.
-    - `carry`: what lasts from one inner episode to the next.
+    - `carry`: the value that `visit` passes from one inner episode to the next.
     - `episodes`: pytree of arrays `[episodes, …]`, one slice for each visit.
+    - `keys`: keys of the learners that use them, first for `init`, then for each update.
+    - `draws`: in place of keys, the draws of all updates, one entry for each learner: leaves `[episodes − 1, …]`, or
+      `None` for a learner that draws nothing.
 
-    **Returns** the last carry, and the records, arrays `[episodes, …]`. After the last inner episode
-    nobody learns, as nobody would see it.
+    **Returns** the last carry, and the records, arrays `[episodes, …]`.
+
+    **Raises** `ValueError` for learners that break their contract, and where keys are needed and not given.
     """
+    draws = draws or (None,) * len(learners)
+    firsts = [None if keys is None else keys[0, number] for number in range(len(learners))]
     states = tuple(
-        jax.tree.map(_number_to_array, learner.init(policy)) for learner, policy in zip(learners, policies, strict=True)
+        jax.tree.map(_number_to_array, _init(learner, policy, key))
+        for learner, policy, key in zip(learners, policies, firsts, strict=True)
     )
     arrays, static = eqx.partition((policies, states), eqx.is_array)
 
-    def visit_and_learn(scan_carry: tuple[Any, Any], episode: Any) -> tuple[tuple[Any, Any], Any]:
-        carry, arrays = scan_carry
+    def visit_and_learn(scan_carry: tuple[Any, Any], inputs: tuple[Any, Any, Any]) -> tuple[tuple[Any, Any], Any]:
+        (carry, arrays), (episode, keys, draws) = scan_carry, inputs
         policies, states = eqx.combine(arrays, static)
         carry, experiences, record = visit(carry, policies, episode)
         learned = [
-            _update(learner, policy, state, experience)
-            for learner, policy, state, experience in zip(learners, policies, states, experiences, strict=True)
+            _update(*given, None if keys is None else keys[number])
+            for number, given in enumerate(zip(learners, policies, states, experiences, draws, strict=True))
         ]
         policies, states = tuple(p for p, _ in learned), tuple(s for _, s in learned)
         return (carry, eqx.filter((policies, states), eqx.is_array)), record
@@ -54,7 +70,8 @@ def alternate(
     records = []
     if count > 1:
         but_last = jax.tree.map(lambda leaf: leaf[:-1], episodes)
-        (carry, arrays), record = scan(visit_and_learn, (carry, arrays), but_last)
+        inputs = (but_last, None if keys is None else keys[1:], draws)
+        (carry, arrays), record = scan(visit_and_learn, (carry, arrays), inputs)
         records.append(record)
     policies, _ = eqx.combine(arrays, static)
     carry, _, record = visit(carry, policies, jax.tree.map(lambda leaf: leaf[-1], episodes))
@@ -63,12 +80,24 @@ def alternate(
 
 
 def fresh_minds(policies: Policies, batch: int) -> Minds:
-    """Of players that have seen nothing yet."""
+    """The minds of players that have seen nothing yet."""
     return tuple(fresh_mind(policy, batch) for policy in policies)
 
 
-def _update(learner: AbstractLearner, policy: AbstractPolicy, state: Any, experience: Experience) -> tuple[Any, Any]:
-    updated = learner.update(policy, state, experience)
+def _init(learner: AbstractLearner, policy: AbstractPolicy, key: Any) -> Any:
+    if isinstance(learner, AbstractDrawingLearner):  # whose first state is not random
+        return learner.init(policy, NoKey(type(learner).__name__))
+    return init_rule(learner, policy, key)
+
+
+def _update(
+    learner: AbstractLearner, policy: AbstractPolicy, state: Any, experience: Experience, draw: Draw, key: Any
+) -> tuple[Any, Any]:
+    if draw is not None:
+        assert isinstance(learner, AbstractDrawingLearner)  # as others draw nothing
+        updated = learner.learn(policy, state, experience, draw)
+    else:
+        updated = update_rule(learner, policy, state, experience, key)
     if not (isinstance(updated, tuple) and len(updated) == 2):
         raise ValueError(f"{type(learner).__name__}.update must return (policy, state), but returned {updated!r}.")
     for name, old, new in zip(("policy", "state"), (policy, state), updated, strict=True):
@@ -81,11 +110,11 @@ def _update(learner: AbstractLearner, policy: AbstractPolicy, state: Any, experi
 
 
 def _number_to_array(leaf: Any) -> Any:
-    """Numbers of a state are carried along as arrays are, or else they would stay as they were at first."""
+    """A number of a state as an array, since numbers are not carried along and would stay as they are."""
     return jnp.asarray(leaf) if isinstance(leaf, int | float | np.ndarray | np.generic) else leaf
 
 
 def _signature(tree: Any) -> tuple:
-    """What must not change: the structure, shapes and dtypes, and whatever is no array."""
+    """The parts that must not change: the structure, shapes and dtypes, and all leaves that are no arrays."""
     leaves, structure = jax.tree.flatten(tree)
     return structure, tuple(f"{leaf.dtype}{list(leaf.shape)}" if eqx.is_array(leaf) else leaf for leaf in leaves)

@@ -1,4 +1,4 @@
-"""Who the ego agent may meet: one policy, a population, or a function that makes policies."""
+"""The co-players that the ego agent can meet: one policy, a population, or a function that makes policies."""
 
 import math
 from collections.abc import Callable
@@ -20,7 +20,7 @@ class Population(eqx.Module):
     **Arguments:**
 
     - `policies`: at least one policy; all of the same structure and shapes.
-    - `probabilities` `[policies]`: of meeting each; equal unless given.
+    - `probabilities` `[policies]`: probability of each policy; equal unless given.
 
     **Raises** `ValueError` if the policies differ in structure, or the probabilities are not a distribution.
     """
@@ -55,7 +55,7 @@ class Population(eqx.Module):
         self.probabilities = floating(probabilities)
 
     def draw(self, key: Key[Array, ""]) -> AbstractPolicy:
-        """One member, by `probabilities`."""
+        """One member, drawn with `probabilities`."""
         index = jax.random.categorical(key, jnp.log(self.probabilities))
         arrays, rest = zip(*(eqx.partition(policy, eqx.is_array) for policy in self.policies), strict=True)
         chosen = jax.tree.map(lambda *leaves: jnp.stack(leaves)[index], *arrays)

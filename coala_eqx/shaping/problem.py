@@ -30,9 +30,9 @@ class ShapingProblem(eqx.Module):
 
     **Arguments:**
 
-    - `game`: what is played.
+    - `game`: the game.
     - `co_players`: one per player but the first: a policy, a `Population`, or a function key → policy.
-    - `learner`: how they learn; one learner for all of them, or a tuple with one each.
+    - `learner`: the learner of all co-players, or a tuple with one each.
     - `batch`, `episodes`, `steps`: B, M and T, each at least 1.
     - `co_players_remember`: whether co-players keep their memory across inner episodes, as meta agents do; for all of
       them, or a tuple with one each. Those that do are not learning meanwhile: their learner must be `Static`.
@@ -126,12 +126,13 @@ class ShapingProblem(eqx.Module):
         (`eqx.filter_vmap`, where a co-player has leaves that are no arrays. To map over problems, build them
         inside the mapped function, or stack their arrays with one optimiser object in all of them.)
 
-        Where some policy's logits are NaN, so are all rewards of that step: what it would do there means nothing.
+        Where some policy's logits are NaN, so are all rewards of that step, as its actions there have no meaning.
 
         **Raises** `ValueError` if the policy does not fit the game or the length of the meta-episode.
         """
         self.check_policy(policy)
-        key_co_players, key_play = jax.random.split(key)
+        random = any(learner.uses_key for learner in self.learners)
+        key_co_players, key_play, *key_learn = jax.random.split(key, 3 if random else 2)
         keys = jax.random.split(key_co_players, max(1, len(self.co_players)))
         drawn = tuple(draw_co_player(co_player, k) for co_player, k in zip(self.co_players, keys, strict=False))
         for player, co_player in enumerate(drawn, start=1):
@@ -146,6 +147,7 @@ class ShapingProblem(eqx.Module):
             steps=self.steps,
             remembering=self.remembering,
             key=key_play,
+            key_learn=key_learn[0] if random else None,
         )
 
     def check_policy(self, policy: AbstractPolicy) -> None:

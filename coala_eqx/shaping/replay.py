@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from coala_eqx.learners import Experience
+from coala_eqx.learners import Draw, Experience
 from coala_eqx.policies import AbstractPolicy
 from coala_eqx.policies.base import PolicyOutput, fresh_mind, log_probs_of, replay_on, replay_outputs
 from coala_eqx.shaping.episode import MetaEpisode
@@ -19,7 +19,7 @@ from coala_eqx.shaping.problem import ShapingProblem
 def replay_ego(
     policy: AbstractPolicy, observations: Array, actions: Array
 ) -> tuple[Float[Array, "batch episodes steps"], Float[Array, "batch episodes steps"]]:
-    """The ego agent's log-probabilities and values of what it did, memory kept across inner episodes.
+    """Log-probabilities and values of the ego agent's actions. Its memory lasts across inner episodes.
 
     Arrays `[batch, episodes, steps]`; differentiable in `policy`.
     """
@@ -30,20 +30,22 @@ def replay_ego(
 def score_function(
     policy: AbstractPolicy, observations: Array, actions: Array
 ) -> Callable[[Float[Array, "batch episodes steps"]], Any]:
-    """Takes weights to Σ weight · ∇log π over all that the ego agent did, arrays `[batch, episodes, steps]`: a tree
-    like `policy` filtered to inexact arrays. All weights share one replay.
+    """A function of weights: Σ weight · ∇log π over the ego agent's actions, arrays `[batch, episodes, steps]`.
+
+    It returns a tree like `policy` filtered to inexact arrays. All weights share one replay. An action of probability
+    0 adds nothing.
     """
     arrays, static = eqx.partition(policy, eqx.is_inexact_array)
 
     def log_probs(arrays: Any) -> Array:
         return replay_ego(eqx.combine(arrays, static), observations, actions)[0]
 
-    _, pull = jax.vjp(log_probs, arrays)
-    return lambda weights: pull(weights)[0]
+    known, pull = jax.vjp(log_probs, arrays)
+    return lambda weights: pull(jnp.asarray(weights, known.dtype))[0]
 
 
 def replay_ego_outputs(policy: AbstractPolicy, observations: Array, actions: Array) -> PolicyOutput:
-    """The outputs of which `replay_ego` takes what it returns, arrays `[batch, episodes, steps, …]`."""
+    """The ego agent's outputs in a meta-episode, arrays `[batch, episodes, steps, …]`."""
     batch, episodes, steps = actions.shape
     long_observations = observations.reshape(batch, episodes * steps, *observations.shape[3:])
     _, output = replay_outputs(policy, fresh_mind(policy, batch), long_observations, actions.reshape(batch, -1))
@@ -55,8 +57,9 @@ def replay(
     policy: AbstractPolicy,
     co_players: Policies,
     experiences: tuple[Experience, ...],
+    draws: tuple[Draw, ...] = (),
 ) -> tuple[MetaEpisode, Float[Array, ""]]:
-    """The meta-episode in which every player saw, did and earned what `experiences` say.
+    """The meta-episode with the given experience of every player.
 
     The co-players learn as in `ShapingProblem.play`, from these experiences.
 
@@ -64,13 +67,14 @@ def replay(
 
     - `co_players`: their policies before the first update.
     - `experiences`: one per player, the ego agent's first, arrays `[batch, episodes, steps]`.
+    - `draws`: the draws of learners with randomness, as in `alternate`.
 
     **Returns** the meta-episode, and log Π (probability of every action of every player), to which the
     game's own randomness has still to be added. Differentiable in `policy`.
     """
     ego, *others = experiences
     log_probs, values = replay_ego(policy, ego.observations, ego.actions)
-    log_prob = log_probs.sum() + replay_co_players(problem, co_players, tuple(others))
+    log_prob = log_probs.sum() + replay_co_players(problem, co_players, tuple(others), draws)
     episode = MetaEpisode(
         observations=ego.observations,
         actions=ego.actions,
@@ -84,12 +88,12 @@ def replay(
 
 
 def replay_co_players(
-    problem: ShapingProblem, co_players: Policies, experiences: tuple[Experience, ...]
+    problem: ShapingProblem, co_players: Policies, experiences: tuple[Experience, ...], draws: tuple[Draw, ...] = ()
 ) -> Float[Array, ""]:
-    """Add up the log-probabilities of all actions of the co-players, who learn from `experiences` as in `play`.
+    """The log-probability of all actions of the co-players, who learn from `experiences` as in `play`.
 
-    Arguments as for `replay`, but without the ego agent's experience. The ego agent's policy has no influence on it,
-    once it is known what everybody did.
+    Arguments are those of `replay`, without the ego agent's experience. Given all actions, the ego agent's policy has
+    no influence on it.
     """
     if not experiences:
         return jnp.zeros(())
@@ -109,7 +113,7 @@ def replay_co_players(
 
     by_episode = jax.tree.map(lambda leaf: jnp.moveaxis(leaf, 1, 0), experiences)
     start = fresh_minds(co_players, problem.batch)
-    _, log_probs = alternate(problem.learners, co_players, visit, start, by_episode)
-    # After an inner episode that cannot happen, learners may do anything, and even say NaN.
+    _, log_probs = alternate(problem.learners, co_players, visit, start, by_episode, draws=draws)
+    # After an inner episode of probability 0, learners may do anything, and may return NaN.
     impossible = jnp.cumsum(jnp.isneginf(log_probs)) > 0
     return jnp.where(impossible, -jnp.inf, log_probs).sum()

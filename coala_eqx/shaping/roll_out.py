@@ -27,8 +27,9 @@ def roll_out(
     steps: int,
     remembering: tuple[bool, ...],
     key: Key[Array, ""],
+    key_learn: Key[Array, ""] | None = None,
 ) -> MetaEpisode:
-    """What `ShapingProblem.play` does once the co-players are drawn."""
+    """`ShapingProblem.play` once the co-players are drawn; `key_learn` is for learners that use keys."""
 
     def visit(minds: Minds, co_players: Policies, key: Array) -> tuple[Minds, tuple[Experience, ...], Any]:
         ego, *others = minds
@@ -40,7 +41,9 @@ def roll_out(
         return minds, tuple(experience_of(record, player) for player in range(1, game.num_players)), record
 
     keys = jax.random.split(key, episodes)
-    _, record = alternate(learners, co_players, visit, fresh_minds((policy, *co_players), batch), keys)
+    keys_learn = None if key_learn is None else jax.random.split(key_learn, (episodes, len(learners)))
+    minds = fresh_minds((policy, *co_players), batch)
+    _, record = alternate(learners, co_players, visit, minds, keys, keys=keys_learn)
     record = jax.tree.map(lambda leaf: jnp.moveaxis(leaf, 0, 1), record)
     ego, *others = (experience_of(record, player) for player in range(game.num_players))
     return MetaEpisode(
@@ -65,7 +68,7 @@ class _Record(eqx.Module):
 
 
 def experience_of(record: _Record, player: int) -> Experience:
-    """What one player saw, did and earned."""
+    """The experience of one player."""
     times = record.log_probs.ndim
     return Experience(
         observations=jnp.take(record.observations, player, axis=times),

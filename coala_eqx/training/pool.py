@@ -13,9 +13,10 @@ from jaxtyping import Array, Key
 from coala_eqx._checks import whole
 from coala_eqx.estimators import AbstractScoreFunctionEstimator
 from coala_eqx.games import AbstractGame, seen_from
-from coala_eqx.learners import Static
+from coala_eqx.learners import Static, init_rule, update_rule
 from coala_eqx.policies import AbstractPolicy
 from coala_eqx.shaping import ShapingProblem
+from coala_eqx.streams import stream
 from coala_eqx.training.agent import Agent, NaiveLearners
 from coala_eqx.training.algorithms import AbstractActorCritic, Follow
 from coala_eqx.training.algorithms.base import AlgorithmState
@@ -186,10 +187,11 @@ class Pool(eqx.Module):
         )
         if self.naive.pretraining:
             naive = (learned_in_pairs(self.game, self.naive, naive[0], self.steps, key_learn),)
+        keys = jax.random.split(stream(key, "algorithms"), len(self.agents))
         return PoolState(
             groups=agents,
             algorithms=tuple(
-                eqx.filter_vmap(self.agents[group[0]].algorithm.init)(made)
+                eqx.filter_vmap(functools.partial(init_rule, self.agents[group[0]].algorithm))(made, _take(keys, group))
                 for group, made in zip(self.groups, agents, strict=True)
             ),
             populations=naive,
@@ -237,7 +239,7 @@ class Pool(eqx.Module):
             key_play, key_update = jax.random.split(key)
             met = meet(self, state, agent, own, place, key_play, layout)
             data = self._data(group, index, agent, met, layout)
-            agent, after, info = algorithm.update(agent, before, data, key_update)
+            agent, after, info = update_rule(algorithm, agent, before, data, key_update)
             return agent, after, ([without_co_players(one.episodes) for one in met], info)
 
         moved, algorithms, (played, update) = eqx.filter_vmap(one)(

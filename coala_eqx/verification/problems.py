@@ -15,7 +15,7 @@ from jaxtyping import Array, Key
 from coala_eqx import games
 from coala_eqx.games import AbstractEnumerableGame, AbstractGame, TabularGame
 from coala_eqx.interpreter.compiled import compiled
-from coala_eqx.learners import AbstractLearner, Experience, PolicyGradient, Static
+from coala_eqx.learners import AbstractLearner, Experience, PolicyGradient, Static, init_rule, update_rule
 from coala_eqx.policies import GRU, MLP, AbstractPolicy, FullHistory, Hawk, MemoryOne
 from coala_eqx.shaping import Population, ShapingProblem
 
@@ -167,12 +167,19 @@ class LearnsFromOne(AbstractLearner):
     learner: AbstractLearner
     exchangeable: ClassVar[bool] = False
 
-    def init(self, policy: AbstractPolicy) -> Any:
-        return self.learner.init(policy)
+    @property
+    def uses_key(self) -> bool:
+        """As of the learner."""
+        return self.learner.uses_key
 
-    def update(self, policy: AbstractPolicy, state: Any, experience: Experience) -> tuple[AbstractPolicy, Any]:
+    def init(self, policy: AbstractPolicy, key: Any = None) -> Any:
+        return init_rule(self.learner, policy, key)
+
+    def update(
+        self, policy: AbstractPolicy, state: Any, experience: Experience, key: Any = None
+    ) -> tuple[AbstractPolicy, Any]:
         one = jax.tree.map(lambda leaf: leaf[self.trajectory : self.trajectory + 1], experience)
-        return self.learner.update(policy, state, one)
+        return update_rule(self.learner, policy, state, one, key)
 
 
 @compiled

@@ -21,7 +21,7 @@ import optax
 
 import coala_eqx as ce
 from coala_eqx.games import AbstractEnumerableGame, MatrixGame, TabularGame
-from coala_eqx.learners import AbstractLearner, Experience, PolicyGradient, Static
+from coala_eqx.learners import AbstractDrawingLearner, AbstractLearner, Experience, PolicyGradient, Static
 from coala_eqx.policies import GRU, AbstractPolicy, FullHistory, Hawk, MemoryOne
 from proofs_checks.common.programs import forget_programs_at_times
 
@@ -33,10 +33,12 @@ class Nonlinear(AbstractLearner):
 
     exchangeable: ClassVar[bool] = True
 
-    def init(self, policy: AbstractPolicy) -> jax.Array:
+    def init(self, policy: AbstractPolicy, key: Any = None) -> jax.Array:
         return jnp.zeros(())
 
-    def update(self, policy: AbstractPolicy, state: jax.Array, experience: Experience) -> tuple[Any, Any]:
+    def update(
+        self, policy: AbstractPolicy, state: jax.Array, experience: Experience, key: Any = None
+    ) -> tuple[Any, Any]:
         returns = experience.rewards.sum(axis=1)
         state = 0.5 * state + jnp.prod(jnp.tanh(returns)) + jnp.max(experience.actions)
         shift = jnp.where(jnp.max(returns) > state, jnp.sin(3 * jnp.sum(returns**2)), -jnp.cos(state))
@@ -48,12 +50,33 @@ class Ordered(AbstractLearner):
 
     exchangeable: ClassVar[bool] = False
 
-    def init(self, policy: AbstractPolicy) -> None:
+    def init(self, policy: AbstractPolicy, key: Any = None) -> None:
         return None
 
-    def update(self, policy: AbstractPolicy, state: None, experience: Experience) -> tuple[Any, None]:
+    def update(self, policy: AbstractPolicy, state: None, experience: Experience, key: Any = None) -> tuple[Any, None]:
         weights = 1.0 + jnp.arange(experience.rewards.shape[0])
         return _shift_parameters(policy, jnp.sin(weights @ experience.rewards.sum(axis=1))), None
+
+
+class Drawing(AbstractDrawingLearner):
+    """Weighs the trajectories by their position and by one of three draws, which are not equally likely."""
+
+    def init(self, policy: AbstractPolicy, key: Any = None) -> None:
+        return None
+
+    def draw(self, batch: int, key: Any) -> jax.Array:
+        draws, probabilities = self.draws(batch)
+        return draws[jax.random.categorical(key, jnp.log(probabilities))]
+
+    def num_draws(self, batch: int) -> int:
+        return 3
+
+    def draws(self, batch: int) -> tuple[jax.Array, jax.Array]:
+        return jnp.array([-2.0, 0.5, 3.0]), jnp.array([0.2, 0.5, 0.3])
+
+    def learn(self, policy: AbstractPolicy, state: None, experience: Experience, draw: jax.Array) -> tuple[Any, None]:
+        weights = draw + jnp.arange(experience.rewards.shape[0])
+        return _shift_parameters(policy, jnp.sin(weights @ experience.rewards.sum(axis=1) + draw)), None
 
 
 def _shift_parameters(policy: AbstractPolicy, shift: jax.Array) -> AbstractPolicy:

@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from coala_eqx.games import AbstractEnumerableGame, TabularGame
-from coala_eqx.learners import AbstractLearner, Experience
+from coala_eqx.learners import AbstractLearner, Experience, init_rule, update_rule
 from coala_eqx.policies import AbstractPolicy, replay_actions
 from coala_eqx.shaping import Population, ShapingProblem
 
@@ -154,12 +154,12 @@ def _likelihood(learner: AbstractLearner, co_player: AbstractPolicy, lived: Any,
     """Likelihood of all actions of a co-player that learns after each inner episode. `lived` holds arrays `[batch,
     episodes, steps]`.
     """
-    likelihood, state = jnp.ones(()), learner.init(co_player)
+    likelihood, state = jnp.ones(()), init_rule(learner, co_player)
     for episode in range(episodes):
         experience = Experience(*(array[:, episode] for array in lived))
         log_probs, _ = replay_actions(co_player, experience.observations, experience.actions)
         likelihood *= jnp.exp(log_probs.sum())
-        co_player, state = learner.update(co_player, state, experience)
+        co_player, state = update_rule(learner, co_player, state, experience)
     return likelihood
 
 

@@ -1,10 +1,13 @@
 """A2C."""
 
+from typing import Any, ClassVar
+
 import equinox as eqx
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Key
+from jaxtyping import Array
 
+from coala_eqx.learners.actor_critic import policy_losses, value_losses
 from coala_eqx.policies import AbstractPolicy
 from coala_eqx.policies.base import log_probs_of
 from coala_eqx.shaping import replay_ego_outputs
@@ -25,21 +28,18 @@ class A2C(AbstractActorCritic):
     Source: Meulemans et al. (2025), App. A and B.
     """
 
+    uses_key: ClassVar[bool] = False
+
     optimiser: optax.GradientTransformation = eqx.field(static=True)
     value_coefficient: float = 0.5
     entropy_coefficient: float | Schedule = 0.0
-    reward_scale: float = eqx.field(default=1.0, kw_only=True)
-    td_lambda: float = eqx.field(default=1.0, kw_only=True)
-    leave_one_out: bool = eqx.field(static=True, default=False, kw_only=True)
-    centre: bool = eqx.field(static=True, default=False, kw_only=True)
 
     def __check_init__(self):
         self.check_settings()
 
     def update(
-        self, policy: AbstractPolicy, state: AlgorithmState, data: Batch, key: Key[Array, ""]
+        self, policy: AbstractPolicy, state: AlgorithmState, data: Batch, key: Any = None
     ) -> tuple[AbstractPolicy, AlgorithmState, UpdateInfo]:
-        del key
         everything = jnp.arange(len(data.actions))
         policy, optimiser, info = self.at(state.updates).step(policy, state.optimiser, data, everything)
         return policy, AlgorithmState(optimiser, state.updates + 1), info
@@ -49,6 +49,6 @@ class A2C(AbstractActorCritic):
 
     def loss(self, policy: AbstractPolicy, batch: Batch) -> tuple[Array, UpdateInfo]:
         output = replay_ego_outputs(policy, batch.observations, batch.actions)
-        policy_loss = -(log_probs_of(output, batch.actions) * batch.advantages).mean()
-        value_loss = ((output.values - batch.targets) ** 2).mean()
+        policy_loss = policy_losses(log_probs_of(output, batch.actions), batch.advantages).mean()
+        value_loss = value_losses(output.values, batch.targets).mean()
         return self.total(policy_loss, value_loss, output)

@@ -2,26 +2,25 @@
 
 import abc
 from collections.abc import Callable
-from typing import Any, Generic, TypeVar
+from typing import Any, ClassVar
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, ArrayLike, Float, Int, Key
+from jaxtyping import Array, ArrayLike, Float, Int
 
 from coala_eqx._checks import check_flag, check_not_negative, check_positive, check_share
 from coala_eqx.estimators import AbstractEstimator, AbstractScoreFunctionEstimator
 from coala_eqx.estimators.base import Gradient
 from coala_eqx.learners.optimising import check_optimiser, descend
+from coala_eqx.learners.protocol import AbstractUpdateRule, Data
 from coala_eqx.policies import AbstractPolicy
 from coala_eqx.policies.base import PolicyOutput, entropy_of
 from coala_eqx.shaping import MetaEpisode
 from coala_eqx.training.batch import Batch, make_batch
 from coala_eqx.training.layout import shard
 from coala_eqx.training.pieces import mean_over_chunks
-
-Data = TypeVar("Data")
 
 Schedule = Callable[[Array], Array]
 """The number of updates so far → a coefficient, as in optax."""
@@ -52,11 +51,14 @@ class AlgorithmState(eqx.Module):
     """Number of updates so far."""
 
 
-class AbstractAlgorithm(eqx.Module, Generic[Data]):
-    """A rule by which a policy and its critic change after each meta-batch.
+class AbstractAlgorithm(AbstractUpdateRule[Data]):
+    """A rule by which the policy and critic of a meta agent change after each meta-batch.
 
-    It has the protocol of a learner, `update(policy, state, data, key)`; its data come from `data`.
+    It has the protocol of a learner. Its `update` returns measurements, too.
     """
+
+    uses_key: ClassVar[bool] = True
+    """Whether `init` or `update` uses its key; unlike learners, algorithms do unless they say otherwise."""
 
     optimiser: eqx.AbstractVar[optax.GradientTransformation]
 
@@ -64,13 +66,13 @@ class AbstractAlgorithm(eqx.Module, Generic[Data]):
     def check_estimator(self, estimator: AbstractEstimator) -> None:
         """**Raises** `ValueError` unless the algorithm can follow this estimator."""
 
-    def init(self, policy: AbstractPolicy) -> AlgorithmState:
+    def init(self, policy: AbstractPolicy, key: Any = None) -> AlgorithmState:
         """The state before the first update."""
         return AlgorithmState(self.optimiser.init(eqx.filter(policy, eqx.is_inexact_array)), jnp.zeros((), jnp.int32))
 
     @abc.abstractmethod
     def update(
-        self, policy: AbstractPolicy, state: AlgorithmState, data: Data, key: Key[Array, ""]
+        self, policy: AbstractPolicy, state: AlgorithmState, data: Data, key: Any, /
     ) -> tuple[AbstractPolicy, AlgorithmState, UpdateInfo]:
         """Learn from the data of one meta-batch.
 
@@ -94,16 +96,16 @@ class AbstractActorCritic(AbstractAlgorithm[Batch]):
     entropy_coefficient: eqx.AbstractVar[float | Schedule]
     """Weight of the entropy bonus: a number, or a schedule over updates."""
 
-    reward_scale: eqx.AbstractVar[float]
+    reward_scale: float = eqx.field(default=1.0, kw_only=True)
     """Factor of the rewards in advantages and targets."""
 
-    td_lambda: eqx.AbstractVar[float]
+    td_lambda: float = eqx.field(default=1.0, kw_only=True)
     """λ of the critic's targets."""
 
-    leave_one_out: eqx.AbstractVar[bool]
+    leave_one_out: bool = eqx.field(static=True, default=False, kw_only=True)
     """Whether the mean advantage of the other meta-episodes, at the same step, is subtracted."""
 
-    centre: eqx.AbstractVar[bool]
+    centre: bool = eqx.field(static=True, default=False, kw_only=True)
     """Whether the mean advantage over everything is subtracted."""
 
     def check_settings(self) -> None:

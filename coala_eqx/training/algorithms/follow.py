@@ -1,12 +1,13 @@
 """Direct ascent along an estimate, for estimators that give no advantages."""
 
 from collections.abc import Callable
+from typing import Any, ClassVar
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Key
+from jaxtyping import Array
 
 from coala_eqx._checks import check_whole
 from coala_eqx.estimators import AbstractEstimator, AbstractScoreFunctionEstimator
@@ -29,6 +30,8 @@ class Follow(AbstractAlgorithm[Gradient]):
 
     **Raises** `ValueError` for anything but an optimiser of optax, or a horizon below 2.
     """
+
+    uses_key: ClassVar[bool] = False
 
     optimiser: optax.GradientTransformation = eqx.field(static=True)
     horizon: int | None = eqx.field(static=True, default=None)
@@ -88,9 +91,8 @@ class Follow(AbstractAlgorithm[Gradient]):
         return jax.tree.map(lambda leaf: leaf.mean(axis=0), eqx.filter_vmap(one)(episodes))
 
     def update(
-        self, policy: AbstractPolicy, state: AlgorithmState, data: Gradient, key: Key[Array, ""]
+        self, policy: AbstractPolicy, state: AlgorithmState, data: Gradient, key: Any = None
     ) -> tuple[AbstractPolicy, AlgorithmState, UpdateInfo]:
-        del key
         norm = optax.tree.norm(data)
         unknown = jnp.full_like(norm, jnp.nan)
         info = UpdateInfo(unknown, unknown, gradient_norm=norm, entropy=unknown, clipped=unknown)

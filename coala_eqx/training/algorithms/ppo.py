@@ -6,10 +6,11 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Key
+from jaxtyping import Array
 
-from coala_eqx._checks import check_choice, check_finite, check_positive, check_whole
-from coala_eqx.arrays import concrete
+from coala_eqx._checks import check_whole
+from coala_eqx.learners.actor_critic import check_clips, clipped_losses, value_limit, value_losses
+from coala_eqx.learners.minibatches import draw_minibatches, minibatch_size, over_minibatches
 from coala_eqx.policies import AbstractPolicy
 from coala_eqx.policies.base import log_probs_of
 from coala_eqx.shaping import replay_ego_outputs
@@ -54,61 +55,33 @@ class PPO(AbstractActorCritic):
     value_clip: float | str | None = eqx.field(static=True, default="clip", kw_only=True)
     value_coefficient: float = 0.5
     entropy_coefficient: float | Schedule = 0.0
-    reward_scale: float = eqx.field(default=1.0, kw_only=True)
-    td_lambda: float = eqx.field(default=1.0, kw_only=True)
-    leave_one_out: bool = eqx.field(static=True, default=False, kw_only=True)
-    centre: bool = eqx.field(static=True, default=False, kw_only=True)
 
     def __check_init__(self):
         self.check_settings()
         check_whole("epochs", self.epochs, 1)
         check_whole("minibatches", self.minibatches, 1)
-        check_finite("clip", self.clip)
-        rounding = float(jnp.finfo(jnp.result_type(float)).eps) ** 0.5
-        if concrete(self.clip) and self.clip < rounding:
-            raise ValueError(
-                "`clip` must be positive, and above the rounding of probability ratios, which alone would clip the "
-                f"first step otherwise: at least {rounding:.2g}, but is {self.clip}."
-            )
-        if isinstance(self.value_clip, str):
-            check_choice("value_clip", self.value_clip, ("clip", None))
-        elif self.value_clip is not None:
-            check_positive("value_clip", self.value_clip)
+        check_clips(self.clip, self.value_clip)
 
     def update(
-        self, policy: AbstractPolicy, state: AlgorithmState, data: Batch, key: Key[Array, ""]
+        self, policy: AbstractPolicy, state: AlgorithmState, data: Batch, key: Any = None
     ) -> tuple[AbstractPolicy, AlgorithmState, UpdateInfo]:
-        trajectories = len(data.actions)
-        minibatch, now = self.minibatch(trajectories), self.at(state.updates)
-        shuffled = jax.vmap(lambda key: jax.random.permutation(key, trajectories))(jax.random.split(key, self.epochs))
-        arrays, static = eqx.partition(policy, eqx.is_array)
+        trajectories, now = len(data.actions), self.at(state.updates)
 
-        def step(carry: tuple[Any, Any], chosen: Array) -> tuple[tuple[Any, Any], UpdateInfo]:
-            arrays, optimiser = carry
-            moved, optimiser, info = now.step(eqx.combine(arrays, static), optimiser, data, chosen)
-            return (eqx.filter(moved, eqx.is_array), optimiser), info
+        def step(policy: AbstractPolicy, optimiser: Any, chosen: Array) -> tuple[AbstractPolicy, Any, UpdateInfo]:
+            return now.step(policy, optimiser, data, chosen)
 
-        rows = shuffled.reshape(-1, minibatch)
-        (arrays, optimiser), infos = jax.lax.scan(step, (arrays, state.optimiser), rows)
-        state = AlgorithmState(optimiser, state.updates + 1)
-        return eqx.combine(arrays, static), state, jax.tree.map(jnp.mean, infos)
+        minibatches = draw_minibatches(key, trajectories, self.epochs, self.minibatch(trajectories))
+        policy, optimiser, infos = over_minibatches(step, policy, state.optimiser, minibatches)
+        return policy, AlgorithmState(optimiser, state.updates + 1), jax.tree.map(jnp.mean, infos)
 
     def minibatch(self, trajectories: int) -> int:
-        if trajectories % self.minibatches:
-            raise ValueError(
-                f"`minibatches` must divide the number of trajectories, meta_batch · batch = {trajectories}, but is "
-                f"{self.minibatches}."
-            )
-        return trajectories // self.minibatches
+        return minibatch_size(trajectories, self.minibatches, "meta_batch · batch = ")
 
     def loss(self, policy: AbstractPolicy, batch: Batch) -> tuple[Array, UpdateInfo]:
         output = replay_ego_outputs(policy, batch.observations, batch.actions)
         ratios = jnp.exp(log_probs_of(output, batch.actions) - batch.log_probs)
-        near = jnp.clip(ratios, 1 - self.clip, 1 + self.clip)
-        policy_loss = -jnp.minimum(ratios * batch.advantages, near * batch.advantages).mean()
-        errors = (output.values - batch.targets) ** 2
-        if self.value_clip is not None:
-            most = self.clip if isinstance(self.value_clip, str) else self.value_clip
-            near_values = batch.values + jnp.clip(output.values - batch.values, -most, most)
-            errors = jnp.maximum(errors, (near_values - batch.targets) ** 2)
-        return self.total(policy_loss, errors.mean(), output, clipped=(jnp.abs(ratios - 1) > self.clip).mean())
+        policy_loss = clipped_losses(ratios, batch.advantages, self.clip).mean()
+        limit = value_limit(self.clip, self.value_clip)
+        value_loss = value_losses(output.values, batch.targets, batch.values, limit).mean()
+        clipped = (jnp.abs(ratios - 1) > self.clip).mean()
+        return self.total(policy_loss, value_loss, output, clipped=clipped)
