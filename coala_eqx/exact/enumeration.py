@@ -19,7 +19,7 @@ from coala_eqx.exact.chunks import Run, meet_chunk, replay_chunk, sum_chunk, val
 from coala_eqx.exact.exchangeability import STRICT, TOLERANCE, Leaves, OrderMatters, largest_deviations
 from coala_eqx.exact.outcomes import InnerOutcomes, count_inner_outcomes, list_inner_outcomes
 from coala_eqx.exact.rounding import Sum
-from coala_eqx.games import AbstractEnumerableGame, TabularGame
+from coala_eqx.games import AbstractEnumerableGame, Box, TabularGame
 from coala_eqx.interpreter.compiled import QUICK_BELOW
 from coala_eqx.policies import AbstractPolicy
 from coala_eqx.shaping import Population, ShapingProblem
@@ -206,6 +206,13 @@ def likelihood_leaves(log_probs: Float[np.ndarray, " chunk"]) -> Leaves:
 
 
 def _table(problem: ShapingProblem) -> TabularGame:
+    actions = problem.game.action_spaces[0]
+    if isinstance(actions, Box):
+        raise ValueError(
+            f"{type(problem.game).__name__} cannot be enumerated: its actions are continuous, {actions}. The certificate "
+            f"for all games needs no enumeration: ce.verification.certify_structure(estimator). To check one problem, "
+            f"compare the mean of many sampled estimates with its standard error."
+        )
     if not isinstance(problem.game, AbstractEnumerableGame):
         raise ValueError(
             f"{type(problem.game).__name__} cannot be enumerated: it is no AbstractEnumerableGame. Use a small version "

@@ -15,4 +15,10 @@ from coala_eqx.games.matrix import matching_pennies as matching_pennies
 from coala_eqx.games.matrix import public_goods as public_goods
 from coala_eqx.games.matrix import stag_hunt as stag_hunt
 from coala_eqx.games.seats import seen_from as seen_from
+from coala_eqx.games.spaces import ActionSpace as ActionSpace
+from coala_eqx.games.spaces import Box as Box
+from coala_eqx.games.spaces import Discrete as Discrete
+from coala_eqx.games.spaces import Image as Image
+from coala_eqx.games.spaces import ObservationSpace as ObservationSpace
+from coala_eqx.games.spaces import Vector as Vector
 from coala_eqx.games.tabular import TabularGame as TabularGame

@@ -3,10 +3,11 @@
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int, Key, Shaped
+from jaxtyping import Array, Float, Key, Shaped
 
 from coala_eqx.games.base import AbstractGame, State
 from coala_eqx.games.matrix import MatrixGame
+from coala_eqx.games.spaces import ActionSpace
 from coala_eqx.games.tabular import TabularGame
 
 
@@ -34,12 +35,16 @@ class Reseated(AbstractGame):
     def num_observations(self) -> tuple[int, ...]:
         return tuple(self.game.num_observations[player] for player in self.order)
 
+    @property
+    def action_spaces(self) -> tuple[ActionSpace, ...]:
+        return tuple(self.game.action_spaces[player] for player in self.order)
+
     def reset(self, key: Key[Array, ""]) -> tuple[State, Shaped[Array, "players *features"]]:
         state, observations = self.game.reset(key)
         return state, observations[np.asarray(self.order)]
 
     def step(
-        self, state: State, actions: Int[Array, " players"], key: Key[Array, ""]
+        self, state: State, actions: Shaped[Array, "players *action"], key: Key[Array, ""]
     ) -> tuple[State, Shaped[Array, "players *features"], Float[Array, " players"]]:
         places = np.argsort(self.order)
         state, observations, rewards = self.game.step(state, actions[places], key)

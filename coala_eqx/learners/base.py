@@ -4,7 +4,7 @@ import abc
 from typing import Any, ClassVar
 
 import equinox as eqx
-from jaxtyping import Array, Float, Int, Shaped
+from jaxtyping import Array, Float, Shaped
 
 from coala_eqx.learners.optimising import is_optimiser
 from coala_eqx.policies import AbstractPolicy
@@ -18,8 +18,8 @@ class Experience(eqx.Module):
     observations: Shaped[Array, "batch ..."]
     """What it saw before each action, `[batch, steps]` or `[batch, episodes, steps]` (and features)."""
 
-    actions: Int[Array, "batch *times"]
-    """What it did."""
+    actions: Shaped[Array, "batch ..."]
+    """What it did, `[batch, steps]` or `[batch, episodes, steps]` (and one more axis if actions are vectors)."""
 
     rewards: Float[Array, "batch *times"]
     """What it earned for it."""

@@ -8,6 +8,7 @@ import numpy as np
 from coala_eqx._checks import check_flag, check_share
 from coala_eqx.arrays import concrete
 from coala_eqx.games import AbstractGame, MatrixGame
+from coala_eqx.games.spaces import check_spaces
 from coala_eqx.learners import AbstractLearner
 from coala_eqx.training.agent import Agent, NaiveLearners
 from coala_eqx.training.algorithms import AbstractActorCritic, Follow
@@ -34,6 +35,7 @@ def check_kinds(pool: "Pool") -> None:
             "`game` must be a game (an AbstractGame), such as games.iterated_prisoners_dilemma(), but is "
             f"{pool.game!r}."
         )
+    check_spaces(pool.game)
     if pool.game.num_players < 2:
         raise ValueError(f"A pool plays games of two players or more, but the game has {pool.game.num_players}.")
     if not isinstance(pool.agents, tuple):

@@ -7,9 +7,9 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Bool, Float, Shaped
 
-from coala_eqx.games import AbstractDrawnGame, AbstractGame
+from coala_eqx.games import AbstractDrawnGame, AbstractGame, ActionSpace, Discrete
 from coala_eqx.policies import AbstractPolicy
 from coala_eqx.shaping import MetaEpisode
 from coala_eqx.training.algorithms import UpdateInfo
@@ -25,10 +25,10 @@ class PoolInfo(eqx.Module):
     """Rewards of the naive learners there, averaged over them."""
 
     ego_actions: Float[Array, "agents episodes actions"]
-    """Frequencies of the agents' actions there."""
+    """Frequencies of the agents' actions there; the means of their components where actions are vectors."""
 
     co_player_actions: Float[Array, "agents episodes naive_actions"]
-    """Frequencies of the first naive learner's actions there."""
+    """The same of the first naive learner's actions there."""
 
     vs_meta: Float[Array, " agents"]
     """Rewards of the agents in meetings with other agents; NaN if there are none."""
@@ -50,7 +50,7 @@ def info_of(
     game: AbstractGame,
     naive: Sequence[MetaEpisode],
     meta: Sequence[MetaEpisode],
-    actions: tuple[int, int],
+    actions: tuple[ActionSpace, ActionSpace],
     update: UpdateInfo,
     finite: Bool[Array, " agents"],
 ) -> PoolInfo:
@@ -60,7 +60,7 @@ def info_of(
 
     - `naive`, `meta`: their meta-episodes with naive learners only, and with others, leaves
       `[agents, meetings, batch, …]`, one entry for each seat.
-    - `actions`: the numbers of actions of the agents and of the first naive learner.
+    - `actions`: the action spaces of the agents and of the first naive learner.
     """
     against_naive, against_meta = (
         jax.tree.map(lambda *leaves: jnp.concatenate(leaves, 1), *kind) for kind in (naive, meta)
@@ -122,6 +122,7 @@ def _by_episode(rewards: Float[Array, "agents opponents batch episodes steps"]) 
 
 
 def _frequencies(
-    actions: Int[Array, "agents opponents batch episodes steps"], number: int
+    actions: Shaped[Array, "agents opponents batch episodes steps *action"], space: ActionSpace
 ) -> Float[Array, "agents episodes actions"]:
-    return jax.nn.one_hot(actions, number).mean(axis=(1, 2, 4))
+    counted = jax.nn.one_hot(actions, space.n) if isinstance(space, Discrete) else actions
+    return counted.mean(axis=(1, 2, 4))

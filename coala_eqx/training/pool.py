@@ -136,7 +136,7 @@ class Pool(eqx.Module):
 
     def _kind(self, seat: int) -> Any:
         own = self.naive.policy[seat] if isinstance(self.naive.policy, tuple) else None
-        return self.game.num_observations[seat], self.game.num_actions[seat], own
+        return self.game.num_observations[seat], self.game.action_spaces[seat], own
 
     def other_seats(self, line_up: LineUp) -> tuple[int, ...]:
         """The seats of the co-players."""
@@ -248,7 +248,7 @@ class Pool(eqx.Module):
             [one for line_up, one in zip(kinds, played, strict=True) if line_up.kind == kind]
             for kind in ("naive", "meta")
         )
-        actions = self.game.num_actions[kinds[0].seat], self.game.num_actions[self.other_seats(kinds[0])[0]]
+        actions = self.game.action_spaces[kinds[0].seat], self.game.action_spaces[self.other_seats(kinds[0])[0]]
         finite = all_finite(moved, agents)
         return moved, algorithms, info_of(self.game, played_naive, played_meta, actions, update, finite)
 
