@@ -209,8 +209,8 @@ def _table(problem: ShapingProblem) -> TabularGame:
     actions = problem.game.action_spaces[0]
     if isinstance(actions, Box):
         raise ValueError(
-            f"{type(problem.game).__name__} cannot be enumerated: its actions are continuous, {actions}. The certificate "
-            f"for all games needs no enumeration: ce.verification.certify_structure(estimator). To check one problem, "
+            f"{type(problem.game).__name__} cannot be enumerated: its actions are continuous, {actions}. The "
+            f"certificate for all games needs no enumeration: ce.verification.certify_structure(estimator). To check one problem, "
             f"compare the mean of many sampled estimates with its standard error."
         )
     if not isinstance(problem.game, AbstractEnumerableGame):

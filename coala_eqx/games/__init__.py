@@ -7,6 +7,8 @@ from coala_eqx.games.clean_up_lite import small_clean_up as small_clean_up
 from coala_eqx.games.coin_game import CoinGame as CoinGame
 from coala_eqx.games.drawn import AbstractDrawnGame as AbstractDrawnGame
 from coala_eqx.games.environments import FromEnvironment as FromEnvironment
+from coala_eqx.games.linear_quadratic import LinearQuadratic as LinearQuadratic
+from coala_eqx.games.linear_quadratic import cournot_competition as cournot_competition
 from coala_eqx.games.matrix import MatrixGame as MatrixGame
 from coala_eqx.games.matrix import battle_of_the_sexes as battle_of_the_sexes
 from coala_eqx.games.matrix import chicken as chicken

@@ -57,7 +57,9 @@ class PolicyOutput(eqx.Module):
         **Raises** `ValueError` if actions are not discrete.
         """
         if not isinstance(self.distribution, Categorical):
-            raise ValueError(f"Only discrete actions have logits, but the output is a {type(self.distribution).__name__}.")
+            raise ValueError(
+                f"Only discrete actions have logits, but the output is a {type(self.distribution).__name__}."
+            )
         return self.distribution.logits
 
 

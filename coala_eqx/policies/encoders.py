@@ -18,11 +18,15 @@ class AbstractEncoder(eqx.Module):
     space: eqx.AbstractVar[ObservationSpace | None]
     """Space of the observations; `None` for integers and for vectors of one size."""
 
-    size: eqx.AbstractVar[int]
-    """Number of observations, or of the entries of one."""
+    @property
+    @abc.abstractmethod
+    def size(self) -> int:
+        """Number of observations, or of the entries of one."""
 
-    features: eqx.AbstractVar[int]
-    """Length of a vector of features."""
+    @property
+    @abc.abstractmethod
+    def features(self) -> int:
+        """Length of a vector of features."""
 
     @abc.abstractmethod
     def __call__(
@@ -45,15 +49,16 @@ class Sized(AbstractEncoder):
     It is the encoder of networks that are made for a number of observations in place of a space.
     """
 
-    size: int = eqx.field(static=True)
+    number: int = eqx.field(static=True)
+    space: None = eqx.field(static=True, default=None)
 
     @property
-    def space(self) -> None:
-        return None
+    def size(self) -> int:
+        return self.number
 
     @property
     def features(self) -> int:
-        return self.size
+        return self.number
 
     def __call__(
         self, observations: Shaped[Array, "*steps_and_observation"], dtype: DTypeLike, *, axes: int
@@ -179,7 +184,7 @@ def make_encoder(
         key_encoder, key = jax.random.split(key)
         return Convolution(observations, key=key_encoder), key
     check_sizes(observations=observations)
-    return Sized(int(observations)), key
+    return Sized(number=int(observations)), key
 
 
 def _other(space: ObservationSpace, observations: Array, axes: int) -> ValueError:

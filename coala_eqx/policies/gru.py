@@ -6,8 +6,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key, Shaped
 
 from coala_eqx._checks import check_sizes
-from coala_eqx.loops import scan
 from coala_eqx.games.spaces import ActionSpace, ObservationSpace
+from coala_eqx.loops import scan
 from coala_eqx.policies.base import AbstractPolicy, Memory, PolicyOutput
 from coala_eqx.policies.encoders import AbstractEncoder, make_encoder
 from coala_eqx.policies.network import ReadOut, as_action_space
@@ -90,7 +90,10 @@ class GRU(AbstractPolicy):
         return memory, self.read_out(memory.state)
 
     def unroll(
-        self, memory: Memory, observations: Shaped[Array, "steps *features"], previous_actions: Shaped[Array, "steps *action"]
+        self,
+        memory: Memory,
+        observations: Shaped[Array, "steps *features"],
+        previous_actions: Shaped[Array, "steps *action"],
     ) -> tuple[Memory, PolicyOutput]:
         del previous_actions
         encoded = self.encoder(observations, self.cell.weight_hh.dtype, axes=1)

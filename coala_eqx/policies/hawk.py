@@ -6,8 +6,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Int, Key, Shaped
 
 from coala_eqx._checks import check_choice, check_sizes
-from coala_eqx.loops import scan
 from coala_eqx.games.spaces import ActionSpace, ObservationSpace
+from coala_eqx.loops import scan
 from coala_eqx.policies.base import AbstractPolicy, Memory, PolicyOutput
 from coala_eqx.policies.encoders import AbstractEncoder, make_encoder
 from coala_eqx.policies.hawk_block import BlockMemory, HawkBlock, RMSNorm, linear
@@ -121,7 +121,10 @@ class Hawk(AbstractPolicy):
         return memory, jax.tree.map(lambda leaf: leaf[0], output)
 
     def unroll(
-        self, memory: Memory, observations: Shaped[Array, "steps *features"], previous_actions: Shaped[Array, "steps *action"]
+        self,
+        memory: Memory,
+        observations: Shaped[Array, "steps *features"],
+        previous_actions: Shaped[Array, "steps *action"],
     ) -> tuple[Memory, PolicyOutput]:
         del previous_actions
         length = self.rematerialise

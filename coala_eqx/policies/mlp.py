@@ -3,7 +3,7 @@
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Int, Key, Shaped
+from jaxtyping import Array, Key, Shaped
 
 from coala_eqx._checks import check_sizes
 from coala_eqx.games.spaces import ActionSpace, ObservationSpace
@@ -70,7 +70,10 @@ class MLP(AbstractPolicy):
         return memory, self._think(observation, axes=0)
 
     def unroll(
-        self, memory: Memory, observations: Shaped[Array, "steps *features"], previous_actions: Shaped[Array, "steps *action"]
+        self,
+        memory: Memory,
+        observations: Shaped[Array, "steps *features"],
+        previous_actions: Shaped[Array, "steps *action"],
     ) -> tuple[Memory, PolicyOutput]:
         del previous_actions
         return memory, self._think(observations, axes=1)

@@ -29,9 +29,7 @@ class ReadOut(eqx.Module):
     value: eqx.nn.Linear
     log_std: Float[Array, " components"] | None
 
-    def __init__(
-        self, width: int, actions: ActionSpace, *, scale: float, keys: tuple[Key[Array, ""], Key[Array, ""]]
-    ):
+    def __init__(self, width: int, actions: ActionSpace, *, scale: float, keys: tuple[Key[Array, ""], Key[Array, ""]]):
         self.policy = _scaled(eqx.nn.Linear(width, actions.size, key=keys[0]), scale)
         self.value = _scaled(eqx.nn.Linear(width, 1, key=keys[1]), scale)
         self.log_std = jnp.zeros_like(self.policy.weight[:, 0]) if isinstance(actions, Box) else None

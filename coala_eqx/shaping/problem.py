@@ -171,4 +171,3 @@ class ShapingProblem(eqx.Module):
         if isinstance(policy, FullHistory):
             remembers = player == 0 or self.remembering[player - 1]
             policy.check_game(game, player, self.steps * (self.episodes if remembers else 1))
-

@@ -105,7 +105,9 @@ def inner_episode(
     return states, jax.tree.map(lambda leaf: jnp.moveaxis(leaf, 0, 1), record)
 
 
-def _act(policy: AbstractPolicy, before: PolicyState, observations: Array, key: Array) -> tuple[PolicyState, PolicyOutput]:
+def _act(
+    policy: AbstractPolicy, before: PolicyState, observations: Array, key: Array
+) -> tuple[PolicyState, PolicyOutput]:
     """**Returns** the state with the new actions in it, and the policy's output, leaves `[batch, …]`."""
     memory, output = jax.vmap(policy)(before.memory, observations, before.previous_actions)
     actions, wanted = output.distribution.sample(key), before.previous_actions

@@ -7,7 +7,7 @@ import numpy as np
 
 from coala_eqx._checks import check_flag, check_share
 from coala_eqx.arrays import concrete
-from coala_eqx.games import AbstractGame, MatrixGame
+from coala_eqx.games import AbstractGame, LinearQuadratic, MatrixGame
 from coala_eqx.games.spaces import check_spaces
 from coala_eqx.learners import AbstractLearner
 from coala_eqx.training.agent import Agent, NaiveLearners
@@ -134,6 +134,8 @@ def check_symmetric(game: AbstractGame) -> None:
     if alike and isinstance(game, MatrixGame) and concrete(game.payoffs):
         payoffs = np.asarray(game.payoffs)
         alike = all(_exchanged(payoffs, player) for player in range(1, game.num_players))
+    if alike and isinstance(game, LinearQuadratic) and all(map(concrete, jax.tree.leaves(game))):
+        alike = game.is_symmetric()
     if not alike:
         raise ValueError(
             "Agents without `seats` learn as player 0 and are met in any seat, so that the game must be symmetric, the "
