@@ -210,8 +210,8 @@ def _table(problem: ShapingProblem) -> TabularGame:
     if isinstance(actions, Box):
         raise ValueError(
             f"{type(problem.game).__name__} cannot be enumerated: its actions are continuous, {actions}. The "
-            f"certificate for all games needs no enumeration: ce.verification.certify_structure(estimator). To check one problem, "
-            f"compare the mean of many sampled estimates with its standard error."
+            f"certificate for all games, ce.verification.certify_structure(estimator), needs no enumeration. To check "
+            f"one problem, compare the mean of many sampled estimates with its standard error."
         )
     if not isinstance(problem.game, AbstractEnumerableGame):
         raise ValueError(

@@ -204,8 +204,8 @@ def check_spaces(game: Any) -> None:
             )
         if len({(type(space), space.shape) for space in spaces}) > 1:
             raise ValueError(
-                f"The {kind}s of all players are rows of one array. `{name}` of {type(game).__name__} must therefore be "
-                f"of one kind and shape, but is {spaces!r}. Pad the shorter vectors, and let the game ignore the rest."
+                f"The {kind}s of all players are rows of one array. `{name}` of {type(game).__name__} must be of one "
+                f"kind and shape, but is {spaces!r}. Pad the shorter vectors, and let the game ignore the rest."
             )
     if declares(game, "observation_spaces"):
         _check_shown(game)

@@ -21,7 +21,7 @@ def quadratic_shaping_return(
 ) -> Float[Array, ""]:
     """J̄ of two inner episodes of one step, between which all co-players learn by a policy gradient.
 
-    The learner is `PolicyGradient(optimiser=optax.sgd(rate))`, without baseline. The result is exact up to rounding, and
+    The learner is `PolicyGradient(optimiser=optax.sgd(rate))`, without baseline. The result is exact to rounding, and
     differentiable: its gradient in the ego agent's policy is the one that estimators of `"shaping_return"` estimate.
 
     **Derivation.** Let a ~ N(m, S) be the joint action at the first observations, with diagonal S, and
