@@ -11,10 +11,11 @@ import pytest
 
 import coala_eqx as ce
 from coala_eqx.exact import quadratic_shaping_return
-from coala_eqx.games import LinearQuadratic, cournot_competition
+from coala_eqx.games import Box, LinearQuadratic, Vector, cournot_competition
 from coala_eqx.learners import Experience, PolicyGradient
 from coala_eqx.policies import LinearGaussian
 from coala_eqx.shaping import replay_ego
+from coala_eqx.training import A2C, Agent, NaiveLearners, Pool
 
 RATE = 0.3
 LEARNER = PolicyGradient(optimiser=optax.sgd(RATE))
@@ -112,6 +113,114 @@ def parts(problem, policy):
 
 def vector(tree):
     return np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(eqx.filter(tree, eqx.is_array))])
+
+
+def test_rewards_are_quadratic_and_states_linear(getkey):
+    game = random_game(0, players=3, components=2, states=2)
+    generator = np.random.default_rng(1)
+    state, actions = generator.normal(size=2), generator.normal(size=(3, 2))
+    z = np.concatenate([state, actions.ravel()])
+    after, seen, rewards = game.step(jnp.asarray(state), jnp.asarray(actions), getkey())
+    expected = [z @ h @ z / 2 + g @ z for h, g in zip(np.asarray(game.quadratic), game.linear, strict=True)]
+    np.testing.assert_allclose(rewards, expected)
+    np.testing.assert_allclose(after, game.dynamics @ z)
+    np.testing.assert_array_equal(seen, np.stack([after] * 3))
+    np.testing.assert_array_equal(game.reset(getkey())[1], np.stack([game.start] * 3))
+    assert game.observation_spaces == (Vector(2),) * 3
+    assert game.action_spaces == (Box(2),) * 3
+
+
+def test_noise_is_added_to_the_state(getkey):
+    dynamics = np.concatenate([np.eye(2), np.zeros((2, 2))], axis=1)
+    game = LinearQuadratic(np.zeros((2, 4, 4)), dynamics=dynamics, start=[1.0, 2.0], noise=0.5)
+    keys = jax.random.split(getkey(), 10_000)
+    states = jax.vmap(lambda key: game.step(game.start, jnp.zeros((2, 1)), key)[0])(keys)
+    z = (states - game.start) / 0.5
+    assert np.abs(z.mean(axis=0)).max() < LEVEL / 100
+    assert np.abs((z**2).mean(axis=0) - 1).max() < LEVEL * 2**0.5 / 100
+
+
+def test_without_dynamics_players_see_the_last_joint_action_from_their_own_side(getkey):
+    game = random_game(0, players=3, components=2)
+    state, seen = game.reset(getkey())
+    np.testing.assert_array_equal(seen, np.zeros((3, 6)))
+    actions = jnp.arange(6.0).reshape(3, 2)
+    _, seen, _ = game.step(state, actions, getkey())
+    np.testing.assert_array_equal(seen, [[0, 1, 2, 3, 4, 5], [2, 3, 0, 1, 4, 5], [4, 5, 0, 1, 2, 3]])
+
+
+def test_only_the_symmetric_part_of_a_matrix_is_kept():
+    game = LinearQuadratic([[[0, 2], [0, 0]]] * 2)
+    np.testing.assert_array_equal(game.quadratic, [[[0, 1], [1, 0]]] * 2)
+
+
+SQUARE = np.zeros((2, 3, 3))
+BAD = {
+    r"`quadratic` must have shape .* but has \(2, 3, 2\)": lambda: LinearQuadratic(np.zeros((2, 3, 2))),
+    r"for two players or more, but has \(1, 2, 2\)": lambda: LinearQuadratic(np.zeros((1, 2, 2))),
+    r"`linear` must have shape .* = \(2, 2\), but has \(2,\)": lambda: LinearQuadratic(np.zeros((2, 2, 2)), [1, 2]),
+    "3 entries less 0 of the state, .* multiple of the 2 players": lambda: LinearQuadratic(SQUARE),
+    "3 entries less 3 of the state": lambda: LinearQuadratic(SQUARE, dynamics=np.zeros((3, 3))),
+    r"`dynamics` must have .* with 3 entries, but has \(1, 2\)": lambda: LinearQuadratic(SQUARE, dynamics=[[0, 0]]),
+    r"`start` must have shape \[states\] = \(1,\)": lambda: LinearQuadratic(SQUARE, dynamics=[[0, 0, 0]], start=[1, 2]),
+    "`start` and `noise` belong to a state": lambda: LinearQuadratic(np.zeros((2, 2, 2)), noise=0.1),
+    "belong to a state: give `dynamics`, too": lambda: LinearQuadratic(np.zeros((2, 2, 2)), start=[0, 0]),
+    "`noise` must not be negative": lambda: LinearQuadratic(SQUARE, dynamics=[[0, 0, 0]], noise=-1),
+    "`quadratic` must hold finite numbers": lambda: LinearQuadratic(np.full((2, 2, 2), np.nan)),
+    "`players` must be at least 2": lambda: cournot_competition(1),
+    "`demand` must be positive": lambda: cournot_competition(2, 0.0),
+}
+
+
+@pytest.mark.parametrize("message", BAD)
+def test_games_are_checked(message):
+    with pytest.raises(ValueError, match=message):
+        BAD[message]()
+
+
+@pytest.mark.parametrize("players", [2, 3])
+def test_cournot_competition(players):
+    """Payoffs by their definition; in equilibrium, quantity demand/(players + 1), no own derivative is left."""
+    game, demand = cournot_competition(players, 5.0), 5.0
+    quantities = np.random.default_rng(0).normal(size=players)
+    np.testing.assert_allclose(game.pay(jnp.asarray(quantities)), quantities * (demand - quantities.sum()))
+    slopes = jax.jacobian(game.pay)(jnp.full(players, demand / (players + 1)))
+    np.testing.assert_allclose(jnp.diagonal(slopes), 0, atol=1e-14)
+    assert game.is_symmetric()
+
+
+def test_asymmetric_games_need_seats():
+    """Seats with other rewards, or of which the state knows more."""
+    game = cournot_competition()
+    weights = jnp.array([1.0, 2.0])
+    other = LinearQuadratic(weights[:, None, None] * game.quadratic, weights[:, None] * game.linear)
+    state = np.zeros((2, 3, 3))
+    state[:, 1:, 1:] = game.quadratic
+    one, both = (LinearQuadratic(state, dynamics=[[1.0, 1.0, more]]) for more in (0.0, 1.0))
+    agents = (Agent(ce.estimators.CoalaPG(), A2C(optax.sgd(1.0))),) * 2
+    sizes = {"batch": 1, "episodes": 1, "steps": 1, "meta_batch": 2, "p_naive": 0.5}
+    for fits, shown in ((True, game), (False, other), (False, one), (True, both)):
+        assert shown.is_symmetric() == fits
+        if fits:
+            Pool(shown, agents, NaiveLearners(LEARNER), **sizes)
+        else:
+            with pytest.raises(ValueError, match="so that the game must be symmetric"):
+                Pool(shown, agents, NaiveLearners(LEARNER), **sizes)
+
+
+def test_the_closed_form_refuses_what_it_does_not_hold_for():
+    game, policies = random_game(0), random_policies(random_game(0), 1)
+    learning = LinearGaussian(np.zeros((1, 2)), [0.0])
+    longer = LinearGaussian(np.zeros((1, 3)), [0.0], learns_std=False)
+    for match, arguments, settings in (
+        ("has 2 players, but `policies` has 1 entries", (game, policies[:1]), {}),
+        (r"`policies\[1\]` learns its standard deviation", (game, (policies[0], learning)), {}),
+        (r"`policies\[1\]` is made for \(Vector\(n=3\)", (game, (policies[0], longer)), {}),
+        ("`rate` must be a finite number", (game, policies), {"rate": np.inf}),
+        ("`batch` must be at least 1", (game, policies), {"batch": 0}),
+    ):
+        with pytest.raises(ValueError, match=match):
+            quadratic_shaping_return(*arguments, **({"rate": RATE, "batch": 2} | settings))
 
 
 SIZES = [

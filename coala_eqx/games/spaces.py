@@ -139,9 +139,9 @@ def observation_spaces(game: Any) -> tuple[ObservationSpace, ...]:
     """The spaces of a game that declares numbers: by the shape and type of what is observed."""
     numbers, seen = _numbers(game, "observation"), game.observation_type()
     if not seen.shape and not jnp.issubdtype(seen.dtype, jnp.floating):
-        return tuple(map(Discrete, numbers))
+        return tuple(Discrete(whole("num_observations", number)) for number in numbers)
     if len(seen.shape) < 2:
-        return tuple(map(Vector, numbers))
+        return tuple(Vector(whole("num_observations", number)) for number in numbers)
     if len(seen.shape) == 3:
         return (Image(*seen.shape),) * len(numbers)
     raise ValueError(
@@ -160,7 +160,7 @@ def action_spaces(game: Any) -> tuple[ActionSpace, ...]:
                 f"`num_actions` of {type(game).__name__} says {number!r}. For continuous actions declare "
                 f"`action_spaces`, such as (Box(2), Box(2))."
             )
-    return tuple(map(Discrete, numbers))
+    return tuple(Discrete(int(number)) for number in numbers)
 
 
 def sizes(kind: str) -> Callable[[Any], tuple[int, ...]]:

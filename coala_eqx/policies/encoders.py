@@ -93,7 +93,7 @@ class OneHot(AbstractEncoder):
         return self.space.n
 
     def __call__(
-        self, observations: Shaped[Array, "*steps"], dtype: DTypeLike, *, axes: int
+        self, observations: Shaped[Array, "*steps_and_observation"], dtype: DTypeLike, *, axes: int
     ) -> Float[Array, "*steps features"]:
         if observations.ndim != axes or jnp.issubdtype(observations.dtype, jnp.floating):
             raise _other(self.space, observations, axes)
@@ -114,7 +114,7 @@ class Plain(AbstractEncoder):
         return self.space.n
 
     def __call__(
-        self, observations: Shaped[Array, "*steps entries"], dtype: DTypeLike, *, axes: int
+        self, observations: Shaped[Array, "*steps_and_observation"], dtype: DTypeLike, *, axes: int
     ) -> Float[Array, "*steps features"]:
         if observations.shape[axes:] != self.space.shape:
             raise _other(self.space, observations, axes)
@@ -156,7 +156,7 @@ class Convolution(AbstractEncoder):
         return self.space.height * self.space.width * self.channels
 
     def __call__(
-        self, observations: Shaped[Array, "*steps height width channels"], dtype: DTypeLike, *, axes: int
+        self, observations: Shaped[Array, "*steps_and_observation"], dtype: DTypeLike, *, axes: int
     ) -> Float[Array, "*steps features"]:
         if observations.shape[axes:] != self.space.shape:
             raise _other(self.space, observations, axes)

@@ -61,7 +61,8 @@ def quadratic_shaping_return(
     taught = acting if seen is None else _Moments(game, (seen, *policies[1:]))
     components = game.action_spaces[0].n
     owner = np.repeat(np.arange(players), components)
-    learns = jnp.asarray(owner > 0) * rate * (1 + (taught.observed**2).sum(axis=1))[owner]
+    factors = rate * (1 + (taught.observed**2).sum(axis=1))[owner]
+    learns = jnp.where(jnp.asarray(owner > 0), factors, jnp.zeros_like(factors))
     mean = learns * taught.own(owner)
     same = taught.own(owner)[:, None] * taught.own(owner)[None, :]
     square = learns[:, None] * learns[None, :] * (taught.products(owner) + (batch - 1) * same) / batch
