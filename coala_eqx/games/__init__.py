@@ -1,4 +1,4 @@
-"""What is played."""
+"""Games, and the spaces of what players observe and do."""
 
 from coala_eqx.games.base import AbstractEnumerableGame as AbstractEnumerableGame
 from coala_eqx.games.base import AbstractGame as AbstractGame

@@ -1,4 +1,4 @@
-"""What every game offers: a reset, a step, and the sizes a policy must fit."""
+"""The contract of a game: a reset, a step, and the spaces that policies must fit."""
 
 import abc
 from typing import TYPE_CHECKING, Any
@@ -81,4 +81,4 @@ class AbstractEnumerableGame(AbstractGame):
 
     @abc.abstractmethod
     def table(self) -> "TabularGame":
-        """The same game as a `TabularGame`: same observations, rewards and distribution of outcomes."""
+        """The game as a `TabularGame`, with the same observations, rewards and distribution of outcomes."""

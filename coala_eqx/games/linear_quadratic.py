@@ -115,13 +115,13 @@ class LinearQuadratic(AbstractGame):
         return jnp.einsum("pij,i,j->p", self.quadratic, paid, paid) / 2 + self.linear @ paid
 
     def observe(self, state: Float[Array, " states"]) -> Float[Array, "players states"]:
-        """What each player observes."""
+        """The observations of all players in a state."""
         if self.dynamics is not None:
             return jnp.broadcast_to(state, (self.num_players, *state.shape))
         return state[self._own_first().array]
 
     def _own_first(self) -> Frozen:
-        """For each player the entries of the joint action, with its own at the front."""
+        """Indices of the joint action for each player, with its own components at the front."""
         players, components = self.num_players, self.action_spaces[0].n
         blocks = np.arange(players * components).reshape(players, components)
         orders = [[player, *(one for one in range(players) if one != player)] for player in range(players)]

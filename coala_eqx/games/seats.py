@@ -1,4 +1,4 @@
-"""Games seen from another player's seat."""
+"""Games with their players renumbered."""
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -53,9 +53,9 @@ class Reseated(AbstractGame):
 
 
 def seen_from(game: AbstractGame, seat: int) -> AbstractGame:
-    """The same game with the player of one seat as player 0; the others keep their order.
+    """A game with the player of one seat as player 0; the others keep their order.
 
-    Matrix games and tables stay what they are, so that they can be enumerated.
+    Matrix games and tables keep their classes, so that they can be enumerated.
 
     **Raises** `ValueError` if there is no such seat.
     """

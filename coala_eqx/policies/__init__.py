@@ -1,4 +1,4 @@
-"""Who plays."""
+"""Policies, their distributions over actions, and encoders of observations."""
 
 from coala_eqx.policies.base import NO_ACTION as NO_ACTION
 from coala_eqx.policies.base import AbstractPolicy as AbstractPolicy

@@ -14,11 +14,11 @@ from coala_eqx.policies.network import ReadOut, as_action_space
 
 
 class GRUMemory(eqx.Module):
-    """What it keeps of a sequence."""
+    """Memory of a GRU."""
 
     state: Float[Array, " width"]
     steps: Int[Array, ""]
-    """How many there were."""
+    """Number of steps so far."""
 
 
 class GRU(AbstractPolicy):
@@ -32,11 +32,11 @@ class GRU(AbstractPolicy):
       `game.observation_spaces[0]`; or an encoder, such as `Convolution(Image(9, 9, 3), channels=16, key=key)`.
     - `actions`: number of actions, or their space, such as `game.action_spaces[0]`.
     - `width`: units of the recurrent state.
-    - `head_scale`: multiplies the initial read-outs; 0 starts from a uniform policy and a zero critic.
-    - `forget_after`: if given, it forgets everything after so many steps, again and again.
+    - `head_scale`: factor of the initial read-outs. At 0 the policy is uniform, or of mean 0, and the critic 0.
+    - `forget_after`: number of steps after which the memory is cleared, again and again; never unless given.
     - `key`: draws the parameters.
 
-    **Raises** `ValueError` if a size is below 1.
+    **Raises** `ValueError` if a size is not a whole number, or below 1.
     """
 
     cell: eqx.nn.GRUCell

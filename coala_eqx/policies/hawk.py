@@ -16,11 +16,11 @@ from coala_eqx.policies.recurrence import SCANS
 
 
 class HawkMemory(eqx.Module):
-    """What it keeps of a sequence."""
+    """Memory of a Hawk."""
 
     blocks: tuple[BlockMemory, ...]
     steps: Int[Array, ""]
-    """How many there were."""
+    """Number of steps so far."""
 
 
 class Hawk(AbstractPolicy):
@@ -34,17 +34,17 @@ class Hawk(AbstractPolicy):
     - `observations`: number of observations, or length of one that is a vector; or their space, such as
       `game.observation_spaces[0]`; or an encoder, such as `Convolution(Image(9, 9, 3), channels=16, key=key)`.
     - `actions`: number of actions, or their space, such as `game.action_spaces[0]`.
-    - `width`: of the residual stream.
-    - `blocks`: how many there are.
+    - `width`: width of the residual stream.
+    - `blocks`: number of residual blocks.
     - `recurrent`, `expanded`: widths of recurrence and MLP; as `width` unless given.
-    - `heads`: blocks of the gates' matrices; must divide `recurrent`.
+    - `heads`: number of blocks of the gates' matrices; must divide `recurrent`.
     - `kernel`: length of the temporal convolution.
-    - `head_scale`: multiplies the initial read-outs; at 0 it starts from a uniform policy and a zero critic.
-    - `scan`: how the recurrence of a sequence is computed, `"sequential"`, `"associative"`, or (`"auto"`) as the
-      backend likes it.
-    - `rematerialise`: if given, a gradient keeps activations of so many steps at a time only and computes all others
-      anew, so that it needs much less memory for long sequences.
-    - `forget_after`: if given, it forgets everything after so many steps, again and again.
+    - `head_scale`: factor of the initial read-outs. At 0 the policy is uniform, or of mean 0, and the critic 0.
+    - `scan`: algorithm of the recurrence of a sequence: `"sequential"`, `"associative"`, or `"auto"`, the faster one on
+      the backend.
+    - `rematerialise`: number of steps whose activations a gradient keeps at a time; it computes all others anew, and
+      needs much less memory for long sequences. All activations are kept unless it is given.
+    - `forget_after`: number of steps after which the memory is cleared, again and again; never unless given.
     - `key`: draws the parameters.
 
     **Raises** `ValueError` if a size is below 1, `heads` does not divide `recurrent`, or `scan` is unknown.

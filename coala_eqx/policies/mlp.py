@@ -13,7 +13,7 @@ from coala_eqx.policies.network import ReadOut, apply, as_action_space
 
 
 class MLP(AbstractPolicy):
-    """One hidden layer (GELU) on the current observation only: what a policy can do without a history.
+    """One hidden layer (GELU) on the current observation, without memory.
 
     **Arguments:**
 
@@ -21,10 +21,10 @@ class MLP(AbstractPolicy):
       `game.observation_spaces[0]`; or an encoder, such as `Convolution(Image(9, 9, 3), channels=16, key=key)`.
     - `actions`: number of actions, or their space, such as `game.action_spaces[0]`.
     - `width`: units of the hidden layer.
-    - `head_scale`: multiplies the initial read-outs; 0 starts from a uniform policy and a zero critic.
+    - `head_scale`: factor of the initial read-outs. At 0 the policy is uniform, or of mean 0, and the critic 0.
     - `key`: draws the parameters.
 
-    **Raises** `ValueError` if a size is below 1.
+    **Raises** `ValueError` if a size is not a whole number, or below 1.
     """
 
     hidden: eqx.nn.Linear
