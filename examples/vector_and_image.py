@@ -29,7 +29,7 @@ def main(iterations: int = 30, every: int = 10, meta_batch: int = 8) -> None:
         make = lambda key, space=space: ce.policies.MLP(space, Discrete(3), key=key)  # noqa: E731
         agent = ce.training.Agent(ce.estimators.CoalaPG(), ce.training.PPO(optax.adam(1e-2)), make)
         naive = ce.training.NaiveLearners(ce.learners.PolicyGradient(optimiser=optax.sgd(0.5)), make)
-        game = Lamp((space, space))
+        game = Lamp(observation_spaces=(space, space))
         pool = ce.training.Pool(game, (agent,), naive, batch=8, episodes=4, steps=8, meta_batch=meta_batch)
         trained = ce.training.train(pool, key=jax.random.key(0), iterations=iterations, every=every)
         print(f"{space}: rewards per step {trained.history['reward'].round(2).to_list()}")
