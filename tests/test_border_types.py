@@ -14,8 +14,9 @@ import pytest
 import coala_eqx as ce
 from coala_eqx._checks import check_finite, check_share
 from coala_eqx.arrays import as_setting, is_number, numbers
-from coala_eqx.policies import GRU, MLP, BinaryMemoryOne, FullHistory, Hawk, MemoryOne, replay_actions
-from coala_eqx.returns import episode_returns
+from coala_eqx.games import Box, Discrete, Image, Vector
+from coala_eqx.policies import GRU, MLP, BinaryMemoryOne, FullHistory, Hawk, LinearGaussian, MemoryOne, replay_actions
+from coala_eqx.returns import episode_returns, quadratic_shaping_return
 from tests.makers import random_game
 
 SMALL = [
@@ -148,6 +149,18 @@ def _closed_form():
     return slope, ce.exact.discounted_returns(*policies, np.array(DILEMMA), np.float32(0.5))
 
 
+def _linear_quadratic():
+    game = ce.games.LinearQuadratic(np.ones((2, 3, 3), int), dynamics=np.ones((1, 3)), start=[1], noise=np.float32(0.5))
+    policies = [LinearGaussian(np.ones((1, 1)), np.ones(1), learns_std=learns) for learns in (True, False)]
+    slope = jax.grad(lambda one: quadratic_shaping_return(game, (one, policies[1]), rate=0.5, batch=2))(policies[0])
+    return game.step(game.start, jnp.ones((2, 1)), KEY), slope
+
+
+def _vectors(policy):
+    drawn = policy.unroll(policy.initial_memory(), jnp.ones((2, 3)), jnp.zeros((2, 2)))[1].distribution.sample(KEY)
+    return drawn, *replay_actions(policy, jnp.ones((1, 2, 3)), drawn[None])
+
+
 KEY = jax.random.key(2)
 STRICT = {
     "matrix game": lambda: _play(ce.games.chicken()),
@@ -165,6 +178,13 @@ STRICT = {
     "GRU": lambda: _think(GRU(5, 2, width=3, forget_after=2, key=KEY)),
     "Hawk": lambda: _think(Hawk(5, 2, width=4, head_scale=1.0, rematerialise=2, forget_after=2, key=KEY)),
     "closed form": _closed_form,
+    "linear-quadratic game": _linear_quadratic,
+    "linear-Gaussian": lambda: _vectors(LinearGaussian(np.ones((2, 3), np.float16), np.ones(2, int))),
+    "MLP of vectors": lambda: _vectors(MLP(Vector(3), Box(2), width=3, key=KEY)),
+    "Hawk of vectors": lambda: _vectors(Hawk(Vector(3), Box(2), width=4, key=KEY)),
+    "GRU of images": lambda: replay_actions(
+        GRU(Image(3, 4, 2), Discrete(2), width=3, key=KEY), jnp.ones((1, 2, 3, 4, 2), int), jnp.zeros((1, 2), int)
+    ),
     "tree": lambda: episode_returns(random_game(0), tuple(MemoryOne(np.ones((2, n))) for n in (2, 3)), 2, 0.9),
     "population": lambda: ce.Population([MemoryOne(np.ones((5, 2)))] * 2).draw(KEY),
 }  # fmt: skip

@@ -35,6 +35,9 @@ MADE = {
     "GRU": ce.policies.GRU(5, 2, width=3, key=key),
     "MLP": ce.policies.MLP(5, 2, width=3, key=key),
     "Hawk": ce.policies.Hawk(5, 2, width=4, key=key),
+    "linear-quadratic": ce.games.cournot_competition(),
+    "linear-Gaussian": ce.policies.LinearGaussian([[1.0]], [2.0]),
+    "GRU of images": ce.policies.GRU(ce.games.Image(3, 4, 2), ce.games.Box(2), width=3, key=key),
     "population": ce.Population([memory_one, memory_one]),
     "problem": ce.ShapingProblem(
         game=dilemma, co_players=memory_one, learner=ce.learners.Static(), batch=2, episodes=2, steps=1

@@ -13,3 +13,4 @@ from coala_eqx.exact.moments import Moments as Moments
 from coala_eqx.exact.moments import moments as moments
 from coala_eqx.returns import discounted_returns as discounted_returns
 from coala_eqx.returns import episode_returns as episode_returns
+from coala_eqx.returns import quadratic_shaping_return as quadratic_shaping_return

@@ -20,7 +20,7 @@ from coala_eqx.exact.draws import Draws, count_draws, draws_of_update, log_count
 from coala_eqx.exact.exchangeability import STRICT, TOLERANCE, Leaves, OrderMatters, largest_deviations
 from coala_eqx.exact.outcomes import InnerOutcomes, count_inner_outcomes, list_inner_outcomes
 from coala_eqx.exact.rounding import Sum
-from coala_eqx.games import AbstractEnumerableGame, TabularGame
+from coala_eqx.games import AbstractEnumerableGame, Box, TabularGame
 from coala_eqx.interpreter.compiled import QUICK_BELOW
 from coala_eqx.policies import AbstractPolicy
 from coala_eqx.shaping import Population, ShapingProblem
@@ -217,6 +217,13 @@ def likelihood_leaves(log_probs: Float[np.ndarray, " chunk"]) -> Leaves:
 
 
 def _table(problem: ShapingProblem) -> TabularGame:
+    actions = problem.game.action_spaces[0]
+    if isinstance(actions, Box):
+        raise ValueError(
+            f"{type(problem.game).__name__} cannot be enumerated: its actions are continuous, {actions}. The "
+            f"certificate for all games, ce.verification.certify_structure(estimator), needs no enumeration. To check "
+            f"one problem, compare the mean of many sampled estimates with its standard error."
+        )
     if not isinstance(problem.game, AbstractEnumerableGame):
         raise ValueError(
             f"{type(problem.game).__name__} cannot be enumerated: it is no AbstractEnumerableGame. Use a small version "

@@ -1,4 +1,4 @@
-"""CleanUp-lite: a river that must be cleaned so that apples grow, which whoever is there may eat."""
+"""CleanUp-lite: players clean a river so that apples grow, and anybody may eat them."""
 
 import itertools
 from collections.abc import Iterable
@@ -21,39 +21,39 @@ MOVES = {"right": (0, 1), "left": (0, -1), "up": (-1, 0), "down": (1, 0), "zap":
 """All actions, in the order of their numbers, with the rows and columns they move by."""
 
 MOST_FROZEN = 1_000_000_000
-"""Steps: integers of 32 bits count as far, and more."""
+"""Limit of the steps that a player is frozen for; well below the largest integer of 32 bits."""
 
 
 class CleanUpState(eqx.Module):
-    """Where everything is. Cells are numbered row by row."""
+    """Positions of players, apples and dirt. Cells are numbered row by row."""
 
     cells: Int[Array, "*stacked players"]
-    """Of the players."""
+    """Cells of the players."""
 
     apples: Bool[Array, "*stacked rows"]
-    """In the left column."""
+    """Whether there is an apple in each row of the left column."""
 
     dirt: Bool[Array, "*stacked rows"]
-    """In the right column."""
+    """Whether there is dirt in each row of the right column."""
 
     frozen: Int[Array, "*stacked players"]
-    """Whole steps that each player is still frozen for."""
+    """Number of steps that each player is still frozen for."""
 
 
 class CleanUpChance(eqx.Module):
-    """What chance decides in a step."""
+    """The random draw of a step."""
 
     dirt: Int[Array, "*stacked"]
-    """The row of the new patch, or the number of rows if there is none."""
+    """Row of the new patch of dirt, or the number of rows if there is none."""
 
     apple: Int[Array, "*stacked"]
-    """Of the new apple, likewise."""
+    """Row of the new apple, or the number of rows if there is none."""
 
     hits: Bool[Array, "*stacked players"]
-    """Whether a player's zap works, if it zaps one who is in reach."""
+    """Whether a player's zap works, if it zaps a player in reach."""
 
     eater: Int[Array, "*stacked"]
-    """Who eats if both players are at an apple."""
+    """The player that eats if both are at an apple."""
 
 
 def _pair(cells: Any) -> Any:
@@ -70,31 +70,31 @@ def _names(actions: Any) -> tuple[Any, ...]:
 class CleanUpLite(AbstractDrawnGame):
     """Two players, a river at the right of a small map, an orchard at its left.
 
-    A step has this order: (1) a patch of dirt may appear in the river, (2) an apple in the orchard, the less likely the
-    more dirt there is; (3) players at an apple eat it and earn 1, (4) players at dirt remove it, (5) players who zap
-    may freeze the other one, (6) players move. Who is frozen does none of this.
+    A step has this order: (1) a patch of dirt may appear in the river. (2) An apple may appear in the orchard; the more
+    dirt there is, the less likely it is. (3) Players at an apple eat it and earn 1. (4) Players at dirt remove it.
+    (5) Players who zap may freeze the other player. (6) Players move. A frozen player does nothing in (3) to (6).
 
-    Players see everything: `[5 · cells + 2]` booleans, with cells row by row. The first `cells` are one-hot for their
-    own cell, as many for the other's; then there are three for each cell, apple, dirt, or neither; at last whether they
-    are frozen, and the other one.
+    Players observe everything, as `[5 · cells + 2]` booleans, with cells row by row: their own cell, one-hot; the other
+    player's cell, one-hot; three for each cell, apple, dirt, or neither; whether they are frozen; and whether the other
+    player is.
 
     **Arguments:**
 
-    - `rows`, `columns`: of the map. The paper says 5×4, and not which is which: 5 rows here.
-    - `actions`: of `right`, `left`, `up`, `down`, `zap`, `nothing`, in the order of their numbers.
-    - `dirt_probability`: of (1), on a free cell of the river that is drawn uniformly.
-    - `dirt_capacity`: of dirt, with which no apple grows: the probability of (2) is 1 − min(1, dirt / capacity).
-    - `initial_dirt`: patches at the start, in rows that are drawn uniformly.
-    - `zap_probability`: that a zap works on one in reach who is not frozen.
-    - `zap_distance`, `metric`: what is in reach, by `manhattan` or `chebyshev` distance. Not said which.
-    - `freeze_steps`: whole steps for which one is frozen, after the rest of the step in which one is zapped.
-    - `zap_step_counts`: whether that step is the first of them. Not said.
-    - `collisions`: of players who move, `share` lets them be on one cell; with `block` nobody enters a cell that the
-      other one is on, and if both want to enter one neither does. Not said.
-    - `start`: the cells of both players at the start; drawn uniformly unless given, different ones with `block`.
+    - `rows`, `columns`: size of the map. The paper says 5×4 and leaves open which is which; here there are 5 rows.
+    - `actions`: some of `right`, `left`, `up`, `down`, `zap`, `nothing`, in the order of their numbers.
+    - `dirt_probability`: probability of (1). The cell is drawn uniformly from the free cells of the river.
+    - `dirt_capacity`: number of patches at which no apple grows; the probability of (2) is 1 − min(1, dirt / capacity).
+    - `initial_dirt`: number of patches at the start, in rows that are drawn uniformly.
+    - `zap_probability`: probability that a zap works on a player in reach who is not frozen.
+    - `zap_distance`, `metric`: reach of a zap, and its measure, `manhattan` or `chebyshev`. The paper leaves it open.
+    - `freeze_steps`: number of steps that a player is frozen for, after the rest of the step in which it is zapped.
+    - `zap_step_counts`: whether that step is the first of them. The paper leaves it open.
+    - `collisions`: with `share` players may be on one cell. With `block` nobody enters the cell of the other player,
+      and neither moves if both want to enter the same cell. The paper leaves it open.
+    - `start`: cells of both players at the start; drawn uniformly unless given, and different with `block`.
 
-    Where both players are at an apple, one who is drawn eats it; players can zap each other in the same step. The paper
-    says neither.
+    If both players are at an apple, one of them, drawn at random, eats it. Players can zap each other in the same step.
+    The paper leaves both open.
 
     **Raises** `ValueError` for settings that make no game.
 
@@ -152,12 +152,12 @@ class CleanUpLite(AbstractDrawnGame):
 
     @property
     def num_cells(self) -> int:
-        """Of the map."""
+        """Number of cells of the map."""
         return self.rows * self.columns
 
     @property
     def in_reach(self) -> Bool[np.ndarray, "cells cells"]:
-        """Which cells a zap reaches from each cell."""
+        """Whether a zap from one cell reaches another."""
         places = np.stack(np.divmod(np.arange(self.num_cells), self.columns), axis=1)
         steps = np.abs(places[:, None] - places[None])
         return (steps.sum(axis=2) if self.metric == "manhattan" else steps.max(axis=2)) <= self.zap_distance
@@ -194,7 +194,7 @@ class CleanUpLite(AbstractDrawnGame):
         return CleanUpChance(dirt, apple, uniform[2:4] < self.zap_probability, (uniform[4] < 0.5).astype(int))
 
     def apple_probability(self, dirt: Bool[Array, "rows"]) -> Float[Array, ""]:
-        """Of a new apple."""
+        """The probability that an apple appears."""
         return 1 - jnp.minimum(1, dirt.sum(dtype=float) / self.dirt_capacity)
 
     def probability(self, state: CleanUpState, chance: CleanUpChance) -> Float[Array, ""]:
@@ -246,7 +246,7 @@ class CleanUpLite(AbstractDrawnGame):
         return jnp.stack(sides)
 
     def seen(self, observations: Bool[Array, "*steps features"]) -> CleanUpState:
-        """The states that player 0 sees, with `frozen` 1 for any number of steps."""
+        """The states that player 0 observes; `frozen` is 1 for any number of steps."""
         cells, apples_and_dirt, flags = jnp.split(observations, [2 * self.num_cells, 5 * self.num_cells], axis=-1)
         cells = cells.reshape(*cells.shape[:-1], 2, self.num_cells)
         maps = apples_and_dirt.reshape(*apples_and_dirt.shape[:-1], self.rows, self.columns, 3)
@@ -260,12 +260,13 @@ class CleanUpLite(AbstractDrawnGame):
     def measures(
         self, observations: Bool[Array, "steps features"], actions: Int[Array, "steps players"]
     ) -> dict[str, Float[Array, ""]]:
-        """Means over an inner episode, of both players unless said.
+        """Means over an inner episode.
 
-        - `cleaning_discrepancy`: |difference of| the shares of steps that the two spend in the river, not frozen.
-        - `cleaning`, `other_cleaning`: these shares, of player 0 and of the other.
-        - `zaps`, `other_zaps`: shares of steps in which one who is not frozen zaps, of player 0 and of the other.
-        - `pollution`: patches of dirt, `apples`: apples that are there.
+        - `cleaning`, `other_cleaning`: shares of steps in the river, not frozen, of player 0 and of the other.
+        - `cleaning_discrepancy`: absolute difference of these two shares.
+        - `zaps`, `other_zaps`: shares of steps in which a player who is not frozen zaps, of player 0 and of the other.
+        - `pollution`: number of patches of dirt.
+        - `apples`: number of apples.
         """
         state = self.seen(observations)
         free = state.frozen == 0
@@ -309,9 +310,10 @@ class CleanUpLite(AbstractDrawnGame):
 
 
 def small_clean_up() -> TabularGame:
-    """One so small that all that can happen is enumerated, by the same rules: a cell of the river and one of the
-    orchard, with a player each at first, a patch of dirt that stays until it is removed, and two actions: left, and
-    zap, which always works and freezes for one step.
+    """A game of the same rules that is small enough to be enumerated.
+
+    It has one cell of the river and one of the orchard, with a player on each at first, and a patch of dirt that stays
+    until it is removed. The two actions are left, and zap, which always works and freezes for one step.
     """
     small = CleanUpLite(
         rows=1, columns=2, actions=("left", "zap"), dirt_probability=0.0, dirt_capacity=1.0, initial_dirt=1,
@@ -325,7 +327,7 @@ def _with(column: Bool[Array, "rows"], row: Int[Array, ""]) -> Bool[Array, "rows
 
 
 def _drawn_row(free: Bool[Array, "rows"], probability: Any, uniform: Float[Array, ""]) -> Int[Array, ""]:
-    """With this probability one of the free rows, all alike; otherwise, or if none is free, the number of rows."""
+    """One of the free rows with this probability, drawn uniformly; else, or if none is free, the number of rows."""
     number = free.sum()
     nth = jnp.minimum(
         (uniform / jnp.maximum(probability, 1e-30) * number.astype(uniform.dtype)).astype(int), number - 1
@@ -335,7 +337,7 @@ def _drawn_row(free: Bool[Array, "rows"], probability: Any, uniform: Float[Array
 
 
 def _probability(free: Bool[Array, "rows"], probability: Any, row: Int[Array, ""]) -> Float[Array, ""]:
-    """That `_drawn_row` draws this row."""
+    """The probability that `_drawn_row` returns this row."""
     number = free.sum(dtype=float)
     some = jnp.where(number > 0, probability, 0.0)
     one = jnp.append(free, False)[row].astype(float) * some / jnp.maximum(1, number)
@@ -343,7 +345,7 @@ def _probability(free: Bool[Array, "rows"], probability: Any, row: Int[Array, ""
 
 
 def _targets(rows: int, columns: int, actions: tuple[str, ...]) -> np.ndarray:
-    """`[cells, actions]`: where one comes from a cell; nobody leaves the map."""
+    """The next cell by cell and action, `[cells, actions]`; nobody leaves the map."""
     row, column = np.divmod(np.arange(rows * columns)[:, None], columns)
     down, right = np.array([MOVES[action] for action in actions]).T
     return np.clip(row + down, 0, rows - 1) * columns + np.clip(column + right, 0, columns - 1)

@@ -1,4 +1,4 @@
-"""The Coin Game: taking a coin pays, taking the other one's costs the other more."""
+"""The Coin Game: taking a coin pays, and taking one of the other player's colour costs the other player more."""
 
 import itertools
 import math
@@ -20,50 +20,50 @@ MOVES = {"right": (0, 1), "left": (0, -1), "up": (-1, 0), "down": (1, 0), "stay"
 
 
 _MOST_PLACES = 2**24
-"""Numbers by which a new coin's place is drawn."""
+"""Limit of the numbers by which a new coin's place is drawn."""
 
 _MOST = 1000
-"""Ways in which chance can decide a step, of which a table is made."""
+"""Limit of the random draws of a step in a table."""
 
 
 class CoinGameState(eqx.Module):
-    """Where everything is. Cells are numbered row by row."""
+    """Positions of players and coins. Cells are numbered row by row."""
 
     cells: Int[Array, "*stacked players"]
-    """Of the players."""
+    """Cells of the players."""
 
     coins: Int[Array, "*stacked players"]
-    """Of the coin of each one's colour; the number of cells if there is none."""
+    """Cell of the coin of each player's colour; the number of cells if there is none."""
 
 
 class CoinGameChance(eqx.Module):
-    """What chance decides in a step."""
+    """The random draw of a step."""
 
     places: Int[Array, "*stacked coins"]
-    """Where a new coin comes: counted through the cells that are allowed, again and again."""
+    """Place of each new coin, counted cyclically through the cells that are allowed."""
 
     colour: Int[Array, "*stacked"]
-    """Whose colour a new coin has, where there is one at a time."""
+    """The player whose colour a new coin has, if there is one coin at a time."""
 
 
 class CoinGame(AbstractDrawnGame):
     """Two players on a small map without borders, and coins of their two colours.
 
-    Both move; who comes to a coin takes it and earns 1; if it is of the other one's colour, the other one loses 2. If
-    both come to it, both take it. A taken coin is replaced at once.
+    Both players move. A player that reaches a coin takes it and earns 1; if the coin has the other player's colour, the
+    other player loses 2. If both reach it, both take it. A taken coin is replaced at once.
 
-    Players see four maps, one-hot: their own cell, the other's, their own coin, and the other's.
+    Players observe four one-hot maps: their own cell, the other player's cell, their own coin, and the other's.
 
     **Arguments:**
 
     - `size`: the map has size × size cells.
     - `coins`: `one` at a time, of a colour that is drawn, or `both` colours always.
     - `stay`: whether players may also stay where they are.
-    - `new_coins`: come to a cell that is `free` of players and of the other coin, or to `any`.
-    - `reward`, `loss`: of taking a coin, and of one's own coin's being taken by the other.
+    - `new_coins`: place of new coins: a cell `free` of players and of the other coin, or `any` cell.
+    - `reward`, `loss`: reward for taking a coin, and loss of a player whose coin the other takes.
 
-    The field has no one version of it. In Foerster et al. (2018) a single coin's colour alternates; here it is drawn.
-    Those for accelerators mostly have `coins="both"`, `stay=True` and `new_coins="any"`.
+    There is no single version of this game. In Foerster et al. (2018) the colour of a single coin alternates; here it
+    is drawn. Versions for accelerators mostly have `coins="both"`, `stay=True` and `new_coins="any"`.
 
     **Raises** `ValueError` for settings that make no game.
     """
@@ -85,7 +85,7 @@ class CoinGame(AbstractDrawnGame):
 
     @property
     def num_cells(self) -> int:
-        """Of the map."""
+        """Number of cells of the map."""
         return self.size**2
 
     @property
@@ -102,8 +102,9 @@ class CoinGame(AbstractDrawnGame):
 
     @property
     def _places(self) -> int:
-        """Over how many numbers a new coin's is drawn, so that they are shared out evenly whatever cells are free; on
-        maps of 18 × 18 cells and more up to 2e-5.
+        """Number of values from which a new coin's place is drawn.
+
+        It divides evenly among the free cells, however many there are; on maps of 18 × 18 cells and more, up to 2e-5.
         """
         if self.new_coins == "any":
             return self.num_cells
@@ -134,7 +135,7 @@ class CoinGame(AbstractDrawnGame):
     def _replaced(
         self, cells: Int[Array, "players"], coins: Int[Array, "players"], chance: CoinGameChance
     ) -> Int[Array, "players"]:
-        """The coins, with new ones for those that are missing."""
+        """The coins, with new ones in place of those that are missing."""
 
         def place(number: Int[Array, ""], other: Int[Array, ""]) -> Int[Array, ""]:
             if self.new_coins == "any":
@@ -163,7 +164,7 @@ class CoinGame(AbstractDrawnGame):
         return (where[..., None] == jnp.arange(self.num_cells)[None, None]).reshape(2, -1)
 
     def seen(self, observations: Bool[Array, "*steps features"]) -> CoinGameState:
-        """The states that player 0 sees."""
+        """The states that player 0 observes."""
         maps = observations.reshape(*observations.shape[:-1], 4, self.num_cells)
         where = jnp.where(maps.any(axis=-1), maps.argmax(axis=-1), self.num_cells)
         return CoinGameState(where[..., :2], where[..., 2:])
@@ -171,8 +172,10 @@ class CoinGame(AbstractDrawnGame):
     def measures(
         self, observations: Bool[Array, "steps features"], actions: Int[Array, "steps players"]
     ) -> dict[str, Float[Array, ""]]:
-        """Coins taken per step, of one's own colour and of the other's: by player 0 (`own_coins`, `others_coins`), and
-        by the other (`other_own_coins`, `other_others_coins`).
+        """Coins taken per step.
+
+        - `own_coins`, `others_coins`: by player 0, of its own colour and of the other's.
+        - `other_own_coins`, `other_others_coins`: by the other player, of its own colour and of player 0's.
         """
         state = self.seen(observations)
         cells = jnp.asarray(_targets(self.size))[state.cells, actions]
@@ -206,7 +209,7 @@ class CoinGame(AbstractDrawnGame):
 
 
 def _targets(size: int) -> np.ndarray:
-    """`[cells, actions]`: where one comes from a cell; who leaves the map comes back at the other side."""
+    """The next cell by cell and action, `[cells, actions]`; the map wraps around."""
     row, column = np.divmod(np.arange(size**2)[:, None], size)
     down, right = np.array(list(MOVES.values())).T
     return (row + down) % size * size + (column + right) % size

@@ -1,4 +1,4 @@
-"""Games whose next state is a function of actions and of what chance decides, and their tables."""
+"""Games whose next state is a function of actions and of random draws, and their tables."""
 
 import abc
 import dataclasses
@@ -18,48 +18,48 @@ from coala_eqx.games.moves import MOST_PROBABILITIES
 from coala_eqx.games.tabular import TabularGame
 
 LIMIT = 1024
-"""States of a table, which holds a probability for each pair of them and each joint action."""
+"""Limit of the states of a table, which holds a probability for each pair of them and each joint action."""
 
 
 class AbstractDrawnGame(AbstractEnumerableGame):
-    """A game whose next state is a function of what is done and of what chance draws.
+    """A game whose next state is a function of the joint action and of a random draw.
 
-    A step draws it; a table has all that can be drawn: both by the same rules.
+    A step draws at random; a table holds every possible draw. Both follow the same rules.
     """
 
     @abc.abstractmethod
     def starts(self) -> tuple[State, Float[np.ndarray, " starts"]]:
-        """What `reset` can draw, stacked, and the probabilities; a state may be there more than once."""
+        """All states that `reset` can draw, stacked, and their probabilities. A state may occur more than once."""
 
     @abc.abstractmethod
     def chances(self) -> Any:
-        """All that chance can decide in a step, stacked."""
+        """All random draws of a step that are possible, stacked."""
 
     @abc.abstractmethod
     def draw(self, state: State, key: Key[Array, ""]) -> Any:
-        """What chance decides in the step after a state."""
+        """Draw at random for the step after a state."""
 
     @abc.abstractmethod
     def probability(self, state: State, chance: Any) -> Float[Array, ""]:
-        """That `draw` draws this."""
+        """The probability that `draw` returns `chance`."""
 
     @abc.abstractmethod
     def apply(
         self, state: State, actions: Int[Array, " players"], chance: Any
     ) -> tuple[State, Float[Array, " players"]]:
-        """The next state, and the rewards."""
+        """The next state, and the rewards, given the random draw."""
 
     @abc.abstractmethod
     def observe(self, state: State) -> Shaped[Array, "players *features"]:
-        """What each player sees."""
+        """The observations of all players."""
 
     @abc.abstractmethod
     def measures(
         self, observations: Shaped[Array, "steps *features"], actions: Int[Array, "steps players"]
     ) -> dict[str, Float[Array, ""]]:
-        """What is worth knowing of an inner episode, beside rewards, by name; it may be nothing.
+        """Measures of an inner episode beside rewards, by name; the dictionary may be empty.
 
-        **Arguments:** what player 0 sees before each step, and what all players do in it.
+        **Arguments:** the observations of player 0 before each step, and the actions of all players in it.
         """
 
     def step(
@@ -69,10 +69,10 @@ class AbstractDrawnGame(AbstractEnumerableGame):
         return state, self.observe(state), rewards
 
     def table(self) -> TabularGame:
-        """Of the states that can be reached.
+        """The table of all states that can be reached.
 
-        Where rewards depend on what chance draws, a state of the table is one of the game together with that, which
-        nobody sees. Observations are numbered, for each player, in the order in which they are met.
+        Where rewards depend on the random draw, a state of the table is a state of the game together with the draw,
+        which nobody observes. Observations are numbered, for each player, in the order in which they are met.
 
         **Raises** `ValueError` if there are more than `LIMIT` states, or if it would hold more probabilities than
         `MOST_PROBABILITIES`. (Where nothing is left to chance it holds next states instead.)
@@ -82,16 +82,16 @@ class AbstractDrawnGame(AbstractEnumerableGame):
 
 @dataclasses.dataclass
 class _Outcome:
-    """What chance may decide after a state, as far as it decides what each joint action earns."""
+    """All random draws after a state that lead to the same rewards of each joint action."""
 
     rewards: Float[np.ndarray, "joint_actions players"]
     probability: float = 0.0
     after: list[tuple[float, Int[np.ndarray, " joint_actions"]]] = dataclasses.field(default_factory=list)
-    """Where the joint actions lead, by numbers of states, with the shares of the probability."""
+    """Numbers of the next states by joint action, with their shares of the probability."""
 
     @property
     def is_certain(self) -> bool:
-        """Whether it is the only one, and leads to one state by each joint action."""
+        """Whether it is the only outcome, and each joint action leads to one state."""
         return self.probability == 1 and all((numbers == self.after[0][1]).all() for _, numbers in self.after)
 
 
@@ -106,7 +106,7 @@ def _table_of(
     _check_size(size)
 
     def add(row: np.ndarray, number: int, weight: float) -> None:
-        """To a distribution over the table's states, that of a state of the game."""
+        """Add a state of the game, with its weight, to a distribution over the table's states."""
         row[offsets[number] : offsets[number + 1]] += [weight * outcome.probability for outcome in outcomes[number]]
 
     initial = np.zeros(size)
@@ -133,7 +133,7 @@ def _table_of(
 
 
 class _States:
-    """Those that have been met, numbered, as tuples of arrays."""
+    """The states that have been met, numbered, as tuples of arrays."""
 
     def __init__(self, like: Any):
         leaves, self.structure = jax.tree.flatten(like)
@@ -155,7 +155,7 @@ class _States:
         return self.structure.unflatten(map(jnp.asarray, leaves))
 
     def number(self, state: tuple[np.ndarray, ...]) -> int:
-        """Of a state that may be new."""
+        """The number of a state, which may be new."""
         name = b"".join(leaf.tobytes() for leaf in state)
         if name not in self._numbers:
             self._numbers[name] = len(self.found)
@@ -182,7 +182,7 @@ def _check_dense(size: int, joint: int) -> None:
 
 
 def _expand(game: AbstractDrawnGame, states: _States, chances: Any) -> Iterator[list[_Outcome]]:
-    """What can follow, of one state after the other, while there are more."""
+    """Yield the outcomes of one state after the other, while new states are found."""
     joint = jnp.asarray(np.indices(game.num_actions).reshape(len(game.num_actions), -1).T)
 
     @jax.jit

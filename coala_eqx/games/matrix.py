@@ -13,11 +13,11 @@ from coala_eqx.games.base import AbstractEnumerableGame
 from coala_eqx.games.tabular import TabularGame
 
 _MOST_PAYOFFS = 2**24
-"""Of a game that is made here; 128 MB in float64."""
+"""Limit of the payoffs of a game that is made here; 128 MB in float64."""
 
 
 class MatrixGame(AbstractEnumerableGame):
-    """The same matrix game again and again.
+    """A matrix game that is played again and again.
 
     A player observes 0 at the start, and afterwards 1 + the index of the last joint action, read from
     its own side: its own action is the most significant digit, then the others in the order of players.
@@ -25,7 +25,7 @@ class MatrixGame(AbstractEnumerableGame):
 
     **Arguments:**
 
-    - `payoffs` `[P, A_0, …, A_{P−1}]`: what each player earns for each joint action; for two players
+    - `payoffs` `[P, A_0, …, A_{P−1}]`: rewards of each player for each joint action; for two players
       `payoffs[0]` is the row player's matrix and `payoffs[1]` the column player's, both indexed
       `[row action, column action]`.
 
@@ -133,8 +133,8 @@ def battle_of_the_sexes() -> MatrixGame:
 def public_goods(players: int = 3, multiplier: float = 1.8) -> MatrixGame:
     """A linear public-goods game: action 0 contributes 1, action 1 keeps it.
 
-    Contributions are multiplied and shared by all, so that everybody is better off if all contribute,
-    and each if only the others do.
+    Contributions are multiplied and shared by all. All players together earn most if everybody contributes; each
+    earns more by keeping its own.
 
     **Arguments:**
 

@@ -1,4 +1,4 @@
-"""Where the joint actions of a tabular game lead: probabilities of all states, or the one state that follows."""
+"""Transitions of a tabular game: probabilities of all next states, or the number of the one that follows."""
 
 import abc
 import math
@@ -14,13 +14,13 @@ from jaxtyping import Array, Bool, Float, Int, Key
 from coala_eqx.arrays import Frozen, concrete, floating, in_words
 
 MOST_PROBABILITIES = 100_000_000
-"""How many numbers a dense table of transitions may hold that was not given as one: 800 MB in float64."""
+"""Limit of the numbers in a dense table of transitions that was not given as one: 800 MB in float64."""
 
 
 class AbstractMoves(eqx.Module):
     """The next states of a game with S states and P players, given a state and a joint action.
 
-    What can follow is known beforehand, and has nothing to do with arrays that may be traced.
+    The states that can follow are always known. They do not depend on arrays that may be traced.
     """
 
     @abc.abstractmethod
@@ -29,32 +29,32 @@ class AbstractMoves(eqx.Module):
 
     @abc.abstractmethod
     def possible(self) -> Bool[np.ndarray, "states *actions states"]:
-        """Which states can follow, as a dense table."""
+        """Whether each state can follow, as a dense table."""
 
     @abc.abstractmethod
     def reordered(self, order: tuple[int, ...]) -> Array | np.ndarray:
-        """The table as it was given, with players renumbered; `order` has the old number of each new player."""
+        """The table as given, with players renumbered; `order` has the old number of each new player."""
 
     @abc.abstractmethod
     def normalised(self) -> "AbstractMoves":
-        """The same with rows that sum to one to rounding."""
+        """The same transitions, with rows that sum to one to rounding."""
 
     @abc.abstractmethod
     def draw(self, state: Int[Array, ""], actions: Int[Array, " players"], key: Key[Array, ""]) -> Int[Array, ""]:
-        """The next state."""
+        """Draw the next state."""
 
     @abc.abstractmethod
     def successors(
         self, states: Int[np.ndarray, " n"], actions: Int[np.ndarray, "n players"]
     ) -> tuple[Int[np.ndarray, " m"], Int[np.ndarray, " m"]]:
-        """All that can follow n pairs of a state and a joint action.
+        """All states that can follow n pairs of a state and a joint action.
 
         **Returns** the number of the pair and the next state, by pairs and then by states.
         """
 
     @abc.abstractmethod
     def count_successors(self, states: Int[np.ndarray, " n"], actions: Int[np.ndarray, "n players"]) -> int:
-        """How many `successors` would return."""
+        """Number of states that `successors` would return."""
 
     @abc.abstractmethod
     def chance(
@@ -71,13 +71,13 @@ class AbstractMoves(eqx.Module):
 
     @abc.abstractmethod
     def following(self, player: int) -> Bool[np.ndarray, "actions states"]:
-        """Which states can follow an action of one player, whatever the state before and the others' actions are."""
+        """Whether each state can follow an action of one player, in any state and for any actions of the others."""
 
 
 class RandomMoves(AbstractMoves):
     """A dense table of probabilities.
 
-    `support` says which of them can be positive: all that are, or all where they are traced.
+    `support` says which of them can be positive: those that are, or all of them if they are traced.
     """
 
     table: Float[Array, "states *actions states"]

@@ -1,12 +1,13 @@
-"""Games seen from another player's seat."""
+"""Games with their players renumbered."""
 
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int, Key, Shaped
+from jaxtyping import Array, Float, Key, Shaped
 
 from coala_eqx.games.base import AbstractGame, State
 from coala_eqx.games.matrix import MatrixGame
+from coala_eqx.games.spaces import ActionSpace
 from coala_eqx.games.tabular import TabularGame
 
 
@@ -34,12 +35,16 @@ class Reseated(AbstractGame):
     def num_observations(self) -> tuple[int, ...]:
         return tuple(self.game.num_observations[player] for player in self.order)
 
+    @property
+    def action_spaces(self) -> tuple[ActionSpace, ...]:
+        return tuple(self.game.action_spaces[player] for player in self.order)
+
     def reset(self, key: Key[Array, ""]) -> tuple[State, Shaped[Array, "players *features"]]:
         state, observations = self.game.reset(key)
         return state, observations[np.asarray(self.order)]
 
     def step(
-        self, state: State, actions: Int[Array, " players"], key: Key[Array, ""]
+        self, state: State, actions: Shaped[Array, "players *action"], key: Key[Array, ""]
     ) -> tuple[State, Shaped[Array, "players *features"], Float[Array, " players"]]:
         places = np.argsort(self.order)
         state, observations, rewards = self.game.step(state, actions[places], key)
@@ -48,9 +53,9 @@ class Reseated(AbstractGame):
 
 
 def seen_from(game: AbstractGame, seat: int) -> AbstractGame:
-    """The same game with the player of one seat as player 0; the others keep their order.
+    """A game with the player of one seat as player 0; the others keep their order.
 
-    Matrix games and tables stay what they are, so that they can be enumerated.
+    Matrix games and tables keep their classes, so that they can be enumerated.
 
     **Raises** `ValueError` if there is no such seat.
     """

@@ -25,12 +25,12 @@ class TabularGame(AbstractEnumerableGame):
     **Arguments**, with S states, players p = 0..P−1 and A_p actions of player p:
 
     - `initial` `[S]`: the distribution of the first state.
-    - `transition` `[S, A_0, …, A_{P−1}, S]`: the distribution of the next state; or, of a deterministic game,
-      `[S, A_0, …, A_{P−1}]`: the number of the next state, which needs no array of S² · ΠA_p probabilities.
-    - `rewards` `[P, S, A_0, …, A_{P−1}]`: what each player earns for a joint action in a state.
-    - `observations` `[P, S]`: the integer that each player sees in a state.
-    - `num_observations`: for each player, how many observations there are; one more than the largest
-      in its row of `observations` unless given.
+    - `transition` `[S, A_0, …, A_{P−1}, S]`: the distribution of the next state. A deterministic game may give
+      `[S, A_0, …, A_{P−1}]`, the number of the next state, which needs no array of S² · ΠA_p probabilities.
+    - `rewards` `[P, S, A_0, …, A_{P−1}]`: rewards of each player for a joint action in a state.
+    - `observations` `[P, S]`: the integer that each player observes in a state.
+    - `num_observations`: number of observations of each player; one more than the largest in its row of
+      `observations` unless given.
 
     Where the state does not matter, the axis of states may have length 1, in `rewards` and in numbers of next states.
 
@@ -42,7 +42,7 @@ class TabularGame(AbstractEnumerableGame):
     initial: Float[Array, " states"]
     moves: AbstractMoves
     paid: Float[Array, "players states_or_one *actions"]
-    """`rewards`, as they were given."""
+    """`rewards`, as given."""
 
     num_observations: tuple[int, ...] = eqx.field(static=True)
     seen: Frozen = eqx.field(static=True)
@@ -70,12 +70,12 @@ class TabularGame(AbstractEnumerableGame):
 
     @property
     def transition(self) -> Float[Array, "states *actions states"]:
-        """The distribution of the next state; of a deterministic game it is made now, and can be large."""
+        """The distribution of the next state. For a deterministic game it is computed now, and may be large."""
         return self.moves.probabilities()
 
     @property
     def rewards(self) -> Float[Array, "players states *actions"]:
-        """What each player earns for a joint action in a state."""
+        """Rewards of all players for each joint action in each state."""
         players, states, *actions = self.paid.shape
         if states == self.num_states:
             return self.paid
@@ -83,12 +83,12 @@ class TabularGame(AbstractEnumerableGame):
 
     @property
     def observations(self) -> Int[Array, "players states"]:
-        """The integer that each player sees in a state."""
+        """The integer that each player observes in each state."""
         return jnp.asarray(self.seen.array)
 
     @property
     def num_states(self) -> int:
-        """How many states there are."""
+        """Number of states."""
         return self.seen.array.shape[1]
 
     @property
@@ -111,7 +111,7 @@ class TabularGame(AbstractEnumerableGame):
         return state, self.observations[:, state], rewards
 
     def earned(self, states: Any, actions: Any) -> Float[Array | np.ndarray, "players *states"]:
-        """What each player earns in states, by joint actions `[*states, players]`."""
+        """Rewards of all players in some states, for joint actions `[*states, players]`."""
         place = states if self.paid.shape[1] > 1 else states * 0
         return self.paid[(slice(None), place, *(actions[..., player] for player in range(self.num_players)))]
 
@@ -122,12 +122,12 @@ class TabularGame(AbstractEnumerableGame):
 
     @property
     def possible_starts(self) -> np.ndarray:
-        """`[S]`: which states an episode can start in."""
+        """Whether an episode can start in each state, `[S]`."""
         return self.starts.array
 
     @property
     def possible_moves(self) -> np.ndarray:
-        """`[S, A_0, …, A_{P−1}, S]`: which states can follow; large as `transition` is."""
+        """Whether each state can follow, `[S, A_0, …, A_{P−1}, S]`; as large as a dense `transition`."""
         return self.moves.possible()
 
 
@@ -172,7 +172,7 @@ def _check_shapes(initial: tuple, transition: tuple, rewards: tuple, observation
 
 
 def _check_distributions(name: str, array: Any) -> None:
-    """Every row along the last axis must be a distribution; skipped where values are traced."""
+    """**Raises** `ValueError` unless every row along the last axis is a distribution; skipped where it is traced."""
     if not concrete(array):
         return
     rows = np.asarray(array, dtype=np.float64)

@@ -4,7 +4,7 @@ import abc
 from typing import Any, ClassVar
 
 import equinox as eqx
-from jaxtyping import Array, Float, Int, Shaped
+from jaxtyping import Array, Float, Shaped
 
 from coala_eqx.learners.optimising import is_optimiser
 from coala_eqx.learners.protocol import AbstractUpdateRule, check_signatures
@@ -19,8 +19,8 @@ class Experience(eqx.Module):
     observations: Shaped[Array, "batch ..."]
     """Observations before each action, `[batch, steps]` or `[batch, episodes, steps]`, and features."""
 
-    actions: Int[Array, "batch *times"]
-    """Actions."""
+    actions: Shaped[Array, "batch ..."]
+    """Actions, `[batch, steps]` or `[batch, episodes, steps]`, with one more axis if they are vectors."""
 
     rewards: Float[Array, "batch *times"]
     """Rewards of the actions."""

@@ -1,30 +1,66 @@
-"""What every policy offers: a step for play, the same over a whole sequence for gradients."""
+"""The contract of a policy: a step for play, and the same over a whole sequence for gradients."""
 
 import abc
-from typing import Any
+import warnings
+from typing import TYPE_CHECKING, Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int, Shaped
+from jaxtyping import Array, Float, Shaped
 
+from coala_eqx.games.spaces import ActionSpace, Derived, Discrete, ObservationSpace
 from coala_eqx.loops import scan
-from coala_eqx.policies.probabilities import chosen_log_probs
+from coala_eqx.policies.distributions import AbstractDistribution, Categorical
 
 Memory = Any
 
 NO_ACTION = -1
-"""The `previous_action` of a policy that has not acted yet."""
+"""The `previous_action` of a policy that has not acted yet, where actions are discrete. Where they are vectors it is a
+vector of zeros. A policy that must tell the first step from an action of zeros counts its steps in its memory."""
 
 
 class PolicyOutput(eqx.Module):
-    """What a policy says about one step, or about every step of a sequence."""
+    """The output of a policy at one step, or at every step of a sequence.
 
-    logits: Float[Array, "*steps actions"]
-    """Unnormalised log-probabilities of the actions; −∞ masks an action."""
+    **Arguments:**
 
-    values: Float[Array, " *steps"]
-    """The critic's estimate of the return to come; 0 for a policy without a critic."""
+    - `logits` `[*steps, actions]`: unnormalised log-probabilities of discrete actions; −∞ masks an action.
+    - `values` `[*steps]`: the critic's estimates of the return to come. Unless given they are 0, as those of a policy
+      without a critic must be.
+    - `distribution`: any other distribution over actions, such as a `Gaussian`, in place of `logits`.
+
+    **Raises** `ValueError` unless exactly one of `logits` and `distribution` is given.
+    """
+
+    distribution: AbstractDistribution
+    values: Float[Array, "*steps"]
+
+    def __init__(
+        self,
+        logits: Float[Array, "*steps actions"] | None = None,
+        values: Float[Array, "*steps"] | None = None,
+        *,
+        distribution: AbstractDistribution | None = None,
+    ):
+        if logits is not None and distribution is None:
+            distribution = Categorical(logits)
+        elif distribution is None or logits is not None:
+            raise ValueError("A PolicyOutput needs either `logits` or a `distribution`, and not both.")
+        self.distribution = distribution
+        self.values = jnp.zeros(distribution.is_undefined.shape) if values is None else values
+
+    @property
+    def logits(self) -> Float[Array, "*steps actions"]:
+        """Logits of discrete actions.
+
+        **Raises** `ValueError` if actions are not discrete.
+        """
+        if not isinstance(self.distribution, Categorical):
+            raise ValueError(
+                f"Only discrete actions have logits, but the output is a {type(self.distribution).__name__}."
+            )
+        return self.distribution.logits
 
 
 class AbstractPolicy(eqx.Module):
@@ -34,15 +70,29 @@ class AbstractPolicy(eqx.Module):
     ego agent keeps it across inner episodes, a co-player starts each inner episode with a fresh one.
 
     `__call__` and `unroll` must agree: the outputs of `unroll` are those of calling the policy step by
-    step. Policies act on one trajectory; a batch is a `vmap`, so that they cannot share activations
-    across it (which would break the theorem that this package rests on).
+    step. A policy acts on one trajectory; a batch is a `vmap`. Trajectories of a batch therefore cannot share
+    activations, which would break the theorem that this package rests on.
+
+    A policy for continuous actions declares `action_space = Box(n)`; its outputs then hold a `Gaussian`, or another
+    distribution over vectors of length n. Unless declared, actions are `Discrete(num_actions)`.
     """
 
     num_observations: eqx.AbstractVar[int]
-    """How many observations it tells apart (at least the game's), or the length of one that is a vector."""
+    """Number of observations it tells apart (at least the game's), or the number of entries of an observation that is
+    an array."""
 
     num_actions: eqx.AbstractVar[int]
-    """How many actions it chooses from."""
+    """Number of actions it chooses from, or the length of an action that is a vector."""
+
+    if TYPE_CHECKING:  # or checkers of types would ask for these whenever a policy is made
+        action_space: ActionSpace = eqx.field(init=False)
+        observation_space: ObservationSpace | None = eqx.field(init=False)
+    else:
+        action_space = Derived(lambda policy: Discrete(policy.num_actions))
+        """Space of its actions."""
+
+        observation_space = Derived(lambda _: None)
+        """Space of its observations; `None` if only their number is known, and both integers and vectors will do."""
 
     @abc.abstractmethod
     def initial_memory(self) -> Memory:
@@ -50,9 +100,9 @@ class AbstractPolicy(eqx.Module):
 
     @abc.abstractmethod
     def __call__(
-        self, memory: Memory, observation: Shaped[Array, "*features"], previous_action: Int[Array, ""]
+        self, memory: Memory, observation: Shaped[Array, "*features"], previous_action: Shaped[Array, "*action"]
     ) -> tuple[Memory, PolicyOutput]:
-        """Take in one observation, and the own action before it (`NO_ACTION` at first).
+        """Take in one observation, and the own action before it: at first `NO_ACTION`, or zeros if it is a vector.
 
         **Returns** the new memory, and the output for this step.
         """
@@ -62,7 +112,7 @@ class AbstractPolicy(eqx.Module):
         self,
         memory: Memory,
         observations: Shaped[Array, "steps *features"],
-        previous_actions: Int[Array, " steps"],
+        previous_actions: Shaped[Array, "steps *action"],
     ) -> tuple[Memory, PolicyOutput]:
         """Take in a whole sequence.
 
@@ -74,7 +124,7 @@ def unroll_by_steps(
     policy: AbstractPolicy,
     memory: Memory,
     observations: Shaped[Array, "steps *features"],
-    previous_actions: Int[Array, " steps"],
+    previous_actions: Shaped[Array, "steps *action"],
 ) -> tuple[Memory, PolicyOutput]:
     """`unroll` for a policy that has no faster way: a scan over its steps."""
 
@@ -84,71 +134,88 @@ def unroll_by_steps(
     return scan(step, memory, (observations, previous_actions))
 
 
-class Mind(eqx.Module):
-    """With what a policy goes on, on each trajectory of a batch."""
+class PolicyState(eqx.Module):
+    """Memory and previous action of a policy, one of each per trajectory of a batch."""
 
     memory: Memory
-    previous_actions: Int[Array, " batch"]
+    previous_actions: Shaped[Array, "batch *action"]
 
 
-def fresh_mind(policy: AbstractPolicy, batch: int) -> Mind:
-    """Before the first observation."""
+def initial_policy_state(policy: AbstractPolicy, batch: int) -> PolicyState:
+    """The state before the first observation."""
     memory = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (batch, *leaf.shape)), policy.initial_memory())
-    return Mind(memory, jnp.full(batch, NO_ACTION, dtype=int))
+    return PolicyState(memory, _no_actions(batch, policy.action_space.shape))
+
+
+def _no_actions(batch: int, shape: tuple[int, ...]) -> Shaped[Array, "batch *action"]:
+    return jnp.zeros((batch, *shape)) if shape else jnp.full(batch, NO_ACTION, dtype=int)
 
 
 def replay_actions(
     policy: AbstractPolicy,
     observations: Shaped[Array, "batch steps *features"],
-    actions: Int[Array, "batch steps"],
+    actions: Shaped[Array, "batch steps *action"],
 ) -> tuple[Float[Array, "batch steps"], Float[Array, "batch steps"]]:
-    """What a policy with a fresh memory thinks of sequences that were played: differentiable in the policy.
+    """Log-probabilities and values of a policy with a fresh memory on sequences that were played.
 
-    **Returns** the log-probabilities of the actions, and the critic's values, both `[batch, steps]`.
+    **Returns** the log-probabilities of the actions, and the critic's values, both `[batch, steps]`; differentiable in
+    the policy.
     """
-    _, log_probs, values = replay_on(policy, fresh_mind(policy, len(actions)), observations, actions)
+    _, log_probs, values = replay_on(policy, initial_policy_state(policy, len(actions)), observations, actions)
     return log_probs, values
 
 
 def replay_on(
     policy: AbstractPolicy,
-    mind: Mind,
+    state: PolicyState,
     observations: Shaped[Array, "batch steps *features"],
-    actions: Int[Array, "batch steps"],
-) -> tuple[Mind, Float[Array, "batch steps"], Float[Array, "batch steps"]]:
-    """`replay_actions` of a policy that goes on with what it has in mind; **returns** also what it then has."""
-    mind, output = replay_outputs(policy, mind, observations, actions)
-    return mind, log_probs_of(output, actions), output.values
+    actions: Shaped[Array, "batch steps *action"],
+) -> tuple[PolicyState, Float[Array, "batch steps"], Float[Array, "batch steps"]]:
+    """`replay_actions` of a policy that goes on from a state; **returns** also the state after it."""
+    state, output = replay_outputs(policy, state, observations, actions)
+    return state, log_probs_of(output, actions), output.values
 
 
 def replay_outputs(
     policy: AbstractPolicy,
-    mind: Mind,
+    state: PolicyState,
     observations: Shaped[Array, "batch steps *features"],
-    actions: Int[Array, "batch steps"],
-) -> tuple[Mind, PolicyOutput]:
-    """What a policy has in mind after sequences that were played, and its outputs `[batch, steps, …]` meanwhile."""
-    before = shift_actions(actions, mind.previous_actions)
-    memory, output = jax.vmap(policy.unroll)(mind.memory, observations, before)
-    return Mind(memory, actions[:, -1].astype(mind.previous_actions.dtype)), output
+    actions: Shaped[Array, "batch steps *action"],
+) -> tuple[PolicyState, PolicyOutput]:
+    """The state of a policy after sequences that were played, and its outputs `[batch, steps, …]` on them."""
+    before = shift_actions(actions, state.previous_actions)
+    memory, output = jax.vmap(policy.unroll)(state.memory, observations, before)
+    return PolicyState(memory, actions[:, -1].astype(state.previous_actions.dtype)), output
 
 
-def log_probs_of(output: PolicyOutput, actions: Int[Array, "*steps"]) -> Float[Array, "*steps"]:
-    """The log-probabilities of actions; −∞, with derivative 0, for an action whose logit is −∞."""
-    return chosen_log_probs(output.logits, actions)
+def log_probs_of(output: PolicyOutput, actions: Shaped[Array, "*steps_and_action"]) -> Float[Array, "*steps"]:
+    """The log-probabilities of actions; −∞, with derivative 0, for a discrete action whose logit is −∞."""
+    return output.distribution.log_prob(actions)
 
 
 def entropy_of(output: PolicyOutput) -> Float[Array, "*steps"]:
-    """−Σ p ln p of the policy at each step, in nats. An action of logit −∞ adds exactly 0, and has no slope."""
-    log_probs = jax.nn.log_softmax(output.logits)
-    possible = jnp.where(jnp.isneginf(log_probs), 0, log_probs)  # for which p · ln p is 0, as it is for −∞
-    return -(jnp.exp(possible) * possible).sum(axis=-1)
+    """The entropy of the policy at each step, in nats."""
+    return output.distribution.entropy()
 
 
 def shift_actions(
-    actions: Int[Array, "batch steps"], first: Int[Array, " batch"] | None = None
-) -> Int[Array, "batch steps"]:
-    """The own action before each step of sequences that were played; `NO_ACTION` before the first unless given."""
+    actions: Shaped[Array, "batch steps *action"], first: Shaped[Array, "batch *action"] | None = None
+) -> Shaped[Array, "batch steps *action"]:
+    """The own action before each step of sequences that were played.
+
+    Before the first step it is `first`; unless given, `NO_ACTION`, or zeros where actions are vectors.
+    """
     if first is None:
-        first = jnp.full(len(actions), NO_ACTION)
+        first = _no_actions(len(actions), actions.shape[2:])
     return jnp.concatenate([first.astype(actions.dtype)[:, None], actions[:, :-1]], axis=1)
+
+
+_FORMER = {"Mind": "PolicyState", "fresh_mind": "initial_policy_state"}
+
+
+def __getattr__(name: str) -> Any:
+    """Names of the version before, which still work and warn."""
+    if name not in _FORMER:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    warnings.warn(f"{__name__}.{name} is deprecated: use {_FORMER[name]}.", DeprecationWarning, stacklevel=2)
+    return globals()[_FORMER[name]]

@@ -15,7 +15,7 @@ from coala_eqx.loops import scan
 from coala_eqx.policies.base import AbstractPolicy, Memory, PolicyOutput, shift_actions
 
 _MOST_LOGITS = 40_000_000
-"""Of a table, over all rows and actions; 320 MB in float64."""
+"""Limit of the logits of a table, over all rows and actions; 320 MB in float64."""
 
 
 class FullHistory(AbstractPolicy):
@@ -58,10 +58,10 @@ class FullHistory(AbstractPolicy):
 
         **Arguments:**
 
-        - `game`: the game whose observations it tells apart.
-        - `steps`: the longest history; M·T for an ego agent, T for a co-player.
+        - `game`: the game whose observations the policy tells apart.
+        - `steps`: length of the longest history; M·T for an ego agent, T for a co-player.
         - `key`: draws the logits.
-        - `player`: which player's observations and actions.
+        - `player`: number of the player.
 
         **Raises** `ValueError` if `steps` is no whole number ≥ 1, if the game cannot be tabulated, or if the table
         would have more than 4e7 logits.
@@ -101,7 +101,7 @@ class FullHistory(AbstractPolicy):
         return cls(jnp.concatenate(levels), steps, root_of, branch_of)
 
     def with_critic(self, critic: Any) -> "FullHistory":
-        """The same policy with a critic: `critic` `[histories]`, a value for every row of the table.
+        """The policy with a critic: `critic` `[histories]`, a value for every row of the table.
 
         **Raises** `ValueError` for another shape.
         """
@@ -116,12 +116,12 @@ class FullHistory(AbstractPolicy):
     def rows(
         self, observations: Int[Array, "batch steps"], actions: Int[Array, "batch steps"]
     ) -> Int[Array, "batch steps"]:
-        """The row of every history of sequences that were played; one past the last for what is outside the tree."""
+        """The row of every history of sequences that were played; one past the last row outside of the tree."""
         walk = jax.vmap(lambda o, a: self._walk(self.initial_memory(), o, a)[1])
         return walk(observations, shift_actions(actions))
 
     def check_game(self, game: AbstractGame, player: int, steps: int) -> None:
-        """Check that its tree holds every history of `steps` steps; raises `ValueError` if not."""
+        """**Raises** `ValueError` unless its tree holds every history of `steps` steps of a game."""
         if self.max_steps < steps:
             raise ValueError(
                 f"The FullHistory policy of player {player} can act on histories of {self.max_steps} steps, but the "

@@ -6,42 +6,45 @@ import jax.numpy as jnp
 from jaxtyping import Array, Int, Key, Shaped
 
 from coala_eqx._checks import check_choice, check_sizes
+from coala_eqx.games.spaces import ActionSpace, ObservationSpace
 from coala_eqx.loops import scan
 from coala_eqx.policies.base import AbstractPolicy, Memory, PolicyOutput
+from coala_eqx.policies.encoders import AbstractEncoder, make_encoder
 from coala_eqx.policies.hawk_block import BlockMemory, HawkBlock, RMSNorm, linear
-from coala_eqx.policies.network import ReadOut, apply, encode
+from coala_eqx.policies.network import ReadOut, apply, as_action_space
 from coala_eqx.policies.recurrence import SCANS
 
 
 class HawkMemory(eqx.Module):
-    """What it keeps of a sequence."""
+    """Memory of a Hawk."""
 
     blocks: tuple[BlockMemory, ...]
     steps: Int[Array, ""]
-    """How many there were."""
+    """Number of steps so far."""
 
 
 class Hawk(AbstractPolicy):
     """Hawk (De et al., 2024), with linear read-outs for policy and value: the paper's agent by default.
 
-    Integer observations enter as one-hot vectors, others as they are; then a linear embedding, residual blocks
-    (`HawkBlock`), an RMS norm and the read-outs.
+    Integer observations enter as one-hot vectors, vectors as they are, and images through a `Convolution`. A linear
+    embedding, residual blocks (`HawkBlock`), an RMS norm and the read-outs follow.
 
     **Arguments:**
 
-    - `observations`: how many observations there are, or the length of an observation that is a vector.
-    - `actions`: how many actions there are.
-    - `width`: of the residual stream.
-    - `blocks`: how many there are.
+    - `observations`: number of observations, or length of one that is a vector; or their space, such as
+      `game.observation_spaces[0]`; or an encoder, such as `Convolution(Image(9, 9, 3), channels=16, key=key)`.
+    - `actions`: number of actions, or their space, such as `game.action_spaces[0]`.
+    - `width`: width of the residual stream.
+    - `blocks`: number of residual blocks.
     - `recurrent`, `expanded`: widths of recurrence and MLP; as `width` unless given.
-    - `heads`: blocks of the gates' matrices; must divide `recurrent`.
+    - `heads`: number of blocks of the gates' matrices; must divide `recurrent`.
     - `kernel`: length of the temporal convolution.
-    - `head_scale`: multiplies the initial read-outs; at 0 it starts from a uniform policy and a zero critic.
-    - `scan`: how the recurrence of a sequence is computed, `"sequential"`, `"associative"`, or (`"auto"`) as the
-      backend likes it.
-    - `rematerialise`: if given, a gradient keeps activations of so many steps at a time only and computes all others
-      anew, so that it needs much less memory for long sequences.
-    - `forget_after`: if given, it forgets everything after so many steps, again and again.
+    - `head_scale`: factor of the initial read-outs. At 0 the policy is uniform, or of mean 0, and the critic 0.
+    - `scan`: algorithm of the recurrence of a sequence: `"sequential"`, `"associative"`, or `"auto"`, the faster one on
+      the backend.
+    - `rematerialise`: number of steps whose activations a gradient keeps at a time; it computes all others anew, and
+      needs much less memory for long sequences. All activations are kept unless it is given.
+    - `forget_after`: number of steps after which the memory is cleared, again and again; never unless given.
     - `key`: draws the parameters.
 
     **Raises** `ValueError` if a size is below 1, `heads` does not divide `recurrent`, or `scan` is unknown.
@@ -53,16 +56,16 @@ class Hawk(AbstractPolicy):
     blocks: tuple[HawkBlock, ...]
     norm: RMSNorm
     read_out: ReadOut
-    num_observations: int = eqx.field(static=True)
-    num_actions: int = eqx.field(static=True)
+    encoder: AbstractEncoder
+    action_space: ActionSpace = eqx.field(static=True)
     scan: str = eqx.field(static=True)
     rematerialise: int | None = eqx.field(static=True)
     forget_after: int | None = eqx.field(static=True)
 
     def __init__(
         self,
-        observations: int,
-        actions: int,
+        observations: int | ObservationSpace | AbstractEncoder,
+        actions: int | ActionSpace,
         *,
         width: int = 32,
         blocks: int = 1,
@@ -78,35 +81,50 @@ class Hawk(AbstractPolicy):
     ):
         recurrent = width if recurrent is None else recurrent
         expanded = width if expanded is None else expanded
-        check_sizes(observations=observations, actions=actions, width=width, blocks=blocks, recurrent=recurrent)
+        check_sizes(width=width, blocks=blocks, recurrent=recurrent)
         check_sizes(expanded=expanded, heads=heads, kernel=kernel)
         check_sizes(rematerialise=rematerialise, forget_after=forget_after)
         if recurrent % heads:
             raise ValueError(f"`heads` must divide the width of the recurrence, {recurrent}, but is {heads}.")
         check_choice("scan", scan, SCANS)
+        self.encoder, key = make_encoder(observations, key)
+        self.action_space = as_action_space(actions)
         key_embedding, key_policy, key_value, *keys = jax.random.split(key, 3 + blocks)
-        self.embedding = linear(observations, width, key_embedding)
+        self.embedding = linear(self.encoder.features, width, key_embedding)
         self.blocks = tuple(HawkBlock(width, recurrent, heads, expanded, kernel, blocks, key=key) for key in keys)
         self.norm = RMSNorm(width)
-        self.read_out = ReadOut(width, actions, scale=head_scale, keys=(key_policy, key_value))
-        self.num_observations = observations
-        self.num_actions = actions
+        self.read_out = ReadOut(width, self.action_space, scale=head_scale, keys=(key_policy, key_value))
         self.scan = scan
         self.rematerialise = rematerialise
         self.forget_after = forget_after
+
+    @property
+    def num_observations(self) -> int:
+        return self.encoder.size
+
+    @property
+    def num_actions(self) -> int:
+        return self.action_space.size
+
+    @property
+    def observation_space(self) -> ObservationSpace | None:
+        return self.encoder.space
 
     def initial_memory(self) -> HawkMemory:
         return HawkMemory(tuple(block.initial_memory() for block in self.blocks), jnp.zeros((), int))
 
     def __call__(
-        self, memory: Memory, observation: Shaped[Array, "*features"], previous_action: Int[Array, ""]
+        self, memory: Memory, observation: Shaped[Array, "*features"], previous_action: Shaped[Array, "*action"]
     ) -> tuple[Memory, PolicyOutput]:
         del previous_action
         memory, output = self._think(memory, observation[None], "sequential")
         return memory, jax.tree.map(lambda leaf: leaf[0], output)
 
     def unroll(
-        self, memory: Memory, observations: Shaped[Array, "steps *features"], previous_actions: Int[Array, " steps"]
+        self,
+        memory: Memory,
+        observations: Shaped[Array, "steps *features"],
+        previous_actions: Shaped[Array, "steps *action"],
     ) -> tuple[Memory, PolicyOutput]:
         del previous_actions
         length = self.rematerialise
@@ -129,7 +147,7 @@ class Hawk(AbstractPolicy):
     def _think(
         self, memory: HawkMemory, observations: Shaped[Array, "steps *features"], scan: str
     ) -> tuple[HawkMemory, PolicyOutput]:
-        encoded = encode(observations, self.num_observations, self.embedding.weight.dtype, axes=1)
+        encoded = self.encoder(observations, self.embedding.weight.dtype, axes=1)
         age = memory.steps + jnp.arange(len(encoded))
         if self.forget_after is not None:
             age = age % self.forget_after

@@ -1,6 +1,6 @@
 """The residual block of Hawk: a gated linear recurrence and a gated MLP.
 
-Everything acts on sequences `[steps, …]`; what is left of one is the memory from which the next goes on.
+Everything acts on sequences `[steps, …]`. The memory after one sequence is where the next goes on.
 
 Source: De et al. (2024), "Griffin: mixing gated linear recurrences with local attention for efficient language models",
 arXiv 2402.19427, Section 2.
@@ -21,14 +21,14 @@ _DECAYS = (0.9, 0.999)
 """a^c is drawn uniformly between them."""
 
 _CONVOLUTION_VARIANCE = 0.01
-"""Of the temporal convolution's initial weights, times its length."""
+"""Variance of the temporal convolution's initial weights, times its length."""
 
 
 class BlockMemory(eqx.Module):
-    """What one block keeps of a sequence."""
+    """Memory of one block."""
 
     state: Float[Array, " recurrent"]
-    """Of the recurrence."""
+    """State of the recurrence."""
 
     inputs: Float[Array, "earlier recurrent"]
     """The last inputs of the temporal convolution."""
@@ -90,7 +90,7 @@ class RGLRU(eqx.Module):
         age: Int[Array, " steps"],
         scan: str,
     ) -> Float[Array, "steps recurrent"]:
-        """The states h_t for all steps, from the one before; at age 0 from none."""
+        """The states h_t for all steps, from the state before them; at age 0 from zeros."""
         log_decay = _SHARPNESS * jax.nn.sigmoid(self.recurrence_gate(inputs)) * jax.nn.log_sigmoid(self.decay)[None]
         gated = jax.nn.sigmoid(self.input_gate(inputs)) * inputs
         # −expm1 keeps 1 − a² exact to rounding for decays near 1
@@ -105,11 +105,11 @@ class HawkBlock(eqx.Module):
 
     **Arguments:**
 
-    - `width`: of the residual stream.
+    - `width`: width of the residual stream.
     - `recurrent`: width of the recurrence, divided into `heads`.
     - `expanded`: width of the MLP.
     - `kernel`: length of the causal temporal convolution before the recurrence.
-    - `depth`: how many blocks there are: the last layers of both branches start smaller with more of them.
+    - `depth`: number of blocks; with more of them the last layers of both branches start smaller.
     - `key`: draws the parameters.
     """
 
@@ -142,7 +142,7 @@ class HawkBlock(eqx.Module):
         self.mlp_back = linear(expanded, width, keys[7], variance=2 / depth)
 
     def initial_memory(self) -> BlockMemory:
-        """Zeros, as if nothing had been."""
+        """Zeros."""
         kernel, recurrent = self.convolution.shape
         dtype = self.convolution.dtype
         return BlockMemory(state=jnp.zeros(recurrent, dtype), inputs=jnp.zeros((kernel - 1, recurrent), dtype))
@@ -150,7 +150,7 @@ class HawkBlock(eqx.Module):
     def __call__(
         self, memory: BlockMemory, features: Float[Array, "steps width"], age: Int[Array, " steps"], scan: str
     ) -> tuple[BlockMemory, Float[Array, "steps width"]]:
-        """`age`: how many steps before each are remembered."""
+        """The next memory, and the features after the block; `age` is the number of earlier steps that count."""
         normed = self.recurrence_norm(features)
         memory, mixed = self._mix(memory, apply(self.branch, normed), age, scan)
         features = features + apply(self.back, mixed * jax.nn.gelu(apply(self.gate, normed)))
@@ -159,7 +159,7 @@ class HawkBlock(eqx.Module):
         return memory, features + apply(self.mlp_back, expanded)
 
     def _mix(self, memory: BlockMemory, inputs: Array, age: Array, scan: str) -> tuple[BlockMemory, Array]:
-        """Along the sequence: convolution, then recurrence."""
+        """Convolution along the sequence, then recurrence."""
         steps, kernel = len(inputs), len(self.convolution)
         padded = jnp.concatenate([memory.inputs, inputs])
         convolved = jnp.broadcast_to(self.convolution_bias, inputs.shape)

@@ -78,15 +78,15 @@ class MemoryOne(AbstractMemoryOne):
 
 
 class BinaryMemoryOne(AbstractMemoryOne):
-    """The same for two actions, with the logit of the first one as only parameter per observation.
+    """A memory-one policy for two actions, with the logit of the first one as only parameter per observation.
 
     Its gradients are those of the literature on the iterated prisoner's dilemma. A `MemoryOne` has two logits for
     each probability; a gradient step of the same rate changes their difference twice as much.
 
     **Arguments:**
 
-    - `logits` `[observations]`: of the first action (cooperation, in the dilemmas). In an iterated 2×2 game: at the
-      start, and after (own, other) = CC, CD, DC, DD.
+    - `logits` `[observations]`: logits of the first action (cooperation, in the dilemmas). An iterated 2×2 game has
+      those at the start, and after (own, other) = CC, CD, DC, DD.
 
     **Raises** `ValueError` if `logits` is not a vector of finite numbers.
 

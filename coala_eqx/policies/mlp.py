@@ -3,63 +3,81 @@
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Int, Key, Shaped
+from jaxtyping import Array, Key, Shaped
 
 from coala_eqx._checks import check_sizes
+from coala_eqx.games.spaces import ActionSpace, ObservationSpace
 from coala_eqx.policies.base import AbstractPolicy, Memory, PolicyOutput
-from coala_eqx.policies.network import ReadOut, apply, encode
+from coala_eqx.policies.encoders import AbstractEncoder, make_encoder
+from coala_eqx.policies.network import ReadOut, apply, as_action_space
 
 
 class MLP(AbstractPolicy):
-    """One hidden layer (GELU) on the current observation only: what a policy can do without a history.
+    """One hidden layer (GELU) on the current observation, without memory.
 
     **Arguments:**
 
-    - `observations`: how many observations there are, or the length of an observation that is a vector.
-    - `actions`: how many actions there are.
+    - `observations`: number of observations, or length of one that is a vector; or their space, such as
+      `game.observation_spaces[0]`; or an encoder, such as `Convolution(Image(9, 9, 3), channels=16, key=key)`.
+    - `actions`: number of actions, or their space, such as `game.action_spaces[0]`.
     - `width`: units of the hidden layer.
-    - `head_scale`: multiplies the initial read-outs; 0 starts from a uniform policy and a zero critic.
+    - `head_scale`: factor of the initial read-outs. At 0 the policy is uniform, or of mean 0, and the critic 0.
     - `key`: draws the parameters.
 
-    **Raises** `ValueError` if a size is below 1.
+    **Raises** `ValueError` if a size is not a whole number, or below 1.
     """
 
     hidden: eqx.nn.Linear
     read_out: ReadOut
-    num_observations: int = eqx.field(static=True)
-    num_actions: int = eqx.field(static=True)
+    encoder: AbstractEncoder
+    action_space: ActionSpace = eqx.field(static=True)
 
     def __init__(
         self,
-        observations: int,
-        actions: int,
+        observations: int | ObservationSpace | AbstractEncoder,
+        actions: int | ActionSpace,
         *,
         width: int = 32,
         head_scale: float = 1.0,
         key: Key[Array, ""],
     ):
-        check_sizes(observations=observations, actions=actions, width=width)
+        check_sizes(width=width)
+        self.encoder, key = make_encoder(observations, key)
+        self.action_space = as_action_space(actions)
         key_hidden, key_policy, key_value = jax.random.split(key, 3)
-        self.hidden = eqx.nn.Linear(observations, width, key=key_hidden)
-        self.read_out = ReadOut(width, actions, scale=head_scale, keys=(key_policy, key_value))
-        self.num_observations = observations
-        self.num_actions = actions
+        self.hidden = eqx.nn.Linear(self.encoder.features, width, key=key_hidden)
+        self.read_out = ReadOut(width, self.action_space, scale=head_scale, keys=(key_policy, key_value))
+
+    @property
+    def num_observations(self) -> int:
+        return self.encoder.size
+
+    @property
+    def num_actions(self) -> int:
+        return self.action_space.size
+
+    @property
+    def observation_space(self) -> ObservationSpace | None:
+        return self.encoder.space
 
     def initial_memory(self) -> Memory:
         return jnp.zeros(0, dtype=self.hidden.weight.dtype)
 
     def __call__(
-        self, memory: Memory, observation: Shaped[Array, "*features"], previous_action: Int[Array, ""]
+        self, memory: Memory, observation: Shaped[Array, "*features"], previous_action: Shaped[Array, "*action"]
     ) -> tuple[Memory, PolicyOutput]:
         del previous_action
         return memory, self._think(observation, axes=0)
 
     def unroll(
-        self, memory: Memory, observations: Shaped[Array, "steps *features"], previous_actions: Int[Array, " steps"]
+        self,
+        memory: Memory,
+        observations: Shaped[Array, "steps *features"],
+        previous_actions: Shaped[Array, "steps *action"],
     ) -> tuple[Memory, PolicyOutput]:
         del previous_actions
         return memory, self._think(observations, axes=1)
 
     def _think(self, observations: Array, *, axes: int) -> PolicyOutput:
-        encoded = encode(observations, self.num_observations, self.hidden.weight.dtype, axes=axes)
+        encoded = self.encoder(observations, self.hidden.weight.dtype, axes=axes)
         return self.read_out(jax.nn.gelu(apply(self.hidden, encoded)))

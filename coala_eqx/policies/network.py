@@ -1,35 +1,44 @@
-"""What policies that are networks share: how they read observations, and their read-outs."""
-
-import math
+"""Parts that policies share which are networks: their read-outs."""
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, DTypeLike, Float, Key, Shaped
+from jaxtyping import Array, Float, Key
 
+from coala_eqx._checks import check_sizes
+from coala_eqx.games.spaces import ActionSpace, Box, Discrete
 from coala_eqx.policies.base import PolicyOutput
+from coala_eqx.policies.distributions import Gaussian
 
 
 class ReadOut(eqx.Module):
-    """Two linear read-outs of the same features: the logits of the policy, and the critic's value.
+    """Two linear read-outs of the same features: one for the policy, one for the critic's value.
+
+    For discrete actions the policy's read-out gives logits. For vectors it gives the mean of a `Gaussian`, whose
+    standard deviations are parameters of their own, the same in all states, and 1 at first.
 
     **Arguments:**
 
     - `width`: length of the features.
-    - `actions`: how many there are.
-    - `scale`: multiplies the initial weights; 0 starts from a uniform policy and a zero critic.
-    - `keys`: draw the weights of the one and the other.
+    - `actions`: space of the actions.
+    - `scale`: factor of the initial weights. At 0 the critic is 0, and the policy uniform, or of mean 0.
+    - `keys`: draw the weights of the policy and of the critic.
     """
 
     policy: eqx.nn.Linear
     value: eqx.nn.Linear
+    log_std: Float[Array, " components"] | None
 
-    def __init__(self, width: int, actions: int, *, scale: float, keys: tuple[Key[Array, ""], Key[Array, ""]]):
-        self.policy = _scaled(eqx.nn.Linear(width, actions, key=keys[0]), scale)
+    def __init__(self, width: int, actions: ActionSpace, *, scale: float, keys: tuple[Key[Array, ""], Key[Array, ""]]):
+        self.policy = _scaled(eqx.nn.Linear(width, actions.size, key=keys[0]), scale)
         self.value = _scaled(eqx.nn.Linear(width, 1, key=keys[1]), scale)
+        self.log_std = jnp.zeros_like(self.policy.weight[:, 0]) if isinstance(actions, Box) else None
 
     def __call__(self, features: Float[Array, "*steps width"]) -> PolicyOutput:
-        return PolicyOutput(logits=apply(self.policy, features), values=apply(self.value, features)[..., 0])
+        read, values = apply(self.policy, features), apply(self.value, features)[..., 0]
+        if self.log_std is None:
+            return PolicyOutput(logits=read, values=values)
+        return PolicyOutput(values=values, distribution=Gaussian(read, jnp.broadcast_to(self.log_std, read.shape)))
 
 
 def apply(linear: eqx.nn.Linear, features: Float[Array, "*steps inputs"]) -> Float[Array, "*steps outputs"]:
@@ -38,28 +47,15 @@ def apply(linear: eqx.nn.Linear, features: Float[Array, "*steps inputs"]) -> Flo
     return outputs if linear.bias is None else outputs + jnp.broadcast_to(linear.bias, outputs.shape)
 
 
-def encode(
-    observations: Shaped[Array, "*steps_and_features"], number: int, dtype: DTypeLike, *, axes: int
-) -> Float[Array, "*steps number"]:
-    """Integers as one-hot vectors, vectors as they are, and a scalar that is no integer as a vector of length one.
+def as_action_space(actions: int | ActionSpace) -> ActionSpace:
+    """A number of discrete actions as a space, and a space as it is.
 
-    `axes` is how many axes of steps there are: 0 or 1.
-
-    **Raises** `ValueError` unless vectors have the length `number`.
+    **Raises** `ValueError` for anything else.
     """
-    shape = observations.shape[axes:]
-    if not shape and not jnp.issubdtype(observations.dtype, jnp.floating):
-        return jax.nn.one_hot(observations.astype(int), number, dtype=dtype)
-    if not shape and number == 1:
-        return observations.astype(dtype)[..., None]
-    if shape != (number,):
-        seen = f"vectors of length {shape[0]}" if len(shape) == 1 else f"arrays of shape {list(shape)}; flatten them"
-        seen = seen if shape else f"single numbers of type {observations.dtype}, which are vectors of length 1"
-        raise ValueError(
-            f"The network is made for {number} observations, or vectors of that length, but its observations are "
-            f"{seen}. Make the network with observations={math.prod(shape)}, or observations that are integers."
-        )
-    return observations.astype(dtype)
+    if isinstance(actions, ActionSpace):
+        return actions
+    check_sizes(actions=actions)
+    return Discrete(actions)
 
 
 def _scaled(linear: eqx.nn.Linear, scale: float) -> eqx.nn.Linear:

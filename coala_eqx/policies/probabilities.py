@@ -28,7 +28,7 @@ def log_probabilities(logits: Float[Array, "*steps actions"]) -> Float[Array, "*
 def _log_prob(
     logits: Float[Array, "*others actions"], chosen: Float[Array, "*chosen 1"], is_chosen: Array
 ) -> Float[Array, "*chosen"]:
-    """`is_chosen` says which entry of `logits` is `chosen`; leading axes are broadcast."""
+    """Log-probability of the entry of `logits` that `is_chosen` marks, of logit `chosen`; leading axes broadcast."""
     masked = chosen == -jnp.inf
     lost = ~((logits < jnp.inf).all(axis=-1) & (logits > -jnp.inf).any(axis=-1))
     above = _where(is_chosen, -jnp.inf, logits - _where(masked, 0.0, chosen))
@@ -42,8 +42,9 @@ def _log_prob(
 
 
 def _where(condition: Array, one: Array | float, other: Array | float) -> Array:
-    """`jnp.where` of what has one shape, or is a number: one operation, and not a compiled function, as there are
-    thousands of it to be differentiated and vectorised.
+    """`jnp.where` of arrays of one shape and numbers, as one operation.
+
+    `jnp.where` is a compiled function, and slow to differentiate and vectorise thousands of times.
     """
     shape, dtype = jnp.broadcast_shapes(*map(jnp.shape, (condition, one, other))), jnp.result_type(one, other, 0.0)
     made = [

@@ -6,7 +6,7 @@ from jaxtyping import Array, Float
 from coala_eqx.loops import scan as scan_steps
 
 SCANS = ("auto", "sequential", "associative")
-"""Ways to compute a recurrence."""
+"""Algorithms of a recurrence."""
 
 
 def linear_recurrence(
@@ -17,8 +17,8 @@ def linear_recurrence(
 ) -> Float[Array, "steps width"]:
     """h_t = decay_t · h_{t−1} + inputs_t from h_0 = `start`, for all steps.
 
-    `scan`: one step after another, or by an associative scan, which has logarithmic depth and more work. `"auto"`
-    takes the first on a CPU, where it is faster, and the second elsewhere.
+    `scan` is `"sequential"`, one step after another, or `"associative"`, of logarithmic depth and with more work.
+    `"auto"` takes the first on a CPU, where it is faster, and the second elsewhere.
     """
     if scan == "auto":
         scan = "sequential" if jax.default_backend() == "cpu" else "associative"

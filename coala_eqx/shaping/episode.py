@@ -1,7 +1,7 @@
-"""What is recorded of one meta-episode."""
+"""The record of one meta-episode."""
 
 import equinox as eqx
-from jaxtyping import Array, Float, Int, Shaped
+from jaxtyping import Array, Float, Shaped
 
 from coala_eqx.learners import Experience
 from coala_eqx.policies import AbstractPolicy
@@ -14,22 +14,22 @@ class MetaEpisode(eqx.Module):
     """
 
     observations: Shaped[Array, "batch episodes steps *features"]
-    """What the ego agent saw before each action."""
+    """Its observations before each action."""
 
-    actions: Int[Array, "batch episodes steps"]
-    """What it did."""
+    actions: Shaped[Array, "batch episodes steps *action"]
+    """Its actions: integers, or vectors along the last axis."""
 
     rewards: Float[Array, "batch episodes steps"]
-    """What it earned for it."""
+    """Its rewards for them."""
 
     log_probs: Float[Array, "batch episodes steps"]
-    """log π(action | long history; φ) of the actions."""
+    """log π(action | long history; φ) of the actions; log-densities where actions are vectors."""
 
     values: Float[Array, "batch episodes steps"]
     """Its critic's V̂(long history); 0 for a policy without a critic."""
 
     co_players: tuple[Experience, ...]
-    """What each co-player saw, did and earned, arrays `[batch, episodes, steps]`."""
+    """Observations, actions and rewards of each co-player, arrays `[batch, episodes, steps, …]`."""
 
     co_player_policies: tuple[AbstractPolicy, ...]
     """The co-players' policies before their first update."""

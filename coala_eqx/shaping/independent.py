@@ -9,7 +9,7 @@ from jaxtyping import Array, Float, Key
 from coala_eqx._checks import check_whole
 from coala_eqx.games import AbstractGame
 from coala_eqx.learners import AbstractLearner, Experience
-from coala_eqx.shaping.learning import Minds, Policies, alternate, fresh_minds
+from coala_eqx.shaping.learning import Policies, alternate, initial_policy_states
 from coala_eqx.shaping.roll_out import experience_of, inner_episode
 
 
@@ -45,8 +45,7 @@ def learn_independently(
     static = eqx.filter(policies, eqx.is_array, inverse=True)
 
     def visit(_: Any, policies: Policies, key: Array) -> tuple[Any, tuple[Experience, ...], Array]:
-        minds: Minds = fresh_minds(policies, batch)
-        _, record = inner_episode(game, policies, minds, batch, steps, key)
+        _, record = inner_episode(game, policies, initial_policy_states(policies, batch), batch, steps, key)
         experiences = tuple(experience_of(record, player) for player in range(game.num_players))
         return eqx.filter(policies, eqx.is_array), experiences, record.rewards.mean(axis=(0, 1))
 

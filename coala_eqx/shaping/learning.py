@@ -1,5 +1,6 @@
 """The alternation that makes a meta-episode: play an inner episode, let the co-players learn, again."""
 
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -13,10 +14,10 @@ from coala_eqx.learners import AbstractDrawingLearner, AbstractLearner, Draw, Ex
 from coala_eqx.learners.protocol import NoKey
 from coala_eqx.loops import scan
 from coala_eqx.policies import AbstractPolicy
-from coala_eqx.policies.base import Mind, fresh_mind
+from coala_eqx.policies.base import PolicyState, initial_policy_state
 
 Policies = tuple[AbstractPolicy, ...]
-Minds = tuple[Mind, ...]
+PolicyStates = tuple[PolicyState, ...]
 Visit = Callable[[Any, Policies, Any], tuple[Any, tuple[Experience, ...], Any]]
 
 
@@ -79,9 +80,9 @@ def alternate(
     return carry, jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *records)
 
 
-def fresh_minds(policies: Policies, batch: int) -> Minds:
-    """The minds of players that have seen nothing yet."""
-    return tuple(fresh_mind(policy, batch) for policy in policies)
+def initial_policy_states(policies: Policies, batch: int) -> PolicyStates:
+    """The states of all players before their first observations."""
+    return tuple(initial_policy_state(policy, batch) for policy in policies)
 
 
 def _init(learner: AbstractLearner, policy: AbstractPolicy, key: Any) -> Any:
@@ -118,3 +119,14 @@ def _signature(tree: Any) -> tuple:
     """The parts that must not change: the structure, shapes and dtypes, and all leaves that are no arrays."""
     leaves, structure = jax.tree.flatten(tree)
     return structure, tuple(f"{leaf.dtype}{list(leaf.shape)}" if eqx.is_array(leaf) else leaf for leaf in leaves)
+
+
+_FORMER = {"Minds": "PolicyStates", "fresh_minds": "initial_policy_states"}
+
+
+def __getattr__(name: str) -> Any:
+    """Names of the version before, which still work and warn."""
+    if name not in _FORMER:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    warnings.warn(f"{__name__}.{name} is deprecated: use {_FORMER[name]}.", DeprecationWarning, stacklevel=2)
+    return globals()[_FORMER[name]]

@@ -1,20 +1,19 @@
 """The batched co-player shaping POMDP."""
 
-import math
 from typing import Any
 
 import equinox as eqx
 import jax
-import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Key
 
 from coala_eqx._checks import check_flag, whole
-from coala_eqx.games import AbstractGame
+from coala_eqx.games import AbstractGame, Discrete
+from coala_eqx.games.spaces import check_spaces
 from coala_eqx.learners import AbstractLearner, Static, check_learner
 from coala_eqx.learners.optimising import is_optimiser
-from coala_eqx.policies import AbstractMemoryOne, AbstractPolicy, FullHistory
+from coala_eqx.policies import AbstractPolicy, FullHistory
 from coala_eqx.shaping.episode import MetaEpisode
+from coala_eqx.shaping.fit import check_observations
 from coala_eqx.shaping.population import CoPlayer, Population, draw_co_player
 from coala_eqx.shaping.roll_out import roll_out
 
@@ -71,6 +70,7 @@ class ShapingProblem(eqx.Module):
         self.co_players_remember = co_players_remember
         if not isinstance(game, AbstractGame):
             raise ValueError(f"`game` must be a game (an AbstractGame), but is {game!r}.")
+        check_spaces(game)
         others = game.num_players - 1
         if len(self.co_players) != others:
             raise ValueError(
@@ -126,7 +126,7 @@ class ShapingProblem(eqx.Module):
         (`eqx.filter_vmap`, where a co-player has leaves that are no arrays. To map over problems, build them
         inside the mapped function, or stack their arrays with one optimiser object in all of them.)
 
-        Where some policy's logits are NaN, so are all rewards of that step, as its actions there have no meaning.
+        Where a parameter of some policy's distribution is NaN, so are all rewards of that step.
 
         **Raises** `ValueError` if the policy does not fit the game or the length of the meta-episode.
         """
@@ -158,42 +158,18 @@ class ShapingProblem(eqx.Module):
         if not isinstance(policy, AbstractPolicy):
             raise ValueError(f"The policy of player {player} must be an AbstractPolicy, but is {policy!r}.")
         name, game = type(policy).__name__, self.game
-        actions = game.num_actions[player]
-        if not isinstance(actions, int | np.integer) or actions < 1:
+        actions = game.action_spaces[player]
+        if policy.action_space != actions:
+            has, needs = policy.action_space, actions
+            words = f"{has} as its action space, but the game has {needs}"
+            if isinstance(has, Discrete) and isinstance(needs, Discrete):
+                has, needs = has.n, needs.n
+                words = f"{has} actions, but the game has {needs}"
             raise ValueError(
-                f"The actions of player {player} must be discrete (0, 1, …), and their number at least 1, but "
-                f"`num_actions` of {type(game).__name__} says {actions!r}."
+                f"The policy of player {player}, a {name}, is made for {words} for this player; make the policy with "
+                f"actions={needs}."
             )
-        if policy.num_actions != actions:
-            raise ValueError(
-                f"The policy of player {player}, a {name}, is made for {policy.num_actions} actions, but the game has "
-                f"{actions} for this player; make the policy with actions={actions}."
-            )
-        _check_observations(policy, player, game)
+        check_observations(policy, player, game)
         if isinstance(policy, FullHistory):
             remembers = player == 0 or self.remembering[player - 1]
             policy.check_game(game, player, self.steps * (self.episodes if remembers else 1))
-
-
-def _check_observations(policy: AbstractPolicy, player: int, game: AbstractGame) -> None:
-    """Integers must be among those that the policy tells apart; vectors must have the very length it is made for."""
-    name, declared, seen = type(policy).__name__, game.num_observations[player], game.observation_type()
-    is_integer = not seen.shape and not jnp.issubdtype(seen.dtype, jnp.floating)
-    if not is_integer and isinstance(policy, AbstractMemoryOne | FullHistory):
-        raise ValueError(
-            f"The policy of player {player}, a {name}, has a row for each observation, which must be an integer, but "
-            f"{type(game).__name__} shows {seen.dtype}{list(seen.shape)}; use a network, such as a GRU."
-        )
-    is_vector = not is_integer and len(seen.shape) < 2
-    if is_vector and declared != math.prod(seen.shape):
-        raise ValueError(
-            f"{type(game).__name__} says that player {player} observes vectors of length {declared}, but shows "
-            f"{seen.dtype}{list(seen.shape)}; its `num_observations` must be {math.prod(seen.shape)} (or observations "
-            f"integers)."
-        )
-    if policy.num_observations < declared or (is_vector and policy.num_observations > declared):
-        vectors = f"vectors of length {declared}" if is_vector else declared
-        raise ValueError(
-            f"The policy of player {player}, a {name}, is made for {policy.num_observations} observations, but the "
-            f"game has {vectors} for this player; make the policy with observations={declared}."
-        )

@@ -10,9 +10,9 @@ from jaxtyping import Array, Float
 
 from coala_eqx.learners import Draw, Experience
 from coala_eqx.policies import AbstractPolicy
-from coala_eqx.policies.base import PolicyOutput, fresh_mind, log_probs_of, replay_on, replay_outputs
+from coala_eqx.policies.base import PolicyOutput, initial_policy_state, log_probs_of, replay_on, replay_outputs
 from coala_eqx.shaping.episode import MetaEpisode
-from coala_eqx.shaping.learning import Minds, Policies, alternate, fresh_minds
+from coala_eqx.shaping.learning import Policies, PolicyStates, alternate, initial_policy_states
 from coala_eqx.shaping.problem import ShapingProblem
 
 
@@ -21,7 +21,8 @@ def replay_ego(
 ) -> tuple[Float[Array, "batch episodes steps"], Float[Array, "batch episodes steps"]]:
     """Log-probabilities and values of the ego agent's actions. Its memory lasts across inner episodes.
 
-    Arrays `[batch, episodes, steps]`; differentiable in `policy`.
+    Arrays `[batch, episodes, steps]`, with the axes of an observation or action behind them; differentiable in
+    `policy`.
     """
     output = replay_ego_outputs(policy, observations, actions)
     return log_probs_of(output, actions), output.values
@@ -46,10 +47,14 @@ def score_function(
 
 def replay_ego_outputs(policy: AbstractPolicy, observations: Array, actions: Array) -> PolicyOutput:
     """The ego agent's outputs in a meta-episode, arrays `[batch, episodes, steps, …]`."""
-    batch, episodes, steps = actions.shape
-    long_observations = observations.reshape(batch, episodes * steps, *observations.shape[3:])
-    _, output = replay_outputs(policy, fresh_mind(policy, batch), long_observations, actions.reshape(batch, -1))
-    return jax.tree.map(lambda leaf: leaf.reshape(*actions.shape, *leaf.shape[2:]), output)
+    times = actions.shape[:3]
+
+    def joined(array: Array) -> Array:
+        return array.reshape(times[0], times[1] * times[2], *array.shape[3:])
+
+    start = initial_policy_state(policy, times[0])
+    _, output = replay_outputs(policy, start, joined(observations), joined(actions))
+    return jax.tree.map(lambda leaf: leaf.reshape(*times, *leaf.shape[2:]), output)
 
 
 def replay(
@@ -99,20 +104,20 @@ def replay_co_players(
         return jnp.zeros(())
 
     def visit(
-        before: Minds, co_players: Policies, experiences: tuple[Experience, ...]
-    ) -> tuple[Minds, tuple[Experience, ...], Array]:
+        before: PolicyStates, co_players: Policies, experiences: tuple[Experience, ...]
+    ) -> tuple[PolicyStates, tuple[Experience, ...], Array]:
         after, log_prob = [], jnp.zeros(())
-        for co_player, mind, remembers, experience in zip(
+        for co_player, state, remembers, experience in zip(
             co_players, before, problem.remembering, experiences, strict=True
         ):
-            begins = mind if remembers else fresh_mind(co_player, problem.batch)
+            begins = state if remembers else initial_policy_state(co_player, problem.batch)
             left, log_probs, _ = replay_on(co_player, begins, experience.observations, experience.actions)
             after.append(left)
             log_prob += log_probs.sum()
         return tuple(after), experiences, log_prob
 
     by_episode = jax.tree.map(lambda leaf: jnp.moveaxis(leaf, 1, 0), experiences)
-    start = fresh_minds(co_players, problem.batch)
+    start = initial_policy_states(co_players, problem.batch)
     _, log_probs = alternate(problem.learners, co_players, visit, start, by_episode, draws=draws)
     # After an inner episode of probability 0, learners may do anything, and may return NaN.
     impossible = jnp.cumsum(jnp.isneginf(log_probs)) > 0

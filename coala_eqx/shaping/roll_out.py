@@ -11,9 +11,9 @@ from coala_eqx.games import AbstractGame
 from coala_eqx.learners import AbstractLearner, Experience
 from coala_eqx.loops import scan
 from coala_eqx.policies import AbstractPolicy
-from coala_eqx.policies.base import Mind, PolicyOutput, fresh_mind, log_probs_of
+from coala_eqx.policies.base import PolicyOutput, PolicyState, initial_policy_state, log_probs_of
 from coala_eqx.shaping.episode import MetaEpisode
-from coala_eqx.shaping.learning import Minds, Policies, alternate, fresh_minds
+from coala_eqx.shaping.learning import Policies, PolicyStates, alternate, initial_policy_states
 
 
 def roll_out(
@@ -31,19 +31,21 @@ def roll_out(
 ) -> MetaEpisode:
     """`ShapingProblem.play` once the co-players are drawn; `key_learn` is for learners that use keys."""
 
-    def visit(minds: Minds, co_players: Policies, key: Array) -> tuple[Minds, tuple[Experience, ...], Any]:
-        ego, *others = minds
+    def visit(
+        states: PolicyStates, co_players: Policies, key: Array
+    ) -> tuple[PolicyStates, tuple[Experience, ...], Any]:
+        ego, *others = states
         others = [
-            mind if remembers else fresh_mind(co_player, batch)
-            for mind, remembers, co_player in zip(others, remembering, co_players, strict=True)
+            state if remembers else initial_policy_state(co_player, batch)
+            for state, remembers, co_player in zip(others, remembering, co_players, strict=True)
         ]
-        minds, record = inner_episode(game, (policy, *co_players), (ego, *others), batch, steps, key)
-        return minds, tuple(experience_of(record, player) for player in range(1, game.num_players)), record
+        states, record = inner_episode(game, (policy, *co_players), (ego, *others), batch, steps, key)
+        return states, tuple(experience_of(record, player) for player in range(1, game.num_players)), record
 
     keys = jax.random.split(key, episodes)
     keys_learn = None if key_learn is None else jax.random.split(key_learn, (episodes, len(learners)))
-    minds = fresh_minds((policy, *co_players), batch)
-    _, record = alternate(learners, co_players, visit, minds, keys, keys=keys_learn)
+    states = initial_policy_states((policy, *co_players), batch)
+    _, record = alternate(learners, co_players, visit, states, keys, keys=keys_learn)
     record = jax.tree.map(lambda leaf: jnp.moveaxis(leaf, 0, 1), record)
     ego, *others = (experience_of(record, player) for player in range(game.num_players))
     return MetaEpisode(
@@ -72,39 +74,49 @@ def experience_of(record: _Record, player: int) -> Experience:
     times = record.log_probs.ndim
     return Experience(
         observations=jnp.take(record.observations, player, axis=times),
-        actions=record.actions[..., player],
+        actions=record.actions[(*(slice(None),) * times, player)],
         rewards=record.rewards[..., player],
     )
 
 
 def inner_episode(
-    game: AbstractGame, policies: Policies, minds: Minds, batch: int, steps: int, key: Array
-) -> tuple[Minds, _Record]:
-    """**Returns** all minds after the episode, and the record, arrays `[batch, steps, …]`."""
+    game: AbstractGame, policies: Policies, states: PolicyStates, batch: int, steps: int, key: Array
+) -> tuple[PolicyStates, _Record]:
+    """Play one inner episode.
+
+    **Returns** the states of all players after it, and the record, arrays `[batch, steps, …]`.
+    """
     key_reset, key_steps = jax.random.split(key)
     state, observations = jax.vmap(game.reset)(jax.random.split(key_reset, batch))
 
-    def step(carry: tuple[Any, Array, Minds], key: Array) -> tuple[tuple[Any, Array, Minds], _Record]:
-        state, observations, minds = carry
+    def step(carry: tuple[Any, Array, PolicyStates], key: Array) -> tuple[tuple[Any, Array, PolicyStates], _Record]:
+        state, observations, before = carry
         key_game, *key_players = jax.random.split(key, 1 + len(policies))
         acted = [
-            _act(policy, mind, observations[:, player], key_players[player])
-            for player, (policy, mind) in enumerate(zip(policies, minds, strict=True))
+            _act(policy, own, observations[:, player], key_players[player])
+            for player, (policy, own) in enumerate(zip(policies, before, strict=True))
         ]
-        minds, outputs = zip(*acted, strict=True)
-        actions = jnp.stack([mind.previous_actions for mind in minds], axis=1)
+        after, outputs = zip(*acted, strict=True)
+        actions = jnp.stack([own.previous_actions for own in after], axis=1)
         state, next_observations, rewards = jax.vmap(game.step)(state, actions, jax.random.split(key_game, batch))
-        lost = jnp.stack([jnp.isnan(output.logits).any(axis=1) for output in outputs]).any(axis=0)
+        lost = jnp.stack([output.distribution.is_undefined for output in outputs]).any(axis=0)
         rewards = jnp.where(lost[:, None], jnp.nan, rewards)
         log_probs = log_probs_of(outputs[0], actions[:, 0])
-        return (state, next_observations, minds), _Record(observations, actions, rewards, log_probs, outputs[0].values)
+        return (state, next_observations, after), _Record(observations, actions, rewards, log_probs, outputs[0].values)
 
-    (_, _, minds), record = scan(step, (state, observations, minds), jax.random.split(key_steps, steps))
-    return minds, jax.tree.map(lambda leaf: jnp.moveaxis(leaf, 0, 1), record)
+    (_, _, states), record = scan(step, (state, observations, states), jax.random.split(key_steps, steps))
+    return states, jax.tree.map(lambda leaf: jnp.moveaxis(leaf, 0, 1), record)
 
 
-def _act(policy: AbstractPolicy, mind: Mind, observations: Array, key: Array) -> tuple[Mind, PolicyOutput]:
-    """**Returns** the mind with the new action in it, and what the policy said, leaves `[batch, …]`."""
-    memory, output = jax.vmap(policy)(mind.memory, observations, mind.previous_actions)
-    actions = jax.random.categorical(key, output.logits).astype(mind.previous_actions.dtype)
-    return Mind(memory, actions), output
+def _act(
+    policy: AbstractPolicy, before: PolicyState, observations: Array, key: Array
+) -> tuple[PolicyState, PolicyOutput]:
+    """**Returns** the state with the new actions in it, and the policy's output, leaves `[batch, …]`."""
+    memory, output = jax.vmap(policy)(before.memory, observations, before.previous_actions)
+    actions, wanted = output.distribution.sample(key), before.previous_actions
+    if actions.shape != wanted.shape:
+        raise ValueError(
+            f"{type(policy).__name__} has the action space {policy.action_space}, but its output is a "
+            f"{type(output.distribution).__name__} whose actions have shape {actions.shape[1:]}."
+        )
+    return PolicyState(memory, actions.astype(wanted.dtype)), output

@@ -11,7 +11,7 @@ from coala_eqx._checks import check_not_negative, check_whole
 from coala_eqx.arrays import concrete
 from coala_eqx.estimators import AbstractEstimator, AbstractScoreFunctionEstimator, BatchUnaware
 from coala_eqx.estimators.base import check_contract
-from coala_eqx.games import AbstractGame
+from coala_eqx.games import AbstractGame, ActionSpace, ObservationSpace
 from coala_eqx.learners import AbstractLearner, check_learner
 from coala_eqx.learners.optimising import is_optimiser
 from coala_eqx.policies import AbstractPolicy, Hawk
@@ -133,12 +133,11 @@ def default_policy(game: AbstractGame, seat: int) -> MakePolicy:
 
     Source: Meulemans et al. (2025), App. B.
     """
-    sizes = game.num_observations[seat], game.num_actions[seat]
-    return functools.partial(_hawk, sizes)
+    return functools.partial(_hawk, (game.observation_spaces[seat], game.action_spaces[seat]))
 
 
-def _hawk(sizes: tuple[int, int], key: Key[Array, ""]) -> AbstractPolicy:
-    return Hawk(*sizes, width=32, heads=2, head_scale=0.0, key=key)
+def _hawk(spaces: tuple[ObservationSpace, ActionSpace], key: Key[Array, ""]) -> AbstractPolicy:
+    return Hawk(*spaces, width=32, heads=2, head_scale=0.0, key=key)
 
 
 def check_makes_policies(name: str, value: Any) -> None:

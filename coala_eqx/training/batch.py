@@ -2,7 +2,7 @@
 
 import equinox as eqx
 import jax
-from jaxtyping import Array, Float, Int, Shaped
+from jaxtyping import Array, Float, Shaped
 
 from coala_eqx._checks import check_flag, check_positive, check_share
 from coala_eqx.estimators import AbstractScoreFunctionEstimator
@@ -14,7 +14,7 @@ class Batch(eqx.Module):
     """Trajectories of one agent, those of all meta-episodes one after the other."""
 
     observations: Shaped[Array, "trajectories episodes steps *features"]
-    actions: Int[Array, "trajectories episodes steps"]
+    actions: Shaped[Array, "trajectories episodes steps *action"]
 
     log_probs: Float[Array, "trajectories episodes steps"]
     """Log-probabilities of the actions, by the policy that played them."""

@@ -7,7 +7,8 @@ import numpy as np
 
 from coala_eqx._checks import check_flag, check_share
 from coala_eqx.arrays import concrete
-from coala_eqx.games import AbstractGame, MatrixGame
+from coala_eqx.games import AbstractGame, LinearQuadratic, MatrixGame
+from coala_eqx.games.spaces import check_spaces
 from coala_eqx.learners import AbstractLearner
 from coala_eqx.training.agent import Agent, NaiveLearners
 from coala_eqx.training.algorithms import AbstractActorCritic, Follow
@@ -34,6 +35,7 @@ def check_kinds(pool: "Pool") -> None:
             "`game` must be a game (an AbstractGame), such as games.iterated_prisoners_dilemma(), but is "
             f"{pool.game!r}."
         )
+    check_spaces(pool.game)
     if not isinstance(pool.agents, tuple):
         raise ValueError(
             f"`agents` must be a tuple, such as (Agent(CoalaPG(), PPO(optimiser)),), but is {pool.agents!r}."
@@ -135,6 +137,8 @@ def check_symmetric(game: AbstractGame) -> None:
     if alike and isinstance(game, MatrixGame) and concrete(game.payoffs):
         payoffs = np.asarray(game.payoffs)
         alike = all(_exchanged(payoffs, player) for player in range(1, game.num_players))
+    if alike and isinstance(game, LinearQuadratic) and all(map(concrete, jax.tree.leaves(game))):
+        alike = game.is_symmetric()
     if not alike:
         raise ValueError(
             "Agents without `seats` learn as player 0 and are met in any seat, so that the game must be symmetric, the "

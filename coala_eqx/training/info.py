@@ -7,9 +7,9 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Bool, Float, Shaped
 
-from coala_eqx.games import AbstractDrawnGame, AbstractGame
+from coala_eqx.games import AbstractDrawnGame, AbstractGame, ActionSpace, Discrete
 from coala_eqx.policies import AbstractPolicy
 from coala_eqx.shaping import MetaEpisode
 from coala_eqx.training.algorithms import UpdateInfo
@@ -25,7 +25,7 @@ class PoolInfo(eqx.Module):
     """Rewards of the naive learners there, averaged over them; NaN in a game of one player."""
 
     ego_actions: Float[Array, "agents episodes actions"]
-    """Frequencies of the agents' actions there."""
+    """Frequencies of the agents' actions there; the means of their components where actions are vectors."""
 
     co_player_actions: Float[Array, "agents episodes naive_actions"]
     """Frequencies of the first naive learner's actions there; of length 0 in a game of one player."""
@@ -50,7 +50,7 @@ def info_of(
     game: AbstractGame,
     naive: Sequence[MetaEpisode],
     meta: Sequence[MetaEpisode],
-    actions: tuple[int, ...],
+    actions: tuple[ActionSpace, ...],
     update: UpdateInfo,
     finite: Bool[Array, " agents"],
 ) -> PoolInfo:
@@ -60,7 +60,7 @@ def info_of(
 
     - `naive`, `meta`: their meta-episodes with naive learners only, and with others, leaves
       `[agents, meetings, batch, …]`, one entry for each seat.
-    - `actions`: the numbers of actions of the agents and of the first naive learner, if there is one.
+    - `actions`: the action spaces of the agents and of the first naive learner, if there is one.
     """
     against_naive, against_meta = (
         jax.tree.map(lambda *leaves: jnp.concatenate(leaves, 1), *kind) for kind in (naive, meta)
@@ -126,6 +126,7 @@ def _by_episode(rewards: Float[Array, "agents opponents batch episodes steps"]) 
 
 
 def _frequencies(
-    actions: Int[Array, "agents opponents batch episodes steps"], number: int
+    actions: Shaped[Array, "agents opponents batch episodes steps *action"], space: ActionSpace
 ) -> Float[Array, "agents episodes actions"]:
-    return jax.nn.one_hot(actions, number).mean(axis=(1, 2, 4))
+    counted = jax.nn.one_hot(actions, space.n) if isinstance(space, Discrete) else actions
+    return counted.mean(axis=(1, 2, 4))

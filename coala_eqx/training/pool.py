@@ -137,7 +137,7 @@ class Pool(eqx.Module):
 
     def _kind(self, seat: int) -> Any:
         own = self.naive.policy[seat] if isinstance(self.naive.policy, tuple) else None
-        return self.game.num_observations[seat], self.game.num_actions[seat], own
+        return self.game.num_observations[seat], self.game.action_spaces[seat], own
 
     def other_seats(self, line_up: LineUp) -> tuple[int, ...]:
         """The seats of the co-players."""
@@ -251,7 +251,7 @@ class Pool(eqx.Module):
             for kind in ("naive", "meta")
         )
         seats = kinds[0].seat, *self.other_seats(kinds[0])[:1]
-        actions = tuple(self.game.num_actions[seat] for seat in seats)
+        actions = tuple(self.game.action_spaces[seat] for seat in seats)
         finite = all_finite(moved, agents)
         return moved, algorithms, info_of(self.game, played_naive, played_meta, actions, update, finite)
 
