@@ -169,15 +169,6 @@ def run(settings: sampled.Settings, name: str, pool: Pool, progress: Progress) -
     ]
 
 
-def ratios(table: pl.DataFrame) -> pl.DataFrame:
-    """`ratio` ‖future‖/‖current‖ for each part, estimator and iteration, from squares averaged over seeds."""
-    means = table.group_by("part", "estimator", "iteration", maintain_order=True).agg(
-        pl.col("current").mean(), pl.col("future").mean()
-    )
-    square = pl.col("future").clip(0) / pl.col("current")
-    return means.with_columns(pl.when(pl.col("current") > 0).then(square.sqrt()).alias("ratio"))
-
-
 def claims(records: Sequence[Record]) -> list[dict[str, Any]]:
     """The claims that judge the figure: ratios of root mean squares over training and seeds. Negative estimates enter
     the means as they are. M-FOS's ratio is COALA-PG's divided by B by definition.

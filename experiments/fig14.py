@@ -6,6 +6,7 @@ from typing import Any
 from coala_eqx.runs.directory import Record, table_of
 from experiments import fig7
 from experiments.claims import Estimate, claim, final, largest_of, over_seeds, smallest_of
+from experiments.tables import WITH_ADVANTAGES
 
 PRESETS, SINGLE, parts = fig7.PRESETS, fig7.SINGLE, fig7.parts
 
@@ -21,7 +22,7 @@ def claims(records: Sequence[Record]) -> list[dict[str, Any]]:
         return over_seeds(final(table, estimator=name), column)
 
     pollution, apples = (
-        [last(name, f"{column}_together") for name in fig7.POOLS] for column in ("pollution", "apples")
+        [last(name, f"{column}_together") for name in WITH_ADVANTAGES] for column in ("pollution", "apples")
     )
     return [
         claim("There is less pollution where COALA-PG agents meet than in the other pools: by how many patches",

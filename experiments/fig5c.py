@@ -18,17 +18,16 @@ from experiments import sampled, training
 from experiments.claims import claim, final, over_seeds
 from experiments.groups import PoolSettings
 from experiments.settings import ALONE, override
+from experiments.tables import WITHOUT_NAIVE
 
 SINGLE = True
 """Training is done in single precision."""
-
-WITHOUT = "CoalaPG without naive"
 
 POOLS: dict[str, AbstractScoreFunctionEstimator] = {
     "CoalaPG": CoalaPG(),
     "MFOS": MFOS(),
     "BatchUnaware": BatchUnaware(),
-    WITHOUT: CoalaPG(),
+    WITHOUT_NAIVE: CoalaPG(),
 }
 """Estimator of all agents of each pool."""
 
@@ -47,7 +46,7 @@ class Settings(sampled.Settings):
 
     def trainings(self) -> dict[str, tuple[sampled.Settings, Pool]]:
         alone = self.plain({"p_naive": 0.0})
-        settings = {name: alone if name == WITHOUT else self for name in POOLS}
+        settings = {name: alone if name == WITHOUT_NAIVE else self for name in POOLS}
         return {name: (settings[name], settings[name].make_pool((POOLS[name],) * self.agents)) for name in POOLS}
 
 

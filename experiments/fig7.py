@@ -15,15 +15,10 @@ from experiments import clean_up, fig5c, sampled
 from experiments.claims import Estimate, claim, final, over_seeds, smallest_of
 from experiments.groups import AgentSettings, LearnerSettings, PoolSettings, RunSettings
 from experiments.settings import ALONE, check_at_least, override
+from experiments.tables import SHAPING, WITH_ADVANTAGES
 
 SINGLE = True
 """Training is done in single precision."""
-
-POOLS = ("CoalaPG", "MFOS", "BatchUnaware")
-"""Estimator of all agents in each pool."""
-
-SHAPING = "CoalaPG against learners"
-"""Name of the agent that only shapes learners."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,7 +45,7 @@ class Settings(clean_up.Settings):
 
     def trainings(self) -> dict[str, tuple[sampled.Settings, Pool]]:
         baseline = override(self, {"agent.rate": self.baseline_rate})
-        settings = {name: self if name == "CoalaPG" else baseline for name in POOLS}
+        settings = {name: self if name == "CoalaPG" else baseline for name in WITH_ADVANTAGES}
         pools = {
             name: (one, one.make_pool((sampled.ESTIMATORS[name],) * self.agents)) for name, one in settings.items()
         }
@@ -100,13 +95,13 @@ def claims(records: Sequence[Record]) -> list[dict[str, Any]]:
         *(
             claim(f"COALA-PG agents earn more than those by {name}: difference of rewards per step",
                   last("CoalaPG", "together") - last(name, "together"), "≥", 0.01)
-            for name in POOLS[1:]
+            for name in WITH_ADVANTAGES[1:]
         ),
         *(
             claim(f"{what} than those by {name}: difference",
                   last(name, f"{column}_together") - last("CoalaPG", f"{column}_together"), "≥", least)
             for what, column, least in lower
-            for name in POOLS[1:]
+            for name in WITH_ADVANTAGES[1:]
         ),
         claim("COALA-PG agents zap less at the end than at first: difference",
               over_seeds(at_first, "zaps_together") - zaps, "≥", 0.005),

@@ -15,19 +15,17 @@ from coala_eqx.training import Pool
 from experiments import fig5a, sampled, training
 from experiments.claims import Estimate, claim, final, over_seeds
 from experiments.settings import override
+from experiments.tables import WITHOUT_MEMORY
 
 SINGLE = True
 """Training is done in single precision."""
-
-WITHOUT = "mlp"
-"""The network without memory."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Settings(sampled.Settings):
     """Settings of this figure. `agent.network` and `agent.memory` are set by part."""
 
-    networks: tuple[str, ...] = ("hawk", "gru", WITHOUT)
+    networks: tuple[str, ...] = ("hawk", "gru", WITHOUT_MEMORY)
     """Networks of the agents."""
 
     memories: tuple[int, ...] = (1, 2, 5, 20)
@@ -39,7 +37,7 @@ class Settings(sampled.Settings):
             raise ValueError(
                 f"`memories` must lie between 1 and episodes = {self.pool.episodes}, but are {self.memories}."
             )
-        if not set(self.networks) - {WITHOUT}:
+        if not set(self.networks) - {WITHOUT_MEMORY}:
             raise ValueError(f"`networks` must name one that remembers, but are {self.networks}.")
         for network in self.networks:
             self.plain({"agent.network": network})  # raises for one that is unknown
@@ -47,7 +45,7 @@ class Settings(sampled.Settings):
     def variants(self) -> dict[str, sampled.Settings]:
         """Settings, keyed by part."""
         return {
-            network if network == WITHOUT else f"{network} {memory}": self.plain(
+            network if network == WITHOUT_MEMORY else f"{network} {memory}": self.plain(
                 {"agent.network": network, "agent.memory": memory}
             )
             for network in self.networks
@@ -59,7 +57,7 @@ class Settings(sampled.Settings):
 
 
 PRESETS = {
-    "smoke": override(Settings(), sampled.SMOKE | {"networks": ("gru", WITHOUT), "memories": (1, 3)}),
+    "smoke": override(Settings(), sampled.SMOKE | {"networks": ("gru", WITHOUT_MEMORY), "memories": (1, 3)}),
     "cpu": override(Settings(), fig5a.SMALL | {"seeds": 2}),
     "paper": Settings(),
 }
@@ -75,7 +73,7 @@ def run(settings: sampled.Settings, name: str, pool: Pool, progress: Progress) -
     del name
     _, seen, _ = training.train(settings, pool, progress)
     network, memory = settings.agent.network, settings.agent.memory
-    about = {"network": network, "memory": 0 if network == WITHOUT else memory}
+    about = {"network": network, "memory": 0 if network == WITHOUT_MEMORY else memory}
     return [record | about for record in training.all_rows(settings, seen, ["CoalaPG"])]
 
 
@@ -86,14 +84,14 @@ def claims(records: Sequence[Record]) -> list[dict[str, Any]]:
     def reward(network: str, memory: int) -> Estimate:
         return over_seeds(final(table, network=network, memory=memory), "reward")
 
-    networks = [network for network in table["network"].unique(maintain_order=True) if network != WITHOUT]
+    networks = [network for network in table["network"].unique(maintain_order=True) if network != WITHOUT_MEMORY]
     longest, shortest = (table.filter(table["memory"] > 0)["memory"].sort()[at] for at in (-1, 0))
     gains = [
         claim(f"The long history pays for {network}: mean reward with a memory of {longest} inner episodes minus that "
               f"of {shortest}", reward(network, longest) - reward(network, shortest), "≥", 0.2)
         for network in networks
     ]  # fmt: skip
-    if (table["network"] == WITHOUT).any():
-        without = reward(WITHOUT, 0)
+    if (table["network"] == WITHOUT_MEMORY).any():
+        without = reward(WITHOUT_MEMORY, 0)
         gains.append(claim("Without any memory there is little to gain: mean reward", without, "≤", 0.5))
     return gains

@@ -21,15 +21,10 @@ from coala_eqx.training import GradientNoise, Pool, PoolState, gradient_noise
 from experiments import errors, fig5a, sampled, training
 from experiments.claims import claim, kept
 from experiments.settings import check_at_least, override
+from experiments.tables import BASELINES, WITH_ADVANTAGES, noise_means
 
 SINGLE = True
 """Training is done in single precision."""
-
-ESTIMATORS = ("CoalaPG", "MFOS", "BatchUnaware")
-"""Names of the estimators that return advantages."""
-
-BASELINES = {"critic": False, "critic and other meta-episodes": True}
-"""Baselines that are subtracted from advantages, by name: the value of the pool's `leave_one_out`."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,9 +62,9 @@ class Measured(sampled.Settings):
         """Noise of the gradients of the pool's agent, on the same meta-episodes for all.
 
         For each baseline the first gradient is COALA-PG's with λ = 1, which is the true one. Then follow those of
-        `ESTIMATORS` for each λ.
+        `WITH_ADVANTAGES` for each λ.
         """
-        named = [("CoalaPG", 1.0), *((name, value) for value in self.lambdas for name in ESTIMATORS)]
+        named = [("CoalaPG", 1.0), *((name, value) for value in self.lambdas for name in WITH_ADVANTAGES)]
         by_lambda = {value: override(self, {"agent.gae_lambda": value}) for _, value in named}
         pools = [by_lambda[value].alone(sampled.ESTIMATORS[name])[1] for name, value in named]
         estimators = [of.agents[0].estimator for of in pools]
@@ -109,12 +104,12 @@ def run(
     """
     del name
     _, seen, noise = training.train(settings, pool, progress)
-    of_a_baseline = 1 + len(lambdas) * len(ESTIMATORS)
+    of_a_baseline = 1 + len(lambdas) * len(WITH_ADVANTAGES)
     measured = [
         (baseline, gae_lambda, estimator, true, first + number, first)
         for true, baseline in zip(itertools.count(0, of_a_baseline), BASELINES)
-        for first, gae_lambda in zip(itertools.count(true + 1, len(ESTIMATORS)), lambdas)
-        for number, estimator in enumerate(ESTIMATORS)
+        for first, gae_lambda in zip(itertools.count(true + 1, len(WITH_ADVANTAGES)), lambdas)
+        for number, estimator in enumerate(WITH_ADVANTAGES)
     ]
     return [
         {
@@ -146,60 +141,11 @@ def _replicates(noise: GradientNoise) -> Iterator[tuple[np.ndarray, np.ndarray]]
         yield np.asarray(one.products), np.asarray(one.variances)
 
 
-RATIOS = ("square", "signal", "critical", "cosine", "cosine_coala")
-
-
-def means(table: pl.DataFrame, *by: str) -> pl.DataFrame:
-    """Ratios of means for each baseline, λ, estimator, `left_out` and the columns `by`, over all other columns.
-
-    `square` is the squared norm of the gradient, `signal` its ratio to the variance of one meta-episode, and `critical`
-    the inverse, the critical meta-batch. `cosine` is that of the angle with the true gradient, and `cosine_coala` that
-    of the angle with COALA-PG's gradient of the same λ.
-    """
-    where = ("baseline", "lambda", *by, "left_out")
-    columns = ("square", "true", "with_true", "with_coala", "variance")
-    averaged = table.group_by(*where, "estimator", maintain_order=True).agg(pl.mean(*columns))
-    coala = averaged.filter(pl.col("estimator") == "CoalaPG").select(*where, coala="square")
-    square, variance = pl.col("square"), pl.col("variance")
-    return averaged.join(coala, on=where, maintain_order="left").with_columns(
-        signal=square / variance,
-        critical=variance / square,
-        cosine=pl.col("with_true") / (square * pl.col("true")).sqrt(),
-        cosine_coala=pl.col("with_coala") / (square * pl.col("coala")).sqrt(),
-    )
-
-
-def ratios(table: pl.DataFrame, *by: str) -> pl.DataFrame:
-    """The means, without `left_out`, and with standard errors (`square_error` and so on).
-
-    A ratio is null if one of its gradients is not resolved, that is if its square is less than two standard errors
-    above 0.
-    """
-    columns = (*RATIOS, "true", "coala")
-    keys = ("baseline", "lambda", *by, "estimator")
-    both = (
-        means(table, *by)
-        .sort("left_out", maintain_order=True)
-        .group_by(*keys, maintain_order=True)
-        .agg(pl.first(*columns), *(errors.jackknife(pl.col(name).slice(1)).alias(f"{name}_error") for name in columns))
-    )
-
-    def seen(square: str) -> pl.Expr:
-        return pl.col(square) > 2 * pl.col(f"{square}_error")
-
-    needed = {"critical": ["square"], "cosine": ["square", "true"], "cosine_coala": ["square", "coala"]}
-    return both.with_columns(
-        pl.when(*map(seen, needed[name])).then(pl.col(column)).alias(column)
-        for name in needed
-        for column in (name, f"{name}_error")
-    ).drop("true", "coala", "true_error", "coala_error")
-
-
 class Judged:
     """Ratios of means over seeds and training."""
 
     def __init__(self, records: Sequence[Record]):
-        self._means = means(kept(table_of(records))).sort("left_out")
+        self._means = noise_means(kept(table_of(records))).sort("left_out")
 
     def by_left_out(self, column: str, estimator: str, gae_lambda: float, baseline: str) -> pl.Series:
         """One ratio from all meta-batches, then without each of them."""

@@ -14,6 +14,7 @@ from experiments import clean_up, noise, sampled
 from experiments.claims import claim
 from experiments.errors import Measured
 from experiments.settings import override
+from experiments.tables import BASELINES
 
 SINGLE, parts = noise.SINGLE, noise.parts
 
@@ -32,7 +33,7 @@ PRESETS = {
 
 def claims(records: Sequence[Record]) -> list[dict[str, Any]]:
     """The claims that judge the figure: ratios of means over seeds and training."""
-    _, both = noise.BASELINES
+    _, both = BASELINES
     judged = noise.Judged(records)
 
     def within(number: int, column: str, estimator: str, gae_lambda: float) -> Measured:

@@ -29,14 +29,10 @@ from coala_eqx.training.play import meet_some
 from experiments import clean_up, sampled
 from experiments.claims import Estimate, claim, largest_of, over_seeds
 from experiments.settings import override
+from experiments.tables import SCRIPTS
 
 SINGLE = True
 """Play is in single precision."""
-
-SCRIPTS = ("works", "works and zaps", "waits", "waits at one cell")
-"""Scripts. "works": clean while there is no apple, and eat apples. "waits": only eat apples, anywhere or in the first
-row. "zaps": also zap whenever the other player is in reach.
-"""
 
 ACTIONS = tuple(MOVES)
 

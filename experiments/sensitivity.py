@@ -14,8 +14,9 @@ import polars as pl
 from coala_eqx.runs.directory import Part, Record, table_of
 from coala_eqx.runs.progress import Progress
 from experiments import evaluation, fig3a, fig3c, fig4a, fig4c, fig9
-from experiments.claims import DILEMMA, Estimate, claim, final, mean, median, over_seeds
+from experiments.claims import DILEMMA, Estimate, claim, final, mean, over_seeds
 from experiments.errors import Measured, median_of
+from experiments.tables import TYPICAL
 
 CHANGES: dict[str, tuple[tuple[str, tuple[Any, ...]], ...]] = {
     "fig3a": (
@@ -53,9 +54,6 @@ JUDGED: dict[str, tuple[str, Any]] = {
     "fig9": ("p_naive", 0.25),
 }
 """The changes that a claim is about."""
-
-TYPICAL = {"fig3a": median, "fig3c": median, "fig4c": mean, "fig9": median}
-"""Summary over seeds, as in the figures."""
 
 _MORE_SEEDS = {"fig4c": 8}
 """Factor on the number of seeds. Each of these pairs either cooperates or defects, and a few would say little of the

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import polars as pl
 
-from experiments.fig7 import SHAPING
+from experiments.tables import SHAPING
 from paper_figs.curves import read
 from paper_figs.measures import draw_measures
 from paper_figs.style import styled

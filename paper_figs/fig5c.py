@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from experiments.fig5c import WITHOUT
+from experiments.tables import WITHOUT_NAIVE
 from paper_figs.curves import DEVIATION, curve, label, panels, read, rewards_of_note, shared_legend
 from paper_figs.style import look, styled
 
@@ -21,7 +21,7 @@ def draw(records: Path, picture: Path) -> None:
         (axes[1], "reward", "reward per step,\nmeta against naive"),
     ):
         for (name,), rows in table.group_by("estimator", maintain_order=True):
-            drawn = _WITHOUT if name == WITHOUT else look(name)
+            drawn = _WITHOUT if name == WITHOUT_NAIVE else look(name)
             if rows[column].is_finite().all():
                 curve(panel, rows, column, DEVIATION, **drawn)
         label(panel, "meta-training iteration", axis, lines=rewards_of_note(records))

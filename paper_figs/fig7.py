@@ -6,7 +6,7 @@ from typing import Any
 import polars as pl
 from matplotlib.figure import Figure
 
-from experiments.fig7 import POOLS, SHAPING
+from experiments.tables import SHAPING, WITH_ADVANTAGES
 from paper_figs.curves import DEVIATION, STANDARD_ERROR, curve, label, read, shared_legend
 from paper_figs.style import COLUMN, look, styled
 
@@ -35,8 +35,8 @@ def draw(records: Path, picture: Path) -> None:
         by_seed = drawn.group_by("estimator", "seed", "iteration", maintain_order=True).agg(pl.mean(column))
         for (name,), of_name in by_seed.group_by("estimator", maintain_order=True):
             curve(above, of_name, column, DEVIATION, **_look(str(name)))
-        ours = by_seed.filter(pl.col("estimator") == POOLS[0]).select("seed", "iteration", ours=column)
-        for (name,), theirs in by_seed.filter(pl.col("estimator") != POOLS[0]).group_by(
+        ours = by_seed.filter(pl.col("estimator") == WITH_ADVANTAGES[0]).select("seed", "iteration", ours=column)
+        for (name,), theirs in by_seed.filter(pl.col("estimator") != WITH_ADVANTAGES[0]).group_by(
             "estimator", maintain_order=True
         ):
             pairs = theirs.join(ours, on=("seed", "iteration")).with_columns(pl.col("ours") - pl.col(column))

@@ -5,7 +5,6 @@ from pathlib import Path
 import polars as pl
 
 from experiments.claims import final
-from experiments.inner_batch import ESTIMATORS
 from paper_figs.curves import label, panels, points, read, rewards_of_note, shared_legend
 from paper_figs.style import ESTIMATORS as LOOKS
 from paper_figs.style import styled
@@ -17,7 +16,7 @@ def draw(records: Path, picture: Path) -> None:
     table = final(read(records))
     figure, axes = panels(2, height=2.4)
     for panel, column, whose in ((axes[0], "reward", "agent's"), (axes[1], "naive", "naive learner's")):
-        for name in ESTIMATORS:
+        for name in table["estimator"].unique(maintain_order=True):
             here = table.filter(pl.col("estimator") == name)
             points(panel, here, "batch", column, **LOOKS[name])
         lines = rewards_of_note(records)

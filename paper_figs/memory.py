@@ -5,14 +5,14 @@ from pathlib import Path
 import polars as pl
 
 from experiments.claims import final
-from experiments.memory import WITHOUT
+from experiments.tables import WITHOUT_MEMORY
 from paper_figs.curves import label, panels, points, read, rewards_of_note, shared_legend
 from paper_figs.style import styled
 
 NETWORKS = {
     "hawk": {"color": "#0072B2", "marker": "o", "label": "Hawk"},
     "gru": {"color": "#009E73", "marker": "^", "label": "GRU"},
-    WITHOUT: {"color": "#999999", "label": "MLP, no memory"},
+    WITHOUT_MEMORY: {"color": "#999999", "label": "MLP, no memory"},
 }
 
 
@@ -24,7 +24,7 @@ def draw(records: Path, picture: Path) -> None:
     for panel, column, whose in ((axes[0], "reward", "agent's"), (axes[1], "naive", "naive learner's")):
         for network in table["network"].unique(maintain_order=True):
             here = table.filter(pl.col("network") == network)
-            if network == WITHOUT:
+            if network == WITHOUT_MEMORY:
                 panel.axhline(here[column].mean(), ls="--", **NETWORKS[network])
             else:
                 points(panel, here, "memory", column, **NETWORKS[network])

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from experiments.noise import BASELINES, ESTIMATORS, ratios
+from experiments.tables import BASELINES, WITH_ADVANTAGES, noise_ratios
 from paper_figs.curves import read
 from paper_figs.style import COLUMN, look, styled
 
@@ -30,12 +30,12 @@ def draw(records: Path, picture: Path) -> None:
     needed, from the variance and ‖G‖² plus two standard errors. Near that limit only those points appear that chance
     made large, and critical meta-batches are underestimated.
     """
-    table = ratios(read(records), "iteration").sort("iteration")
+    table = noise_ratios(read(records), "iteration").sort("iteration")
     lambdas = sorted(table["lambda"].unique(), reverse=True)
     figure = Figure(figsize=(COLUMN, 0.5 + 1.7 * len(lambdas)), layout="constrained")
     axes = figure.subplots(len(lambdas), 2, sharex=True, sharey="col", squeeze=False)
     for value, (noise, angles) in zip(lambdas, axes, strict=True):
-        for name in ESTIMATORS:
+        for name in WITH_ADVANTAGES:
             of_one = table.filter(pl.col("estimator") == name, pl.col("lambda") == value)
             color = look(name)["color"]
             by_baseline = {baseline: of_one.filter(pl.col("baseline") == baseline) for baseline in BASELINES}
@@ -57,7 +57,7 @@ def draw(records: Path, picture: Path) -> None:
             angles.axhline(limit, color="black", lw=0.5, ls=":", zorder=0)
     for panel in axes[-1]:
         panel.set_xlabel("meta-training iteration")
-    entries = [Line2D([], [], **look(name)) for name in ESTIMATORS]
+    entries = [Line2D([], [], **look(name)) for name in WITH_ADVANTAGES]
     entries += [Line2D([], [], color="gray", ls=line, label=f"less {baseline}") for baseline, line in LINES.items()]
     entries += [Line2D([], [], color="gray", marker=".", ls="-", label="cosine with the true gradient")]
     entries += [Line2D([], [], color="gray", label="with COALA-PG's of the same λ", **SAME)]

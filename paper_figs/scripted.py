@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from experiments.scripted import SCRIPTS
+from experiments.tables import SCRIPTS
 from paper_figs.curves import read
 from paper_figs.measures import draw_measures
 from paper_figs.style import ENTRIES, styled

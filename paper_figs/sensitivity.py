@@ -5,7 +5,7 @@ from pathlib import Path
 import polars as pl
 from matplotlib.figure import Figure
 
-from experiments.sensitivity import TYPICAL
+from experiments.tables import TYPICAL
 from paper_figs.curves import read
 from paper_figs.style import COLUMN, ROLES, styled
 

@@ -16,7 +16,8 @@ from experiments import coin_game, fig6, fig7, fig13, fig14, noise, noise_clean_
 from experiments.__main__ import run
 from experiments.agents import load_agents
 from experiments.experiment import settings_of
-from experiments.scripted import ACTIONS, SCRIPTS, Scripted
+from experiments.scripted import ACTIONS, Scripted
+from experiments.tables import SCRIPTS, SHAPING, noise_ratios
 from tests.runs import MEMORYLESS, finish, first_part, set_to, start
 from tests.test_devices import assert_close
 from tests.test_training_runs import Killed, written
@@ -66,7 +67,7 @@ def test_figure_7_on_eight_devices(whole, tmp_path):
 def test_figure_7_is_judged_and_drawn(whole):
     records = pl.read_parquet(whole / "records.parquet")
     assert len(records) == 3 * 2 * 2 * 2 + 2 * 2  # pools, records, seeds, agents; and one agent alone
-    records = records.filter(pl.col("estimator") != fig7.SHAPING)
+    records = records.filter(pl.col("estimator") != SHAPING)
     assert (records["zaps_together"].is_between(0, 1) & records["cleaning_discrepancy_together"].is_between(0, 1)).all()
     assert records["pollution_together"].is_between(0, 5).all()
     assert_judged_and_drawn(whole, "fig7", 8)
@@ -243,7 +244,7 @@ def test_ratios_of_noise_are_of_means_with_errors():
         for left_out, several in ((0, whole), (1, left[:1]), (2, left[1:]))
         for measured in several
     ]
-    by_name = {row["estimator"]: row for row in noise.ratios(pl.DataFrame(records)).iter_rows(named=True)}
+    by_name = {row["estimator"]: row for row in noise_ratios(pl.DataFrame(records)).iter_rows(named=True)}
     coala, mine = by_name["CoalaPG"], by_name["Mine"]
     assert coala["square"] == pytest.approx(2)
     assert coala["square_error"] == pytest.approx(0.5)
@@ -271,7 +272,7 @@ def test_angles_with_a_true_gradient_that_is_not_seen_are_left_out():
         for iteration, scatter in ((10, 0.5), (20, 6.0))
         for left_out in (0, 1, 2)
     ]
-    seen, unseen = noise.ratios(pl.DataFrame(records), "iteration").sort("iteration").rows(named=True)[::2]
+    seen, unseen = noise_ratios(pl.DataFrame(records), "iteration").sort("iteration").rows(named=True)[::2]
     assert seen["cosine"] == pytest.approx(3 / (8 * 5) ** 0.5)
     assert seen["cosine_error"] == pytest.approx((3 / (9 * 5.5) ** 0.5 - 3 / (10 * 6) ** 0.5) / 2)
     assert unseen["cosine"] is unseen["cosine_error"] is None
@@ -319,7 +320,7 @@ VALUES = {
                      "pollution": 3.0, "apples": 1.2, "naive_own_share": 0.60},
     "LolaDice": {"reward": 0.10, "naive": 0.05, "together": 0.15, "cleaning_discrepancy": 0.15, "zaps": 0.15,
                  "pollution": 2.0, "apples": 0.1, "naive_own_share": 0.30},
-    fig7.SHAPING: {"reward": 0.45, "naive": 0.20, "together": 0.00, "cleaning_discrepancy": 0.20, "zaps": 0.30,
+    SHAPING: {"reward": 0.45, "naive": 0.20, "together": 0.00, "cleaning_discrepancy": 0.20, "zaps": 0.30,
                    "pollution": 1.5, "apples": 1.5, "naive_own_share": 0.50},
 }  # fmt: skip
 

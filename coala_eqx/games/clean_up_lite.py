@@ -315,11 +315,10 @@ def small_clean_up() -> TabularGame:
     It has one cell of the river and one of the orchard, with a player on each at first, and a patch of dirt that stays
     until it is removed. The two actions are left, and zap, which always works and freezes for one step.
     """
-    small = CleanUpLite(
+    return CleanUpLite(
         rows=1, columns=2, actions=("left", "zap"), dirt_probability=0.0, dirt_capacity=1.0, initial_dirt=1,
         zap_probability=1.0, freeze_steps=1, start=(1, 0),
-    )  # fmt: skip
-    return small.table()
+    ).table()  # fmt: skip
 
 
 def _with(column: Bool[Array, "rows"], row: Int[Array, ""]) -> Bool[Array, "rows"]:

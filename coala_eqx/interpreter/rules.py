@@ -2,7 +2,7 @@
 
 A rule takes the operation's inputs, and its parameters by name. It returns a NumPy array, or several for operations
 with several results, or `NotImplemented` for a case that it does not cover. The result is cast to the type that JAX has
-inferred.
+inferred. The file is long because the rules are one table, a few lines for each operation.
 """
 
 import functools

@@ -16,13 +16,14 @@ from coala_eqx.estimators.objectives import objective_of
 from coala_eqx.exact import LIMIT, gradient
 from coala_eqx.exact.enumeration import Enumeration, Progress
 from coala_eqx.exact.precision import to_float64
-from coala_eqx.exact.rounding import EPS, UNDERFLOW, norm
+from coala_eqx.exact.rounding import EPS, norm
 from coala_eqx.exact.seen import Estimated, Exact
 from coala_eqx.exact.survey import Survey, survey
 from coala_eqx.interpreter.compiled import evaluating
 from coala_eqx.learners import NoGradientLearner
 from coala_eqx.policies import AbstractPolicy
 from coala_eqx.shaping import ShapingProblem
+from coala_eqx.verification.judging import cosine, is_unbiased, ratio
 from coala_eqx.verification.played import PLAYS, check_play
 
 TOLERANCE = 1e-9
@@ -290,7 +291,7 @@ class _Certification:
         true_norm, mean_norm = norm(truth.vector), norm(estimated.mean.vector)
         bias = norm(estimated.mean.vector - truth.vector)
         error = truth.error + estimated.mean.error
-        unbiased, note = self._resolve(true_norm, bias, error, truth.error, estimated.noise)
+        unbiased, note = is_unbiased(true_norm, bias, error, truth.error, estimated.noise, self.tolerance)
         verdict: Verdict = "not resolved"
         if unbiased is not None and estimator.unbiased_for:
             verdict = "holds" if unbiased else "fails"
@@ -300,46 +301,14 @@ class _Certification:
         if unbiased is not None and (math.isinf(variance) or variance == 0 < estimated.noise):
             note = "the variance is beyond float64; the SNR is right"
         numbers = {
-            "relative_bias": _ratio(bias, true_norm),
-            "error_bound": _ratio(error, true_norm),
-            "cosine": _cosine(estimated.mean.vector, truth.vector),
+            "relative_bias": ratio(bias, true_norm),
+            "error_bound": ratio(error, true_norm),
+            "cosine": cosine(estimated.mean.vector, truth.vector),
             "variance": variance,
-            "snr": _ratio(mean_norm, estimated.noise),
+            "snr": ratio(mean_norm, estimated.noise),
             "gradient_norm": true_norm,
         }
         return self._certificate(estimator, verdict, note, outcomes, numbers)
-
-    def _resolve(
-        self, true_norm: float, bias: float, error: float, true_error: float, noise: float
-    ) -> tuple[bool | None, str]:
-        """Whether the estimator is unbiased. `None`, with the reason and a remedy, if that is open."""
-        if not all(map(math.isfinite, (true_norm, bias, error, noise))):
-            return None, "a number is beyond float64: divide the payoffs by their size"
-        if true_norm <= max(true_error, UNDERFLOW):
-            return self._resolve_vanishing(true_norm, bias > error, true_error)
-        if bias + error <= self.tolerance * (true_norm - true_error):
-            return True, ""
-        if bias - error > self.tolerance * (true_norm + true_error):
-            return False, ""
-        return None, (
-            f"rounding may be as large as {error / true_norm:.1e} of the gradient, and {self.tolerance:g} is asked: "
-            f"the terms are much larger than their sum. Subtract a constant from the coefficients or the payoffs, or "
-            f"take a less deterministic policy or smaller sizes"
-        )
-
-    def _resolve_vanishing(self, true_norm: float, is_biased: bool, true_error: float) -> tuple[bool | None, str]:
-        """The same if the exact gradient is 0 to rounding, or nearly underflows."""
-        if true_norm > true_error:
-            return None, (
-                f"the exact gradient ({true_norm:.1e}) is so small that float64 loses digits: multiply the payoffs, or "
-                f"take a less deterministic policy"
-            )
-        if is_biased:
-            return False, "the exact gradient is 0 to rounding, and the estimate's mean is not"
-        return None, (
-            f"the exact gradient ({true_norm:.1e}) is 0 to rounding, so the relative bias is not defined: take "
-            f"another policy or other payoffs"
-        )
 
     def _without_numbers(self, estimator: AbstractEstimator, verdict: Verdict, note: str) -> Certificate:
         names = ("relative_bias", "error_bound", "cosine", "variance", "snr", "gradient_norm")
@@ -363,14 +332,3 @@ class _Certification:
 
 def _words(error: BaseException) -> str:
     return str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
-
-
-def _cosine(one: np.ndarray, other: np.ndarray) -> float:
-    norms = norm(one), norm(other)
-    return float((one / norms[0]) @ (other / norms[1])) if min(norms) > 0 else math.nan
-
-
-def _ratio(numerator: float, denominator: float) -> float:
-    if denominator > 0:
-        return numerator / denominator
-    return math.inf if numerator > 0 else 0.0
