@@ -1,34 +1,30 @@
 """A pool of meta agents that learn from playing naive learners and each other."""
 
 import dataclasses
-import functools
 from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Key
 
 from coala_eqx._checks import whole
-from coala_eqx.estimators import AbstractScoreFunctionEstimator
 from coala_eqx.games import AbstractGame, seen_from
-from coala_eqx.learners import Static, init_rule, update_rule
+from coala_eqx.learners import Static, update_rule
 from coala_eqx.policies import AbstractPolicy
 from coala_eqx.shaping import ShapingProblem
-from coala_eqx.streams import stream
 from coala_eqx.training.agent import Agent, NaiveLearners
-from coala_eqx.training.algorithms import AbstractActorCritic, Follow
 from coala_eqx.training.algorithms.base import AlgorithmState
-from coala_eqx.training.batch import Batch
+from coala_eqx.training.beginning import initial_state
+from coala_eqx.training.data import data_of
 from coala_eqx.training.deprecated import members_of, with_policies
 from coala_eqx.training.fit import check_pool, static_number
+from coala_eqx.training.groups import groups_of, take
 from coala_eqx.training.info import PoolInfo, all_finite, in_order, info_of
 from coala_eqx.training.layout import Layout
 from coala_eqx.training.meetings import NAIVE, Class, LineUp, classes_of, line_ups
-from coala_eqx.training.play import Met, meet, starts, without_co_players
-from coala_eqx.training.pretraining import learned_in_pairs
-from coala_eqx.training.state import PoolState, members, stack
+from coala_eqx.training.play import meet, starts, without_co_players
+from coala_eqx.training.state import PoolState, members
 
 
 class Pool(eqx.Module):
@@ -111,15 +107,7 @@ class Pool(eqx.Module):
     @property
     def groups(self) -> tuple[tuple[int, ...], ...]:
         """Numbers of the agents that are trained by one vectorised program: of one class, network and algorithm."""
-        groups: list[list[int]] = []
-        for number, agent in enumerate(self.agents):
-            for group in groups:
-                if _alike(agent, self.agents[group[0]]):
-                    group.append(number)
-                    break
-            else:
-                groups.append([number])
-        return tuple(map(tuple, groups))
+        return groups_of(self.agents)
 
     def class_of(self, agent: int) -> int:
         """The number of an agent's class."""
@@ -168,36 +156,7 @@ class Pool(eqx.Module):
         if former:
             agents, naive = with_policies(self.agents, self.naive, key, *former[:-1])
             return dataclasses.replace(self, agents=agents, naive=naive).init(former[-1])
-        key_learn = key
-        if self.naive.pretraining:
-            key, key_learn = jax.random.split(key)
-        key_agents, key_naive, key = jax.random.split(key, 3)
-        keys = jax.random.split(key_agents, len(self.agents))
-        agents = tuple(
-            stack("policy", self.agents[group[0]].make(self.game), _take(keys, group)) for group in self.groups
-        )
-        seats = {number: seat for seat, number in reversed(self.populations.items())}
-        naive = tuple(
-            stack(
-                "policy",
-                self.naive.make(self.game, seats[number]),
-                jax.random.split(jax.random.fold_in(key_naive, number) if number else key_naive, self.naive.population),
-            )
-            for number in range(len(seats))
-        )
-        if self.naive.pretraining:
-            naive = (learned_in_pairs(self.game, self.naive, naive[0], self.steps, key_learn),)
-        keys = jax.random.split(stream(key, "algorithms"), len(self.agents))
-        return PoolState(
-            groups=agents,
-            algorithms=tuple(
-                eqx.filter_vmap(functools.partial(init_rule, self.agents[group[0]].algorithm))(made, _take(keys, group))
-                for group, made in zip(self.groups, agents, strict=True)
-            ),
-            populations=naive,
-            key=key,
-            iteration=jnp.zeros((), int),
-        )
+        return initial_state(self, key)
 
     def agent(self, state: PoolState, number: int) -> AbstractPolicy:
         """The policy of one agent."""
@@ -214,7 +173,7 @@ class Pool(eqx.Module):
         agents, algorithms, infos = [], [], []
         for number, group in enumerate(self.groups):
             before = state.groups[number], state.algorithms[number]
-            agent, algorithm, info = self._iterate_group(state, group, *before, _take(keys, group), layout)
+            agent, algorithm, info = self._iterate_group(state, group, *before, take(keys, group), layout)
             agents.append(agent)
             algorithms.append(algorithm)
             infos.append(info)
@@ -238,7 +197,7 @@ class Pool(eqx.Module):
         def one(agent: AbstractPolicy, before: AlgorithmState, place: Array, index: Array, key: Array) -> Any:
             key_play, key_update = jax.random.split(key)
             met = meet(self, state, agent, own, place, key_play, layout)
-            data = self._data(group, index, agent, met, layout)
+            data = data_of(self, group, index, agent, met, layout)
             agent, after, info = update_rule(algorithm, agent, before, data, key_update)
             return agent, after, ([without_co_players(one.episodes) for one in met], info)
 
@@ -262,61 +221,8 @@ class Pool(eqx.Module):
             co_players = tuple(members(starts(self, state, seat), 0) for seat in self.other_seats(line_up))
             agent.estimator.check_problem(self.problem(line_up, co_players, 1))
 
-    def _data(self, group: tuple[int, ...], index: Array, agent: AbstractPolicy, met: list[Met], layout: Layout) -> Any:
-        """The data of an agent's algorithm; `index` is its place in the group."""
-        first, played = self.agents[group[0]], [one for one in met if one.line_up.meetings]
-        if isinstance(first.algorithm, Follow):
-            gradients = [
-                first.algorithm.gradient(
-                    first.estimator, functools.partial(self.problem, one.line_up), agent, one.episodes
-                )
-                for one in played
-            ]
-            return jax.tree.map(lambda *leaves: sum(leaves) / len(leaves), *gradients)
-        assert isinstance(first.algorithm, AbstractActorCritic)
-        batches = [self._batch(first.algorithm, group, index, one) for one in played]
-        batch = jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *batches)
-        return dataclasses.replace(batch, chunk=layout.chunk)
-
-    def _batch(self, algorithm: AbstractActorCritic, group: tuple[int, ...], index: Array, met: Met) -> Batch:
-        """The trajectories of one agent in one line-up, with advantages by its estimator."""
-        agents = [self.agents[number] for number in group]
-        against_naive, episodes = met.line_up.kind == "naive", without_co_players(met.episodes)
-        kinds = [agent.estimator if against_naive else agent.against_meta for agent in agents]
-        estimators = [kind for kind in kinds if isinstance(kind, AbstractScoreFunctionEstimator)]
-        if all(_same(estimators[0], other) for other in estimators):
-            batch = algorithm.batch(estimators[0], episodes)
-        else:
-            batch = jax.lax.switch(index, [functools.partial(algorithm.batch, one) for one in estimators], episodes)
-        if not against_naive:
-            return batch
-        weights = jnp.asarray([agent.naive_weight for agent in agents], float)
-        return dataclasses.replace(batch, advantages=weights[index] * batch.advantages)
-
 
 def _nobody_if_alone(game: Any, naive: Any) -> Any:
     """The naive learners; in a game of one player, where they are not needed, some that are never met."""
     alone = isinstance(game, AbstractGame) and game.num_players == 1
     return NaiveLearners(Static()) if alone and naive is None else naive
-
-
-def _take(keys: Key[Array, " agents"], group: tuple[int, ...]) -> Key[Array, " group"]:
-    return keys if group == tuple(range(len(keys))) else keys[np.asarray(group)]
-
-
-def _alike(one: Agent, other: Agent) -> bool:
-    """Whether two agents can be trained by one vectorised program."""
-    same = (one.policy, one.seats, one.by_advantages) == (other.policy, other.seats, other.by_advantages)
-    return (
-        same and _same(one.algorithm, other.algorithm) and (one.by_advantages or _same(one.estimator, other.estimator))
-    )
-
-
-def _same(one: Any, other: Any) -> bool:
-    """Whether two modules are equal. Arrays never are, as they may be traced at one time, and known at another."""
-    if jax.tree.structure(one) != jax.tree.structure(other):
-        return False
-    pairs = zip(jax.tree.leaves(one), jax.tree.leaves(other), strict=True)
-    return all(not eqx.is_array_like(a) or isinstance(a, int | float) for a, _ in pairs) and jax.tree.leaves(
-        one
-    ) == jax.tree.leaves(other)

@@ -1,0 +1,47 @@
+"""Groups of agents that one vectorised program trains."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import equinox as eqx
+import jax
+import numpy as np
+from jaxtyping import Array, Key
+
+from coala_eqx.training.agent import Agent
+
+
+def groups_of(agents: Sequence[Agent]) -> tuple[tuple[int, ...], ...]:
+    """Numbers of the agents of each group: of one class, network and algorithm."""
+    groups: list[list[int]] = []
+    for number, agent in enumerate(agents):
+        for group in groups:
+            if alike(agent, agents[group[0]]):
+                group.append(number)
+                break
+        else:
+            groups.append([number])
+    return tuple(map(tuple, groups))
+
+
+def take(keys: Key[Array, " agents"], group: tuple[int, ...]) -> Key[Array, " group"]:
+    """The keys of a group's agents."""
+    return keys if group == tuple(range(len(keys))) else keys[np.asarray(group)]
+
+
+def alike(one: Agent, other: Agent) -> bool:
+    """Whether two agents can be trained by one vectorised program."""
+    same = (one.policy, one.seats, one.by_advantages) == (other.policy, other.seats, other.by_advantages)
+    return (
+        same and equal(one.algorithm, other.algorithm) and (one.by_advantages or equal(one.estimator, other.estimator))
+    )
+
+
+def equal(one: Any, other: Any) -> bool:
+    """Whether two modules are equal. Arrays never are, as they may be traced at one time, and known at another."""
+    if jax.tree.structure(one) != jax.tree.structure(other):
+        return False
+    pairs = zip(jax.tree.leaves(one), jax.tree.leaves(other), strict=True)
+    return all(not eqx.is_array_like(a) or isinstance(a, int | float) for a, _ in pairs) and jax.tree.leaves(
+        one
+    ) == jax.tree.leaves(other)
