@@ -39,9 +39,6 @@ def alike(one: Agent, other: Agent) -> bool:
 
 def equal(one: Any, other: Any) -> bool:
     """Whether two modules are equal. Arrays never are, as they may be traced at one time, and known at another."""
-    if jax.tree.structure(one) != jax.tree.structure(other):
-        return False
-    pairs = zip(jax.tree.leaves(one), jax.tree.leaves(other), strict=True)
-    return all(not eqx.is_array_like(a) or isinstance(a, int | float) for a, _ in pairs) and jax.tree.leaves(
-        one
-    ) == jax.tree.leaves(other)
+    ours, theirs = jax.tree.leaves(one), jax.tree.leaves(other)
+    plain = all(isinstance(leaf, int | float) or not eqx.is_array_like(leaf) for leaf in ours)
+    return plain and jax.tree.structure(one) == jax.tree.structure(other) and ours == theirs
