@@ -28,7 +28,7 @@ from coala_eqx.policies import (
 )
 from coala_eqx.policies.base import shift_actions
 from coala_eqx.shaping import replay_ego
-from coala_eqx.training import A2C, PPO, Agent, Follow, NaiveLearners, Pool
+from coala_eqx.training import A2C, PPO, Agent, Follow, NaiveLearners, Pool, make_batch
 from coala_eqx.verification import certify, certify_structure
 
 RATE = 0.2
@@ -256,6 +256,22 @@ def test_pools_train_on_vectors_as_actions(algorithm, getkey):
     if algorithm is A2C:
         # of a normal distribution with σ = 1, in nats
         np.testing.assert_allclose(info.update.entropy, 0.5 * np.log(2 * np.pi * np.e), rtol=1e-12)
+
+
+@pytest.mark.parametrize("algorithm", [A2C, PPO])
+def test_algorithms_follow_the_estimator_at_first(algorithm, getkey):
+    """The loss is a mean over trajectories and steps, of which there are M·T = 4; where ratios are 1 nothing is cut."""
+    policy, co_player = firms()
+    problem = make_problem(co_player)
+    episodes = jax.vmap(lambda key: problem.play(policy, key))(jax.random.split(getkey(), 2))
+    estimates = jax.vmap(lambda one: ce.estimators.CoalaPG().from_episode(problem, policy, one))(episodes)
+    batch = make_batch(ce.estimators.CoalaPG(), episodes)
+    assert batch.actions.shape == (6, 2, 2, 1)
+    made = algorithm(optax.sgd(1.0), value_coefficient=0.0)
+    slope, info = eqx.filter_grad(made.loss, has_aux=True)(policy, batch)
+    for mine, wanted in zip(jax.tree.leaves(slope), jax.tree.leaves(estimates), strict=True):
+        np.testing.assert_allclose(-4 * mine, wanted.mean(axis=0), rtol=1e-10)
+    assert float(info.clipped) == 0
 
 
 def test_a2c_learns_the_best_response(getkey):
