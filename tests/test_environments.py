@@ -119,20 +119,52 @@ class Box:
 
 
 class Continuous(Named):
+    """Each player is paid for its own action, and moves by it."""
+
     def action_space(self, agent):
-        return Box(-1.0, 1.0, (2,))
+        return Box(-1.0, np.array([1.0, 2.0]), (2,))
+
+    def reset(self, key):
+        return self.observe(jnp.zeros((2, 2))), jnp.zeros((2, 2))
+
+    def step_env(self, key, state, actions):
+        state = state + jnp.stack([actions["left"], actions["right"]])
+        rewards = {agent: actions[agent].sum() for agent in self.agents}
+        return self.observe(state), state, rewards, {"__all__": jnp.zeros((), bool)}, {}
+
+    def observe(self, state):
+        return {"left": state[0], "right": state[1]}
 
 
-class Pendulum(Box):
+class Unlike(Continuous):
+    def action_space(self, agent):
+        return Box(-1.0, 1.0, (2,) if agent == "left" else (3,))
+
+
+class Inverted(Continuous):
+    def action_space(self, agent):
+        return Box(1.0, -1.0, (2,))
+
+
+class Nothing(Continuous):
+    def action_space(self, agent):
+        return Box(-1.0, 1.0, (0,))
+
+
+class Pendulum:
     """As Gymnax's: its actions are continuous, though it says that it has one."""
 
     num_actions = 1
 
-    def __init__(self):
-        pass
-
     def action_space(self, params=None):
         return Box(-2.0, 2.0, (1,))
+
+    def reset(self, key):
+        return jnp.zeros(1), jnp.zeros(())
+
+    def step_env(self, key, state, action):
+        state = state + action[0]
+        return state[None], state, -(state**2), jnp.zeros((), bool), {}
 
 
 class Several(Named):
@@ -262,13 +294,46 @@ class Unhashable(Named):
     (Strings, "must be an array of real numbers, or a tree of them, but has 'hello'"),
     (Keyless, "`reset` must take a key, and give observations and a state"),
     (Missing, "one observation, and one reward, for each of the players left, right, but there are \\['left'\\]"),
-    (Continuous, r"must be discrete .*, but those of 'left' are continuous, a Box of shape \(2,\)"),
-    (Pendulum, r"must be discrete .*, but those of 0 are continuous, a Box of shape \(1,\)"),
-    (Several, r"must be discrete .*, but those of 'left' are of another kind, a SimpleNamespace of shape \(2,\)"),
+    (Unlike, r"must be of one kind and shape, but is \(Box\(n=2\), Box\(n=3\)\)"),
+    (Inverted, r"actions must have bounds low ≤ high, but these are \[1.0, 1.0\] and \[-1.0, -1.0\]"),
+    (Nothing, r"a continuous action must have a component or more, but has shape \(0,\)"),
+    (Several, r"must be discrete, .*, or continuous, .*, but those of 'left' are a SimpleNamespace of shape \(2,\)"),
 ])  # fmt: skip
 def test_environments_that_make_no_game(environment, message):
     with pytest.raises(ValueError, match=message):
         ce.games.FromEnvironment(environment())
+
+
+def test_continuous_actions_are_clipped_to_the_bounds_of_the_environment():
+    game = ce.games.FromEnvironment(Continuous())
+    assert game.action_spaces == (ce.games.Box(2), ce.games.Box(2))
+    assert game.num_actions == (2, 2)
+    state, _ = game.reset(jax.random.key(0))
+    _, seen, rewards = game.step(state, jnp.array([[0.5, 9.0], [-9.0, -0.25]]), jax.random.key(1))
+    np.testing.assert_allclose(seen, [[0.5, 2.0], [-1.0, -0.25]])
+    np.testing.assert_allclose(rewards, [2.5, -1.25])
+    alone = ce.games.FromEnvironment(Pendulum())
+    assert alone.action_spaces == (ce.games.Box(1),)
+    state, _ = alone.reset(jax.random.key(0))
+    _, seen, rewards = alone.step(state, jnp.array([[3.0]]), jax.random.key(1))
+    np.testing.assert_allclose((seen[0, 0], rewards[0]), (2.0, -4.0))
+
+
+def test_agents_train_in_an_environment_with_continuous_actions():
+    """All parts fit: play, critics and naive learners."""
+    game = ce.games.FromEnvironment(Continuous())
+    algorithm = ce.training.A2C(optax.sgd(1e-2))
+    pool = ce.training.Pool(
+        game,
+        (ce.training.Agent(ce.estimators.CoalaPG(), algorithm),),
+        ce.training.NaiveLearners(ce.learners.PolicyGradient(optimiser=optax.sgd(0.1)), population=1),
+        batch=2, episodes=2, steps=2, meta_batch=2,
+    )  # fmt: skip
+    with jax.enable_x64(False):
+        trained = ce.training.train(pool, key=jax.random.key(0), iterations=1, every=1, meter=ce.runs.Silent())
+    (agent,) = trained.agents
+    assert agent.action_space == ce.games.Box(2)
+    assert trained.history["reward"].is_finite().all()
 
 
 def follow(environment, actions, steps=6, **settings):
@@ -588,8 +653,7 @@ def test_environments_of_gymnax():
         np.testing.assert_array_equal(ours, [0 if over else reward])
         over = over or bool(terminated)
     assert over
-    with pytest.raises(ValueError, match="those of 0 are continuous, a Box"):
-        ce.games.FromEnvironment(gymnax.make("Pendulum-v1")[0])
+    assert ce.games.FromEnvironment(gymnax.make("Pendulum-v1")[0]).action_spaces == (ce.games.Box(1),)
     own, moved = Pole(), []
     for one, settings in ((environment, params), (own, own.default_params)):
         _, first = one.reset(jax.random.key(0), settings)

@@ -7,12 +7,13 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int, Key, Shaped
+from jaxtyping import Array, Bool, Float, Key, Shaped
 
 from coala_eqx._checks import check_choice, check_flag
 from coala_eqx.games import outside
 from coala_eqx.games.base import AbstractGame
-from coala_eqx.games.outside import Held, Transition, Unfit
+from coala_eqx.games.outside import Bounds, Held, Transition, Unfit
+from coala_eqx.games.spaces import ActionSpace, Discrete, check_spaces
 
 END, RESTART, IGNORE = "end", "restart", "ignore"
 
@@ -54,8 +55,11 @@ class FromEnvironment(AbstractGame):
       filled up by zeros. If not, arrays pass as they are, such as images `[height, width, channels]`, and so do
       integers that number what is seen.
 
-    **Raises** `ValueError` that says what is missing: a hash, numbers of discrete actions, observations that are arrays
-    of real numbers, and a step that gives what it took.
+    Continuous actions are vectors (`Box`), clipped to the bounds of the environment's space. All players must have
+    actions of one kind and length.
+
+    **Raises** `ValueError` that says what is missing: a hash, discrete or continuous actions, observations that are
+    arrays of real numbers, and a step that gives what it took.
     """
 
     held: Held = eqx.field(static=True)
@@ -66,7 +70,10 @@ class FromEnvironment(AbstractGame):
 
     at_end: str = eqx.field(static=True)
     flatten: bool = eqx.field(static=True)
-    num_actions: tuple[int, ...] = eqx.field(static=True)
+    action_spaces: tuple[ActionSpace, ...] = eqx.field(static=True)
+    bounds: tuple[Bounds | None, ...]
+    """Bounds of each player's actions; `None` where they are discrete."""
+
     num_observations: tuple[int, ...] = eqx.field(static=True)
 
     def __init__(self, environment: Any, params: Any = None, *, at_end: Any = END, flatten: Any = True):
@@ -78,7 +85,10 @@ class FromEnvironment(AbstractGame):
         self.at_end = at_end
         self.flatten = flatten
         self.players = outside.players_of(environment)
-        self.num_actions = tuple(outside.number_of_actions(environment, one, self._params()) for one in self.players)
+        actions = [outside.actions_of(environment, one, self._params()) for one in self.players]
+        self.action_spaces = tuple(space for space, _ in actions)
+        self.bounds = tuple(bounds for _, bounds in actions)
+        check_spaces(self)
         named = []
 
         def see(key: Key[Array, ""]) -> tuple[Array, Any]:
@@ -118,7 +128,7 @@ class FromEnvironment(AbstractGame):
         return EnvironmentState(state, jnp.zeros((), bool)), self._together(observations)
 
     def step(
-        self, state: EnvironmentState, actions: Int[Array, " players"], key: Key[Array, ""]
+        self, state: EnvironmentState, actions: Shaped[Array, "players *action"], key: Key[Array, ""]
     ) -> tuple[EnvironmentState, Shaped[Array, "players *features"], Float[Array, " players"]]:
         key_reset = key
         if self.at_end == RESTART:
@@ -138,14 +148,18 @@ class FromEnvironment(AbstractGame):
     def _reset(self, key: Key[Array, ""]) -> tuple[Any, Any]:
         return self.environment.reset(key, *self._params())
 
-    def _step(self, state: Any, actions: Int[Array, " players"], key: Key[Array, ""]) -> Transition:
+    def _step(self, state: Any, actions: Shaped[Array, "players *action"], key: Key[Array, ""]) -> Transition:
         step = getattr(self.environment, "step_env", None) or self.environment.step
         return outside.transition(step(key, state, self._given(actions), *self._params()))
 
-    def _given(self, actions: Int[Array, " players"]) -> Any:
+    def _given(self, actions: Shaped[Array, "players *action"]) -> Any:
+        fitting = [
+            action if bounds is None else bounds.fitting(action)
+            for action, bounds in zip(actions, self.bounds, strict=True)
+        ]
         if not outside.names_players(self.environment):
-            return actions[0]
-        return dict(zip(self.players, actions, strict=True)) if self.named else tuple(actions)
+            return fitting[0]
+        return dict(zip(self.players, fitting, strict=True)) if self.named else tuple(fitting)
 
     def _params(self) -> tuple[Any, ...]:
         return () if self.params is None else (self.params,)
@@ -159,7 +173,9 @@ class FromEnvironment(AbstractGame):
 
     def _check_step(self, state: Any, seen: Any) -> None:
         """**Raises** `ValueError` unless a step gives what is seen, of the same sizes, the next state, and rewards."""
-        name, actions = type(self.environment).__name__, jnp.zeros(len(self.players), int)
+        name, space = type(self.environment).__name__, self.action_spaces[0]
+        kind = int if isinstance(space, Discrete) else float
+        actions = jnp.zeros((len(self.players), *space.shape), kind)
 
         def step(state: Any, key: Key[Array, ""]) -> tuple[Any, Array, Array]:
             moved = self._step(state, actions, key)

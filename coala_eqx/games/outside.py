@@ -3,6 +3,7 @@
 Everything is asked of methods and attributes, so that an environment of one's own needs no base class.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
@@ -12,6 +13,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Shaped
+
+from coala_eqx.arrays import Frozen
+from coala_eqx.games.spaces import ActionSpace, Box, Discrete
 
 ALL = "__all__"
 """Key of `dones` in JaxMARL: whether the environment has come to its end for all players."""
@@ -111,21 +115,47 @@ def by_player(environment: Any, players: Sequence[Any], values: Any) -> list[Any
     )
 
 
-def number_of_actions(environment: Any, player: Any, params: tuple[Any, ...]) -> int:
-    """The number of a player's actions: `n` of its `action_space`, or `num_actions` where there is no such space.
+class Bounds(eqx.Module):
+    """The least and the largest of each component of a continuous action, and its shape in the environment."""
 
-    **Raises** `Unfit` unless the actions are discrete.
+    low: Frozen
+    high: Frozen
+    shape: tuple[int, ...] = eqx.field(static=True)
+
+    def fitting(self, action: Float[Array, " components"]) -> Float[Array, "..."]:
+        """The action, clipped, in the environment's shape."""
+        return jnp.clip(action, self.low.array, self.high.array).reshape(self.shape)
+
+
+def actions_of(environment: Any, player: Any, params: tuple[Any, ...]) -> tuple[ActionSpace, Bounds | None]:
+    """The space of a player's actions, with bounds if they are continuous.
+
+    `n` of its `action_space` numbers discrete actions, or `num_actions` where there is no such space; `low`, `high` and
+    `shape` make it continuous.
+
+    **Raises** `Unfit` for a space of another kind.
     """
     name, space = type(environment).__name__, _space(environment, "action_space", player, params)
-    if space is not None and not hasattr(space, "n"):
-        kind = "continuous" if hasattr(space, "low") and hasattr(space, "high") else "of another kind"
+    if space is None or hasattr(space, "n"):
+        return Discrete(_number_of_actions(environment, space)), None
+    if not all(hasattr(space, one) for one in ("low", "high", "shape")):
         shape = f" of shape {tuple(space.shape)}" if hasattr(space, "shape") else ""
         raise Unfit(
-            f"{name}: the actions of a player must be discrete (0, 1, …), by an `action_space` with a positive whole "
-            f"`n`, or `num_actions`, but those of {player!r} are {kind}, a {type(space).__name__}{shape}. "
-            "Choose the environment's discrete actions, such as those of JaxMARL's MPE by action_type=\"Discrete\", or "
-            "wrap it so that numbers stand for actions."
+            f"{name}: the actions of a player must be discrete, by an `action_space` with a positive whole `n`, or "
+            f"`num_actions`, or continuous, by one with `low`, `high` and `shape`, but those of {player!r} are a "
+            f"{type(space).__name__}{shape}. Wrap the environment so that numbers stand for actions."
         )
+    shape = tuple(int(size) for size in space.shape)
+    if not (size := math.prod(shape)):
+        raise Unfit(f"{name}: a continuous action must have a component or more, but has shape {shape}.")
+    low, high = (np.broadcast_to(np.asarray(one, float), shape).ravel() for one in (space.low, space.high))
+    if not (low <= high).all():
+        raise Unfit(f"{name}: actions must have bounds low ≤ high, but these are {low.tolist()} and {high.tolist()}.")
+    return Box(size), Bounds(Frozen(low), Frozen(high), shape)
+
+
+def _number_of_actions(environment: Any, space: Any) -> int:
+    name = type(environment).__name__
     number = None
     with suppress(Exception):  # of any kind, as it is somebody else's
         number = environment.num_actions if space is None else space.n
