@@ -204,8 +204,8 @@ class LearnerSettings:
     """Width of all parts of the network."""
 
     algorithm: str = "policy-gradient"
-    """`policy-gradient`, or FILE.py:NAME of a learner (an AbstractLearner), which heeds none of the settings from
-    `learner.optimiser` to `learner.smoothing`."""
+    """`policy-gradient` (the paper's A2C), `ppo`, or FILE.py:NAME of a learner (an AbstractLearner), which uses none of
+    the settings from `learner.optimiser` to `learner.smoothing`."""
 
     optimiser: str = "adam"
     """`adam` or `sgd`."""
@@ -221,6 +221,15 @@ class LearnerSettings:
 
     discount: float = 0.99
     """γ per step, of the advantages."""
+
+    epochs: int = 4
+    """Epochs of PPO."""
+
+    minibatches: int = 2
+    """Minibatches of each epoch. They are drawn at random."""
+
+    clip: float = 0.2
+    """PPO's clip of probability ratios, and of the change of values."""
 
     smoothing: float = 1e-6
     """Added under the root of the learners' Adam where LOLA-DiCE differentiates through it, as a root has no derivative
@@ -238,14 +247,14 @@ class LearnerSettings:
     """Games of a pair between two of these updates."""
 
     def __post_init__(self) -> None:
-        check_at_least(self, 1, "width", "population", "pretraining_batch")
-        check_at_least(self, 0, "rate", "pretraining", "smoothing", "reward_scale")
+        check_at_least(self, 1, "width", "population", "pretraining_batch", "epochs", "minibatches")
+        check_at_least(self, 0, "rate", "pretraining", "smoothing", "reward_scale", "clip")
         check_positive(self, "norm", "reward_scale")
         check_share(self, "discount")
         check_choice(self, "optimiser", OPTIMISERS)
         check_network(self)
         if not is_source(self.algorithm):
-            check_choice(self, "algorithm", ("policy-gradient",))
+            check_choice(self, "algorithm", ("policy-gradient", "ppo"))
 
 
 def check_network(settings: AgentSettings | LearnerSettings) -> None:

@@ -16,6 +16,7 @@ import numpy as np
 import optax
 from jaxtyping import Array, Key
 
+from coala_eqx import learners
 from coala_eqx.estimators import (
     MFOS,
     AbstractEstimator,
@@ -124,6 +125,10 @@ class Settings:
         if self.agent.algorithm == "ppo" and trajectories % self.agent.minibatches:
             raise ValueError(
                 f"`agent.minibatches` must divide meta_batch · batch = {trajectories}, but is {self.agent.minibatches}."
+            )
+        if self.learner.algorithm == "ppo" and self.pool.batch % self.learner.minibatches:
+            raise ValueError(
+                f"`learner.minibatches` must divide batch = {self.pool.batch}, but is {self.learner.minibatches}."
             )
 
     def trainings(self) -> dict[str, tuple["Settings", Pool]]:
@@ -290,6 +295,16 @@ def _learner(learner: LearnerSettings, *, looked_through: bool) -> AbstractLearn
     """The learning rule; `looked_through` where an estimator differentiates it."""
     if is_source(learner.algorithm):
         return load_object(learner.algorithm, AbstractLearner, "learner")
+    if learner.algorithm == "ppo":
+        return learners.PPO(
+            _optimiser(learner, learner.smoothing if looked_through else 0.0),
+            epochs=learner.epochs,
+            minibatches=learner.minibatches,
+            clip=learner.clip,
+            discount=learner.discount,
+            normalise_advantages=True,
+            reward_scale=learner.reward_scale,
+        )
     return PolicyGradient(
         optimiser=_optimiser(learner, learner.smoothing if looked_through else 0.0),
         discount=learner.discount,

@@ -314,6 +314,10 @@ def test_networks_games_learners_and_estimators_of_ones_own_are_named_as_those_o
         ({"agent.network": "{}:learner"}, "makes no network: it must be a class of AbstractPolicy, or a function"),
         ({"learner.algorithm": "{}:Net"}, "is not a valid learner: it must be a subclass of AbstractLearner"),
         ({"learner.algorithm": "adam"}, "`learner.algorithm` must be"),
+        (
+            {"learner.algorithm": "ppo", "learner.minibatches": 3},
+            "`learner.minibatches` must divide batch = 4, but is 3",
+        ),
         ({"payoffs": "{}:learner"}, "is not a valid game: it must be a subclass of AbstractGame"),
         ({"agent.network": "{}:Net", "agent.memory": 2}, "`agent.memory` must be 0 with"),
     ],
@@ -652,7 +656,8 @@ seed devices chunk group rematerialise payoffs""".split()
 def test_settings_of_an_earlier_version_have_names_today():
     names = named(load("fig5b").presets["cpu"])
     found = renamed(dict.fromkeys(FORMER, 1), names)
-    assert set(found) == set(names) - {"estimators", "learner.algorithm"}
+    new = {"estimators", "learner.algorithm", "learner.epochs", "learner.minibatches", "learner.clip"}
+    assert set(found) == set(names) - new
     for figure in FIGURES:  # other figures' names are what they were
         names = named(load(figure).presets["cpu"])
         assert renamed(dict.fromkeys(names, 1), names) == dict.fromkeys(names, 1)

@@ -244,6 +244,16 @@ def test_an_estimator_without_advantages_needs_no_discount_of_theirs():
         settings.make_pool((LolaDice(),))
 
 
+def test_naive_learners_by_ppo_draw_minibatches():
+    settings = settings_of(
+        "fig5a", "smoke", {"learner.algorithm": "ppo", "learner.minibatches": 4, "learner.epochs": 3}
+    )
+    for _, pool in (one for name, one in settings.trainings().items() if name != "LolaDice"):
+        learner = pool.naive.learner
+        assert (type(learner).__name__, learner.epochs, learner.minibatches, learner.uses_key) == ("PPO", 3, 4, True)
+        assert (learner.discount, learner.reward_scale, learner.clip) == (0.99, 0.05, 0.2)
+
+
 def test_networks_keep_the_activations_that_settings_say():
     for changes, kept in (({"rematerialise": 16}, 16), ({}, None)):
         _, pool = settings_of("fig6", "smoke", changes).trainings()["CoalaPG"]

@@ -4,6 +4,7 @@ import io
 import json
 import math
 import os
+import re
 import signal
 import stat
 import sys
@@ -363,3 +364,18 @@ def test_the_count_comes_before_the_computing(monkeypatch, capsys):
         patch.setattr("coala_eqx.verification.command.certify_all", lambda *_, **__: iter([certificate()]))
         assert main(["verify", "--estimator", "CoalaPG", *SMALL]) == 0
     assert capsys.readouterr().err == "1 of 1, prisoners-dilemma: 136 outcomes, 1 estimator, about 2 s\n"
+
+
+def test_a_learner_that_draws_minibatches_is_enumerated_by_name(capsys):
+    """COALA-PG is unbiased against it, and M-FOS is not."""
+    assert main(["verify", "--estimator", "CoalaPG", "MFOS", *SMALL, "--learner", "ppo"]) == 0
+    out = capsys.readouterr().out
+    assert re.search(r"CoalaPG .* holds", out)
+    assert re.search(r"MFOS .* biased", out)
+    assert (
+        main(
+            ["verify", "--estimator", "CoalaPG", "--batch", "3", "--episodes", "2", "--steps", "1", "--learner", "ppo"]
+        )
+        == 2
+    )
+    assert "`minibatches`" in capsys.readouterr().err

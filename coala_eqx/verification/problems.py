@@ -15,7 +15,7 @@ from jaxtyping import Array, Key
 from coala_eqx import games
 from coala_eqx.games import AbstractEnumerableGame, AbstractGame, TabularGame
 from coala_eqx.interpreter.compiled import compiled
-from coala_eqx.learners import AbstractLearner, Experience, PolicyGradient, Static, init_rule, update_rule
+from coala_eqx.learners import PPO, AbstractLearner, Experience, PolicyGradient, Static, init_rule, update_rule
 from coala_eqx.policies import GRU, MLP, AbstractPolicy, FullHistory, Hawk, MemoryOne
 from coala_eqx.shaping import Population, ShapingProblem
 
@@ -45,6 +45,7 @@ LEARNERS: dict[str, Callable[[], AbstractLearner]] = {
         "momentum": lambda: PolicyGradient(optimiser=optax.sgd(1.0, momentum=0.9)),
         "adam": lambda: PolicyGradient(optimiser=_adam()),
         "a2c": lambda: PolicyGradient(optimiser=_adam(), discount=0.99, baseline="critic", normalise_advantages=True),
+        "ppo": lambda: PPO(_adam(), epochs=1, minibatches=2, discount=0.99),
         "static": Static,
     }.items()
 }
