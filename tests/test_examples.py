@@ -6,6 +6,7 @@ from pathlib import Path
 
 import jax
 import numpy as np
+import optax
 import polars as pl
 import pytest
 
@@ -133,3 +134,21 @@ def test_the_docs_list_every_example():
     for file in (ROOT / "examples").iterdir():
         if file.suffix in (".py", ".toml"):
             assert f"[{file.name}](../examples/{file.name})" in page, file.name
+
+
+def test_the_readme_trains_a_pool_and_loads_its_agents():
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    block = next(one for one in blocks if "Pool(" in one)
+    for size, tiny in {
+        "meta_batch=16": 4,
+        "batch=16": 2,
+        "episodes=20": 2,
+        "steps=10": 2,
+        "iterations=300": 10,
+    }.items():
+        assert size in block
+        block = block.replace(size, f"{size.partition('=')[0]}={tiny}")
+    made = {"ce": ce, "jax": jax, "optax": optax, "game": ce.games.iterated_prisoners_dilemma()}
+    exec(compile(block, "README.md", "exec"), made)
+    assert made["trained"].history["iteration"].to_list() == [10]
+    assert jax.tree.map(jax.numpy.shape, made["agents"]) == jax.tree.map(jax.numpy.shape, made["trained"].agents)
