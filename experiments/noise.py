@@ -34,10 +34,10 @@ class Measured(sampled.Settings):
     """
 
     measured: int = 16
-    """Number of meta-batches by which gradients are measured; at least three, for errors."""
+    """Number of meta-batches that measure the gradients. Standard errors need at least three."""
 
     lambdas: tuple[float, ...] = (1.0, 0.98)
-    """λ of the advantages that are measured. The agent is trained with `agent.gae-lambda`."""
+    """Values of λ of the advantages that are measured. The agent is trained with `agent.gae-lambda`."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
