@@ -30,7 +30,7 @@ class GameSettings:
     """Probability of a new dirt patch in each step."""
 
     dirt_capacity: float = 3.0
-    """Number of dirt patches from which no apple grows."""
+    """Number of dirt patches at and above which no apple grows."""
 
     initial_dirt: int = 3
     """Number of dirt patches at the start."""

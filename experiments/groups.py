@@ -176,8 +176,8 @@ class AgentSettings:
 
     naive_advantages: str = "gradient"
     """Scale of advantages against naive learners: `gradient` or `printed`.
-    `gradient` estimates the gradient of the mean return, as in Section 5. `printed` follows Algorithm 1, in which
-    COALA-PG's and M-FOS's advantages are B times smaller, and batch-unaware's are the same."""
+    `gradient`: they give the gradient of the mean return, as in Section 5.
+    `printed`: as in Algorithm 1; B times smaller for COALA-PG and M-FOS, and the same for batch-unaware."""
 
     look_aheads: int = 1
     """Number of look-aheads of LOLA-DiCE. The paper gives none of LOLA's settings."""
@@ -210,7 +210,7 @@ class LearnerSettings:
 
     algorithm: str = "policy-gradient"
     """Learning rule: `policy-gradient`, or FILE.py:NAME of a learner (an AbstractLearner).
-    A learner of a file ignores the settings from `learner.optimiser` to `learner.smoothing`."""
+    A learner from a file ignores the settings from `learner.optimiser` to `learner.smoothing`."""
 
     optimiser: str = "adam"
     """Optimiser: `adam` or `sgd`."""

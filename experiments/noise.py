@@ -34,7 +34,7 @@ class Measured(sampled.Settings):
     """
 
     measured: int = 16
-    """Number of meta-batches that measure the gradients. Standard errors need at least three."""
+    """Number of meta-batches that measure the gradients, at least 3 for standard errors."""
 
     lambdas: tuple[float, ...] = (1.0, 0.98)
     """Values of λ of the advantages that are measured. The agent is trained with `agent.gae-lambda`."""
