@@ -158,7 +158,7 @@ def run(
 
 
 def _borrow(it: Run, lender: str | None, console: Console) -> None:
-    """Take the records of `lender`, of which this figure shows other columns, if it has none yet."""
+    """Take the records of `lender`, if this figure shows other columns of them and has no records yet."""
     if not it.records and lender is not None:
         other = it.path.parent / lender
         it.records = it.directory.borrow(other, [part.name for part in it.parts])

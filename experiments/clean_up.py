@@ -57,7 +57,7 @@ class GameSettings:
         self.make()  # raises
 
     def make(self) -> ce.games.CleanUpLite:
-        """The game; **raises** `ValueError` for settings that make none."""
+        """The game. **Raises** `ValueError` for settings that describe no game."""
         return ce.games.CleanUpLite(**vars(self))
 
 

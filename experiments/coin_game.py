@@ -43,7 +43,7 @@ class GameSettings:
         self.make()  # raises
 
     def make(self) -> ce.games.CoinGame:
-        """The game; **raises** `ValueError` for settings that make none."""
+        """The game. **Raises** `ValueError` for settings that describe no game."""
         return ce.games.CoinGame(**vars(self))
 
 

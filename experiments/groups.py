@@ -193,7 +193,9 @@ class AgentSettings:
         check_choice(self, "naive_advantages", ("gradient", "printed"))
         check_network(self)
         if self.memory and is_source(self.network):
-            raise ValueError(f"`agent.memory` must be 0 with {self.network}, which has its own memory.")
+            raise ValueError(
+                f"`agent.memory` must be 0 with {self.network}, which has its own memory, but is {self.memory}."
+            )
 
 
 @dataclasses.dataclass(frozen=True)

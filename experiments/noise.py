@@ -53,7 +53,9 @@ class Measured(sampled.Settings):
             or len(set(self.lambdas)) < len(self.lambdas)
             or not all(0 <= value <= 1 for value in self.lambdas)
         ):
-            raise ValueError(f"`lambdas` must be one or more, each once, between 0 and 1, but are {self.lambdas}.")
+            raise ValueError(
+                f"`lambdas` must be one or more different numbers between 0 and 1, but are {self.lambdas}."
+            )
 
     def trainings(self) -> dict[str, tuple[sampled.Settings, Pool]]:
         return {"CoalaPG": self.alone(sampled.ESTIMATORS["CoalaPG"])}

@@ -83,7 +83,7 @@ class GameSettings:
     """Game of two players: its name, a JSON or TOML file, or FILE.py:NAME of an AbstractGame."""
 
     def make(self) -> AbstractGame:
-        """The game. **Raises** `ValueError` for a matrix game that does not have two players, or what is no game."""
+        """The game. **Raises** `ValueError` unless it is a matrix game of two players, or a game in a Python file."""
         if is_source(self.payoffs):
             return load_object(self.payoffs, AbstractGame, "game")
         return load_two_player(self.payoffs)

@@ -493,7 +493,7 @@ def told(capsys):
         (["fig5a", "--agent.network", "lstm"], "`agent.network` must be 'hawk', 'gru' or 'mlp', but is 'lstm'"),
         (
             ["noise", "--lambdas", "1.0", "1.0"],
-            "`lambdas` must be one or more, each once, between 0 and 1, but are",
+            "`lambdas` must be one or more different numbers between 0 and 1, but are",
         ),
         (["noise", "--measured", "2"], "`measured` must be at least 3, but is 2"),
         (

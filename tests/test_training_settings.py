@@ -89,7 +89,7 @@ def test_no_claim_is_cut_off():
     assert length(make_pool(estimators=(Whole(),))) == 3
     assert length(make_pool(estimators=(Whole(),), episodes=1)) == 1
     with pytest.raises(
-        ValueError, match=r"Whole estimates the gradient of a whole meta-episode.*its first 2 inner episodes"
+        ValueError, match=r"Whole estimates the gradient of a whole meta-episode.*only its first 2 inner episodes"
     ):
         make_pool(estimators=(Whole(),), horizon=2)
     with pytest.raises(ValueError, match="`horizon` must lie between 2 and episodes = 1, but is 2"):

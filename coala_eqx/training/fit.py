@@ -70,7 +70,7 @@ def check_meetings(pool: "Pool") -> None:
         for count, kind in ((pool.num_naive, "naive learners"), (pool.num_meta, "meta agents")):
             if count % seats:
                 raise ValueError(
-                    f"Agents with {seats} seats have as many meetings in each: the {count} meetings with {kind} "
+                    f"Agents with {seats} seats have equally many meetings in each: the {count} meetings with {kind} "
                     f"must be a multiple of {seats}; change `meta_batch` = {pool.meta_batch} or `p_naive` = "
                     f"{pool.p_naive}."
                 )

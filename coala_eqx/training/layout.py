@@ -59,7 +59,8 @@ class Layout:
         if jax.process_count() > 1:
             if self.devices not in {None, len(present)}:
                 raise ValueError(
-                    f"`devices` must be {len(present)}, as all processes have so many, or 0, but is {self.devices}."
+                    f"`devices` must be 0 or {len(present)}, the number of devices of all processes, but is "
+                    f"{self.devices}."
                 )
             return present
         count = math.gcd(seeds, len(present)) if jax.default_backend() == "cpu" else len(present)

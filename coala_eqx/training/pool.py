@@ -118,7 +118,7 @@ class Pool(eqx.Module):
         """The number of each seat's naive population. Seats with the same sizes share one."""
         kinds: dict[Any, int] = {}
         learns = {seat for one in self.classes for seat in one.learns}
-        seats = [seat for seat in range(self.game.num_players) if learns - {seat}]  # where somebody is met
+        seats = [seat for seat in range(self.game.num_players) if learns - {seat}]  # seats in which somebody is met
         for seat in seats:
             kinds.setdefault(self._kind(seat), len(kinds))
         return {seat: kinds[self._kind(seat)] for seat in seats}

@@ -120,7 +120,7 @@ class AbstractActorCritic(AbstractAlgorithm[Batch]):
         check_flag("centre", self.centre)
         if self.leave_one_out and self.centre:
             raise ValueError(
-                "With `leave_one_out` the mean of all advantages is 0, and `centre` does nothing: set it False."
+                "With `leave_one_out` the mean of all advantages is 0, and `centre` does nothing: set it to False."
             )
 
     def check_estimator(self, estimator: AbstractEstimator) -> None:
