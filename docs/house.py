@@ -1,6 +1,7 @@
-"""`python docs/house.py`: draw the house, its rooms and who imports whom, from the imports of the code.
+"""`python docs/house.py`: write a page and a picture of the rooms of the package and of their imports.
 
-It writes `house.md` and `house.png` beside it. `imports` is also what a test holds the direction of imports with.
+It reads the imports of the code, and writes `house.md` and `house.png` beside this file. A test uses `imports` to check
+the direction of imports.
 """
 
 import ast
@@ -28,10 +29,10 @@ def modules(*folders: str) -> Modules:
 
 
 def imports(found: Modules) -> Imports:
-    """The modules that each module imports, of those that are given.
+    """The modules that each module imports, out of `found`.
 
-    Imports within functions count, and those by `importlib.import_module` of a name that is written there; those for
-    checkers of types only do not.
+    Imports within functions count, and so does `importlib.import_module` with a literal name. Imports for type checkers
+    only do not count.
     """
     return {name: {one for one in _imported(path, found) if one != name} for name, path in found.items()}
 
@@ -58,7 +59,7 @@ def _without_types(tree: ast.AST) -> Iterator[ast.AST]:
 
 
 def circle(graph: Imports) -> list[str]:
-    """The modules of a circle of imports; empty if there is none."""
+    """The modules of a circle of imports. Empty if there is none."""
     try:
         graphlib.TopologicalSorter(graph).prepare()
     except graphlib.CycleError as error:
@@ -72,7 +73,7 @@ def room(module: str) -> str:
 
 
 def rooms(graph: Imports) -> Imports:
-    """Who imports whom, by rooms."""
+    """The rooms that each room imports."""
     found: Imports = {room(module): set() for module in graph if "." in module}
     for module, others in graph.items():
         if "." in module:
@@ -81,7 +82,7 @@ def rooms(graph: Imports) -> Imports:
 
 
 def floors(graph: Imports) -> list[list[str]]:
-    """Rooms by floors: each imports from lower floors only."""
+    """Rooms by floors. Each room imports from lower floors only."""
     sorter, found = graphlib.TopologicalSorter(graph), []
     sorter.prepare()
     while sorter.is_active():
@@ -91,7 +92,7 @@ def floors(graph: Imports) -> list[list[str]]:
 
 
 def direct(graph: Imports) -> Imports:
-    """Imports that do not follow from others: what is drawn."""
+    """The imports that are drawn: those that do not follow from others."""
     below: Imports = {}
     for name in graphlib.TopologicalSorter(graph).static_order():
         below[name] = set().union(*({other} | below[other] for other in graph.get(name, ())))
@@ -102,7 +103,7 @@ def direct(graph: Imports) -> Imports:
 
 
 def text(module: Path) -> str:
-    """The first sentence of a module's text."""
+    """The first paragraph of a module's docstring."""
     found = ast.get_docstring(ast.parse(module.read_text(encoding="utf-8"))) or ""
     return " ".join(found.split("\n\n")[0].split())
 
@@ -114,8 +115,8 @@ def page() -> str:
     lines = [
         "# The house",
         "",
-        "Rooms of the package, and who imports whom. A room imports from lower floors only. Arrows that follow from",
-        "others are left out of the picture. `python docs/house.py` writes this page from the imports of the code.",
+        "This page shows the rooms of the package and their imports. A room imports from lower floors only. The",
+        "picture leaves out arrows that follow from others. `python docs/house.py` writes the page from the code.",
         "",
         "![Rooms and imports](house.png)",
         "",
@@ -141,7 +142,7 @@ def page() -> str:
 
 
 def draw(path: Path) -> None:
-    """Draw rooms by floors, with an arrow to each room that is imported directly. Single modules are left out."""
+    """Draw rooms by floors, with an arrow to each room that is imported directly. Most single modules are left out."""
     import matplotlib.pyplot as plt  # noqa: PLC0415 (only this needs it)
 
     found = modules(PACKAGE)
@@ -171,7 +172,7 @@ def draw(path: Path) -> None:
 
 
 def main(arguments: Iterable[str] = ()) -> int:
-    """Write the page and the picture; with `--check` only say whether the page is up to date."""
+    """Write the page and the picture. With `--check`, only check that the page is up to date."""
     file = ROOT / "docs" / "house.md"
     if "--check" in arguments:
         return int(not file.exists() or file.read_text(encoding="utf-8") != page())

@@ -30,8 +30,8 @@ from experiments.rewards import REWARDS, final_rewards
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command.
 
-    **Returns** its exit status: 0 (claims that fail are in `FIGURE.json`), 2 on bad input, 128 + the signal's number
-    if it was stopped by one.
+    **Returns** its exit status: 0, also if claims fail (see `FIGURE.json`), 2 on bad input, 128 + the signal's number
+    if a signal stopped it.
     """
     jax.config.update("jax_enable_x64", True)
     try:
@@ -65,7 +65,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _check_drawing(figure: str) -> None:
-    """**Raises** `ValueError` if what draws it is not installed."""
+    """**Raises** `ValueError` if matplotlib, which draws the figure, is not installed."""
     try:
         importlib.import_module(f"paper_figs.{FIGURES[figure]}")
     except ImportError as error:
@@ -73,7 +73,7 @@ def _check_drawing(figure: str) -> None:
 
 
 def _check_folder(path: Path) -> None:
-    """**Raises** `ValueError` unless a run can be written there, as far as that is seen before; leaves nothing."""
+    """**Raises** `ValueError` if a run clearly cannot be written there. It leaves no file behind."""
     there = next(folder for folder in (path, *path.absolute().parents) if folder.exists())
     if not there.is_dir():
         raise ValueError(f"--run-dir must be a folder, but {there} is a file, not a folder.")
@@ -87,7 +87,10 @@ def _check_folder(path: Path) -> None:
 
 
 def _prepare(options: Options, figures: Sequence[str], settings: Mapping[str, Any]) -> None:
-    """Before JAX is used, which sees its devices then; **raises** `ValueError` for options that do not fit."""
+    """Set up processes and cores. This must be done before JAX is used, which then fixes its devices.
+
+    **Raises** `ValueError` for options that do not fit each other or the figures.
+    """
     trained = _trained(figures)
     if options.plan and not trained:
         raise ValueError(f"--plan is for figures that are trained: {', '.join(TRAINED)}.")
@@ -130,17 +133,17 @@ def run(
     interval: float = INTERVAL,
     wandb: str | None = None,
 ) -> None:
-    """Do what is still missing in the run directory, then judge the claims and draw.
+    """Run the parts that are missing in the run directory, then judge the claims and draw.
 
     **Arguments:**
 
-    - `figure`, `path`, `settings`: as of `RunDirectory`.
-    - `command`: noted as what made the records.
+    - `figure`, `path`, `settings`: as in `RunDirectory`.
+    - `command`: the command that is noted as the origin of the records.
     - `interval`: seconds between checkpoints.
-    - `wandb`: a project of Weights & Biases, if training is to be shown there.
+    - `wandb`: a project of Weights & Biases that also shows training.
 
-    **Raises** `Stopped` on SIGTERM and SIGINT, with everything kept, `ValueError` for parts whose files would have one
-    name.
+    **Raises** `Stopped` on SIGTERM and SIGINT, after everything is kept; `ValueError` for parts whose files would have
+    the same name.
     """
     experiment = load(figure)
     keeping = {"interval": interval, "wandb": wandb}
@@ -155,16 +158,16 @@ def run(
 
 
 def _borrow(it: Run, lender: str | None, console: Console) -> None:
-    """Take the records of the figure of which this one shows other columns, if there are none yet."""
+    """Take the records of `lender`, if this figure shows other columns of them and has no records yet."""
     if not it.records and lender is not None:
         other = it.path.parent / lender
         it.records = it.directory.borrow(other, [part.name for part in it.parts])
         if not it.records and other.exists():
-            console.print(f"The records of {other} have other settings, or are not whole: they are made anew.")
+            console.print(f"The records of {other} have other settings, or are incomplete: they are made anew.")
 
 
 def _judge(it: Run, settings: Any, console: Console) -> None:
-    """Judge the claims by all records, and draw them."""
+    """Judge the claims by all records, and draw the figure."""
     figure, path, records = it.directory.figure, it.path, it.records
     if seeds := flagged(records):
         console.print(f"Not finite, and left out of claims and figure: seeds {', '.join(map(str, seeds))}.")
@@ -181,7 +184,7 @@ def _judge(it: Run, settings: Any, console: Console) -> None:
 
 
 def judged(figure: str, records: Sequence[Record], game: str) -> list[dict[str, Any]]:
-    """The figure's claims, by what was measured; of other games they say so."""
+    """The figure's claims, judged by the records. Where the game is not the paper's, their texts say so."""
     claims = load(figure).claims(records)
     if game == DILEMMA:
         return claims

@@ -20,7 +20,7 @@ from experiments.settings import override, renamed
 
 
 def load_agents(path: Path, part: str) -> tuple[Settings, Pool, tuple[AbstractPolicy, ...]]:
-    """Read the agents of a part, with its settings and its pool: one policy each, leaves `[seeds, …]`.
+    """Read the settings, the pool and the agents of a part: one policy for each agent, leaves `[seeds, …]`.
 
     **Raises** `ValueError` if the folder holds no run of a sampled figure, or if the run has no such part or has not
     trained it.
@@ -51,7 +51,7 @@ def load_agents(path: Path, part: str) -> tuple[Settings, Pool, tuple[AbstractPo
 
 
 def _read(file: Path, pool: Pool, settings: Settings) -> tuple[AbstractPolicy, ...]:
-    """The agents; **raises** `ValueError` unless they are as the settings make them."""
+    """The agents. **Raises** `ValueError` unless they have the structure, shapes and types that the settings give."""
     expected = eqx.filter_eval_shape(lambda: by_agent(pool, settings.init(pool).groups))
     if file.exists():
         agents = read_tree(file)

@@ -26,39 +26,39 @@ PRESETS = ("smoke", "cpu", "paper")
 
 
 class BadArguments(ValueError):
-    """Arguments that make no command."""
+    """Invalid arguments."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    """Options of a run. They are no settings: results do not depend on them."""
+    """Options of a run: the preset to begin with, and options on which results do not depend."""
 
     preset: Literal["smoke", "cpu", "paper"] = "cpu"
-    """`smoke` (does it run?), `cpu` (two cores, about an hour) or `paper` (accelerators)."""
+    """Preset of the settings: `smoke` (does it run?), `cpu` (two cores, about an hour) or `paper` (accelerators)."""
 
     run_dir: Path | None = None
-    """Folder of the run; `runs/FIGURE` unless given. Of several figures, the folder of their folders."""
+    """Folder of the run, by default `runs/FIGURE`. Of several figures, each has its own folder in this one."""
 
     checkpoint_seconds: float = INTERVAL
-    """Least time between two checkpoints."""
+    """Least time between two checkpoints, in seconds."""
 
     plan: bool = False
-    """Only try one iteration, and say what all would take. For figures that are trained."""
+    """Try one iteration and predict the time and memory of the whole run. For figures that are trained."""
 
     wandb: str | None = None
-    """Project of Weights & Biases in which training is shown, too."""
+    """Project of Weights & Biases that also shows training. For figures that are trained."""
 
     coordinator: str | None = None
-    """HOST:PORT at which the first of several processes is reached by the others. All have the same `--run-dir`."""
+    """HOST:PORT at which other processes reach the first one. All processes have the same `--run-dir`."""
 
     processes: int | None = None
-    """Number of processes."""
+    """Number of processes that share the run."""
 
     process: int | None = None
     """Number of this process, from 0 on."""
 
     cluster: bool = False
-    """JAX finds out about processes itself, as under Slurm."""
+    """Let JAX find the processes by itself, as under Slurm."""
 
     def __post_init__(self) -> None:
         if not self.checkpoint_seconds >= 0:
@@ -68,10 +68,10 @@ class Options:
 def read(arguments: Sequence[str]) -> tuple[list[str], Options, dict[str, Any]]:
     """The figures that are asked for, the options, and the settings of each figure, not yet checked on this machine.
 
-    Of several figures each has the settings that it knows. One that refuses a value is left out, and named, unless all
-    do.
+    Each of several figures has the settings that it knows. A figure that refuses a value is left out, with a message,
+    unless all do.
 
-    **Raises** `BadArguments` for arguments that nothing takes, or settings that do not fit; `SystemExit` after help.
+    **Raises** `BadArguments` for unknown arguments, or settings that do not fit each other; `SystemExit` after help.
     """
     asked, rest = _figures(arguments)
     _refuse_former(rest, asked)
@@ -80,7 +80,9 @@ def read(arguments: Sequence[str]) -> tuple[list[str], Options, dict[str, Any]]:
     options, found, left = Options(preset=preset), {}, {}
     flags = [word.partition("=")[0] for word in rest if word.startswith("--")]
     if several and (nobody := [flag for flag in flags if not any(_knows(figure, flag) for figure in asked)]):
-        raise BadArguments(f"None of the figures knows {' '.join(nobody)}; see --help after the name of one of them.")
+        raise BadArguments(
+            f"No figure has the setting {' '.join(nobody)}; `{PROGRAM} FIGURE --help` lists those of a figure."
+        )
     for figure in asked:
         told = io.StringIO()
         try:
@@ -100,7 +102,7 @@ def read(arguments: Sequence[str]) -> tuple[list[str], Options, dict[str, Any]]:
 
 
 def _figures(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
-    """The figures, which come first, and all other arguments."""
+    """The figures, whose names come first, and all other arguments."""
     names = [*itertools.takewhile(lambda word: not word.startswith("-"), arguments)]
     rest = [*arguments[len(names) :]]
     if unknown := [name for name in names if name not in {**FIGURES, **GROUPS}]:
@@ -119,7 +121,7 @@ def usage() -> str:
         f"usage: {PROGRAM} FIGURE [FIGURE …] [OPTIONS]\n\n"
         "Run or resume experiments, judge their claims, draw their figures.\n\n"
         f"FIGURE is one or more of {', '.join(FIGURES)};\n"
-        "all of the paper's in closed form (all), or all of the paper's (paper).\n\n"
+        "`all` means the paper's figures in closed form, and `paper` all figures of the paper.\n\n"
         f"`{PROGRAM} FIGURE --help` lists all options and settings of a figure, with their defaults."
     )
 
@@ -141,11 +143,9 @@ def _knows(figure: str, flag: str) -> bool:
 
 
 def _parse(figure: str, preset: str, rest: Sequence[str], several: bool) -> tuple[Options, Any]:
-    """Options and settings of one figure; of several figures, what it does not know is left to the others."""
+    """The options and settings of one figure. If there are several, it skips arguments that it does not know."""
     experiment = load(figure)
     default = experiment.presets[preset]
-    run_options = Annotated[Options, ALONE, tyro.conf.FlagCreatePairsOff]
-    fields = [("options", run_options), ("settings", Annotated[type(default), ALONE])]
     run_options = Annotated[Options, ALONE, tyro.conf.FlagCreatePairsOff]
     fields = [("options", run_options), ("settings", Annotated[type(default), ALONE])]
     command = dataclasses.make_dataclass("Command", fields)
@@ -163,10 +163,10 @@ def _parse(figure: str, preset: str, rest: Sequence[str], several: bool) -> tupl
 
 
 def _refuse_former(rest: Sequence[str], figures: Sequence[str]) -> None:
-    """**Raises** `BadArguments` for `--set NAME=VALUE` of earlier versions; it says what to write."""
+    """**Raises** `BadArguments` for `--set NAME=VALUE` of earlier versions. The message says what to write."""
     given = [word for pair in itertools.pairwise(rest) if pair[0] == "--set" for word in pair]
     if given:
-        raise BadArguments(f"--set is gone: write {shlex.join(today(given, figures[0]))}.")
+        raise BadArguments(f"--set no longer exists: write {shlex.join(today(given, figures[0]))}.")
 
 
 def today(arguments: Sequence[str], figure: str) -> list[str]:
@@ -191,7 +191,7 @@ def _literal(text: str) -> Any:
 
 
 def in_words(figure: str, preset: str, settings: Any) -> list[str]:
-    """The command that makes a figure, without folders: its preset, and settings that differ from it."""
+    """The command that makes a figure: its preset, and settings that differ. Files are named without folders."""
     default = named(load(figure).presets[preset])
     changed = {name: value for name, value in named(settings).items() if value != default[name]}
     given = [word for name, value in changed.items() for word in words(name, value)]
@@ -214,9 +214,9 @@ def _without_folder(value: str) -> str:
 
 
 def all_checked(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings of all figures that fit this machine, and make problems; others are left out, and named.
+    """The settings that describe problems and fit this machine. Other figures are left out, with a message.
 
-    **Raises** `ValueError` if none do.
+    **Raises** `ValueError` if there are none.
     """
     found, errors = {}, {}
     for figure, one in settings.items():

@@ -49,13 +49,13 @@ class Settings:
     """Problems to enumerate."""
 
     batches: tuple[int, ...] = (1, 2, 3, 4, 5, 6, 7)
-    """Values of B, at M = 2 and T = 1."""
+    """Values of B (parallel trajectories), at M = 2 and T = 1."""
 
     episodes: tuple[int, ...] = (1, 2, 3, 4, 5)
-    """Values of M, at B = 2 and T = 1."""
+    """Values of M (inner episodes), at B = 2 and T = 1."""
 
     steps: tuple[int, ...] = (1, 2)
-    """Values of T, at B = 2 and M = 2, for an ego agent that remembers everything."""
+    """Values of T (steps), at B = 2 and M = 2, for an ego agent that remembers everything."""
 
     memory_one_steps: tuple[int, ...] = (1, 2, 3)
     """Values of T for an ego agent that sees the last step only, without a critic. Its table stays small."""

@@ -18,10 +18,10 @@ class GameSettings:
     """CleanUp-lite."""
 
     rows: int = 5
-    """Rows of the map, which the paper calls 5×4."""
+    """Number of rows of the map. The paper calls it 5×4."""
 
     columns: int = 4
-    """Columns of the map."""
+    """Number of columns of the map."""
 
     actions: tuple[str, ...] = tuple(MOVES)
     """Available actions, out of `right`, `left`, `up`, `down`, `zap` and `nothing`."""
@@ -30,7 +30,7 @@ class GameSettings:
     """Probability of a new dirt patch in each step."""
 
     dirt_capacity: float = 3.0
-    """Number of dirt patches from which no apple grows."""
+    """Number of dirt patches at and above which no apple grows."""
 
     initial_dirt: int = 3
     """Number of dirt patches at the start."""
@@ -42,22 +42,22 @@ class GameSettings:
     """Reach of a zap, in cells."""
 
     metric: str = "manhattan"
-    """Metric of that distance: `manhattan` or `chebyshev`. Not given in the paper."""
+    """Metric of `zap-distance`: `manhattan` or `chebyshev`. The paper does not say."""
 
     freeze_steps: int = 5
     """Number of steps for which a zapped agent is frozen."""
 
     zap_step_counts: bool = False
-    """Whether the step of the zap is one of them. Not given in the paper."""
+    """Whether the step of the zap is one of the `freeze-steps`. The paper does not say."""
 
     collisions: str = "share"
-    """Two agents on one cell: `share` or `block`. Not given in the paper."""
+    """Rule for two agents on one cell: `share` or `block`. The paper does not say."""
 
     def __post_init__(self) -> None:
         self.make()  # raises
 
     def make(self) -> ce.games.CleanUpLite:
-        """The game; **raises** `ValueError` for settings that make none."""
+        """The game. **Raises** `ValueError` for settings that describe no game."""
         return ce.games.CleanUpLite(**vars(self))
 
 

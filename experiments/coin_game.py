@@ -28,7 +28,7 @@ class GameSettings:
     """The Coin Game."""
 
     size: int = 3
-    """Side of the square map."""
+    """Side of the square map, in cells."""
 
     coins: str = "one"
     """Coins on the map: `one` at a time, or `both` colours."""
@@ -37,13 +37,13 @@ class GameSettings:
     """Whether players may stay where they are."""
 
     new_coins: str = "free"
-    """Whether new coins come to `free` cells or to `any`."""
+    """Cells on which new coins appear: `free` ones, or `any`."""
 
     def __post_init__(self) -> None:
         self.make()  # raises
 
     def make(self) -> ce.games.CoinGame:
-        """The game; **raises** `ValueError` for settings that make none."""
+        """The game. **Raises** `ValueError` for settings that describe no game."""
         return ce.games.CoinGame(**vars(self))
 
 

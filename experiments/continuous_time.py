@@ -38,7 +38,7 @@ class Settings(fig3a.Settings):
     """Tolerance of the flow's solver, in meta-training and evaluation."""
 
     halvings: int = 8
-    """Number of times that η is halved, from `naive_rate` on, at the same η · steps."""
+    """Number of times that η is halved, from `naive-rate` on, at the same η · steps."""
 
     pairs: int = 64
     """Number of random pairs of agents and learners for measuring errors."""

@@ -1,15 +1,16 @@
-"""An experiment: presets of its settings, the parts that are run, and the claims that its records are judged by.
+"""An experiment: presets of settings, parts that are run, and claims that judge the records.
 
 Each figure is a module of this package that defines
 
-- `PRESETS`: settings, a dataclass, by `smoke` (does it run?), `cpu` (two cores) and `paper` (accelerators);
-- `parts(settings)`: the parts, each of which is run, and resumed, on its own, and gives records;
+- `PRESETS`: settings, a dataclass, for each of `smoke` (does it run?), `cpu` (two cores) and `paper` (accelerators);
+- `parts(settings)`: the parts. Each is run, and resumed, on its own, and gives records;
 - `claims(records)`: the claims, as `experiments.claims.claim` makes them;
 - `SINGLE = True` if it is computed in single precision;
-- `RECORDS_OF`, the name of a figure whose records it shows other columns of, if there is one.
+- `RECORDS_OF`: the name of another figure, if this one shows other columns of that figure's records.
 
-A settings class may have `problem()` or `check()`, which raise `ValueError` for settings that do not fit; `contents()`,
-noted beside the settings of a run; and `in_words()`, its layout. A module of the same name in `paper_figs` draws.
+A settings class may have `problem()` and `check()`, which raise `ValueError` for settings that do not fit,
+`contents()`, which a run notes beside its settings, and `in_words()`, which describes its layout. A module of the same
+name in `paper_figs` draws the figure.
 """
 
 import dataclasses
@@ -50,7 +51,7 @@ FIGURES = {name: name.replace("-", "_") for name in ANALYTIC + SAMPLED + BEYOND}
 """The module of each figure, in `experiments` and in `paper_figs`."""
 
 GROUPS = {"all": ANALYTIC, "paper": ANALYTIC + SAMPLED}
-"""Several figures in one command: all of the paper's in closed form, and all of the paper's."""
+"""Names for several figures in one command."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,7 +67,7 @@ class Experiment:
     records_of: str | None
 
     def precision(self) -> AbstractContextManager[Any]:
-        """The context in which it is computed, and its settings and users' code are read."""
+        """The context in which it is computed, and in which settings and users' code are read."""
         return jax.enable_x64(not self.single)
 
 
@@ -87,7 +88,7 @@ def load(figure: str) -> Experiment:
 def settings_of(figure: str, preset: str, changes: Mapping[str, Any]) -> Any:
     """The settings of a preset with changes, by name.
 
-    **Raises** `ValueError` for settings that there are not, or that do not fit.
+    **Raises** `ValueError` for unknown settings, or settings that do not fit each other.
     """
     experiment = load(figure)
     with experiment.precision():
@@ -95,7 +96,7 @@ def settings_of(figure: str, preset: str, changes: Mapping[str, Any]) -> Any:
 
 
 def checked(experiment: Experiment, settings: Any) -> Any:
-    """The settings; **raises** `ValueError` if they make no problem, or do not fit the machine."""
+    """The settings. **Raises** `ValueError` if they do not describe a problem, or do not fit the machine."""
     with experiment.precision():
         for name in ("problem", "check"):
             if hasattr(settings, name):

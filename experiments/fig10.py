@@ -31,10 +31,10 @@ class Settings(fig9.Settings):
     """Settings of Figure 10."""
 
     initial: tuple[float, ...] = TIT_FOR_TAT
-    """The agents' initial logits: start, CC, CD, DC and DD. Their size is not given in the paper."""
+    """The agents' initial logits: start, CC, CD, DC and DD. The paper does not say how large they are."""
 
     p_naive: float = 0.25
-    """Share of naive learners. Not given in the paper; as in Figure 3C."""
+    """Share of naive learners. The paper does not say; the share is that of Figure 3C."""
 
     iterations: int = 4000
 

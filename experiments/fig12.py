@@ -52,7 +52,7 @@ class Settings(fig5c.Settings):
     """Settings of this figure."""
 
     measured: int = 2048
-    """Number of meta-episodes against naive learners for measuring the first agent of each seed. It must be even."""
+    """Number of meta-episodes against naive learners that measure each seed's first agent. It must be even."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

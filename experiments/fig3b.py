@@ -22,18 +22,18 @@ class Settings(analytic.Settings):
     """Settings of Figure 3B."""
 
     initial_scale: float = 1.0
-    """Standard deviation of the agents' initial logits. Not given in the paper."""
+    """Standard deviation of the agents' initial logits. The paper does not say."""
 
     iterations: int = 1000
-    """Iterations against naive learners (the shaded span). Not given in the paper."""
+    """Number of iterations against naive learners, in the shaded span. The paper does not say."""
 
     iterations_together: int = 4000
-    """Iterations after that. Not given in the paper."""
+    """Number of iterations of the second span. The paper does not say."""
 
     p_naive: float = 0.25
-    """Share of naive learners in the second span. Not given in the paper; as in Figure 3C. Without naive learners the
-    agents cooperate for some hundred iterations, and then exploit each other in turns (`docs/iterated.md`).
-    """
+    """Share of naive learners in the second span. The paper does not say; the share is that of Figure 3C.
+    Without naive learners the agents cooperate for some hundred iterations, and then exploit each other in turns
+    (`docs/iterated.md`)."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -20,10 +20,10 @@ class Settings(analytic.Settings):
     """Settings of Figure 3C."""
 
     initial_scale: float = 1.0
-    """Standard deviation of the agents' initial logits. Not given in the paper."""
+    """Standard deviation of the agents' initial logits. The paper does not say."""
 
     p_naive: float = 0.25
-    """Share of naive learners in the mixed pool. Not given in the paper."""
+    """Share of naive learners in the mixed pool. The paper does not say."""
 
     iterations: int = 4000
 

@@ -24,15 +24,14 @@ class Settings(analytic.Settings):
     """
 
     initial_mean: float = 2.0
-    """Mean of the agents' initial logits. They tend to cooperate, as Figure 4C needs (`docs/iterated.md`). Not given in
-    the paper.
-    """
+    """Mean of the agents' initial logits. The paper does not say.
+    Agents tend to cooperate with it, as Figure 4C needs (`docs/iterated.md`)."""
 
     initial_scale: float = 2.0
-    """Standard deviation of the initial logits. Not given in the paper."""
+    """Standard deviation of the agents' initial logits. The paper does not say."""
 
     naive_rate_of_one: float = 10.0
-    """η_naive for one look-ahead. For more look-aheads it is `naive_rate`."""
+    """Learning rate η_naive for one look-ahead. For more look-aheads it is `naive-rate`."""
 
     seeds: int = 64
     iterations: int = 3000

@@ -20,10 +20,10 @@ class Settings(fig4a.Settings):
     """Settings of Figure 4B. `evaluation_batch` fresh learners meet each policy."""
 
     lookahead: int = 20
-    """Number of look-aheads."""
+    """Number of look-aheads of the agents in training."""
 
     learner_steps: int = 100
-    """Number of steps of the fresh naive learner. Not given in the paper."""
+    """Number of steps of the fresh naive learner. The paper does not say."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -32,7 +32,7 @@ class Settings(sampled.Settings):
     """Settings of Figures 5A and 5B."""
 
     estimators: tuple[str, ...] = (COALA, M_FOS, UNAWARE, LOLA)
-    """Names of estimators, or FILE.py:NAME or module:NAME, as `coala-eqx verify` takes them."""
+    """Estimators: names, FILE.py:NAME or module:NAME, as `coala-eqx verify` takes them."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

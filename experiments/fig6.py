@@ -27,17 +27,17 @@ class Settings(clean_up.Settings):
     """Settings of Figures 6 and 13. Estimators have rates and scales of their own, as in the paper's tables."""
 
     baseline_reward_scale: float = 1.0
-    """`agent.reward-scale` of M-FOS and batch-unaware."""
+    """Factor of the rewards of M-FOS and batch-unaware, in place of `agent.reward-scale`."""
 
     m_fos_rate: float = 3e-3
-    """`agent.rate` of M-FOS."""
+    """Learning rate of M-FOS, in place of `agent.rate`."""
 
     m_fos_balance: float = 1.0
-    """Factor of the critic's loss and the entropy bonus of M-FOS, whose advantages of the current inner episode are B
-    times those of the others. Not in the paper."""
+    """Factor of M-FOS's critic loss and entropy bonus. The paper has none.
+    M-FOS's advantages of the current inner episode are B times those of the other estimators."""
 
     lola_rate: float = 0.1
-    """Learning rate of LOLA-DiCE, which uses SGD."""
+    """Learning rate of LOLA-DiCE, which uses SGD, in place of `agent.rate`."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -26,12 +26,11 @@ class Settings(analytic.Settings):
     """The agents' initial logits: start, CC, CD, DC and DD. −4.6 is a probability of 0.01 to cooperate."""
 
     initial_scale: float = 0.01
-    """Standard deviation around them, so that the agents differ. Not given in the paper."""
+    """Standard deviation of the initial logits around `initial`, so that the agents differ. The paper does not say."""
 
     p_naive: float = 0.05
-    """Share of naive learners. Not given in the paper. With 0.1 or more no agent leaves defection
-    (`docs/iterated.md`).
-    """
+    """Share of naive learners. The paper does not say.
+    With 0.1 or more no agent leaves defection (`docs/iterated.md`)."""
 
     iterations: int = 6000
     seeds: int = 8

@@ -1,4 +1,6 @@
-"""Groups of settings of what is sampled: pool, run, layout, agents and naive learners; the paper's for the dilemma.
+"""Groups of settings of the sampled figures: pool, run, layout, agents and naive learners.
+
+The defaults are the paper's for the iterated prisoner's dilemma.
 
 Source: Meulemans et al. (2025), App. B (Tables 5 to 8 of the iterated prisoner's dilemma), unless marked.
 """
@@ -29,26 +31,26 @@ OPTIMISERS = ("adam", "sgd")
 
 @dataclasses.dataclass(frozen=True)
 class PoolSettings:
-    """Sizes of a pool's meetings."""
+    """Sizes of a pool's meetings, and who is met."""
 
     batch: int = 16
-    """B, parallel trajectories of each meeting."""
+    """B: number of parallel trajectories in a meeting."""
 
     episodes: int = 20
-    """M, inner episodes of a meta-episode."""
+    """M: number of inner episodes in a meta-episode."""
 
     steps: int = 10
-    """T, steps of an inner episode."""
+    """T: number of steps in an inner episode."""
 
     meta_batch: int = 128
-    """B̄, meetings of each agent in an iteration."""
+    """B̄: number of meetings of each agent in an iteration."""
 
     p_naive: float = 1.0
-    """Share of meetings with naive learners."""
+    """Share of meetings with naive learners, from 0 to 1. `p-naive` · `meta-batch` must be a whole number."""
 
     dynamic_naive: bool = False
-    """Whether naive learners start from the parameters of the agents, and not from a population of their own. They
-    have the same network then."""
+    """Whether naive learners start from the agents' parameters instead of a population of their own.
+    They must then have the agents' network."""
 
     def __post_init__(self) -> None:
         check_at_least(self, 1, "batch", "episodes", "steps", "meta_batch")
@@ -60,16 +62,16 @@ class RunSettings:
     """Length and seeds of training."""
 
     iterations: int = 3000
-    """Iterations of meta-training."""
+    """Number of iterations of meta-training."""
 
     every: int = 10
-    """Iterations between records, which are means over them."""
+    """Number of iterations between records. It must divide `iterations`. Records are means over these iterations."""
 
     seeds: int = 5
-    """Number of pools, all trained in one program."""
+    """Number of seeds. Each has a pool of its own, and all pools are trained in one program."""
 
     seed: int = 0
-    """Source of all random numbers."""
+    """Seed of all random numbers, from 0 to 2**32 - 1."""
 
     def __post_init__(self) -> None:
         check_at_least(self, 1, "iterations", "every", "seeds")
@@ -84,19 +86,19 @@ class LayoutSettings:
     LAYOUT: ClassVar[bool] = True
 
     devices: int = 0
-    """Number of devices; 0 takes all accelerators, or as many cores of a CPU as divide the seeds."""
+    """Number of devices; 0 takes all accelerators, or as many CPU cores as divide the number of seeds."""
 
     chunk: int = 0
-    """Trajectories whose gradient is computed at a time, at most a minibatch; 0 takes a minibatch on an accelerator,
-    and as many as fit its cache on a CPU."""
+    """Number of trajectories whose gradient is computed at a time, at most a minibatch.
+    0 takes a minibatch on an accelerator, and as many as fit the cache on a CPU."""
 
     group: int = 0
-    """Co-players that are met at a time on each device; 0 takes all on an accelerator, and as many as fit its cache on
-    a CPU."""
+    """Number of opponents that each device plays at a time.
+    0 takes all on an accelerator, and as many as fit the cache on a CPU."""
 
     rematerialise: int = 0
-    """Steps whose activations a gradient through a `hawk` keeps at a time. It computes them twice, in memory that does
-    not grow with M; 0 keeps all."""
+    """Number of steps whose activations a gradient through a `hawk` keeps at a time; 0 keeps all.
+    Otherwise activations are computed twice, and their memory does not grow with M."""
 
     def __post_init__(self) -> None:
         check_at_least(self, 0, "devices", "chunk", "group", "rematerialise")
@@ -104,25 +106,26 @@ class LayoutSettings:
 
 @dataclasses.dataclass(frozen=True)
 class AgentSettings:
-    """The meta agents: network, and the algorithm that trains it."""
+    """The meta agents: their network and the algorithm that trains it."""
 
     PREFIX: ClassVar[str] = "agent."
 
     network: str = "hawk"
-    """`hawk`, `gru`, `mlp` (which remembers nothing), or FILE.py:NAME of a class or function (observations, actions,
-    key=…) → policy."""
+    """Network: `hawk`, `gru`, `mlp` (without memory), or FILE.py:NAME.
+    NAME is a class or a function (observations, actions, key=…) → policy."""
 
     width: int = 32
     """Width of all parts of the network."""
 
     memory: int = 0
-    """Inner episodes after which the agents forget everything; 0 for never."""
+    """Number of inner episodes after which the agents forget everything; 0 for never."""
 
     algorithm: str = "ppo"
-    """`ppo`, or `a2c`, which has no epochs, minibatches and clip."""
+    """Algorithm: `ppo` or `a2c`. `a2c` ignores `agent.epochs`, `agent.minibatches` and `agent.clip`.
+    LOLA-DiCE, which has no advantages, uses neither."""
 
     optimiser: str = "adam"
-    """`adam` or `sgd`."""
+    """Optimiser: `adam` or `sgd`."""
 
     rate: float = 3e-4
     """Learning rate."""
@@ -131,51 +134,53 @@ class AgentSettings:
     """Global norm to which gradients are clipped."""
 
     epochs: int = 4
-    """Epochs of PPO."""
+    """Number of PPO's epochs in an iteration."""
 
     minibatches: int = 2
-    """Minibatches of each epoch."""
+    """Number of PPO's minibatches in an epoch. It must divide `meta-batch` · `batch`."""
 
     clip: float = 0.2
-    """PPO's clip of probability ratios, and of the change of values."""
+    """PPO's clip range of probability ratios, and of the change of values."""
 
     discount: float = 1.0
-    """γ per step, of advantages and critic. LOLA-DiCE has neither."""
+    """Discount factor γ per step, of advantages and critic. LOLA-DiCE has neither."""
 
     gae_lambda: float = 1.0
-    """λ of the advantages."""
+    """λ of the advantages, from 0 to 1."""
 
     td_lambda: float = 1.0
-    """λ of the critic's targets."""
+    """λ of the critic's targets, from 0 to 1."""
 
     value_coefficient: float = 0.5
     """Weight of the critic's loss."""
 
     entropy_coefficient: float = 0.0
-    """Weight of the entropy bonus at first. It falls to 0 linearly over `agent.entropy-until` of the iterations."""
+    """Initial weight of the entropy bonus.
+    It falls to 0 linearly over the share `agent.entropy-until` of the iterations."""
 
     entropy_until: float = 0.5
-    """Share of the iterations that have an entropy bonus."""
+    """Share of the iterations that have an entropy bonus, from 0 to 1."""
 
     reward_scale: float = 0.05
     """Factor of the rewards in the losses."""
 
     leave_one_out: bool = False
-    """Whether the mean advantage of the other meta-episodes, at the same step, is subtracted; needs
-    `agent.no-centre`. Not in the paper. LOLA-DiCE has no advantages."""
+    """Whether the mean advantage of the other meta-episodes at the same step is subtracted.
+    It needs `--agent.no-centre`. The paper does not use it. LOLA-DiCE has no advantages and ignores it."""
 
     centre: bool = False
-    """Whether the mean advantage over everything is subtracted."""
+    """Whether the mean of all advantages is subtracted from each. LOLA-DiCE has no advantages and ignores it."""
 
     naive_weight: float = 1.0
-    """Weight of meetings with naive learners, beside those with meta agents."""
+    """Weight of meetings with naive learners. Meetings with meta agents have weight 1."""
 
     naive_advantages: str = "gradient"
-    """`gradient`: estimates of the gradient of the mean return, as in Section 5; `printed`: as in Algorithm 1, which is
-    the same for batch-unaware, and B times smaller for COALA-PG and M-FOS."""
+    """Scale of advantages against naive learners: `gradient` or `printed`.
+    `gradient`: they give the gradient of the mean return, as in Section 5.
+    `printed`: as in Algorithm 1; B times smaller for COALA-PG and M-FOS, and the same for batch-unaware."""
 
     look_aheads: int = 1
-    """Look-aheads of LOLA-DiCE. The paper gives none of LOLA's settings."""
+    """Number of look-aheads of LOLA-DiCE. The paper gives none of LOLA's settings."""
 
     def __post_init__(self) -> None:
         check_at_least(self, 1, "width", "epochs", "minibatches", "look_aheads")
@@ -188,27 +193,29 @@ class AgentSettings:
         check_choice(self, "naive_advantages", ("gradient", "printed"))
         check_network(self)
         if self.memory and is_source(self.network):
-            raise ValueError(f"`agent.memory` must be 0 with {self.network}, whose memory is its own.")
+            raise ValueError(
+                f"`agent.memory` must be 0 with {self.network}, which has its own memory, but is {self.memory}."
+            )
 
 
 @dataclasses.dataclass(frozen=True)
 class LearnerSettings:
-    """The naive learners: network, where they start, and how they learn between inner episodes."""
+    """The naive learners: their network, initial policies and learning rule between inner episodes."""
 
     PREFIX: ClassVar[str] = "learner."
 
     network: str = "hawk"
-    """As of the agents."""
+    """Network, with the same choices as `agent.network`."""
 
     width: int = 32
     """Width of all parts of the network."""
 
     algorithm: str = "policy-gradient"
-    """`policy-gradient` (the paper's A2C), `ppo`, or FILE.py:NAME of a learner (an AbstractLearner), which uses none of
-    the settings from `learner.optimiser` to `learner.smoothing`."""
+    """Learning rule: `policy-gradient` (the paper's A2C), `ppo`, or FILE.py:NAME of a learner (an AbstractLearner).
+    A learner from a file ignores the settings from `learner.optimiser` to `learner.smoothing`."""
 
     optimiser: str = "adam"
-    """`adam` or `sgd`."""
+    """Optimiser: `adam` or `sgd`."""
 
     rate: float = 5e-3
     """Learning rate."""
@@ -220,31 +227,31 @@ class LearnerSettings:
     """Factor of the rewards in the loss."""
 
     discount: float = 0.99
-    """γ per step, of the advantages."""
+    """Discount factor γ per step, of the advantages."""
 
     epochs: int = 4
-    """Epochs of PPO."""
+    """Number of PPO's epochs in an update."""
 
     minibatches: int = 2
-    """Minibatches of each epoch. They are drawn at random."""
+    """Number of PPO's minibatches in an epoch, drawn at random. It must divide `batch`."""
 
     clip: float = 0.2
     """PPO's clip of probability ratios, and of the change of values."""
 
     smoothing: float = 1e-6
-    """Added under the root of the learners' Adam where LOLA-DiCE differentiates through it, as a root has no derivative
-    at 0. Not said in the paper."""
+    """Number added under the root of the learners' Adam where LOLA-DiCE differentiates through it.
+    A root has no derivative at 0. The paper does not say."""
 
     population: int = 10
-    """Number of fixed policies that learners start from. Their read-outs are zero, so that all act uniformly at
-    first."""
+    """Number of fixed policies that learners start from.
+    Their read-outs are zero, so that all act uniformly at first."""
 
     pretraining: int = 0
-    """Updates that the population makes in pairs before training, by the learners' rule. Learners then start from
-    there."""
+    """Number of updates that the population makes in pairs before training, by the learners' rule.
+    Learners start from the result."""
 
     pretraining_batch: int = 32
-    """Games of a pair between two of these updates."""
+    """Number of games that a pair plays for each of these updates."""
 
     def __post_init__(self) -> None:
         check_at_least(self, 1, "width", "population", "pretraining_batch", "epochs", "minibatches")
@@ -265,6 +272,6 @@ def check_network(settings: AgentSettings | LearnerSettings) -> None:
     check_choice(settings, "network", NETWORKS)
     if settings.width % HEADS and settings.network == "hawk":
         raise ValueError(
-            f"`{settings.PREFIX}width` must be a multiple of {HEADS} with `hawk`, whose gates have as many heads, but "
+            f"`{settings.PREFIX}width` must be a multiple of {HEADS} with `hawk`, whose gates have {HEADS} heads, but "
             f"is {settings.width}."
         )

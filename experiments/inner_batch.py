@@ -29,7 +29,7 @@ class Settings(sampled.Settings):
     """Settings of this figure. Each of `batches` splits the meta_batch · batch trajectories in another way."""
 
     batches: tuple[int, ...] = (1, 4, 16, 64)
-    """Values of B."""
+    """Values of B: numbers of parallel trajectories in a meeting."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -26,7 +26,7 @@ class Settings(sampled.Settings):
     """Settings of this figure. `agent.network` and `agent.memory` are set by part."""
 
     networks: tuple[str, ...] = ("hawk", "gru", WITHOUT_MEMORY)
-    """Networks of the agents."""
+    """Networks of the agents, with the same choices as `agent.network`."""
 
     memories: tuple[int, ...] = (1, 2, 5, 20)
     """Numbers of inner episodes after which an agent forgets."""

@@ -34,10 +34,10 @@ class Measured(sampled.Settings):
     """
 
     measured: int = 16
-    """Number of meta-batches by which gradients are measured; at least three, for errors."""
+    """Number of meta-batches that measure the gradients, at least 3 for standard errors."""
 
     lambdas: tuple[float, ...] = (1.0, 0.98)
-    """λ of the advantages that are measured. The agent is trained with `agent.gae-lambda`."""
+    """Values of λ of the advantages that are measured. The agent is trained with `agent.gae-lambda`."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -53,7 +53,9 @@ class Measured(sampled.Settings):
             or len(set(self.lambdas)) < len(self.lambdas)
             or not all(0 <= value <= 1 for value in self.lambdas)
         ):
-            raise ValueError(f"`lambdas` must be one or more, each once, between 0 and 1, but are {self.lambdas}.")
+            raise ValueError(
+                f"`lambdas` must be one or more different numbers between 0 and 1, but are {self.lambdas}."
+            )
 
     def trainings(self) -> dict[str, tuple[sampled.Settings, Pool]]:
         return {"CoalaPG": self.alone(sampled.ESTIMATORS["CoalaPG"])}

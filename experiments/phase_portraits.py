@@ -60,16 +60,17 @@ class Settings(fig3a.Settings):
     """Settings of this figure. The extortioner is trained as for Figure 3A."""
 
     coordinates: tuple[str, str] = ("CC + DC", "CD + DD + start")
-    """Entries that move together, from the learner's side (its own action first). All others have logit 0."""
+    """Two groups of entries that move together, from the learner's side: its own action comes first.
+    All other entries have logit 0."""
 
     grid: int = 31
     """Number of points of the field along each axis."""
 
     margin: float = 0.02
-    """Distance of the field from the edges: probabilities go from this to 1 minus this."""
+    """Distance of the field from the edges. Probabilities go from `margin` to 1 − `margin`."""
 
     starts: int = 5
-    """Paths start on a grid with this number of points along each axis."""
+    """Number of points along each axis of the grid on which paths start."""
 
     seeds: int = 8
     """Number of extortioners. The one with the median reward is used."""

@@ -1,4 +1,4 @@
-"""What the figures of Section 5 share: settings, the pool that they describe, and its training.
+"""Shared parts of the figures of Section 5: settings, the pool that they describe, and its training.
 
 Source: Meulemans et al. (2025), Section 5 and App. B.
 """
@@ -73,7 +73,7 @@ SMOKE: dict[str, Any] = {
 """Sizes of the preset `smoke`."""
 
 SMOKE_ON_GRIDS: dict[str, Any] = SMOKE | {"steps": 8}
-"""The same where players need some steps to come to each other."""
+"""Sizes of the preset `smoke` on grids, where players need some steps to reach each other."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,10 +81,10 @@ class GameSettings:
     """The iterated matrix game."""
 
     payoffs: str = DILEMMA
-    """A game of two players, by name, in a JSON or TOML file, or FILE.py:NAME of an AbstractGame."""
+    """Game of two players: its name, a JSON or TOML file, or FILE.py:NAME of an AbstractGame."""
 
     def make(self) -> AbstractGame:
-        """The game; **raises** `ValueError` if it is none of two players."""
+        """The game. **Raises** `ValueError` unless it is a matrix game of two players, or a game in a Python file."""
         if is_source(self.payoffs):
             return load_object(self.payoffs, AbstractGame, "game")
         return load_two_player(self.payoffs)
@@ -92,8 +92,9 @@ class GameSettings:
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
-    """Settings of a sampled figure. A class that derives from it gives defaults, and says in `trainings` what is
-    trained.
+    """Settings of a sampled figure.
+
+    A derived class gives defaults. Its method `trainings` returns the pools that are trained.
     """
 
     game: Annotated[GameSettings, ALONE] = GameSettings()
@@ -132,41 +133,41 @@ class Settings:
             )
 
     def trainings(self) -> dict[str, tuple["Settings", Pool]]:
-        """The pools that are trained, by the names of their parts, with the settings that each is trained with.
+        """The settings and the pool of each training, keyed by part.
 
         **Raises** `ValueError` for settings that do not fit each other.
         """
         raise NotImplementedError
 
     def watch(self, pool: Pool, state: PoolState) -> Any:
-        """What else is measured of one seed whenever there is a record: arrays, by a pure function."""
+        """Further measurements of one seed at each record: arrays. It is a pure function."""
         return ()
 
     def plain(self, changes: Mapping[str, Any]) -> "Settings":
-        """The settings without what is the figure's own, with changes."""
+        """The settings that all sampled figures share, with changes."""
         groups = {field.name: getattr(self, field.name) for field in dataclasses.fields(Settings)}
         return override(Settings(**groups), changes)
 
     def contents(self) -> dict[str, Any]:
-        """The payoffs of a matrix game, and the checksums of files that settings name."""
+        """The payoffs of a matrix game, and the checksums of Python files that settings name."""
         game = self.game.make()
         payoffs = {"payoff_table": np.asarray(game.payoffs).tolist()} if isinstance(game, MatrixGame) else {}
         return payoffs | _checksums(self)
 
     def check(self) -> None:
-        """**Raises** `ValueError` if there are too few devices, or they do not divide the work of the pools."""
+        """**Raises** `ValueError` if there are too few devices, or if they do not divide the work of a pool."""
         for settings, pool in self.trainings().values():
             layout, meetings = settings.fitting_layout(pool), (pool.num_naive, pool.num_meta)
             layout.check(settings.run.seeds, meetings, smallest_minibatch(pool))
 
     def fitting_layout(self, pool: Pool) -> Layout:
-        """The devices that a pool is trained on, with pieces of work that fit their caches."""
+        """The layout of a pool's training. Sizes that are not set fit the caches of a CPU."""
         ours = self.layout
         layout = Layout(ours.devices or None, ours.chunk or None, ours.group or None)
         return fitting_layout(pool, self.run.seeds, self.agent.width, layout)
 
     def in_words(self) -> str:
-        """The layout of the first pool, on which the last bits of all numbers depend."""
+        """The layout of the first pool, in words. The last bits of all results depend on it."""
         _, pool = next(iter(self.trainings().values()))
         steps = self.layout.rematerialise
         return self.fitting_layout(pool).in_words(self.run.seeds) + (f", activations of {steps} steps" if steps else "")
@@ -182,14 +183,14 @@ class Settings:
         return Training(pool, self.init(pool), run.iterations, run.every, self.fitting_layout(pool), self.watch)
 
     def alone(self, estimator: AbstractEstimator) -> tuple["Settings", Pool]:
-        """The pool of one agent, and its settings: γ and λ are 1 for an estimator that has no advantages."""
+        """The settings and the pool of one agent. γ and λ are 1 for an estimator without advantages that lacks them."""
         fitting = self
         if not isinstance(estimator, AbstractScoreFunctionEstimator):
             fitting = override(self, {f"agent.{name}": 1.0 for name in self._lacking(estimator)})
         return fitting, fitting.make_pool((estimator,))
 
     def make_pool(self, estimators: Sequence[AbstractEstimator]) -> Pool:
-        """The pool of agents with these estimators, which discount and average as the settings say."""
+        """The pool of agents with these estimators. The settings' γ and λ replace theirs, unless they are 1."""
         game, sizes = self.game.make(), self.pool
         if self.learner.pretraining:
             check_symmetric(game)
@@ -231,14 +232,14 @@ class Settings:
         return self.agent.naive_weight / (self.pool.batch if smaller else 1)
 
     def _lacking(self, estimator: AbstractEstimator) -> list[str]:
-        """Settings of advantages that are not 1 here, and that the estimator does not have."""
+        """The names, of γ and λ, that are not 1 in the settings and that the estimator does not have."""
         has = {field.name for field in dataclasses.fields(estimator)}
         return [name for name in ("discount", "gae_lambda") if name not in has and getattr(self.agent, name) != 1]
 
     def _discounting(self, estimator: AbstractEstimator) -> AbstractEstimator:
         for name in self._lacking(estimator):
             kind, value = type(estimator).__name__, getattr(self.agent, name)
-            raise ValueError(f"`agent.{name}` must be 1 with {kind}, which has none, but is {value}.")
+            raise ValueError(f"`agent.{name}` must be 1 with {kind}, which has no `{name}`, but is {value}.")
         ours = {"discount": self.agent.discount, "gae_lambda": self.agent.gae_lambda}
         return dataclasses.replace(estimator, **{name: value for name, value in ours.items() if value != 1})
 
@@ -250,7 +251,7 @@ class Settings:
         forget_after: int | None,
         key: Key[Array, ""],
     ) -> AbstractPolicy:
-        """A network before training, for a player; it forgets everything after so many steps, unless `None`."""
+        """A network before training, for a player. It forgets everything after `forget_after` steps, unless `None`."""
         sizes = game.num_observations[player], game.num_actions[player]
         if is_source(kind.network):
             return load_callable(kind.network, AbstractPolicy, "network")(*sizes, key=key)
@@ -267,7 +268,7 @@ def _follow(settings: Settings, looks_ahead: bool) -> Follow:
     agent, episodes = settings.agent, settings.pool.episodes
     if looks_ahead and agent.look_aheads >= episodes:
         raise ValueError(
-            f"`agent.look_aheads` must be below episodes = {episodes}, to see what they do, but is {agent.look_aheads}."
+            f"`agent.look_aheads` must be below episodes = {episodes}, to see their effect, but is {agent.look_aheads}."
         )
     return Follow(_optimiser(agent), agent.look_aheads + 1 if looks_ahead else None)
 
@@ -292,7 +293,7 @@ def _actor_critic(agent: AgentSettings, iterations: int) -> AbstractActorCritic:
 
 
 def _learner(learner: LearnerSettings, *, looked_through: bool) -> AbstractLearner:
-    """The learning rule; `looked_through` where an estimator differentiates it."""
+    """The learning rule. `looked_through`: whether an estimator differentiates through it."""
     if is_source(learner.algorithm):
         return load_object(learner.algorithm, AbstractLearner, "learner")
     if learner.algorithm == "ppo":
@@ -315,7 +316,7 @@ def _learner(learner: LearnerSettings, *, looked_through: bool) -> AbstractLearn
 
 
 def _optimiser(kind: AgentSettings | LearnerSettings, smoothing: float = 0.0) -> optax.GradientTransformation:
-    """The optimiser, with its clip."""
+    """The optimiser, which clips the gradient's global norm first."""
     adam = kind.optimiser == "adam"
     step = optax.adam(kind.rate, eps=1e-5, eps_root=smoothing) if adam else optax.sgd(kind.rate)
     return optax.chain(clip_by_global_norm(kind.norm), step)
@@ -329,7 +330,7 @@ def _checksums(settings: Settings) -> dict[str, Any]:
 
 
 def parts(settings: Settings, run: Callable[[Settings, str, Pool, Progress], list[Record]]) -> list[Part]:
-    """One for each training: `run` is given its settings, its name, and its pool."""
+    """One part for each training. `run` is called with its settings, name, pool and progress."""
     return [
         Part(name, one.run.iterations, functools.partial(run, one, name, pool))
         for name, (one, pool) in settings.trainings().items()

@@ -68,13 +68,13 @@ class Settings:
     """Settings of this study. All others are those of the figures' `cpu` presets."""
 
     payoffs: str = DILEMMA
-    """A game of two players with two actions each, by name or in a JSON or TOML file."""
+    """Game of two players with two actions each: its name, or a JSON or TOML file."""
 
     thorough: bool = True
-    """Whether all values are tried, or only those that a claim is about."""
+    """Whether all values are tried, instead of only those that a claim is about."""
 
     longer: float = 1.0
-    """Factor on the figures' number of iterations."""
+    """Factor of the figures' numbers of iterations."""
 
     evaluation_batch: int = 64
     """Number of naive learners that rewards are reported for."""
@@ -83,7 +83,7 @@ class Settings:
     """Number of seeds."""
 
     seed: int = 0
-    """Source of all random numbers."""
+    """Seed of all random numbers, from 0 to 2**32 - 1."""
 
     def __post_init__(self) -> None:
         if not self.longer > 0:

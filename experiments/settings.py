@@ -1,8 +1,8 @@
 """Settings of an experiment: small dataclasses, and the names that a command gives them.
 
-A settings class is composed of groups (`game`, `agent`, `learner`, `pool`, `run`, `layout`) and of what is the figure's
-own. Settings of the agents and of the naive learners are named with the group, such as `agent.rate`; all others are
-named alone, such as `seeds`. A run notes its settings under these names.
+A settings class is composed of groups (`game`, `agent`, `learner`, `pool`, `run`, `layout`) and of the figure's own
+settings. Settings of the agents and of the naive learners are named with the group, such as `agent.rate`. All others
+are named alone, such as `seeds`. A run notes its settings under these names.
 """
 
 import dataclasses
@@ -23,7 +23,7 @@ Settings = TypeVar("Settings")
 def override(settings: Settings, changes: Mapping[str, Any]) -> Settings:
     """The settings with changes, by name.
 
-    **Raises** `ValueError` for a name that there is not, a value of another type, or settings that do not fit.
+    **Raises** `ValueError` for an unknown name, a value of another type, or settings that do not fit each other.
     """
     there = named(settings)
     if unknown := sorted(set(changes) - set(there)):
@@ -45,24 +45,24 @@ def _override(settings: Any, changes: Mapping[str, Any]) -> Any:
 
 
 def _like(name: str, value: Any, default: Any) -> Any:
-    """The value with the type of the default; **raises** `ValueError` if it is of another one."""
+    """The value with the type of the default. **Raises** `ValueError` if its type is another one."""
     if isinstance(default, tuple) and isinstance(value, tuple | list) and default:
         return tuple(_like(name, entry, default[0]) for entry in value)
     if isinstance(default, float) and type(value) is int:
         return float(value)
     if type(value) is not type(default):
-        raise ValueError(f"{name!r} must be like {default!r}, but is {value!r}.")
+        raise ValueError(f"{name!r} must have the type of {default!r}, but is {value!r}.")
     return value
 
 
 def check_at_least(settings: Any, least: float, *names: str) -> None:
-    """**Raises** `ValueError` unless these settings are at least that, and finite."""
+    """**Raises** `ValueError` unless these settings are finite and at least `least`."""
     for name in names:
         _checks.check_at_least(_full(settings, name), getattr(settings, name), least)
 
 
 def check_positive(settings: Any, *names: str) -> None:
-    """**Raises** `ValueError` unless these settings are positive, and finite."""
+    """**Raises** `ValueError` unless these settings are finite and positive."""
     for name in names:
         _checks.check_positive(_full(settings, name), getattr(settings, name))
 
@@ -74,12 +74,12 @@ def check_share(settings: Any, *names: str) -> None:
 
 
 def check_choice(settings: Any, name: str, known: Any) -> None:
-    """**Raises** `ValueError` unless the setting is one of those that are known."""
+    """**Raises** `ValueError` unless the setting is one of `known`."""
     _checks.check_choice(_full(settings, name), getattr(settings, name), known)
 
 
 def check_seed(settings: Any) -> None:
-    """**Raises** `ValueError` unless `seed` is one of the 2³² that differ."""
+    """**Raises** `ValueError` unless `seed` lies between 0 and 2³² − 1."""
     if not 0 <= settings.seed < 2**32:
         raise ValueError(f"`seed` must lie between 0 and 2**32 - 1, but is {settings.seed}.")
 
@@ -88,7 +88,8 @@ def check_periods(settings: Any) -> None:
     """**Raises** `ValueError` unless `every` divides `iterations`."""
     if settings.iterations % settings.every:
         raise ValueError(
-            f"`iterations` must be a multiple of `every`, but {settings.iterations} is none of {settings.every}."
+            f"`iterations` must be a multiple of `every`, but {settings.iterations} is not a multiple of "
+            f"{settings.every}."
         )
 
 
@@ -105,11 +106,12 @@ FORMER = {
     "naive_weight": ("agent.naive_weight",),
     "naive_advantages": ("agent.naive_advantages",),
 }
-"""Earlier names of settings. Others became `agent.NAME`, or `learner.NAME` from `naive_NAME`."""
+"""Former names of settings, with today's. All other former names became `agent.NAME`, and `naive_NAME` became
+`learner.NAME`."""
 
 
 def renamed(given: Mapping[str, Any], names: Collection[str]) -> dict[str, Any]:
-    """Settings that an earlier version noted, by the names that they have today."""
+    """The settings that an earlier version noted, under today's names."""
     found: dict[str, Any] = {}
     for name, value in given.items():
         for today in _today(name, names):

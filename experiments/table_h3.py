@@ -35,8 +35,9 @@ class Settings(sampled.Settings):
     pool: Annotated[PoolSettings, ALONE] = PoolSettings(p_naive=0.75)
 
     m_fos_naive_weight: float = 1.0
-    """`agent.naive-weight` of M-FOS. In its gradient against learners the current inner episode weighs B times as much
-    as in COALA-PG's; with 1/B of the weight it weighs the same."""
+    """Weight of M-FOS's meetings with naive learners, in place of `agent.naive-weight`.
+    In M-FOS's gradient against learners the current inner episode weighs B times as much as in COALA-PG's.
+    With 1/B of the weight it weighs the same."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -13,7 +13,10 @@ from experiments.sampled import Settings
 
 
 def train(settings: Settings, pool: Pool, progress: Progress) -> tuple[PoolState, PoolInfo, Any]:
-    """Train all seeds, as `run_training` does."""
+    """Train all seeds by `run_training`, and keep agents and recordings.
+
+    **Returns** the last states, the measurements, and what `watch` measured.
+    """
     training = settings.training(pool)
     result = run_training(training, progress)
     keep_results(result.pool, result.states, training.layout, progress)
@@ -27,9 +30,10 @@ def all_rows(settings: Settings, seen: PoolInfo, names: Sequence[str]) -> list[R
 
 
 def episode_rows(seen: PoolInfo, name: str) -> list[Record]:
-    """What was seen in each inner episode before the last record, of each seed's first agent, against naive learners.
+    """Records of each inner episode at the last record, for each seed's first agent against naive learners.
 
-    `panel` is `episodes`, `iteration` the inner episode, and `name` the agent's estimator.
+    Their `panel` is `episodes`, and their `iteration` is the number of the inner episode. `name` is the name of the
+    agent's estimator.
     """
     seeds, _, _, episodes = seen.ego.shape
     columns: dict[str, Any] = {"reward": seen.ego, "naive": seen.co_player, **seen.measures}
@@ -43,8 +47,10 @@ def episode_rows(seen: PoolInfo, name: str) -> list[Record]:
 
 
 def shape(settings: Settings, name: str, pool: Pool, progress: Progress) -> tuple[list[Record], PoolInfo]:
-    """Train one agent that shapes learners. **Returns** records over training, of which `panel` is `training`, and by
-    inner episode at its end, and what was seen.
+    """Train one agent that shapes learners.
+
+    **Returns** records over training (`panel` is `training`) and for each inner episode at its end (`panel` is
+    `episodes`), and all measurements.
     """
     _, seen, _ = train(settings, pool, progress)
     over_training = [record | {"panel": "training"} for record in all_rows(settings, seen, [name])]

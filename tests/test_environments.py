@@ -566,9 +566,9 @@ def test_agents_of_one_player_train_alone():
     for changes, message in (
         (
             {"dynamic_naive": True},
-            "nobody is met: leave `dynamic_naive` and `pretraining` out, but they are True and 0",
+            "has no co-players: leave `dynamic_naive` and `pretraining` out, but they are True and 0",
         ),
-        ({"naive": naive}, "nobody is met: leave `dynamic_naive` and `pretraining` out, but they are False and 1"),
+        ({"naive": naive}, "has no co-players: leave `dynamic_naive` and `pretraining` out, but they are False and 1"),
         ({"p_naive": 0.5}, "An agent does not play itself"),
     ):
         with pytest.raises(ValueError, match=message):

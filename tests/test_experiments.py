@@ -477,12 +477,12 @@ def told(capsys):
         (["fig9", "--p-naive"], "Missing value for argument '--p-naive"),
         (["fig9", "--p-naive", "0", "seeds=3"], "Unrecognized options: seeds=3"),
         (["fig9", "--steps", "3"], "Unrecognized options: --steps, 3"),
-        (["fig9", "--set", "p_naive=0"], "--set is gone: write --p-naive 0."),
-        (["fig5a", "--set", "naive_rate=1"], "--set is gone: write --learner.rate 1."),
-        (["fig5a", "--set", "width=8"], "--set is gone: write --agent.width 8 --learner.width 8."),
+        (["fig9", "--set", "p_naive=0"], "--set no longer exists: write --p-naive 0."),
+        (["fig5a", "--set", "naive_rate=1"], "--set no longer exists: write --learner.rate 1."),
+        (["fig5a", "--set", "width=8"], "--set no longer exists: write --agent.width 8 --learner.width 8."),
         (["fig99"], "There is no figure 'fig99'; there are fig3a, "),
         ([], "Name a figure first: fig3a, "),
-        (["fig3a", "fig9", "--steps", "3"], "None of the figures knows --steps;"),
+        (["fig3a", "fig9", "--steps", "3"], "No figure has the setting --steps;"),
         (["fig9", "--preset", "tiny"], "--preset must be smoke, cpu or paper"),
         (["fig9", "--discount", "1"], r"`discount` must lie in [0, 1), but is 1"),
         (["phase-portraits", "--coordinates", "CC", "XY"], "an entry 'XY'; there are start, CC, CD, DC, DD"),
@@ -492,12 +492,12 @@ def told(capsys):
         (["fig3a", "--naive-scale", "-1"], "`naive_scale` must be at least 0, but is -1.0"),
         (["fig8", "--payoffs", "stag-hunt"], "symmetric prisoner's dilemmas, T > R > P > S with T + S ≥ 2P"),
         (["continuous-time", "--halvings", "0"], "`halvings` must be at least 1, but is 0"),
-        (["fig3a", "--payoffs", "public-goods"], "two players with two actions each; public-goods is none"),
+        (["fig3a", "--payoffs", "public-goods"], "two players with two actions each, which public-goods is not"),
         (["fig3a", "--payoffs", "nothing.json"], "neither a known game"),
         (["fig5a", "--agent.network", "lstm"], "`agent.network` must be 'hawk', 'gru' or 'mlp', but is 'lstm'"),
         (
             ["noise", "--lambdas", "1.0", "1.0"],
-            "`lambdas` must be one or more, each once, between 0 and 1, but are",
+            "`lambdas` must be one or more different numbers between 0 and 1, but are",
         ),
         (["noise", "--measured", "2"], "`measured` must be at least 3, but is 2"),
         (
@@ -507,7 +507,7 @@ def told(capsys):
         (["fig5c", "--agent.leave-one-out", "--p-naive", "0.25"], "there are 1 naive and 3 meta opponents"),
         (["fig5c", "--agent.naive-advantages", "paper"], "must be 'gradient' or 'printed', but is 'paper'"),
         (["fig5a", "--agent.entropy-until", "2"], "`agent.entropy_until` must lie between 0 and 1, but is 2.0"),
-        (["fig5a", "--chunk", "3"], "`chunk` must divide the 8 trajectories of a step, but is 3"),
+        (["fig5a", "--chunk", "3"], "`chunk` must divide the 8 trajectories of a gradient step, but is 3"),
         (["fig3a", "--plan"], "--plan is for figures that are trained: fig5a, fig5b"),
         (["all", "--plan"], "--plan is for figures that are trained: fig5a, fig5b"),
         (["paper", "--cluster"], "fig3a runs in one process; several can share fig5a, fig5b"),
@@ -547,7 +547,7 @@ def told(capsys):
         (["fig5a", "--seed", f"{2**32}"], "`seed` must lie between 0 and 2**32 - 1, but is 4294967296"),
         (["fig3a", "--seed", "-1"], "`seed` must lie between 0 and 2**32 - 1, but is -1"),
         (["fig5a", "--agent.norm", "nan"], "`agent.norm` must be a finite number, but is nan"),
-        (["fig5a", "--payoffs", "public-goods"], "a matrix game of two players; public-goods is none"),
+        (["fig5a", "--payoffs", "public-goods"], "a matrix game of two players, which public-goods is not"),
         (["fig5c", "--p-naive", "0.6"], "must be a whole number of opponents, but is 0.6 · 4"),
         (["fig7", "--p-naive", "1"], "`p_naive` must be below 1, so that the 2 agents of a pool meet each other"),
         (["fig7", "--learner.network", "mlp"], "`learner.network` must be 'hawk' with `dynamic_naive`, as learners"),
@@ -614,7 +614,7 @@ def test_of_all_figures_those_that_refuse_a_setting_are_left_out(capsys):
     assert settings["fig9"].p_naive == 0.5
     assert set(read([*smoke, "--initial-scale", "-1"])[2]) < set(ANALYTIC)
     assert "fig9 is left out: `initial_scale` must be at least 0, but is -1.0." in told(capsys)
-    with pytest.raises(BadArguments, match="None of the figures knows --p-niave;"):
+    with pytest.raises(BadArguments, match="No figure has the setting --p-niave;"):
         read([*smoke, "--p-niave", "0.5"])
     with pytest.raises(BadArguments, match="`seeds` must be at least 1"):
         read([*smoke, "--seeds", "0"])

@@ -200,7 +200,7 @@ def test_other_settings_are_refused_in_the_same_folder(tmp_path):
 
 @pytest.mark.parametrize(("changes", "message"), [
     ({"iterations": 0}, "`iterations` must be at least 1, but is 0"),
-    ({"every": 3}, "`iterations` must be a multiple of `every`, but 4 is none of 3"),
+    ({"every": 3}, "`iterations` must be a multiple of `every`, but 4 is not a multiple of 3"),
     ({"seeds": 0}, "`seeds` must be at least 1, but is 0"),
     ({"checkpoint_seconds": -1.0}, "`checkpoint_seconds` must be at least 0, but is -1.0"),
 ])  # fmt: skip

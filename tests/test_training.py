@@ -403,7 +403,7 @@ def test_static_naive_agents_forget_as_those_that_learn(getkey):
         ({"p_naive": 1.5}, "`p_naive` must lie between 0 and 1, but is 1.5"),
         (
             {"update": A2C(ASCENT, leave_one_out=True), "meta_batch": 1},
-            "needs two opponents of a kind or more",
+            "needs two or more opponents of a kind",
         ),
         ({"p_naive": 0.6}, r"must be a whole number of opponents, but is 0.6 · 4; 0.5 would do"),
         ({"p_naive": 0.5}, "An agent does not play itself: with p_naive = 0.5 below 1 a pool needs two agents"),
@@ -433,7 +433,7 @@ def test_pools_that_do_not_fit_are_named(changes, message):
 @pytest.mark.parametrize(
     ("estimators", "message"),
     [
-        (CoalaPG(), r"must be a tuple, of one for each agent, but is CoalaPG\("),
+        (CoalaPG(), r"must be a tuple with one estimator for each agent, but is CoalaPG\("),
         (("CoalaPG",), r"must be estimators, such as CoalaPG\(\), but one of them is 'CoalaPG'"),
         ((CoalaPG(), MFOS), "but one of them is <class"),
     ],
@@ -513,7 +513,7 @@ def test_noise_and_directions_of_gradients_are_those_of_training_steps(leave_one
     first, second = by_both(pool, state).variances
     np.testing.assert_allclose(first, noise.variances[0], rtol=1e-9)
     assert (second == pytest.approx(first)) == leave_one_out
-    with pytest.raises(ValueError, match="`leave_one_out` must say of each of the 3 estimators, but says of 1"):
+    with pytest.raises(ValueError, match="`leave_one_out` must have a flag for each of 3 estimators, but has 1"):
         gradient_noise(pool, state, estimators, 5, leave_one_out=(True,))
 
 
@@ -559,15 +559,15 @@ def test_standard_errors_are_how_far_measurements_scatter():
     for statistic in (lambda noise: noise.products, lambda noise: noise.variances, GradientNoise.cosines):
         scatter, errors = statistic(noise).std(axis=0), noise.standard_error(statistic).mean(axis=0)
         np.testing.assert_allclose(errors, scatter, rtol=0.1, atol=1e-9)
-    with pytest.raises(ValueError, match="three meta-batches or more, but 2 were measured"):
+    with pytest.raises(ValueError, match="three or more meta-batches, but 2 were measured"):
         noise_of(draws[0, :2]).standard_error(GradientNoise.cosines)
 
 
 @pytest.mark.parametrize(("estimators", "measured", "index", "message"), [
     ((CoalaPG(),), 1, 0, "`measured` must be at least 2, as meta-batches are compared, but is 1"),
-    ((), 4, 0, "`estimators` must name one or more"),
-    ((CoalaPG(),), 4, 1, "`index` must be one of 1 agents, from 0 on, but is 1"),
-    ((LolaDice(),), 4, 0, "`estimators` must be such as give advantages, but are LolaDice"),
+    ((), 4, 0, "`estimators` must hold one or more"),
+    ((CoalaPG(),), 4, 1, "`index` must be that of one of 1 agents, from 0 on, but is 1"),
+    ((LolaDice(),), 4, 0, "`estimators` must return advantages, but are LolaDice"),
     ((CoalaPG(),), 4, 0, "`minibatches` must divide the number of trajectories, meta_batch · batch = 12, but is 5"),
 ])  # fmt: skip
 def test_noise_needs_meta_episodes_and_estimators(estimators, measured, index, message, getkey):

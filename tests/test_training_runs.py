@@ -240,7 +240,9 @@ def test_an_estimator_without_advantages_needs_no_discount_of_theirs():
             (agent,) = pool.agents
             for estimator in (agent.estimator, agent.against_meta):
                 assert (estimator.discount, estimator.gae_lambda) == (0.9, 0.8)
-    with pytest.raises(ValueError, match="`agent.discount` must be 1 with LolaDice, which has none, but is 0.9"):
+    with pytest.raises(
+        ValueError, match="`agent.discount` must be 1 with LolaDice, which has no `discount`, but is 0.9"
+    ):
         settings.make_pool((LolaDice(),))
 
 

@@ -75,11 +75,11 @@ class Discounting(AbstractScoreFunctionEstimator):
 def test_algorithms_and_estimators_must_fit_each_other(estimator):
     name = type(estimator).__name__
     for algorithm in (A2C(ASCENT), PPO(ASCENT)):
-        with pytest.raises(ValueError, match=rf"an estimator that gives advantages.*has {name}\(\): train it by Fol"):
+        with pytest.raises(ValueError, match=rf"an estimator that returns advantages.*has {name}\(\): train it by Fol"):
             Agent(estimator, algorithm)
     with pytest.raises(ValueError, match=rf"`naive_weight` balances.*{name} is trained against naive learners"):
         Agent(estimator, Follow(ASCENT), naive_weight=2.0)
-    with pytest.raises(ValueError, match=r"gives no advantages, such as LolaDice\(\), but the agent has CoalaPG\(\)"):
+    with pytest.raises(ValueError, match=r"without advantages, such as LolaDice\(\), but the agent has CoalaPG\(\)"):
         Agent(CoalaPG(), Follow(ASCENT))
 
 
@@ -88,7 +88,9 @@ def test_no_claim_is_cut_off():
     assert length(make_pool(estimators=(LolaDice(),), horizon=3)) == 3
     assert length(make_pool(estimators=(Whole(),))) == 3
     assert length(make_pool(estimators=(Whole(),), episodes=1)) == 1
-    with pytest.raises(ValueError, match=r"Whole is of all of a meta-episode.*its first 2 inner episodes only"):
+    with pytest.raises(
+        ValueError, match=r"Whole estimates the gradient of a whole meta-episode.*only its first 2 inner episodes"
+    ):
         make_pool(estimators=(Whole(),), horizon=2)
     with pytest.raises(ValueError, match="`horizon` must lie between 2 and episodes = 1, but is 2"):
         make_pool(estimators=(LolaDice(),), episodes=1)

@@ -1,4 +1,4 @@
-"""Structural checks at the size of a run, where the whole matrix is too large: random columns of it are checked."""
+"""Structural checks at the size of a run. The whole matrix is too large there, so random columns are checked."""
 
 from collections.abc import Iterator
 

@@ -58,11 +58,11 @@ WEIGHTS: dict[str, Callable[[int], Any]] = {
     "shaping_return": np.ones,
     "last_episode_return": lambda episodes: np.eye(episodes)[-1],
 }
-"""How much the rewards of each inner episode count in an objective."""
+"""Weights of the rewards of each inner episode in an objective."""
 
 
 def checked_size(size: Any) -> Size:
-    """(B, M, T) as integers; **raises** `ValueError` for anything else."""
+    """(B, M, T) as integers. **Raises** `ValueError` for anything else."""
     try:
         batch, episodes, steps = (int(one) for one in size)
     except (TypeError, ValueError) as error:

@@ -35,7 +35,7 @@ from coala_eqx.training.state import number_of as number_of
 
 
 def __getattr__(name: str) -> Any:
-    """Names of the version before, which still work and warn."""
+    """Names of the previous version. They still work, and warn."""
     if name not in FORMER:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     place, new = FORMER[name].split(":")

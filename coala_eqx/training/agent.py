@@ -26,16 +26,16 @@ class Agent(eqx.Module):
 
     **Arguments:**
 
-    - `estimator`: the very module that is verified.
-    - `algorithm`: `PPO` or `A2C` for estimators that give advantages, `Follow` for all others.
-    - `policy`: a function key → policy. Unless given, a Hawk of width 32 that starts from a uniform policy.
-    - `seats`: the players that the agent learns to be. Unless given, the game must be symmetric: the agent learns as
-      player 0, and others meet it in any seat. With several seats its meetings are divided evenly among them; the seats
-      must have equal numbers of observations and actions.
+    - `estimator`: the gradient estimator, the same module that is verified.
+    - `algorithm`: `PPO` or `A2C` for estimators that return advantages, `Follow` for all others.
+    - `policy`: a function key → policy. By default it makes a Hawk of width 32 that starts from a uniform policy.
+    - `seats`: the players that the agent learns to be. By default the agent learns as player 0, and others meet it in
+      any seat; the game must then be symmetric. Meetings are divided evenly among several seats, which must have equal
+      numbers of observations and actions.
     - `naive_weight`: factor of the gradients of meetings with naive learners. Agents climb p_naive · naive_weight times
-      their return in these meetings plus 1 − p_naive times that in all others.
-    - `meta_estimator`: the estimator of meetings with meta agents, who do not learn meanwhile. Unless given, the plain
-      policy gradient, `BatchUnaware`, with the discount and λ of `estimator`.
+      their return in these meetings plus 1 − p_naive times their return in all others.
+    - `meta_estimator`: the estimator for meetings with meta agents, who do not learn within a meeting. By default it is
+      the plain policy gradient, `BatchUnaware`, with the discount and λ of `estimator`.
 
     **Raises** `ValueError` for settings of a wrong type, or that do not fit each other.
 
@@ -57,7 +57,9 @@ class Agent(eqx.Module):
                 check_contract(estimator)
         if not isinstance(self.algorithm, AbstractAlgorithm):
             given = "an optax optimiser" if is_optimiser(self.algorithm) else repr(self.algorithm)
-            raise ValueError(f"`algorithm` must be one, such as PPO(optimiser=optax.adam(1e-3)), but is {given}.")
+            raise ValueError(
+                f"`algorithm` must be an algorithm, such as PPO(optimiser=optax.adam(1e-3)), but is {given}."
+            )
         self.algorithm.check_estimator(self.estimator)
         check_not_negative("naive_weight", self.naive_weight)
         if self.policy is not None:
@@ -75,19 +77,19 @@ class Agent(eqx.Module):
 
     @property
     def by_advantages(self) -> bool:
-        """Whether the estimator gives advantages."""
+        """Whether the estimator returns advantages."""
         return isinstance(self.estimator, AbstractScoreFunctionEstimator)
 
     @property
     def against_meta(self) -> AbstractScoreFunctionEstimator:
-        """The estimator of meetings with meta agents."""
+        """The estimator for meetings with meta agents."""
         if self.meta_estimator is not None:
             return self.meta_estimator
         own = {name: getattr(self.estimator, name, 1.0) for name in ("discount", "gae_lambda")}
         return BatchUnaware(**own)
 
     def make(self, game: AbstractGame) -> MakePolicy:
-        """The function that makes its policy."""
+        """The function key → policy of the agent."""
         return self.policy or default_policy(game, (self.seats or (0,))[0])
 
 
@@ -96,12 +98,12 @@ class NaiveLearners(eqx.Module):
 
     **Arguments:**
 
-    - `learner`: how they learn between inner episodes.
-    - `policy`: a function key → policy. Unless given, a Hawk of width 32 that starts from a uniform policy. In a game
-      whose seats differ in their numbers of observations or actions, a tuple of functions, one for each seat.
+    - `learner`: the rule by which they learn between inner episodes.
+    - `policy`: a function key → policy. By default it makes a Hawk of width 32 that starts from a uniform policy. If
+      seats differ in their numbers of observations or actions, a tuple of functions, one for each seat.
     - `population`: number of fixed policies that they start from.
-    - `pretraining`: updates that the population makes in pairs before training, by its learner.
-    - `pretraining_batch`: games between two of these updates.
+    - `pretraining`: number of updates that the population makes in pairs before training, by its learner.
+    - `pretraining_batch`: number of games for each of these updates.
 
     **Raises** `ValueError` for settings of a wrong type, or numbers that are too small.
     """
@@ -122,14 +124,14 @@ class NaiveLearners(eqx.Module):
         check_whole("pretraining_batch", self.pretraining_batch, 1)
 
     def make(self, game: AbstractGame, seat: int) -> MakePolicy:
-        """The function that makes the policies of one seat."""
+        """The function key → policy of one seat."""
         if isinstance(self.policy, tuple):
             return self.policy[seat]
         return self.policy or default_policy(game, seat)
 
 
 def default_policy(game: AbstractGame, seat: int) -> MakePolicy:
-    """The default network of a seat: a Hawk of width 32 whose read-outs start at 0.
+    """The default network of a seat: a Hawk of width 32 with read-outs that start at 0.
 
     Source: Meulemans et al. (2025), App. B.
     """

@@ -1,4 +1,4 @@
-"""Training of a pool from one call: in memory, or as a run on disk that can be watched, killed and resumed."""
+"""Training of a pool by one call: in memory, or as a run on disk that can be watched, killed and resumed."""
 
 import dataclasses
 import sys
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     import polars as pl
 
 NAME = "training"
-"""The part's name in a run that `train` makes."""
+"""Name of the only part of a run that `train` makes."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,25 +43,25 @@ class Trained:
     """The result of training."""
 
     pool: Pool
-    """The pool that training ended with; callbacks may have changed it."""
+    """The pool at the end of training. Callbacks may have changed it."""
 
     states: PoolState
     """The last states, leaves `[seeds, …]`."""
 
     info: PoolInfo
-    """Measurements, means between records, leaves `[seeds, records, …]`."""
+    """Measurements, averaged over the iterations between records, leaves `[seeds, records, …]`."""
 
     watched: Any
-    """What `watch` measured, of the same axes."""
+    """Measurements of `watch`, leaves `[seeds, records, …]`."""
 
     estimators: tuple[tuple[str, ...], ...]
-    """Names of the agents' estimators, for each record."""
+    """Names of the agents' estimators at each record."""
 
     every: int
-    """Iterations from one record to the next."""
+    """Number of iterations from one record to the next."""
 
     alone: bool
-    """Whether one seed was trained, without an axis of seeds."""
+    """Whether `seeds` was not given. Then `state` and `agents` have no axis of seeds."""
 
     @property
     def state(self) -> PoolState:
@@ -76,7 +76,7 @@ class Trained:
 
     @property
     def records(self) -> list[Record]:
-        """Rewards per step and other measurements, one record for each seed, agent and time."""
+        """Rewards per step and other measurements: one record for each seed, agent and time."""
         found = rows(self.info, self.watched, self.every, range(self.info.vs_meta.shape[1]))
         return [
             record | {"estimator": self.estimators[record["iteration"] // self.every - 1][record["agent"]]}
@@ -91,9 +91,11 @@ class Trained:
 
 @dataclasses.dataclass(frozen=True)
 class Description:
-    """The settings of a run that `train` makes, as its folder notes them."""
+    """The settings that a run of `train` notes in its folder."""
 
     pool: str
+    """The pool in words."""
+
     numbers: str
     """Checksum of the pool's arrays, and of constants that its functions close over, such as learning rates."""
 
@@ -126,27 +128,29 @@ def train(
     - `pool`: who meets whom.
     - `key`: source of all random numbers.
     - `iterations`: number of iterations.
-    - `every`: iterations between records, which are means over them; it divides `iterations`.
-    - `run`: folder of the run, made if there is none: checkpoints, records (`records.parquet`), event files for
-      TensorBoard, agents (`coala_eqx.runs.load_agents`), recordings (`coala-eqx show`), and what made them. The same
-      call goes on where a run was killed or stopped, with the same bits on the same devices. Of a run that has ended
-      the last state is kept, and the same call returns its result. `None` keeps nothing on disk.
-    - `seeds`: number of seeds that are trained in one program; one, without an axis for it, unless given.
-    - `layout`: devices and sizes of the pieces of work; unless given, chosen for the machine.
-    - `watch`: a pure function of the pool and the state of one seed, called whenever there is a record. If it returns a
+    - `every`: number of iterations between records, which are means over them. It must divide `iterations`.
+    - `run`: folder of the run, which is made if it does not exist. It receives checkpoints, records
+      (`records.parquet`), event files for TensorBoard, agents (`coala_eqx.runs.load_agents`), recordings (`coala-eqx
+      show`) and their origin. The same call resumes a run that was killed or stopped, with the same bits on the same
+      devices. The last state of a finished run is kept, and the same call returns its result. `None` keeps nothing on
+      disk.
+    - `seeds`: number of seeds that are trained in one program. By default one seed is trained, and states and agents
+      have no axis of seeds.
+    - `layout`: devices and sizes of the pieces of work. By default they are chosen for the machine.
+    - `watch`: a pure function of the pool and the state of one seed, which is called at each record. If it returns a
       dictionary, numbers and arrays `[agents]` in it become columns of the history.
-    - `callbacks`: called with each record (`Callback`); they can end training, or change the pool.
-    - `meter`: told of progress; unless given, a bar on a terminal, and a line a minute elsewhere. `Silent()` shows
+    - `callbacks`: functions that are called with each record (`Callback`). They can end training or change the pool.
+    - `meter`: shows progress. By default it is a bar on a terminal, and a line a minute elsewhere. `Silent()` shows
       nothing.
-    - `writers`: told the records while training goes on, beside TensorBoard.
-    - `wandb`: project of Weights & Biases in which training is shown, too; needs `run`.
-    - `checkpoint_seconds`: least time between two checkpoints.
+    - `writers`: further writers, which receive the records during training, as TensorBoard's does.
+    - `wandb`: project of Weights & Biases that also shows training. It needs `run`.
+    - `checkpoint_seconds`: least time between two checkpoints, in seconds.
 
-    **Returns** a `Trained`: `state`, `agents`, `history`.
+    **Returns** a `Trained`, with `state`, `agents` and `history`.
 
-    **Raises** `ValueError` for settings that do not fit each other, a folder that holds another run, one of more
-    iterations, say, or agents that cannot be kept in it; `coala_eqx.runs.Stopped` if a run is asked to stop by a
-    signal, with everything kept.
+    **Raises** `ValueError` for settings that do not fit each other, for a folder that holds another run, such as one of
+    more iterations, or for agents that cannot be kept in it; `coala_eqx.runs.Stopped` if a signal asks a run to stop,
+    after everything is kept.
     """
     check_whole("iterations", iterations, 1)
     check_whole("every", every, 1)
@@ -155,7 +159,7 @@ def train(
         check_whole("seeds", seeds, 1)
     if wandb is not None and run is None:
         raise ValueError(
-            f"`wandb` = {wandb!r} needs a folder, in which the name of the run there is kept: give `run`, or "
+            f"`wandb` = {wandb!r} needs a folder, which keeps the name of the run in Weights & Biases: give `run`, or "
             "`writers=[coala_eqx.runs.WeightsAndBiases(…)]` with a name."
         )
     keys = key[None] if seeds is None else jax.random.split(key, seeds)
@@ -170,7 +174,7 @@ def train(
             progress = Progress(meter.advance, writers=writers)
             stack.callback(progress.close)
             return _trained(run_training(training, progress), training, alone=seeds is None)
-        describe_tree("agents", by_agent(pool, states.groups))  # raises if they could not be written in the end
+        describe_tree("agents", by_agent(pool, states.groups))  # raises if they cannot be written at the end
         described = Description(*describe_pool(pool), key_numbers(key), iterations, every, seeds)
         options = {"interval": checkpoint_seconds, "writers": writers, "wandb": wandb}
         return _on_disk(training, Path(run), described, meter, **options)
@@ -207,6 +211,6 @@ def _on_disk(training: Training, path: Path, described: Description, meter: Abst
 
 
 def describe_pool(pool: Pool) -> tuple[str, str]:
-    """A pool in words, and a checksum of its numbers."""
+    """A pool in words, and the checksum of its numbers."""
     parts = [agent.algorithm for agent in pool.agents] + [agent.policy for agent in pool.agents]
     return describe_module(pool, [*parts, pool.naive.learner, pool.naive.policy])

@@ -1,4 +1,4 @@
-"""The data of an actor-critic: whole trajectories, with advantages by the estimator and targets for the critic."""
+"""The data of an actor-critic: whole trajectories, the estimator's advantages, and targets for the critic."""
 
 import equinox as eqx
 import jax
@@ -11,26 +11,26 @@ from coala_eqx.shaping import MetaEpisode
 
 
 class Batch(eqx.Module):
-    """Trajectories of one agent, those of all meta-episodes one after the other."""
+    """Trajectories of one agent. Those of all meta-episodes follow one after the other."""
 
     observations: Shaped[Array, "trajectories episodes steps *features"]
     actions: Shaped[Array, "trajectories episodes steps *action"]
 
     log_probs: Float[Array, "trajectories episodes steps"]
-    """Log-probabilities of the actions, by the policy that played them."""
+    """Log-probabilities of the actions under the policy that played them."""
 
     values: Float[Array, "trajectories episodes steps"]
-    """Values of its critic at that time."""
+    """Values of that policy's critic."""
 
     advantages: Float[Array, "trajectories episodes steps"]
-    """B·C, with C the estimator's coefficients: the mean over trajectories of Σ_l A_l ∇log π(a_l | h_l) is the
+    """B·C, where C are the estimator's coefficients. The mean over trajectories of Σ_l A_l ∇log π(a_l | h_l) is the
     estimator's gradient, averaged over meta-episodes."""
 
     targets: Float[Array, "trajectories episodes steps"]
-    """Targets of the critic: the TD(λ) return of Eq. 10, of the rewards that the estimator's critic is of."""
+    """Targets of the critic: TD(λ) returns (Eq. 10) of the rewards for which the estimator takes its values."""
 
     chunk: int | None = eqx.field(static=True, default=None)
-    """Trajectories that a gradient is computed of at a time; all of a step's unless given."""
+    """Number of trajectories whose gradient is computed at a time; `None` for all of a step."""
 
 
 def make_batch(
@@ -46,18 +46,18 @@ def make_batch(
 
     **Arguments:**
 
-    - `estimator`: the very module that is verified. Its `discount`, if it has one, is the critic's, too.
-    - `reward_scale`: factor of the rewards in advantages and targets; the critic has this scale.
-    - `td_lambda`: λ of the critic's targets, per step; the estimator has its own.
-    - `leave_one_out`: whether `subtract_leave_one_out` applies to the advantages; the estimate stays unbiased.
-    - `centre`: whether the mean advantage, over everything, is subtracted. It biases the estimate
-      (`docs/proofs.md`, normalisation), and is what the paper calls advantage normalisation (App. A.4).
+    - `estimator`: the same module that is verified. Its `discount`, if it has one, is also the critic's.
+    - `reward_scale`: factor of the rewards in advantages and targets. The critic has this scale.
+    - `td_lambda`: λ of the critic's targets, per step. The estimator has its own λ.
+    - `leave_one_out`: whether `subtract_leave_one_out` is applied to the advantages. The estimate stays unbiased.
+    - `centre`: whether the mean of all advantages is subtracted from each. This biases the estimate
+      (`docs/proofs.md`, normalisation). The paper calls it advantage normalisation (App. A.4).
 
     **Raises** `ValueError` for an estimator without advantages, a scale that is not positive, shares outside of [0, 1],
     or flags that are neither True nor False.
     """
     if not isinstance(estimator, AbstractScoreFunctionEstimator):
-        raise ValueError(f"`estimator` must be one that gives advantages, such as CoalaPG(), but is {estimator!r}.")
+        raise ValueError(f"`estimator` must return advantages, as CoalaPG() does, but is {estimator!r}.")
     check_positive("reward_scale", reward_scale)
     check_share("td_lambda", td_lambda)
     check_flag("leave_one_out", leave_one_out)
@@ -101,9 +101,9 @@ def subtract_leave_one_out(
 ) -> Float[Array, "meta_episodes batch episodes steps"]:
     """Subtract the mean at the same time in all other meta-episodes, if there are any.
 
-    This baseline does not depend on what was done in its own meta-episode, and so leaves the estimate unbiased
-    (`docs/proofs.md`, normalisation). It takes most of the noise of COALA-PG's future part, which B scores multiply,
-    where a critic tells little of what learners will do: on a larger map of CleanUp-lite, and not in the dilemma
+    This baseline does not depend on the actions in its own meta-episode, so the estimate stays unbiased
+    (`docs/proofs.md`, normalisation). It removes most of the noise of COALA-PG's future part, which B scores multiply,
+    where a critic predicts little of what learners will do: on a larger map of CleanUp-lite, but not in the dilemma
     (`docs/small_size.md`).
     """
     number, means = len(coefficients), coefficients.mean(axis=1, keepdims=True)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 def initial_state(pool: "Pool", key: Key[Array, ""]) -> PoolState:
     """The state before the first iteration.
 
-    **Raises** `ValueError` if a function makes no policies.
+    **Raises** `ValueError` if a function returns no policy.
     """
     key_learn = key
     if pool.naive.pretraining:

@@ -1,4 +1,4 @@
-"""Whether the estimators of a pool keep their claims at the size of the run."""
+"""Check that the estimators of a pool keep their claims at the size of the run."""
 
 from coala_eqx.structure import remark
 from coala_eqx.training.algorithms import Follow
@@ -6,7 +6,7 @@ from coala_eqx.training.pool import Pool
 
 
 def broken_claims(pool: Pool) -> list[str]:
-    """A sentence for each estimator that claims to be unbiased and is not, or cannot be judged, at this B, M and T.
+    """A sentence for each estimator that claims to be unbiased but is not, or cannot be judged, at this B, M and T.
 
     Some columns of each estimator's matrix are compared with Theorem 3.1 (`coala_eqx.structure.find_wrong`).
     """

@@ -1,4 +1,4 @@
-"""The data that an agent's algorithm learns from, made of its meetings in an iteration."""
+"""The data from which an agent's algorithm learns: made from its meetings in an iteration."""
 
 import dataclasses
 import functools
@@ -24,13 +24,13 @@ if TYPE_CHECKING:
 def data_of(
     pool: "Pool", group: tuple[int, ...], index: Array, agent: AbstractPolicy, met: list[Met], layout: Layout
 ) -> Any:
-    """The data of an agent's algorithm.
+    """The data of an agent's algorithm: a batch of trajectories, or a gradient for `Follow`.
 
     **Arguments:**
 
-    - `group`, `index`: numbers of the agents that are trained together, and the agent's place among them.
-    - `agent`: its policy.
-    - `met`: its meetings.
+    - `group`, `index`: numbers of the agents that are trained together, and the agent's index among them.
+    - `agent`: the agent's policy.
+    - `met`: the agent's meetings, by line-up.
     """
     first, played = pool.agents[group[0]], [one for one in met if one.line_up.meetings]
     if isinstance(first.algorithm, Follow):
@@ -46,7 +46,7 @@ def data_of(
 
 
 def _batch(agents: list[Agent], algorithm: AbstractActorCritic, index: Array, met: Met) -> Batch:
-    """The trajectories of one agent in one line-up, with advantages by its estimator."""
+    """The trajectories of one agent in one line-up, with its estimator's advantages."""
     against_naive, episodes = met.line_up.kind == "naive", without_co_players(met.episodes)
     kinds = [agent.estimator if against_naive else agent.against_meta for agent in agents]
     estimators = [kind for kind in kinds if isinstance(kind, AbstractScoreFunctionEstimator)]

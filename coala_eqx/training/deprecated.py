@@ -1,4 +1,4 @@
-"""Names and arguments of the version before, which still work and warn."""
+"""Names and arguments of the previous version. They still work, and warn."""
 
 import dataclasses
 import warnings
@@ -24,7 +24,7 @@ FORMER = {
     "in_a_row": "coala_eqx.training.batch:flatten_meta_batch",
     "less_the_others": "coala_eqx.training.batch:subtract_leave_one_out",
 }
-"""Former names of `coala_eqx.training`, with their modules and names now."""
+"""Former names of `coala_eqx.training`, with their new modules and names."""
 
 _OF_ADVANTAGES: dict[str, Any] = {
     "leave_one_out": False,
@@ -40,7 +40,7 @@ _OF_ADVANTAGES: dict[str, Any] = {
 
 
 def warn(what: str, instead: str) -> None:
-    """Say that something is deprecated, at the place of the user's call."""
+    """Warn, at the line of the user's call, that something is deprecated."""
     warnings.warn(f"{what} is deprecated: use {instead}.", DeprecationWarning, stacklevel=4)
 
 
@@ -53,9 +53,9 @@ def members_of(
     group: int | None = None,
     **settings: Any,
 ) -> tuple[tuple[Agent, ...], NaiveLearners]:
-    """The agents and naive learners that the former arguments of `Pool` say.
+    """The agents and naive learners that the former arguments of `Pool` describe.
 
-    **Raises** `ValueError` for what they refused, `TypeError` for arguments that there were not.
+    **Raises** `ValueError` for values that the former `Pool` refused, `TypeError` for arguments that it did not have.
     """
     warn(
         "Pool(learner=…, update=…, estimators=…)",
@@ -68,14 +68,14 @@ def members_of(
     check_learner("learner", learner)
     if not isinstance(update, AbstractActorCritic):
         given = "an optax optimiser" if is_optimiser(update) else repr(update)
-        raise ValueError(f"`update` must be one of agents, such as PPO(optimiser=optax.adam(1e-3)), but is {given}.")
+        raise ValueError(f"`update` must be an algorithm, such as PPO(optimiser=optax.adam(1e-3)), but is {given}.")
     check_estimators(estimators)
     settings = _OF_ADVANTAGES | settings
     if all(isinstance(one, AbstractScoreFunctionEstimator) for one in estimators):
         if horizon is not None:
             raise ValueError(
-                "`horizon` is of estimators that are no score functions, and the pool's see all inner episodes: leave "
-                f"it out, but it is {horizon}."
+                "`horizon` needs estimators without advantages, and the pool's return advantages and see all inner "
+                f"episodes: leave it out, but it is {horizon}."
             )
         return _by_advantages(update, estimators, settings), NaiveLearners(learner)
     _check_in_vain(update, estimators, settings)
@@ -83,9 +83,9 @@ def members_of(
 
 
 def check_estimators(estimators: Any) -> None:
-    """**Raises** `ValueError` unless they are a tuple of estimators, at least one."""
+    """**Raises** `ValueError` unless they are a tuple of one estimator or more."""
     if not isinstance(estimators, tuple):
-        raise ValueError(f"`estimators` must be a tuple, of one for each agent, but is {estimators!r}.")
+        raise ValueError(f"`estimators` must be a tuple with one estimator for each agent, but is {estimators!r}.")
     if not estimators:
         raise ValueError("A pool needs an estimator for each of its agents, but `estimators` is empty.")
     for estimator in estimators:
@@ -130,26 +130,26 @@ def _check_discount(estimator: AbstractEstimator, discount: Any) -> None:
         return
     if own is None and discount != 1:
         raise ValueError(
-            f"{name} does not discount, as it has no `discount`, and the pool, for its critics, must not either: "
-            f"leave its `discount` at 1, but it is {discount}."
+            f"{name} has no `discount`, so the pool must not discount for its critics either: leave its `discount` at "
+            f"1, but it is {discount}."
         )
     if own is not None and own != discount:
         raise ValueError(
-            f"{name} and the pool, for its critics, must discount alike, but `discount` is {own} and {discount}."
+            f"{name} and the critics of the pool must discount alike, but `discount` is {own} and {discount}."
         )
 
 
 def _check_in_vain(
     update: AbstractActorCritic, estimators: tuple[AbstractEstimator, ...], settings: dict[str, Any]
 ) -> None:
-    """**Raises** `ValueError` for settings that estimators without advantages do not heed."""
+    """**Raises** `ValueError` for settings that estimators without advantages ignore."""
     name = next(type(one).__name__ for one in estimators if not isinstance(one, AbstractScoreFunctionEstimator))
     for setting, unset in _OF_ADVANTAGES.items():
         value = settings[setting]
         if all(concrete(one) and one != unset for one in (value if isinstance(value, tuple) else (value,))):
             raise ValueError(
-                f"`{setting}` is of advantages, which the pool's estimators, {name}, do not give: leave it at {unset}, "
-                f"but it is {value}."
+                f"`{setting}` needs estimators that return advantages, and {name} does not: leave it at {unset}, but "
+                f"it is {value}."
             )
     followed = {"value_coefficient": 0, "entropy_coefficient": 0, "epochs": 1, "minibatches": 1, "value_clip": None}
     for field in dataclasses.fields(update):
@@ -157,20 +157,20 @@ def _check_in_vain(
         heeded = field.name == "optimiser" or not concrete(value) or callable(value)
         if not heeded and value not in (field.default, followed.get(field.name, field.default)):
             raise ValueError(
-                f"`{type(update).__name__}({field.name}={value})` is of a loss, but {name} is followed directly, by "
+                f"`{type(update).__name__}({field.name}={value})` needs a loss, but {name} is followed directly, by "
                 "one step of the optimiser: leave this setting out."
             )
     if len(set(map(type, estimators))) > 1:
         raise ValueError(
-            "Estimators that are no score functions are trained in pools of their own against naive learners, "
-            f"but the pool has {estimators}."
+            "An estimator without advantages is trained in a pool of its own against naive learners, but the pool has "
+            f"{estimators}."
         )
 
 
 def with_policies(
     agents: tuple[Agent, ...], naive: NaiveLearners, make_agent: MakePolicy, make_naive: MakePolicy, num_naive: int
 ) -> tuple[tuple[Agent, ...], NaiveLearners]:
-    """The agents and naive learners with the functions that `Pool.init` took formerly."""
+    """The agents and naive learners with the functions that the former `Pool.init` took."""
     warn("Pool.init(make_agent, make_naive, num_naive, key)", "Agent(…, policy), NaiveLearners(…, policy, population)")
     check_whole("num_naive", num_naive, 1, "as many as the naive population has members")
     check_makes_policies("make_agent", make_agent)

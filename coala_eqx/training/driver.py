@@ -1,4 +1,4 @@
-"""The driver: trains all seeds of a pool at once, from checkpoints on, and records what it sees."""
+"""The driver: trains all seeds of a pool at once, resumes from checkpoints, and records measurements."""
 
 import dataclasses
 import time
@@ -20,58 +20,60 @@ from coala_eqx.training.pool import Pool
 from coala_eqx.training.state import PoolState
 
 AT_ONCE = 1_000_000
-"""Steps of the game in a piece of work, at most, unless an iteration has more."""
+"""Largest number of steps of the game in a piece of work, unless one iteration has more."""
 
 Watch = Callable[[Pool, PoolState], Any]
 """A pure function of a pool and the state of one seed → arrays."""
 
 
 class Moment(NamedTuple):
-    """A time at which there is a new record."""
+    """A new record, with all earlier ones and the state of training."""
 
     iteration: int
+    """Number of iterations so far."""
 
     history: list[Record]
-    """All records so far, by time; of each time one for each seed and agent."""
+    """All records so far, ordered by time. At each time there is one for each seed and agent."""
 
     pool: Pool
+    """The pool that is trained."""
 
     states: PoolState | None
     """The states of all seeds, leaves `[seeds, …]`; `None` if the record was made before the run was interrupted."""
 
 
 STOP = "stop"
-"""The decision to end training."""
+"""The decision of a callback to end training."""
 
 Callback = Callable[[Moment], "Pool | str | None"]
-"""A function that is called with each new record. It returns `STOP`, or a pool to go on with, or `None`.
+"""A function that is called with each new record. It returns `STOP`, a pool to go on with, or `None`.
 
-When a run goes on from a checkpoint it is called again with all earlier records, so that it decides as before: what it
-decides must follow from the history alone, to which `watch` can add.
+When a run resumes from a checkpoint, it is called again with all earlier records, so that it decides as before. Its
+decisions must therefore follow from the history alone. `watch` can add to the history.
 """
 
 
 def watch_nothing(pool: Pool, state: PoolState) -> Any:
-    """The default: no arrays."""
+    """The default of `watch`: it measures nothing."""
     del pool, state
     return ()
 
 
 @dataclasses.dataclass(frozen=True)
 class Training:
-    """What is trained, for how long, and where.
+    """A training: the pool, the length, and the devices.
 
     **Arguments:**
 
     - `pool`: who meets whom.
     - `states`: the states of all seeds before training, leaves `[seeds, …]`.
     - `iterations`: number of iterations.
-    - `every`: iterations between records, which are means over them; it divides `iterations`.
+    - `every`: number of iterations between records, which are means over them. It must divide `iterations`.
     - `layout`: devices and sizes of the pieces of work.
-    - `watch`: a pure function of the pool and the state of one seed, called whenever there is a record. If it returns a
+    - `watch`: a pure function of the pool and the state of one seed, which is called at each record. If it returns a
       dictionary, numbers and arrays `[agents]` in it become columns of the history.
-    - `callbacks`: called with each record.
-    - `at_once`: steps of the game in a piece of work, at most, unless an iteration has more. A run can be stopped
+    - `callbacks`: functions that are called with each record.
+    - `at_once`: largest number of steps of the game in a piece of work, unless one iteration has more. A run can stop
       between two pieces.
 
     **Raises** `ValueError` if `every` does not divide `iterations`.
@@ -89,7 +91,7 @@ class Training:
     def __post_init__(self) -> None:
         if self.iterations % self.every:
             raise ValueError(
-                f"`iterations` must be a multiple of `every`, but {self.iterations} is none of {self.every}."
+                f"`iterations` must be a multiple of `every`, but {self.iterations} is not a multiple of {self.every}."
             )
 
     @property
@@ -99,13 +101,13 @@ class Training:
 
     @property
     def steps_per_iteration(self) -> int:
-        """Steps of the game in an iteration, of all seeds and agents."""
+        """Number of steps of the game in an iteration, for all seeds and agents together."""
         pool = self.pool
         return self.seeds * len(pool.agents) * pool.meta_batch * pool.batch * pool.episodes * pool.steps
 
     @property
     def piece(self) -> int:
-        """Iterations in a piece of work; it divides `every`."""
+        """Number of iterations in a piece of work. It divides `every`."""
         most = max(1, self.at_once // self.steps_per_iteration)
         return max(number for number in range(1, self.every + 1) if number <= most and self.every % number == 0)
 
@@ -116,27 +118,27 @@ class Training:
 
 @dataclasses.dataclass(frozen=True)
 class Programs:
-    """The programs of all seeds at once; each is traced once, wherever it is called."""
+    """The programs that train all seeds at once. Each is traced once, wherever it is called."""
 
     iterate: Any
-    """Arrays → those after an iteration, and a `PoolInfo`; compiled."""
+    """Arrays of the states → arrays after an iteration, and a `PoolInfo`. Compiled."""
     watch: Any
-    """Arrays → what is measured for a record; compiled."""
+    """Arrays of the states → measurements of `watch`. Compiled."""
     arrays: Any
-    """The arrays to begin with."""
+    """Arrays of the initial states."""
     static: Any
-    """The rest of the state."""
+    """The rest of the states."""
 
 
 class Kept(NamedTuple):
-    """The contents of a checkpoint. The names are those of its leaves, such as `pool/groups/0/…`."""
+    """The contents of a checkpoint. The names appear in the paths of its leaves, such as `pool/groups/0/…`."""
 
     pool: Any
     """The arrays of the states, leaves `[seeds, …]`."""
     sums: Any
-    """Measurements since the last record, added up."""
+    """Sums of the measurements since the last record."""
     seen: Any
-    """The records so far: measurements, and what `watch` returned, leaves `[seeds, records, …]`."""
+    """The records so far: measurements, and those of `watch`, leaves `[seeds, records, …]`."""
 
 
 def programs_of(training: Training) -> Programs:
@@ -165,22 +167,22 @@ class Result:
     """The last states, leaves `[seeds, …]`."""
 
     info: PoolInfo
-    """Measurements, means between records, leaves `[seeds, records, …]`."""
+    """Measurements, averaged over the iterations between records, leaves `[seeds, records, …]`."""
 
     watched: Any
-    """What `watch` measured, leaves `[seeds, records, …]`."""
+    """Measurements of `watch`, leaves `[seeds, records, …]`."""
 
     pool: Pool
-    """The pool that training ended with."""
+    """The pool at the end of training."""
 
     estimators: tuple[tuple[str, ...], ...]
-    """Names of the agents' estimators, for each record."""
+    """Names of the agents' estimators at each record."""
 
 
 def run_training(training: Training, progress: Progress) -> Result:
-    """Train all seeds in one program, from a checkpoint on if there is one.
+    """Train all seeds in one program, from the last checkpoint if there is one.
 
-    It says first which estimators do not keep their claims at the size of the run.
+    Before training, a message names the estimators that do not keep their claims at the size of the run.
     """
     for line in broken_claims(training.pool):
         progress.say(line)
@@ -234,7 +236,7 @@ def _run(training: Training, mesh: Mesh, progress: Progress) -> Result:
 
 
 def _piece_of(programs: Programs, piece: int) -> Any:
-    """The program of a piece of work. What is seen is added up from one record to the next."""
+    """The program of a piece of work. It adds up measurements from one record to the next."""
 
     @jax.jit
     def some(arrays: Any, sums: PoolInfo) -> tuple[Any, PoolInfo]:
@@ -248,7 +250,7 @@ def _piece_of(programs: Programs, piece: int) -> Any:
 
 
 class Deciding:
-    """The decisions of callbacks, which follow from the records."""
+    """The decisions of callbacks. They follow from the records."""
 
     def __init__(self, training: Training):
         self._training = training
@@ -259,9 +261,9 @@ class Deciding:
         self.stopped = False
 
     def take(self, seen: tuple[PoolInfo, Any], numbers: Iterable[int], states: PoolState | None = None) -> list[Record]:
-        """The records of these numbers, after callbacks were called with each.
+        """Call the callbacks with the records of these numbers, one after the other. **Returns** the records.
 
-        **Raises** `ValueError` if one returns anything but a pool, `STOP` or `None`.
+        **Raises** `ValueError` if a callback returns anything but a pool, `STOP` or `None`.
         """
         news = []
         for number in numbers:
@@ -284,6 +286,6 @@ class Deciding:
 
 
 def _rewards(pool: Pool, info: PoolInfo) -> str:
-    """The rewards in words, with a comma after each."""
+    """The rewards in words. Each ends with a comma and a space."""
     against = f"reward {np.nanmean(info.ego):.2f}, " if pool.num_naive else ""
     return against + (f"{np.nanmean(info.vs_meta):.2f} together, " if pool.num_meta else "")

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def check_pool(pool: "Pool") -> None:
-    """**Raises** `ValueError` for settings of wrong types, or that do not fit each other."""
+    """**Raises** `ValueError` for settings of wrong types, and for settings that do not fit each other."""
     check_kinds(pool)
     check_share("p_naive", pool.p_naive)
     check_flag("dynamic_naive", pool.dynamic_naive)
@@ -29,7 +29,7 @@ def check_pool(pool: "Pool") -> None:
 
 
 def check_kinds(pool: "Pool") -> None:
-    """**Raises** `ValueError` unless game, agents and naive learners are what they are called."""
+    """**Raises** `ValueError` unless game, agents and naive learners have the right types."""
     if not isinstance(pool.game, AbstractGame):
         raise ValueError(
             "`game` must be a game (an AbstractGame), such as games.iterated_prisoners_dilemma(), but is "
@@ -45,7 +45,7 @@ def check_kinds(pool: "Pool") -> None:
     for agent in pool.agents:
         if not isinstance(agent, Agent):
             raise ValueError(
-                f"`agents` must be agents, such as Agent(CoalaPG(), PPO(optimiser)), but one is {agent!r}."
+                f"`agents` must hold agents, such as Agent(CoalaPG(), PPO(optimiser)), but one entry is {agent!r}."
             )
     if not isinstance(pool.naive, NaiveLearners):
         given = f"a learner: write NaiveLearners({type(pool.naive).__name__}(…))"
@@ -59,7 +59,7 @@ def check_kinds(pool: "Pool") -> None:
 
 
 def check_meetings(pool: "Pool") -> None:
-    """**Raises** `ValueError` unless a whole number of meetings is of each kind, and there are others to meet."""
+    """**Raises** `ValueError` unless there is a whole number of meetings of each kind, and there are others to meet."""
     if abs(pool.p_naive * pool.meta_batch - pool.num_naive) > 1e-9:
         raise ValueError(
             f"p_naive · meta_batch must be a whole number of opponents, but is {pool.p_naive} · {pool.meta_batch}; "
@@ -82,8 +82,10 @@ def check_meetings(pool: "Pool") -> None:
 
 
 def check_seats(pool: "Pool") -> None:
-    """**Raises** `ValueError` for agents that learn in one seat and are met in others, unless all seats are alike; and
-    for agents with several seats that differ in their numbers of observations or actions.
+    """**Raises** `ValueError` for seats that do not fit the game.
+
+    Agents that learn in one seat and are met in others need a symmetric game. The seats of one agent must have the same
+    numbers of observations and actions.
     """
     game = pool.game
     anywhere = any(agent.seats is None for agent in pool.agents)
@@ -91,47 +93,51 @@ def check_seats(pool: "Pool") -> None:
         check_symmetric(game)
     if game.num_players == 1 and (pool.dynamic_naive or pool.naive.pretraining):
         raise ValueError(
-            "In a game of one player nobody is met: leave `dynamic_naive` and `pretraining` out, but they are "
+            "A game of one player has no co-players: leave `dynamic_naive` and `pretraining` out, but they are "
             f"{pool.dynamic_naive} and {pool.naive.pretraining}."
         )
     if pool.dynamic_naive and pool.naive.pretraining:
         raise ValueError(
-            "`pretraining` is of a naive population, but with `dynamic_naive` learners start from what the agents are: "
-            f"it must be 0 then, but is {pool.naive.pretraining}."
+            "`pretraining` trains a naive population, but with `dynamic_naive` learners start from the agents' "
+            f"parameters: it must be 0 then, but is {pool.naive.pretraining}."
         )
     if pool.dynamic_naive and not anywhere:
-        raise ValueError("With `dynamic_naive` learners start from what agents are in any seat: leave `seats` out.")
+        raise ValueError(
+            "With `dynamic_naive` learners in any seat start from the agents' parameters: leave `seats` out."
+        )
     for agent in pool.agents:
         kinds = {(game.num_observations[seat], game.num_actions[seat]) for seat in agent.seats or (0,)}
         if len(kinds) > 1:
             raise ValueError(
-                f"One network cannot sit in seats of different sizes: those of `seats` = {agent.seats} have "
+                f"One network cannot play seats of different sizes: those of `seats` = {agent.seats} have "
                 f"(observations, actions) = {' and '.join(map(str, sorted(kinds)))}. Give each seat its own agent."
             )
 
 
 def check_algorithm(pool: "Pool", agent: Agent) -> None:
-    """**Raises** `ValueError` for an algorithm that the pool's meetings do not fit."""
+    """**Raises** `ValueError` for an algorithm that does not fit the pool's meetings."""
     algorithm, name = agent.algorithm, type(agent.estimator).__name__
     if isinstance(algorithm, AbstractActorCritic) and algorithm.leave_one_out:
         counts = {line_up.meetings for number in range(len(pool.classes)) for line_up in pool.line_ups(number)}
         if 1 in counts:
             raise ValueError(
-                "`leave_one_out` needs two opponents of a kind or more, but there are "
+                "`leave_one_out` needs two or more opponents of a kind, but there are "
                 f"{pool.num_naive} naive and {pool.num_meta} meta opponents."
             )
     if isinstance(algorithm, Follow):
         algorithm.length(agent.estimator, pool.episodes)
         if pool.num_meta:
             raise ValueError(
-                f"Estimators that give no advantages, such as {name}, are trained against naive learners: `p_naive` "
+                f"Estimators without advantages, such as {name}, are trained against naive learners: `p_naive` "
                 f"must be 1, but is {pool.p_naive}."
             )
 
 
 def check_symmetric(game: AbstractGame) -> None:
-    """**Raises** `ValueError` unless the game is the same for all of its players, as far as can be seen: by numbers of
-    observations and actions, and the payoffs of a `MatrixGame`.
+    """**Raises** `ValueError` for a game that is not the same for all of its players, as far as can be seen.
+
+    Numbers of observations and actions are compared, and the payoffs of a `MatrixGame` and the numbers of a
+    `LinearQuadratic`.
     """
     alike = len(set(game.num_observations)) == 1 and len(set(game.num_actions)) == 1
     if alike and isinstance(game, MatrixGame) and concrete(game.payoffs):
@@ -141,10 +147,10 @@ def check_symmetric(game: AbstractGame) -> None:
         alike = game.is_symmetric()
     if not alike:
         raise ValueError(
-            "Agents without `seats` learn as player 0 and are met in any seat, so that the game must be symmetric, the "
-            f"same seen from every seat, but this {type(game).__name__} is not. Give agents `seats`, number the "
-            "players' actions so that it is, or let agents meet naive learners only (p_naive = 1) of a population that "
-            "has not learned before."
+            "Agents without `seats` learn as player 0 and are met in any seat, so the game must be symmetric, the same "
+            f"seen from every seat, but this {type(game).__name__} is not. Give agents `seats`, number the players' "
+            "actions so that it is, or let agents meet naive learners only (p_naive = 1) of a population that has not "
+            "learned before."
         )
 
 
@@ -157,5 +163,5 @@ def _exchanged(payoffs: np.ndarray, player: int) -> bool:
 
 
 def static_number(value: Any) -> Any:
-    """An array of one number as that number, so that it can be a static field; all else as it is."""
+    """The number in an array of one number, which can be a static field. Other values are returned unchanged."""
     return value.item() if isinstance(value, jax.Array | np.ndarray) and concrete(value) and value.ndim == 0 else value

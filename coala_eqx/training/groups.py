@@ -1,4 +1,4 @@
-"""Groups of agents that one vectorised program trains."""
+"""Groups of agents. One vectorised program trains the agents of a group."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -12,7 +12,7 @@ from coala_eqx.training.agent import Agent
 
 
 def groups_of(agents: Sequence[Agent]) -> tuple[tuple[int, ...], ...]:
-    """Numbers of the agents of each group: of one class, network and algorithm."""
+    """Numbers of the agents in each group: agents with the same class, network and algorithm."""
     groups: list[list[int]] = []
     for number, agent in enumerate(agents):
         for group in groups:
@@ -38,7 +38,7 @@ def alike(one: Agent, other: Agent) -> bool:
 
 
 def equal(one: Any, other: Any) -> bool:
-    """Whether two modules are equal. Arrays never are, as they may be traced at one time, and known at another."""
+    """Whether two modules are equal. Arrays never are, because they may be traced at one time and known at another."""
     ours, theirs = jax.tree.leaves(one), jax.tree.leaves(other)
     plain = all(isinstance(leaf, int | float) or not eqx.is_array_like(leaf) for leaf in ours)
     return plain and jax.tree.structure(one) == jax.tree.structure(other) and ours == theirs

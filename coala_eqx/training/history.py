@@ -1,4 +1,4 @@
-"""Records of training, one for each seed, agent and time."""
+"""Records of training: one for each seed, agent and time."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -7,10 +7,15 @@ Record = dict[str, Any]
 
 
 def rows(seen: Any, watched: Any, every: int, numbers: Iterable[int]) -> list[Record]:
-    """The records of these numbers, from 0 on, of each seed and agent; rewards per step, and the game's measures.
+    """The records of each seed and agent: rewards per step, and the game's measures.
 
-    `seen`, a `PoolInfo`, and `watched` have leaves `[seeds, records, …]`; `every` is the number of iterations from one
-    record to the next. If `watched` is a dictionary, its numbers and arrays `[agents]` are part of the records.
+    **Arguments:**
+
+    - `seen`: a `PoolInfo` with leaves `[seeds, records, …]`.
+    - `watched`: the measurements of `watch`, leaves `[seeds, records, …]`. If it is a dictionary, its numbers and
+      arrays `[agents]` become part of the records.
+    - `every`: number of iterations from one record to the next.
+    - `numbers`: numbers of the records, from 0 on.
     """
     update = seen.update
     seeds, _, agents = seen.vs_meta.shape
@@ -41,7 +46,7 @@ def rows(seen: Any, watched: Any, every: int, numbers: Iterable[int]) -> list[Re
 
 
 def _is_column(values: Any, agents: int) -> bool:
-    """Whether arrays `[seeds, records, …]` are numbers, or one for each agent."""
+    """Whether an array `[seeds, records, …]` holds a number, or one for each agent, in each record."""
     return getattr(values, "ndim", 0) == 2 or (getattr(values, "ndim", 0) == 3 and values.shape[2] == agents)
 
 

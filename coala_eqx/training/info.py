@@ -16,34 +16,34 @@ from coala_eqx.training.algorithms import UpdateInfo
 
 
 class PoolInfo(eqx.Module):
-    """Measurements of one iteration; rewards per step, in the game's own scale."""
+    """Measurements of one iteration. Rewards are per step, in the game's own scale."""
 
     ego: Float[Array, "agents episodes"]
     """Rewards of the agents against naive learners, in each inner episode."""
 
     co_player: Float[Array, "agents episodes"]
-    """Rewards of the naive learners there, averaged over them; NaN in a game of one player."""
+    """Mean rewards of these naive learners; NaN in a game of one player."""
 
     ego_actions: Float[Array, "agents episodes actions"]
-    """Frequencies of the agents' actions there; the means of their components where actions are vectors."""
+    """Frequencies of the agents' actions in these meetings. If actions are vectors, means of their components."""
 
     co_player_actions: Float[Array, "agents episodes naive_actions"]
-    """Frequencies of the first naive learner's actions there; of length 0 in a game of one player."""
+    """The same for the first naive learner; of length 0 in a game of one player."""
 
     vs_meta: Float[Array, " agents"]
     """Rewards of the agents in meetings with other agents; NaN if there are none."""
 
     measures: dict[str, Float[Array, "agents episodes"]]
-    """The game's own measures, against naive learners."""
+    """The game's own measures in meetings with naive learners."""
 
     measures_vs_meta: dict[str, Float[Array, " agents"]]
-    """The same in meetings with other agents."""
+    """The game's own measures in meetings with other agents."""
 
     update: UpdateInfo
     """Measurements of the update, `[agents]`."""
 
     finite: Bool[Array, " agents"]
-    """Whether all parameters are finite, but for those of −∞, which mask an action and stay so."""
+    """Whether all parameters are finite. Those of −∞, which mask an action and stay −∞, do not count."""
 
 
 def info_of(
@@ -58,7 +58,7 @@ def info_of(
 
     **Arguments:**
 
-    - `naive`, `meta`: their meta-episodes with naive learners only, and with others, leaves
+    - `naive`, `meta`: meta-episodes of the agents with naive learners only, and with other agents: leaves
       `[agents, meetings, batch, …]`, one entry for each seat.
     - `actions`: the action spaces of the agents and of the first naive learner, if there is one.
     """
@@ -84,7 +84,7 @@ def info_of(
 
 
 def in_order(infos: Sequence[PoolInfo], groups: Sequence[Sequence[int]]) -> PoolInfo:
-    """The measurements of all agents, by their numbers, from those of groups; fewer actions are filled up by 0."""
+    """The measurements of all agents, ordered by number, from those of groups. Frequencies of missing actions are 0."""
     if len(infos) == 1:
         return infos[0]
     order = np.argsort([number for group in groups for number in group])
@@ -101,7 +101,7 @@ def in_order(infos: Sequence[PoolInfo], groups: Sequence[Sequence[int]]) -> Pool
 
 
 def measures(game: AbstractGame, episodes: MetaEpisode) -> dict[str, Float[Array, "*axes batch episodes"]]:
-    """The game's measures of meta-episodes, whatever axes they are stacked along; nothing if it has none."""
+    """The game's measures of meta-episodes that are stacked along any axes. Empty if the game has none."""
     if not isinstance(game, AbstractDrawnGame):
         return {}
     actions = jnp.stack([episodes.actions, *(one.actions for one in episodes.co_players)], axis=-1)
@@ -112,7 +112,7 @@ def measures(game: AbstractGame, episodes: MetaEpisode) -> dict[str, Float[Array
 
 
 def all_finite(agents: AbstractPolicy, before: AbstractPolicy) -> Bool[Array, " agents"]:
-    """Whether each agent's parameters are finite, but for those of −∞ that were so before."""
+    """Whether each agent's parameters are finite. Those that are −∞ and were −∞ before do not count."""
     leaves = [jax.tree.leaves(eqx.filter(policies, eqx.is_inexact_array)) for policies in (agents, before)]
     finite = [
         (jnp.isfinite(new) | jnp.isneginf(new) & jnp.isneginf(old)).all(axis=tuple(range(1, new.ndim)))

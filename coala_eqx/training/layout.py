@@ -1,4 +1,4 @@
-"""The layout of training over devices: seeds, and then the meta-batch, are shared among them."""
+"""The layout of training over devices. They share seeds first, and then the meta-batch."""
 
 import dataclasses
 import math
@@ -17,12 +17,13 @@ SEEDS, META_BATCH = "seeds", "meta_batch"
 """Axes of a mesh."""
 
 CACHED = 51200
-"""Numbers of one layer, for all steps of some trajectories, with which all that a gradient needs fits the cache of one
-core: 200 KB in float32. By trial; half of it and twice as much make little difference, ten times as much is slow."""
+"""Number of activations of one layer, over all steps of some trajectories, for which all that a gradient needs fits the
+cache of one core: 200 KB in float32. Found by trial: half or twice as many make little difference, ten times as many
+are slow."""
 
 PLAYED = 256
-"""Trajectories that one core plays at a time, with learners of their own. By trial with Hawk of width 32: a quarter of
-it makes little difference; four times as many take 5 to 10 % longer, with what else an iteration does."""
+"""Number of trajectories that one core plays at a time, with learners of their own. Found by trial with a Hawk of width
+32: a quarter of it makes little difference; with four times as many, a whole iteration takes 5 to 10 % longer."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,11 +32,11 @@ class Layout:
 
     **Arguments:**
 
-    - `devices`: number of devices; all accelerators, or as many cores of a CPU as divide the seeds, unless given.
-    - `chunk`: trajectories that a gradient is computed of at a time; a whole minibatch unless given.
-    - `group`: opponents that are met at a time on each device; all of them unless given.
+    - `devices`: number of devices. By default all accelerators, or as many CPU cores as divide the number of seeds.
+    - `chunk`: number of trajectories whose gradient is computed at a time. By default a whole minibatch.
+    - `group`: number of opponents that each device plays at a time. By default all of them.
 
-    **Raises** `ValueError` for numbers that are not whole or below 1.
+    **Raises** `ValueError` for numbers that are not whole or are below 1.
     """
 
     devices: int | None = None
@@ -48,24 +49,25 @@ class Layout:
                 check_whole(field.name, value, 1)
 
     def used_devices(self, seeds: int) -> list[Any]:
-        """JAX's devices that are used, of all processes; **raises** `ValueError` if there are fewer than `devices`."""
+        """The devices of JAX that are used, of all processes. **Raises** `ValueError` if there are too few."""
         present = jax.devices()
         if self.devices is not None and self.devices > len(present):
             raise ValueError(
-                f"`devices` must be at most {len(present)}, as no more are present, but is {self.devices}. "
-                "(JAX_NUM_CPU_DEVICES=8 in the environment makes 8 of a CPU, for a trial.)"
+                f"`devices` must be at most {len(present)}, the number that is present, but is {self.devices}. "
+                "(For a trial, JAX_NUM_CPU_DEVICES=8 in the environment makes 8 devices of a CPU.)"
             )
         if jax.process_count() > 1:
             if self.devices not in {None, len(present)}:
                 raise ValueError(
-                    f"`devices` must be {len(present)}, those of all processes, or 0, but is {self.devices}."
+                    f"`devices` must be 0 or {len(present)}, the number of devices of all processes, but is "
+                    f"{self.devices}."
                 )
             return present
         count = math.gcd(seeds, len(present)) if jax.default_backend() == "cpu" else len(present)
         return present[: self.devices or count]
 
     def mesh(self, seeds: int, meetings: Sequence[int]) -> Mesh:
-        """The mesh of the devices that are used; see `make_mesh`."""
+        """The mesh of the devices that are used (`make_mesh`)."""
         return make_mesh(seeds, meetings, self.used_devices(seeds))
 
     def check(self, seeds: int, meetings: Sequence[int], minibatch: int) -> None:
@@ -80,17 +82,19 @@ class Layout:
                     f"{what} must be a multiple of the {shares} devices that share a meta-batch, but is {number}."
                 )
         if self.chunk is not None and minibatch % self.chunk:
-            raise ValueError(f"`chunk` must divide the {minibatch} trajectories of a step, but is {self.chunk}.")
+            raise ValueError(
+                f"`chunk` must divide the {minibatch} trajectories of a gradient step, but is {self.chunk}."
+            )
 
     def fitting_caches(self, seeds: int, minibatch: int, trajectories: int, numbers: int) -> "Layout":
-        """The layout with a chunk and a group that fit the caches of a CPU, where none are given.
+        """The layout with a chunk and a group that fit the caches of a CPU, where they are not given.
 
         **Arguments:**
 
         - `seeds`: number of seeds.
-        - `minibatch`: trajectories of one step of the optimiser; the chunk divides them.
-        - `trajectories`: of all agents against one opponent, of one seed.
-        - `numbers`: of one layer for one trajectory, of all agents and seeds: steps times width.
+        - `minibatch`: number of trajectories in one step of the optimiser. The chunk divides it.
+        - `trajectories`: number of trajectories of all agents against one opponent, for one seed.
+        - `numbers`: number of activations of one layer for one trajectory of all agents and seeds: steps times width.
         """
         if jax.default_backend() != "cpu":
             return dataclasses.replace(self, chunk=None if self.chunk is None else min(self.chunk, minibatch))
@@ -113,15 +117,15 @@ class Layout:
 
 
 def make_mesh(seeds: int, meetings: Sequence[int], devices: Sequence[Any]) -> Mesh:
-    """A mesh of these devices: as many along the seeds as divide them, the rest along the meta-batch.
+    """A mesh of these devices: as many as divide the seeds lie along the seeds, the rest along the meta-batch.
 
     **Arguments:**
 
     - `seeds`: number of seeds.
-    - `meetings`: how many meetings of each kind an agent has in an iteration: with naive and with meta opponents.
-    - `devices`: JAX's, of all processes.
+    - `meetings`: numbers of an agent's meetings in an iteration, with naive and with meta opponents.
+    - `devices`: devices of JAX, of all processes.
 
-    **Raises** `ValueError` if there are none, or the rest does not divide the meetings.
+    **Raises** `ValueError` if there are none, or if the rest does not divide the meetings.
     """
     if not devices:
         raise ValueError("`devices` must name one or more, such as jax.devices(), but is empty.")
@@ -142,7 +146,7 @@ def make_mesh(seeds: int, meetings: Sequence[int], devices: Sequence[Any]) -> Me
 
 
 def place(tree: Any, mesh: Mesh) -> Any:
-    """Arrays `[seeds, …]`, the same in all processes, as arrays on the devices of a mesh."""
+    """Put arrays `[seeds, …]`, which are the same in all processes, on the devices of a mesh."""
     sharding = NamedSharding(mesh, PartitionSpec(SEEDS))
 
     def one(leaf: Any) -> jax.Array:
@@ -155,9 +159,9 @@ def place(tree: Any, mesh: Mesh) -> Any:
 
 
 def shard(tree: Any) -> Any:
-    """Arrays `[opponents, …]`, shared along the meta-batch in a program that runs under `jax.set_mesh`; else as is.
+    """Share arrays `[opponents, …]` along the meta-batch in a program that runs under `jax.set_mesh`.
 
-    Whatever is no array stays as it is.
+    Without a mesh, arrays stay as they are. Other leaves always do.
     """
     if sharing() is None:
         return tree
@@ -166,7 +170,7 @@ def shard(tree: Any) -> Any:
 
 
 def sharing() -> int | None:
-    """The number of devices that share a meta-batch; `None` outside of a mesh of this kind."""
+    """The number of devices that share a meta-batch; `None` outside of such a mesh."""
     return dict(jax.sharding.get_abstract_mesh().shape).get(META_BATCH)
 
 
@@ -177,10 +181,11 @@ def chunk_for_cache(trajectories: int, numbers: int, *, multiple: int = 1, cores
 
     **Arguments:**
 
-    - `trajectories`: trajectories of one step of the optimiser; the chunk divides them.
-    - `numbers`: numbers of one layer for one trajectory: its steps times the width, of all agents that learn at a time.
-    - `multiple`: devices that share the meta-batch; they divide the chunk.
-    - `cores`: cores that share a chunk.
+    - `trajectories`: number of trajectories in one step of the optimiser. The chunk divides it.
+    - `numbers`: number of activations of one layer for one trajectory of all agents that learn at a time: steps times
+      width.
+    - `multiple`: number of devices that share the meta-batch. It divides the chunk.
+    - `cores`: number of cores that share a chunk.
     """
     most = max(2 * multiple, min(trajectories, cores * CACHED // numbers))
     fitting = [size for size in range(multiple, most + 1, multiple) if trajectories % size == 0]
@@ -188,8 +193,8 @@ def chunk_for_cache(trajectories: int, numbers: int, *, multiple: int = 1, cores
 
 
 def group_for_cache(trajectories: int) -> int:
-    """The number of opponents with which roll-outs fit the cache of a core; one if none do.
+    """The largest number of opponents for which roll-outs fit the cache of a core, but at least one.
 
-    `trajectories` are those against one opponent, of all agents that one device plays at a time.
+    `trajectories`: number of trajectories against one opponent, of all agents that one device plays at a time.
     """
     return max(1, PLAYED // trajectories)

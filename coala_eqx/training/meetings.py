@@ -9,7 +9,7 @@ from jaxtyping import Array, Int, Key
 from coala_eqx.training.agent import Agent
 
 NAIVE = -1
-"""The filling of a seat by a naive learner."""
+"""Mark of a seat that a naive learner fills."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -17,7 +17,7 @@ class Class:
     """Agents that have the same seats."""
 
     members: tuple[int, ...]
-    """Their numbers in the pool."""
+    """Numbers of these agents in the pool."""
 
     learns: tuple[int, ...]
     """Seats in which they learn."""
@@ -31,21 +31,23 @@ class LineUp:
     """One kind of meeting of the agents of a class, who sit in one seat."""
 
     seat: int
+    """The agents' seat."""
 
     kind: str
-    """`naive`: with naive learners only; `meta`: with other agents."""
+    """`naive` for meetings with naive learners only, `meta` for meetings with other agents."""
 
     fillings: tuple[int, ...]
-    """For each other seat, in ascending order: the number of a class, or `NAIVE`."""
+    """Co-players in the other seats, in ascending order: the number of a class, or `NAIVE`."""
 
     meetings: int
-    """How many of them an agent has in an iteration."""
+    """Number of such meetings that an agent has in an iteration."""
 
 
 def classes_of(agents: Sequence[Agent], players: int) -> tuple[Class, ...]:
     """The classes of a pool's agents, in the order of their first members.
 
-    **Raises** `ValueError` for seats that the game has not, or classes that share some of their seats, but not all.
+    **Raises** `ValueError` for seats that the game does not have, or for classes that share some of their seats but not
+    all.
     """
     by_seats: dict[tuple[int, ...] | None, list[int]] = {}
     for number, agent in enumerate(agents):
@@ -61,19 +63,19 @@ def classes_of(agents: Sequence[Agent], players: int) -> tuple[Class, ...]:
     taken = [seat for one in classes for seat in one.fills]
     if len(set(taken)) < len(taken):
         raise ValueError(
-            "Agents must either have the same seats, or none in common, but `seats` are "
+            "Two agents must have the same seats or none in common, but `seats` are "
             f"{', '.join(str(agent.seats) for agent in agents)}."
         )
     return classes
 
 
 def line_ups(classes: Sequence[Class], own: int, players: int, naive: int, meta: int) -> tuple[LineUp, ...]:
-    """The kinds of meetings that each agent of a class has in an iteration: with naive learners only, then with agents.
+    """The line-ups of each agent of a class in an iteration: for each seat, naive learners only, then other agents.
 
     **Arguments:**
 
     - `own`: number of the class.
-    - `naive`, `meta`: how many meetings of either kind; the number of the class's seats divides them.
+    - `naive`, `meta`: numbers of meetings of either kind. The number of the class's seats divides them.
     """
     found = []
     for seat in classes[own].learns:
@@ -96,16 +98,16 @@ def line_ups(classes: Sequence[Class], own: int, players: int, naive: int, meta:
 def draw(
     classes: Sequence[Class], own: int, place: Int[Array, ""], line_up: LineUp, starts: int, key: Key[Array, ""]
 ) -> dict[int, Int[Array, "meetings seats"]]:
-    """The opponents of all meetings in a line-up, for each filling in the order of the seats that have it.
+    """Draw the opponents of all meetings in a line-up. **Returns** them by filling, in the order of their seats.
 
-    Of a class they are places of its members, all of one meeting different; of naive learners numbers of policies that
-    they start from.
+    Opponents of a class are indices of its members, all different within a meeting. Naive learners are numbers of the
+    policies that they start from.
 
     **Arguments:**
 
-    - `place`: the agent's own place among the members of its class; it does not meet itself.
-    - `starts`: number of policies that naive learners start from.
-    - `key`: of the kind of the line-up.
+    - `place`: the agent's own index among the members of its class. It does not meet itself.
+    - `starts`: number of policies that naive learners can start from.
+    - `key`: random key of the line-up's kind.
     """
     fillings = tuple(dict.fromkeys(line_up.fillings))
     keys = [key] if len(fillings) == 1 else jax.random.split(key, len(fillings))
@@ -117,13 +119,13 @@ def draw(
             continue
         others = len(classes[filling].members) - (filling == own)
         met = _different(one_key, line_up.meetings, seats, others)
-        # Places from the agent's own on are moved up, so that it is left out.
+        # Indices from the agent's own on move up by one, which leaves the agent out.
         drawn[filling] = met + (met >= place).astype(met.dtype) if filling == own else met
     return drawn
 
 
 def _different(key: Key[Array, ""], meetings: int, seats: int, number: int) -> Int[Array, "meetings seats"]:
-    """Different numbers below `number`, for each meeting."""
+    """Numbers below `number`, all different within a meeting."""
     if seats == 1:
         return jax.random.randint(key, (meetings, 1), 0, number)
     keys = jax.random.split(key, meetings)

@@ -1,4 +1,4 @@
-"""How noisy estimators' gradients are where no enumeration can tell, and whether they point the same way."""
+"""Noise and direction of estimators' gradients, measured by sampling where outcomes cannot be enumerated."""
 
 import dataclasses
 from collections.abc import Callable, Sequence
@@ -25,25 +25,26 @@ from coala_eqx.training.state import PoolState
 
 
 class GradientNoise(eqx.Module):
-    """Of several estimators: ĝ is the gradient by one from a meta-batch, G its expectation."""
+    """Gradients of several estimators. ĝ is an estimator's gradient from one meta-batch, and G its expectation."""
 
     inner: Float[Array, "*stacked measured measured estimators estimators"]
-    """⟨ĝ_e, ĝ_f⟩ of every two of the meta-batches that were played, and of each with itself."""
+    """⟨ĝ_e, ĝ_f⟩ for every pair of the played meta-batches, and for each with itself."""
 
     meta_batch: int = eqx.field(static=True)
-    """Meta-episodes of one."""
+    """Number of meta-episodes in a meta-batch."""
 
     @property
     def products(self) -> Float[Array, "*stacked estimators estimators"]:
-        """⟨G_e, G_f⟩, without bias: from different meta-batches. What stands for ‖G_e‖² may be negative."""
+        """Unbiased estimates of ⟨G_e, G_f⟩, from different meta-batches. The estimate of ‖G_e‖² may be negative."""
         measured = self.inner.shape[-3]
         every, own = self.inner.sum(axis=(-4, -3)), self._own.sum(axis=-3)
         return (every - own) / (measured * (measured - 1))
 
     @property
     def variances(self) -> Float[Array, "*stacked estimators"]:
-        """E‖ĝ_e − G_e‖², times the meta-batch: of a single meta-episode. (With `leave_one_out` a meta-episode has
-        another baseline the more others there are, and so a variance that depends on them a little.)
+        """Variance of a single meta-episode: E‖ĝ_e − G_e‖² times the number of meta-episodes.
+
+        With `leave_one_out` the baseline, and so the variance, depends a little on the number of meta-episodes.
         """
         return self.meta_batch * (_squares(self._own.mean(axis=-3)) - _squares(self.products))
 
@@ -52,11 +53,13 @@ class GradientNoise(eqx.Module):
         return jnp.moveaxis(jnp.diagonal(self.inner, axis1=-4, axis2=-3), -1, -3)
 
     def mean(self) -> "GradientNoise":
-        """Over all that is stacked, such as seeds, before there are ratios."""
+        """The mean over all stacked axes, such as seeds. Take it before ratios."""
         return dataclasses.replace(self, inner=self.inner.mean(axis=tuple(range(self.inner.ndim - 4))))
 
     def critical_meta_batch(self) -> Float[Array, "*stacked estimators"]:
-        """Meta-episodes of which the mean has as much noise as signal, E‖ĝ − G‖² = ‖G‖²; NaN where no signal is seen.
+        """Number of meta-episodes whose mean gradient has as much noise as signal, E‖ĝ − G‖² = ‖G‖².
+
+        It is NaN where the estimate of ‖G‖² is not positive.
 
         Source: McCandlish et al. (2018), the simple noise scale.
         """
@@ -64,28 +67,32 @@ class GradientNoise(eqx.Module):
         return jnp.where(squares > 0, self.variances / squares, jnp.nan)
 
     def cosines(self, reference: int = 0) -> Float[Array, "*stacked estimators"]:
-        """Of the angle between each G and that of one of the estimators, not cut to ±1; NaN where no signal is seen."""
+        """Cosine of the angle between each G and that of the estimator `reference`. It is not cut to ±1.
+
+        It is NaN where the estimate of either ‖G‖² is not positive.
+        """
         squares = _squares(self.products)
         norms = jnp.sqrt(squares * squares[..., reference, None])
         seen = (squares > 0) & (squares[..., reference, None] > 0)
         return jnp.where(seen, self.products[..., reference, :] / norms, jnp.nan)
 
     def without(self, number: int) -> "GradientNoise":
-        """As measured by the other meta-batches only."""
+        """The same without one meta-batch."""
         left = np.delete(np.arange(self.inner.shape[-3]), number)
         return dataclasses.replace(self, inner=self.inner[..., left[:, None], left, :, :])
 
     def standard_error(self, statistic: Callable[["GradientNoise"], Array]) -> Array:
-        """Of anything that is computed from it, such as `GradientNoise.cosines`, by the jackknife over meta-batches;
-        NaN where one of them alone makes it NaN. What is stacked, such as seeds, stays the same in all of it: it is an
-        error from the meta-batches that were played, not from the seeds that were drawn.
+        """Standard error of a statistic, such as `GradientNoise.cosines`, by the jackknife over meta-batches.
+
+        It is NaN where leaving out one meta-batch makes the statistic NaN. Stacked axes, such as seeds, stay fixed: the
+        error comes from the meta-batches that were played, not from the seeds that were drawn.
 
         **Raises** `ValueError` for fewer than three meta-batches.
 
         Source: Efron and Stein (1981).
         """
         if (measured := self.inner.shape[-3]) < 3:
-            raise ValueError(f"An error needs three meta-batches or more, but {measured} were measured.")
+            raise ValueError(f"A standard error needs three or more meta-batches, but {measured} were measured.")
         left = jnp.stack([statistic(self.without(number)) for number in range(measured)])
         return jnp.sqrt((measured - 1) * left.var(axis=0))
 
@@ -100,47 +107,50 @@ def gradient_noise(
     leave_one_out: Sequence[bool] | None = None,
     layout: Layout = Layout(),
 ) -> GradientNoise:
-    """Measure gradients that an agent of a pool would follow against naive learners, had it these estimators.
+    """Measure the gradients that an agent of a pool would follow against naive learners with these estimators.
 
-    They are those of the pool's first step: the gradients of the mean over a meta-batch, B, M and T of
-    log π · advantage, with the agent's scale of rewards and baselines, and its own critic; computed in the chunks of
-    the layout, or else in the minibatches of the agent's algorithm.
+    They are the gradients of the pool's first step: of the mean of log π · advantage over a meta-batch, B, M and T,
+    with the agent's scale of rewards, its baselines and its critic. They are computed in the chunks of the layout, or
+    else in the minibatches of the agent's algorithm.
 
     **Arguments:**
 
     - `measured`: number of meta-batches that are played, the same for all estimators.
     - `index`: number of the agent.
-    - `leave_one_out`: one for each estimator, in place of the agent's: baselines are compared on the same
+    - `leave_one_out`: one flag for each estimator, in place of the agent's. It compares baselines on the same
       meta-episodes.
     - `layout`: sizes of the pieces of work.
 
-    **Raises** `ValueError` if `measured` is below 2, there is no such agent or it is trained without advantages,
-    `leave_one_out` does not fit the pool or the number of estimators, or there are no estimators, or some that give no
-    advantages or (`Inapplicable`) need what the game or learner has not; and if the algorithm's minibatches do not
-    divide the trajectories.
+    **Raises** `ValueError` if
 
-    Fit for `jit`, and for `vmap` over seeds. The random numbers are none of those that training uses.
+    - `measured` is below 2;
+    - there is no such agent, or it is trained without advantages;
+    - `leave_one_out` does not fit the pool or the number of estimators;
+    - there are no estimators, or one returns no advantages or (`Inapplicable`) needs what the game or learner lacks;
+    - the algorithm's minibatches do not divide the trajectories.
+
+    The function can be used in `jit`, and in `vmap` over seeds. It uses none of the random numbers of training.
     """
     check_whole("measured", measured, 2, "as meta-batches are compared")
     if not estimators:
-        raise ValueError("`estimators` must name one or more, but is empty.")
+        raise ValueError("`estimators` must hold one or more estimators, but is empty.")
     by_advantages = [one for one in estimators if isinstance(one, AbstractScoreFunctionEstimator)]
     if len(by_advantages) < len(estimators):
         raise ValueError(
-            "`estimators` must be such as give advantages, but are "
+            "`estimators` must return advantages, but are "
             f"{', '.join(type(estimator).__name__ for estimator in estimators)}."
         )
     check_whole("index", index, 0)
     if index >= len(pool.agents):
-        raise ValueError(f"`index` must be one of {len(pool.agents)} agents, from 0 on, but is {index}.")
+        raise ValueError(f"`index` must be that of one of {len(pool.agents)} agents, from 0 on, but is {index}.")
     algorithm = pool.agents[index].algorithm
     if not isinstance(algorithm, AbstractActorCritic):
-        raise ValueError(f"The agent must be trained by advantages, as by PPO or A2C, but has {algorithm}.")
+        raise ValueError(f"The agent's algorithm must use advantages, as PPO and A2C do, but is {algorithm}.")
     if leave_one_out is None:
         leave_one_out = [algorithm.leave_one_out] * len(estimators)
     if len(leave_one_out) != len(estimators):
         raise ValueError(
-            f"`leave_one_out` must say of each of the {len(estimators)} estimators, but says of {len(leave_one_out)}."
+            f"`leave_one_out` must have a flag for each of {len(estimators)} estimators, but has {len(leave_one_out)}."
         )
     for baseline in leave_one_out:
         check_flag("leave_one_out", baseline)
@@ -180,7 +190,7 @@ def _batch(algorithm: Any, estimator: AbstractScoreFunctionEstimator, met: Seque
 def _gradients(
     algorithm: AbstractActorCritic, agent: AbstractPolicy, batches: Sequence[Batch], layout: Layout
 ) -> Float[Array, "estimators parameters"]:
-    """Gradients of batches of the same trajectories."""
+    """Gradients of several batches, which hold the same trajectories with different advantages."""
     advantages = jnp.stack([batch.advantages for batch in batches], axis=1)
     observations, actions = batches[0].observations, batches[0].actions
 

@@ -1,4 +1,4 @@
-"""Work that is done piece by piece: gradients of some trajectories, roll-outs with some opponents at a time."""
+"""Work that is done in pieces: gradients of some trajectories, and roll-outs with some opponents, at a time."""
 
 from collections.abc import Callable
 from typing import Any
@@ -11,11 +11,11 @@ from coala_eqx.training.layout import META_BATCH, shard, sharing
 
 
 def mean_over_chunks(function: Callable[[Any], Any], tree: Any, size: int) -> Any:
-    """The mean over chunks of what a function gives of each: of arrays `[number, …]`, `size` of them at a time.
+    """The mean of a function over chunks of arrays `[number, …]`, with `size` entries in a chunk.
 
-    It is what the function gives of all at once if that is a mean over what it is given. Each device that shares the
-    meta-batch has its share of every chunk, of which the function is told alone; nothing is sent for that if the
-    arrays are sharded. `size` must divide their number.
+    If the function is a mean over the entries of its argument, the result is the function of all entries. Each device
+    that shares the meta-batch has a share of every chunk, and the function is called with one share at a time. No data
+    are sent for this if the arrays are sharded. `size` must divide the number of entries.
 
     **Raises** `ValueError` if the devices that share the meta-batch do not divide `size`.
     """
@@ -40,10 +40,10 @@ def mean_over_chunks(function: Callable[[Any], Any], tree: Any, size: int) -> An
 
 
 def map_in_groups(function: Callable[[Any], Any], tree: Any, size: int | None) -> Any:
-    """What a function gives of each entry of arrays `[number, …]`: of at most `size` at a time on each device.
+    """The results of a function for each entry of arrays `[number, …]`. Each device works on up to `size` at a time.
 
-    `None` is no limit. Groups are all of one size, that divides each device's share; if devices' shares are not of one
-    size there are none. What is no array, of what is given or of what the function gives, is the same for all entries.
+    `None` is no limit. All groups have one size, which divides each device's share. If the shares differ in size, there
+    are no groups. Leaves of arguments and results that are no arrays are the same for all entries.
     """
     arrays, same = eqx.partition(tree, eqx.is_array)
     number, shares = len(jax.tree.leaves(arrays)[0]), sharing() or 1

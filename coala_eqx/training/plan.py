@@ -1,4 +1,4 @@
-"""The cost of a training on this machine, by one iteration and one record that are tried."""
+"""The cost of a training on this machine, measured by one iteration and one record."""
 
 import dataclasses
 import time
@@ -21,16 +21,16 @@ class Plan:
     """The cost of a training."""
 
     steps: int
-    """Steps of the game, in all seeds and iterations."""
+    """Number of steps of the game, in all seeds and iterations."""
 
     seconds: float
-    """Seconds of one iteration, with its share of what is measured for each record."""
+    """Seconds for one iteration, including its share of the measurements of a record."""
 
     memory: float
-    """GB of each device, as the compiler sees it; NaN if it does not say."""
+    """Memory of each device in GB, as the compiler reports it; NaN if it does not."""
 
     played: float
-    """GB of each device for the trajectories of an iteration, which are kept until it ends; part of `memory`."""
+    """Part of `memory` for the trajectories of an iteration, which are kept until it ends, in GB."""
 
     devices: int
 
@@ -50,7 +50,7 @@ def plan(training: Training) -> Plan:
 
 
 def _bytes_played(training: Training, programs: Programs) -> int:
-    """Bytes that one agent of one seed plays in an iteration."""
+    """Bytes of the trajectories that one agent of one seed plays in an iteration."""
     pool = training.pool
 
     def play(arrays: Any) -> Any:
@@ -63,7 +63,7 @@ def _bytes_played(training: Training, programs: Programs) -> int:
 
 
 def _cost(program: Any, arrays: Any) -> tuple[float, float]:
-    """Seconds, and bytes of one device."""
+    """Seconds that a program takes, and bytes of one device."""
     compiled = program.lower(arrays).compile()
     jax.block_until_ready(compiled(arrays))
     began = time.perf_counter()
@@ -74,13 +74,13 @@ def _cost(program: Any, arrays: Any) -> tuple[float, float]:
 
 
 def fitting_layout(pool: Pool, seeds: int, width: int, layout: Layout = Layout()) -> Layout:
-    """The layout of a pool, with pieces of work that fit the caches of a CPU where it gives none.
+    """The layout of a pool. Sizes that are not given fit the caches of a CPU.
 
     **Arguments:**
 
     - `seeds`: number of seeds.
     - `width`: width of the agents' networks.
-    - `layout`: devices and sizes that are given.
+    - `layout`: the devices and sizes that are given.
     """
     agents = len(pool.agents)
     numbers = pool.episodes * pool.steps * width * agents * seeds
@@ -88,7 +88,7 @@ def fitting_layout(pool: Pool, seeds: int, width: int, layout: Layout = Layout()
 
 
 def smallest_minibatch(pool: Pool) -> int:
-    """Trajectories in a step of the agents' optimisers; of several sizes, their greatest common divisor."""
+    """Number of trajectories in a step of the agents' optimisers. If agents differ, the greatest common divisor."""
     trajectories = pool.meta_batch * pool.batch
     sizes = [
         agent.algorithm.minibatch(trajectories)

@@ -1,4 +1,4 @@
-"""Meetings that are played: the opponents are drawn, and meta-episodes sampled."""
+"""Playing of meetings: opponents are drawn, and meta-episodes are sampled."""
 
 import dataclasses
 from typing import TYPE_CHECKING
@@ -38,12 +38,12 @@ def meet(
     key: Key[Array, ""],
     layout: Layout,
 ) -> list[Met]:
-    """All meetings of an agent in one iteration, by line-up.
+    """Play all meetings of an agent in one iteration, by line-up.
 
     **Arguments:**
 
     - `own`: number of the agent's class.
-    - `place`: its place among the members of the class.
+    - `place`: the agent's index among the members of the class.
     """
     kinds = pool.line_ups(own)
     pairs = tuple(zip(kinds[::2], kinds[1::2], strict=True))
@@ -69,9 +69,9 @@ def meet_some(
     layout: Layout,
     agent: AbstractPolicy | None = None,
 ) -> MetaEpisode:
-    """Some meetings of one agent, or of another policy in its place, in the first of its seats; leaves `[meetings, …]`.
+    """Play some meetings of one agent in the first of its seats. **Returns** leaves `[meetings, …]`.
 
-    `kind` is `naive` or `meta`.
+    `kind` is `naive` or `meta`. If `agent` is given, this policy plays in the agent's place.
     """
     own = pool.class_of(number)
     line_up = next(one for one in pool.line_ups(own) if one.kind == kind)
@@ -87,7 +87,7 @@ def meet_some(
 def draw_opponents(
     pool: "Pool", state: PoolState, own: int, place: Int[Array, ""], line_up: LineUp, key: Key[Array, ""]
 ) -> tuple[AbstractPolicy, ...]:
-    """The co-players of all meetings in a line-up, leaves `[meetings, …]`; none in a game of one player."""
+    """Draw the co-players of all meetings in a line-up, leaves `[meetings, …]`: none in a game of one player."""
     if not line_up.fillings:
         return ()
     begin = agents_of(pool, state, 0) if pool.dynamic_naive else state.populations[0]
@@ -109,7 +109,7 @@ def play(
     keys: Key[Array, " meetings"],
     layout: Layout,
 ) -> MetaEpisode:
-    """Meta-episodes against opponents with leaves `[meetings, …]`."""
+    """Play meta-episodes against opponents with leaves `[meetings, …]`."""
 
     def one(entry: tuple[tuple[AbstractPolicy, ...], Key[Array, ""]]) -> MetaEpisode:
         opponents, key = entry
@@ -124,7 +124,7 @@ def starts(pool: "Pool", state: PoolState, seat: int) -> AbstractPolicy:
 
 
 def agents_of(pool: "Pool", state: PoolState, number: int) -> AbstractPolicy:
-    """The agents of a class, leaves `[members, …]`; **raises** `ValueError` if their networks differ."""
+    """The agents of a class, leaves `[members, …]`. **Raises** `ValueError` if their networks differ."""
     wanted = pool.classes[number].members
     groups = [(group, made) for group, made in zip(pool.groups, state.groups, strict=True) if group[0] in wanted]
     if len(groups) == 1:
@@ -136,13 +136,13 @@ def agents_of(pool: "Pool", state: PoolState, number: int) -> AbstractPolicy:
     except (TypeError, ValueError) as error:
         raise ValueError(
             "Agents with the same seats must have networks of one structure and size, as they are drawn at random: "
-            f"give them seats of their own, or one network. ({error})"
+            f"give them different seats, or the same network. ({error})"
         ) from error
     return eqx.combine(together, rest[0])
 
 
 def by_agent(pool: "Pool", groups: tuple[AbstractPolicy, ...]) -> tuple[AbstractPolicy, ...]:
-    """The agents of all seeds, one policy each, leaves `[seeds, …]`; leaves of groups are `[seeds, agents, …]`."""
+    """One policy for each agent, leaves `[seeds, …]`, from groups with leaves `[seeds, agents, …]`."""
     places = {
         number: (group, place) for group, numbers in enumerate(pool.groups) for place, number in enumerate(numbers)
     }
@@ -153,5 +153,5 @@ def by_agent(pool: "Pool", groups: tuple[AbstractPolicy, ...]) -> tuple[Abstract
 
 
 def without_co_players(episodes: MetaEpisode) -> MetaEpisode:
-    """The meta-episodes without the policies of co-players, which are in the state that they were drawn from."""
+    """The meta-episodes without the policies of co-players. These are still in the state from which they were drawn."""
     return eqx.tree_at(lambda episode: episode.co_player_policies, episodes, ())

@@ -28,21 +28,21 @@ from coala_eqx.training.state import PoolState, members
 
 
 class Pool(eqx.Module):
-    """Who meets whom, and what they play.
+    """Who meets whom, and the game that they play.
 
-    In each iteration every agent has `meta_batch` meetings, of `batch` games each. In a share `p_naive` of them all
-    others are naive learners. In the rest, other meta agents fill the seats that they have, drawn uniformly and
-    without playing twice, and naive learners fill the seats that are left. Meta agents do not learn within a
-    meeting.
+    In each iteration every agent has `meta_batch` meetings, of `batch` games each. In a share `p_naive` of them, all
+    co-players are naive learners. In the rest, other meta agents fill the seats that they have. They are drawn
+    uniformly, and none fills two seats of a meeting. Naive learners fill the seats that are left. Meta agents do not
+    learn within a meeting.
 
     **Arguments:**
 
     - `game`: the game, of any number of players.
     - `agents`: the meta agents.
-    - `naive`: the naive learners; not needed in a game of one player, whose agents play alone.
+    - `naive`: the naive learners. They are not needed in a game of one player, in which agents play alone.
     - `batch`, `episodes`, `steps`, `meta_batch`: B, M, T and B̄.
-    - `p_naive`: share of meetings with naive learners only; p_naive · meta_batch must be a whole number.
-    - `dynamic_naive`: whether naive learners start from the parameters of a meta agent, drawn uniformly, instead of
+    - `p_naive`: share of meetings with naive learners only. p_naive · meta_batch must be a whole number.
+    - `dynamic_naive`: whether naive learners start from the parameters of a uniformly drawn meta agent, instead of
       those of the naive population.
 
     **Raises** `ValueError` for settings that do not fit each other.
@@ -96,17 +96,17 @@ class Pool(eqx.Module):
 
     @property
     def num_meta(self) -> int:
-        """Number of its other meetings."""
+        """Number of an agent's meetings with other agents."""
         return self.meta_batch - self.num_naive
 
     @property
     def classes(self) -> tuple[Class, ...]:
-        """Agents by their seats."""
+        """The classes of agents. Agents of a class have the same seats."""
         return classes_of(self.agents, self.game.num_players)
 
     @property
     def groups(self) -> tuple[tuple[int, ...], ...]:
-        """Numbers of the agents that are trained by one vectorised program: of one class, network and algorithm."""
+        """Numbers of the agents in each group. A group has one class, network and algorithm, and is vectorised."""
         return groups_of(self.agents)
 
     def class_of(self, agent: int) -> int:
@@ -115,10 +115,10 @@ class Pool(eqx.Module):
 
     @property
     def populations(self) -> dict[int, int]:
-        """The number of the naive population of each seat: seats of the same sizes share one."""
+        """The number of each seat's naive population. Seats with the same sizes share one."""
         kinds: dict[Any, int] = {}
         learns = {seat for one in self.classes for seat in one.learns}
-        seats = [seat for seat in range(self.game.num_players) if learns - {seat}]  # where somebody is met
+        seats = [seat for seat in range(self.game.num_players) if learns - {seat}]  # seats in which somebody is met
         for seat in seats:
             kinds.setdefault(self._kind(seat), len(kinds))
         return {seat: kinds[self._kind(seat)] for seat in seats}
@@ -132,7 +132,7 @@ class Pool(eqx.Module):
         return tuple(seat for seat in range(self.game.num_players) if seat != line_up.seat)
 
     def problem(self, line_up: LineUp, co_players: tuple[AbstractPolicy, ...], episodes: int) -> ShapingProblem:
-        """The shaping problem of a meeting: naive learners, and meta agents, that remember and do not learn."""
+        """The shaping problem of a meeting. Naive learners learn. Meta agents remember and do not learn."""
         remembering = tuple(filling != NAIVE for filling in line_up.fillings)
         return ShapingProblem(
             game=seen_from(self.game, line_up.seat),
@@ -151,7 +151,7 @@ class Pool(eqx.Module):
     def init(self, key: Any, *former: Any) -> PoolState:
         """The state before the first iteration.
 
-        **Raises** `ValueError` if a function makes no policies.
+        **Raises** `ValueError` if a function returns no policy.
         """
         if former:
             agents, naive = with_policies(self.agents, self.naive, key, *former[:-1])
@@ -164,9 +164,9 @@ class Pool(eqx.Module):
         return members(state.groups[group], place)
 
     def iterate(self, state: PoolState, layout: Layout = Layout()) -> tuple[PoolState, PoolInfo]:
-        """One iteration of all agents, who update simultaneously: pure, fit for `jit` and for `vmap` over seeds.
+        """One iteration of all agents, which update simultaneously. It is pure, and can be used in `jit` and `vmap`.
 
-        **Raises** `Inapplicable`, a `ValueError`, if an estimator needs what the game or the learner has not.
+        **Raises** `Inapplicable`, a `ValueError`, if an estimator needs what the game or the learner lacks.
         """
         self.check_problem(state)
         keys = jax.random.split(jax.random.fold_in(state.key, state.iteration), len(self.agents))
@@ -215,7 +215,7 @@ class Pool(eqx.Module):
         return moved, algorithms, info_of(self.game, played_naive, played_meta, actions, update, finite)
 
     def check_problem(self, state: PoolState) -> None:
-        """**Raises** `Inapplicable`, a `ValueError`, if an estimator needs what the game or the learner has not."""
+        """**Raises** `Inapplicable`, a `ValueError`, if an estimator needs what the game or the learner lacks."""
         for number, agent in enumerate(self.agents):
             line_up = self.line_ups(self.class_of(number))[0]
             co_players = tuple(members(starts(self, state, seat), 0) for seat in self.other_seats(line_up))
@@ -223,6 +223,6 @@ class Pool(eqx.Module):
 
 
 def _nobody_if_alone(game: Any, naive: Any) -> Any:
-    """The naive learners; in a game of one player, where they are not needed, some that are never met."""
+    """The naive learners. In a game of one player the default is a stand-in that is never met."""
     alone = isinstance(game, AbstractGame) and game.num_players == 1
     return NaiveLearners(Static()) if alone and naive is None else naive

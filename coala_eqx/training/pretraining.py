@@ -1,4 +1,4 @@
-"""A naive population that has learned before the agents do."""
+"""Pretraining: the naive population learns before the agents do."""
 
 import equinox as eqx
 import jax
@@ -16,8 +16,8 @@ def learned_in_pairs(
 ) -> AbstractPolicy:
     """Naive policies, leaves `[population, …]`, after `naive.pretraining` updates among themselves.
 
-    Each table of the game seats members that follow each other; where they do not come out even, the first ones sit
-    at the last table, too, as partners only.
+    Each game is played by members that follow each other. If the players of a game do not divide the population, the
+    first members also play in the last game, but only as partners: this does not change them.
     """
     number, players = naive.population, game.num_players
     firsts = jnp.arange(0, number, players)

@@ -1,4 +1,4 @@
-"""Recordings of what agents do at the end of training."""
+"""Recordings of agents at the end of training."""
 
 from typing import Any
 
@@ -24,15 +24,15 @@ PLAYER = 4
 """The axis of players in arrays `[meetings, batch, episodes, steps, players, …]`."""
 
 RECORDED = 16
-"""Meta-episodes, at most, over which what is recorded at the end of training is averaged."""
+"""Largest number of meta-episodes over which the measures of a recording are averaged."""
 
 
 def keep_results(
     pool: Pool, states: PoolState, layout: Layout, progress: Progress, agents: tuple[AbstractPolicy, ...] | None = None
 ) -> None:
-    """Write the agents at the end of training, and recordings of what they do. All processes must call it.
+    """Write the agents at the end of training, and recordings of them. All processes must call this.
 
-    `agents` are all of them, unless given, one policy each, leaves `[seeds, …]`.
+    `agents`: one policy for each agent, leaves `[seeds, …]`. By default they are those of `states`.
     """
     progress.keep(by_agent(pool, states.groups) if agents is None else agents)
     for against, recording in recordings(pool, states, layout).items():
@@ -42,15 +42,15 @@ def keep_results(
 def recordings(pool: Pool, states: PoolState, layout: Layout) -> dict[str, Recording]:
     """Record the first seed's first agent against naive learners (`naive`) and against other agents (`meta`).
 
-    Each is a trajectory of a meta-episode, and means over as many meta-episodes as `RECORDED`. There is none of matrix
-    games and tables, of meetings that the pool has not, or in other processes than the first. Numbers that NumPy's
-    files have no name for, such as bfloat16, become single precision, which holds them all.
+    A recording is one trajectory of a meta-episode, and means over up to `RECORDED` meta-episodes. Matrix games and
+    tables are not recorded, nor are meetings that the pool does not have. Only the first process records. Types of
+    numbers for which NumPy's files have no name, such as bfloat16, become single precision, which holds them exactly.
     """
     game = pool.game
     if isinstance(game, MatrixGame | TabularGame):
         return {}
     arrays, static = eqx.partition(states, eqx.is_array)
-    first = jax.tree.map(lambda leaf: as_local(leaf)[0], arrays)  # which all processes do
+    first = jax.tree.map(lambda leaf: as_local(leaf)[0], arrays)  # all processes must take part
     if not is_first():
         return {}
     meetings = min(RECORDED, pool.meta_batch)
@@ -78,7 +78,7 @@ def recordings(pool: Pool, states: PoolState, layout: Layout) -> dict[str, Recor
 
 
 def _cast(pool: Pool, kind: str) -> Cast:
-    """Who plays in the meetings of this kind that are recorded."""
+    """The players of the recorded meetings of this kind."""
     line_up = next(one for one in pool.line_ups(pool.class_of(0)) if one.kind == kind)
     names = [type(agent.estimator).__name__ for agent in pool.agents]
 
@@ -94,7 +94,7 @@ def _cast(pool: Pool, kind: str) -> Cast:
 
 
 def _small(actions: np.ndarray) -> np.ndarray:
-    """Whole numbers as bytes, where they fit; all else as it is."""
+    """Whole numbers as bytes, if they fit. Other arrays are returned unchanged."""
     return actions.astype(np.uint8) if actions.dtype.kind in "iu" and actions.max() < 256 else actions
 
 

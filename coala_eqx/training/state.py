@@ -27,31 +27,32 @@ class PoolState(eqx.Module):
     """Policies that naive learners start from, one entry for each kind of seat, leaves `[population, …]`."""
 
     key: Key[Array, ""]
-    """Source of all random numbers of an iteration, together with its number."""
+    """Source of all random numbers, together with the number of the iteration."""
 
     iteration: Int[Array, ""]
+    """Number of iterations so far."""
 
     @property
     def agents(self) -> Any:
-        """The meta agents, leaves `[agents, …]`; a tuple of them by group if they are not all alike."""
+        """The meta agents, leaves `[agents, …]`. If there are several groups, a tuple with an entry for each."""
         return self.groups[0] if len(self.groups) == 1 else self.groups
 
     @property
     def naive(self) -> Any:
-        """Policies that naive learners start from, leaves `[population, …]`; a tuple of them by kind of seat if there
-        are several.
+        """Policies that naive learners start from, leaves `[population, …]`. If there are several kinds of seats, a
+        tuple with an entry for each.
         """
         return self.populations[0] if len(self.populations) == 1 else self.populations
 
     def spare_key(self, number: int) -> Key[Array, ""]:
-        """One of three keys, 1 to 3, that no iteration uses: iterations take the numbers below 2³⁰."""
+        """One of three keys, numbered 1 to 3, that no iteration uses. Iterations use the numbers below 2³⁰."""
         return jax.random.fold_in(self.key, self.iteration.astype(jnp.uint32) + jnp.uint32(number * 2**30))
 
 
 def stack(name: str, make: Callable[[Key[Array, ""]], AbstractPolicy], keys: Key[Array, " number"]) -> AbstractPolicy:
     """Policies made by a function, one for each key, leaves `[number, …]`.
 
-    **Raises** `ValueError` if the function makes no policies.
+    **Raises** `ValueError` if the function returns no policy.
     """
     made = eqx.filter_vmap(make)(keys)
     if not isinstance(made, AbstractPolicy):

@@ -1,4 +1,4 @@
-"""How a meta agent's policy and critic follow what its estimator says."""
+"""Algorithms: rules by which a meta agent's policy and critic follow its estimator."""
 
 from coala_eqx.training.algorithms.a2c import A2C as A2C
 from coala_eqx.training.algorithms.base import AbstractActorCritic as AbstractActorCritic

@@ -1,4 +1,4 @@
-"""A2C."""
+"""A2C: one gradient step for each meta-batch."""
 
 from typing import Any, ClassVar
 

@@ -1,4 +1,4 @@
-"""The contract of an algorithm, and what A2C and PPO share."""
+"""The contract of an algorithm, and the shared parts of A2C and PPO."""
 
 import abc
 from collections.abc import Callable
@@ -58,7 +58,7 @@ class AbstractAlgorithm(AbstractUpdateRule[Data]):
     """
 
     uses_key: ClassVar[bool] = True
-    """Whether `init` or `update` uses its key; unlike learners, algorithms do unless they say otherwise."""
+    """Whether `init` or `update` uses its key. Unlike for learners, the default is that it does."""
 
     optimiser: eqx.AbstractVar[optax.GradientTransformation]
 
@@ -106,7 +106,7 @@ class AbstractActorCritic(AbstractAlgorithm[Batch]):
     """Whether the mean advantage of the other meta-episodes, at the same step, is subtracted."""
 
     centre: bool = eqx.field(static=True, default=False, kw_only=True)
-    """Whether the mean advantage over everything is subtracted."""
+    """Whether the mean of all advantages is subtracted from each."""
 
     def check_settings(self) -> None:
         """**Raises** `ValueError` for settings of a wrong type or outside of their range."""
@@ -120,14 +120,14 @@ class AbstractActorCritic(AbstractAlgorithm[Batch]):
         check_flag("centre", self.centre)
         if self.leave_one_out and self.centre:
             raise ValueError(
-                "With `leave_one_out` the mean of all advantages is 0, and `centre` does nothing: set it False."
+                "With `leave_one_out` the mean of all advantages is 0, and `centre` does nothing: set it to False."
             )
 
     def check_estimator(self, estimator: AbstractEstimator) -> None:
         if not isinstance(estimator, AbstractScoreFunctionEstimator):
             name, kind = type(self).__name__, type(estimator).__name__
             raise ValueError(
-                f"{name} needs an estimator that gives advantages, such as CoalaPG(), but the agent has {kind}(): "
+                f"{name} needs an estimator that returns advantages, such as CoalaPG(), but the agent has {kind}(): "
                 f"train it by Follow(optimiser)."
             )
 
@@ -144,14 +144,14 @@ class AbstractActorCritic(AbstractAlgorithm[Batch]):
 
     @abc.abstractmethod
     def minibatch(self, trajectories: int) -> int:
-        """The number of trajectories that one step of the optimiser sees, of a batch of `trajectories`.
+        """Number of trajectories in one step of the optimiser, if the batch has `trajectories`.
 
-        **Raises** `ValueError` if they cannot be divided so.
+        **Raises** `ValueError` if minibatches do not divide the batch.
         """
 
     @abc.abstractmethod
     def loss(self, policy: AbstractPolicy, batch: Batch) -> tuple[Array, UpdateInfo]:
-        """The loss of some trajectories, and measurements; both are means over them."""
+        """The loss of some trajectories, and measurements. Both are means over the trajectories."""
 
     def total(
         self, policy_loss: Array, value_loss: Array, output: PolicyOutput, clipped: ArrayLike = 0.0

@@ -1,4 +1,4 @@
-"""Direct ascent along an estimate, for estimators that give no advantages."""
+"""Direct ascent along an estimate, for estimators without advantages."""
 
 from collections.abc import Callable
 from typing import Any, ClassVar
@@ -24,11 +24,11 @@ class Follow(AbstractAlgorithm[Gradient]):
     **Arguments:**
 
     - `optimiser`: any optax gradient transformation.
-    - `horizon`: for estimators of a look-ahead, such as LOLA-DiCE: the number of inner episodes that they see, the
-      first ones of each meta-episode, which makes horizon − 1 look-aheads; 2 unless given. All others see all inner
-      episodes.
+    - `horizon`: number of inner episodes, from the first one on, that an estimator of a look-ahead, such as LOLA-DiCE,
+      sees of each meta-episode. This makes horizon − 1 look-aheads. The default is 2. All other estimators see all
+      inner episodes.
 
-    **Raises** `ValueError` for anything but an optimiser of optax, or a horizon below 2.
+    **Raises** `ValueError` unless the optimiser is one of optax and the horizon is at least 2.
     """
 
     uses_key: ClassVar[bool] = False
@@ -45,17 +45,17 @@ class Follow(AbstractAlgorithm[Gradient]):
         name = type(estimator).__name__
         if isinstance(estimator, AbstractScoreFunctionEstimator):
             raise ValueError(
-                "Follow(…) needs an estimator that gives no advantages, such as LolaDice(), but the agent has "
+                "Follow(…) needs an estimator without advantages, such as LolaDice(), but the agent has "
                 f"{name}(): train it by PPO(optimiser) or A2C(optimiser)."
             )
         if self.horizon is not None and not is_look_ahead(estimator):
             raise ValueError(
-                f"{name} is of all of a meta-episode, not of a look-ahead, and would climb its first {self.horizon} "
-                f"inner episodes only: leave `horizon` out."
+                f"{name} estimates the gradient of a whole meta-episode, not of a look-ahead, and would climb only its "
+                f"first {self.horizon} inner episodes: leave `horizon` out."
             )
 
     def length(self, estimator: AbstractEstimator, episodes: int) -> int:
-        """The number of inner episodes that the estimator sees, of `episodes`.
+        """Number of inner episodes, out of `episodes`, that the estimator sees.
 
         **Raises** `ValueError` if there are fewer than it needs.
         """
@@ -73,7 +73,7 @@ class Follow(AbstractAlgorithm[Gradient]):
         policy: AbstractPolicy,
         episodes: MetaEpisode,
     ) -> Gradient:
-        """The mean estimate over meta-episodes `[meetings, batch, …]`, which have their co-players' policies.
+        """The mean estimate over meta-episodes `[meetings, batch, …]`, which hold their co-players' policies.
 
         `make_problem` makes the problem of a meta-episode from co-players and a number of inner episodes.
         """
@@ -101,5 +101,5 @@ class Follow(AbstractAlgorithm[Gradient]):
 
 
 def is_look_ahead(estimator: AbstractEstimator) -> bool:
-    """Whether an estimator is of a look-ahead, such as LOLA-DiCE: it claims its gradient, or is measured against it."""
+    """Whether an estimator claims the gradient of a look-ahead, as LOLA-DiCE does, or is measured against it."""
     return (estimator.unbiased_for or estimator.measured_against) == "lookahead_return"

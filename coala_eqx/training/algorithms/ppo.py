@@ -1,4 +1,4 @@
-"""PPO."""
+"""PPO: several clipped gradient steps for each meta-batch."""
 
 from typing import Any
 
@@ -26,21 +26,21 @@ class PPO(AbstractActorCritic):
     **Arguments:**
 
     - `optimiser`: any optax gradient transformation.
-    - `epochs`, `minibatches`: passes over the batch, and parts of it in each pass. `minibatches` must divide the number
-      of trajectories.
-    - `clip`: limit of the probability ratio's distance from 1. It must exceed the rounding of ratios, which alone would
-      clip the first step otherwise.
-    - `value_clip`: limit of how far values move from those that were played; `"clip"` for the same as `clip`, `None`
-      for no limit.
+    - `epochs`, `minibatches`: number of passes over the batch, and number of its parts in each pass. `minibatches` must
+      divide the number of trajectories.
+    - `clip`: limit of the probability ratio's distance from 1. It must exceed the rounding of ratios, which would
+      otherwise clip the first step.
+    - `value_clip`: limit of the distance of values from those that were played. `"clip"` is the same limit as `clip`,
+      and `None` is no limit.
     - `value_coefficient`: weight of the critic's mean squared error.
     - `entropy_coefficient`: weight of the policy's entropy, in nats, averaged over steps; a number, or a schedule
-      (`optax.linear_schedule(0.02, 0.0, 300)`) over updates. The bonus is no part of the estimator's gradient, and
+      (`optax.linear_schedule(0.02, 0.0, 300)`) over updates. The bonus is not part of the estimator's gradient. It
       keeps the policy from becoming deterministic.
     - `reward_scale`: factor of the rewards in advantages and targets. The critic has this scale.
     - `td_lambda`: λ of the critic's targets.
-    - `leave_one_out`: whether the mean advantage of the other meta-episodes at the same step is subtracted: a baseline
-      that adds no bias. It needs two meetings of a kind or more.
-    - `centre`: whether the mean advantage over everything is subtracted. It adds bias.
+    - `leave_one_out`: whether the mean advantage of the other meta-episodes at the same step is subtracted. This
+      baseline adds no bias. It needs two or more meetings of a kind.
+    - `centre`: whether the mean of all advantages is subtracted from each. This adds bias.
 
     **Raises** `ValueError` for settings of a wrong type or outside of their range, and if minibatches do not divide the
     batch.
