@@ -210,9 +210,9 @@ def _draw_measures(recording: Recording, picture: Path, title: str) -> None:
     from matplotlib.figure import Figure  # noqa: PLC0415
 
     measured = recording.measured()
-    rewards = ("reward", "other_reward")
+    rewards = [name for name in ("reward", "other_reward") if name in measured]
     by_game = sorted(
-        measured.keys() - rewards, key=lambda name: (name.removeprefix("other_"), name.startswith("other_"))
+        measured.keys() - {*rewards}, key=lambda name: (name.removeprefix("other_"), name.startswith("other_"))
     )
     names = [*rewards, *by_game]
     rows = -(-len(names) // 3)

@@ -26,7 +26,7 @@ from coala_eqx.estimators import (
     LolaDice,
 )
 from coala_eqx.foreign.loading import is_source, load_callable, load_object
-from coala_eqx.games import AbstractGame, MatrixGame
+from coala_eqx.games import AbstractGame, Box, Image, MatrixGame
 from coala_eqx.learners import AbstractLearner, PolicyGradient, clip_by_global_norm
 from coala_eqx.policies import AbstractPolicy
 from coala_eqx.runs.directory import Part, Record
@@ -84,10 +84,13 @@ class GameSettings:
     """Game of two players: its name, a JSON or TOML file, or FILE.py:NAME of an AbstractGame."""
 
     def make(self) -> AbstractGame:
-        """The game. **Raises** `ValueError` unless it is a matrix game of two players, or a game in a Python file."""
-        if is_source(self.payoffs):
-            return load_object(self.payoffs, AbstractGame, "game")
-        return load_two_player(self.payoffs)
+        """The game. **Raises** `ValueError` unless it has two players."""
+        if not is_source(self.payoffs):
+            return load_two_player(self.payoffs)
+        game = load_object(self.payoffs, AbstractGame, "game")
+        if game.num_players != 2:
+            raise ValueError(f"`payoffs` must be a game of two players, but {self.payoffs} has {game.num_players}.")
+        return game
 
 
 @dataclasses.dataclass(frozen=True)
@@ -252,7 +255,11 @@ class Settings:
         key: Key[Array, ""],
     ) -> AbstractPolicy:
         """A network before training, for a player. It forgets everything after `forget_after` steps, unless `None`."""
-        sizes = game.num_observations[player], game.num_actions[player]
+        seen, done = game.observation_spaces[player], game.action_spaces[player]
+        sizes = (  # numbers where these say all
+            seen if isinstance(seen, Image) else game.num_observations[player],
+            done if isinstance(done, Box) else game.num_actions[player],
+        )
         if is_source(kind.network):
             return load_callable(kind.network, AbstractPolicy, "network")(*sizes, key=key)
         changes: dict[str, Any] = {"width": kind.width, "head_scale": 0.0}

@@ -204,7 +204,7 @@ def test_asymmetric_games_need_seats():
         if fits:
             Pool(shown, agents, NaiveLearners(LEARNER), **sizes)
         else:
-            with pytest.raises(ValueError, match="so that the game must be symmetric"):
+            with pytest.raises(ValueError, match="the game must be symmetric"):
                 Pool(shown, agents, NaiveLearners(LEARNER), **sizes)
 
 

@@ -55,7 +55,7 @@ def enumerate_batches(
         multiplicities = _multiplicities(picks) if exchangeable else np.ones(len(ranks))
         padding = chunk - len(ranks)
         taken = ()
-        if draws is not None and combinations > 1:
+        if draws is not None and draws.any:
             taken, probabilities = draws.take(np.pad(drawn, (0, padding)))
             multiplicities = multiplicities * probabilities[: len(ranks)]
         yield Chunk(np.pad(picks, ((0, padding), (0, 0))), np.pad(multiplicities, (0, padding)), taken)

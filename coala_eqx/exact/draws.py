@@ -52,6 +52,11 @@ class Draws:
             if isinstance(learner, AbstractDrawingLearner) and learner.uses_key and self.updates:
                 self._tables[number] = _listed(learner, problem.batch)
 
+    @property
+    def any(self) -> bool:
+        """Whether some learner draws, be it always the same."""
+        return any(table is not None for table in self._tables)
+
     def take(self, combinations: Int[np.ndarray, " some"]) -> tuple[tuple[Any, ...], Float[np.ndarray, " some"]]:
         """The draws of each learner, leaves `[some, updates, …]` or `None`, and the probability of each combination."""
         taken, probabilities = [], np.ones(len(combinations))
@@ -64,7 +69,7 @@ class Draws:
             draws, each = table
             taken.append(jax.tree.map(lambda leaf, chosen=chosen: leaf[chosen], draws))
             probabilities = probabilities * each[chosen].prod(axis=1)
-        return tuple(taken) if self.count > 1 else (), probabilities
+        return tuple(taken) if self.any else (), probabilities
 
 
 def _listed(learner: AbstractDrawingLearner, batch: int) -> tuple[Any, np.ndarray]:

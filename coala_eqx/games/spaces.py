@@ -202,6 +202,14 @@ def check_spaces(game: Any) -> None:
                 f"{type(game).__name__} has {game.num_players} players, so `{name}` must have as many entries, but is "
                 f"{spaces!r}."
             )
+        number = f"num_{kind}s"
+        if declares(game, name) and declares(game, number):
+            sizes, declared = tuple(space.size for space in spaces), tuple(getattr(game, number))
+            if sizes != declared:
+                raise ValueError(
+                    f"{type(game).__name__} declares `{number}` = {declared}, but its `{name}` {spaces!r} have the "
+                    f"sizes {sizes}. Leave `{number}` out."
+                )
         if len({(type(space), space.shape) for space in spaces}) > 1:
             raise ValueError(
                 f"The {kind}s of all players are rows of one array. `{name}` of {type(game).__name__} must be of one "

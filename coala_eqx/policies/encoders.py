@@ -116,6 +116,8 @@ class Plain(AbstractEncoder):
     def __call__(
         self, observations: Shaped[Array, "*steps_and_observation"], dtype: DTypeLike, *, axes: int
     ) -> Float[Array, "*steps features"]:
+        if observations.ndim == axes and self.size == 1:  # single numbers, which a game need not put into vectors
+            observations = observations[..., None]
         if observations.shape[axes:] != self.space.shape:
             raise _other(self.space, observations, axes)
         return observations.astype(dtype)

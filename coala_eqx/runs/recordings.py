@@ -86,7 +86,7 @@ class Recording:
     def steps(self, episode: int) -> list[Step]:
         """The steps of an inner episode."""
         parts = zip(self.observations[episode], self.actions[episode], self.rewards[episode], strict=True)
-        return [Step(seen, actions, rewards, self.cast.players) for seen, actions, rewards in parts]
+        return [Step(np.asarray(seen), actions, rewards, self.cast.players) for seen, actions, rewards in parts]
 
     def save(self, file: Path) -> None:
         """Write it, the same bytes each time. Of a game that cannot be described the reason is written."""
@@ -152,10 +152,12 @@ class Recording:
 
     def measured(self) -> dict[str, np.ndarray]:
         """Measures of each inner episode by name, `[episodes]`: `reward` and `other_reward` per step, of the agent and
-        the mean of its co-players, and what the game measures.
+        the mean of its co-players if there are any, and what the game measures.
         """
         rewards = self.rewards.mean(axis=1)
-        found = {"reward": rewards[:, 0], "other_reward": rewards[:, 1:].mean(axis=1)}
+        found = {"reward": rewards[:, 0]}
+        if rewards.shape[1] > 1:
+            found["other_reward"] = rewards[:, 1:].mean(axis=1)
         if isinstance(self.game, AbstractDrawnGame):
             seen = jnp.asarray(self.observations, self.game.observation_type().dtype)
             found |= jax.device_get(jax.vmap(self.game.measures)(seen, jnp.asarray(self.actions, int)))

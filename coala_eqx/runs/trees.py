@@ -130,7 +130,10 @@ def _describe_object(value: Any, inner: Describe, place: str) -> Any:
         return {"module": _name(type(value), place), "fields": fields}
     if isinstance(value, np.dtype):
         return {"dtype": value.name}
-    reduced: Any = value.__reduce__()
+    try:
+        reduced: Any = value.__reduce__()
+    except Exception as error:  # of any kind, as it is somebody else's
+        raise ValueError(f"{place} is a {type(value).__name__}, which cannot be kept: {error}.") from error
     if not isinstance(reduced, tuple) or any(one is not None for one in reduced[2:]):
         return None
     return {"made": [inner(reduced[0], "made"), inner(tuple(reduced[1]), "arguments")]}

@@ -213,4 +213,4 @@ def _on_disk(training: Training, path: Path, described: Description, meter: Abst
 def describe_pool(pool: Pool) -> tuple[str, str]:
     """A pool in words, and the checksum of its numbers."""
     parts = [agent.algorithm for agent in pool.agents] + [agent.policy for agent in pool.agents]
-    return describe_module(pool, [*parts, pool.naive.learner, pool.naive.policy])
+    return describe_module(pool, [pool.game, *parts, pool.naive.learner, pool.naive.policy])

@@ -64,7 +64,9 @@ def recordings(pool: Pool, states: PoolState, layout: Layout) -> dict[str, Recor
         rewards = jnp.stack([episodes.rewards, *(one.rewards for one in others)], axis=PLAYER)
         actions = jnp.stack([episodes.actions, *(one.actions for one in others)], axis=PLAYER)
         by_player = rewards.mean(axis=PLAYER - 1)
-        measured = {"reward": by_player[..., 0], "other_reward": by_player[..., 1:].mean(axis=-1)}
+        measured = {"reward": by_player[..., 0]}
+        if others:
+            measured["other_reward"] = by_player[..., 1:].mean(axis=-1)
         shown = jax.tree.map(lambda leaf: leaf[0, 0], (episodes.observations, actions, rewards))
         return *shown, jax.tree.map(lambda of: of.mean(axis=(0, 1)), measured | measures(game, episodes))
 
