@@ -229,7 +229,7 @@ def test_enumeration_refuses_continuous_actions():
             ask()
     assert certify_structure(ce.estimators.CoalaPG()).verdict == "unbiased"
     with pytest.raises(
-        ce.estimators.Inapplicable, match="LolaExact cannot be applied: LinearQuadratic cannot be written"
+        ce.estimators.Inapplicable, match="LolaExact cannot be applied: it needs a game that can be written"
     ):
         certify(ce.estimators.LolaExact(), problem, policy)
 
