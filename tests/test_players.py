@@ -16,6 +16,7 @@ from coala_eqx.games.seats import Reseated
 from coala_eqx.learners import PolicyGradient, Static
 from coala_eqx.policies import GRU, MemoryOne
 from coala_eqx.training import A2C, Agent, Layout, NaiveLearners, Pool, make_batch
+from coala_eqx.training.data import data_of
 from coala_eqx.training.meetings import NAIVE, classes_of, draw, line_ups
 from coala_eqx.training.play import meet, members
 from coala_eqx.verification import certify
@@ -167,7 +168,7 @@ def test_one_agent_learns_all_seats(getkey):
     assert [(one.line_up.seat, one.line_up.kind, len(one.episodes.rewards)) for one in met] == [
         (0, "naive", 2), (0, "meta", 0), (1, "naive", 2), (1, "meta", 0),
     ]  # fmt: skip
-    batch = pool._data((0,), jnp.array(0), agent, met, Layout())
+    batch = data_of(pool, (0,), jnp.array(0), agent, met, Layout())
     halves = [make_batch(CoalaPG(), met[number].episodes) for number in (0, 2)]
     np.testing.assert_array_equal(batch.advantages, np.concatenate([half.advantages for half in halves]))
 
