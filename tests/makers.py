@@ -14,6 +14,7 @@ from coala_eqx.estimators import AbstractScoreFunctionEstimator
 from coala_eqx.learners import AbstractLearner, PolicyGradient
 from coala_eqx.policies import GRU, MLP, FullHistory, Hawk, MemoryOne
 from coala_eqx.training import Agent, Follow, Layout, NaiveLearners, Pool
+from coala_eqx.training.data import data_of
 from coala_eqx.training.play import Met, meet
 
 SGD = PolicyGradient(optimiser=optax.sgd(1.0))
@@ -122,4 +123,4 @@ def batch_of(pool, number, *episodes):
     """What the algorithm of an agent gets from its meta-episodes against naive learners, and meta agents."""
     group = next(group for group in pool.groups if number in group)
     played = [Met(line_up, some) for line_up, some in zip(pool.line_ups(0), episodes, strict=True)]
-    return pool._data(group, jnp.array(group.index(number)), MemoryOne(np.zeros((5, 2))), played, Layout())
+    return data_of(pool, group, jnp.array(group.index(number)), MemoryOne(np.zeros((5, 2))), played, Layout())
