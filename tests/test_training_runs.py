@@ -198,7 +198,7 @@ def test_agents_of_another_type_are_refused_by_name(untrained, tmp_path):
     ):
         load_agents(tmp_path, "CoalaPG")
     Progress(None, tmp_path, "CoalaPG").keep(by_agent(pool, groups))
-    message = r"agents-coalapg.tree holds no agents as its settings make them: 0/\S+ is bfloat16\[.* instead of float32"
+    message = r"agents-coalapg.tree does not hold the agents that .*: 0/\S+ is bfloat16\[.* instead of float32"
     with pytest.raises(ValueError, match=message):
         load_agents(tmp_path, "CoalaPG")
 
