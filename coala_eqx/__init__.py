@@ -24,18 +24,6 @@ if TYPE_CHECKING:
     from coala_eqx.shaping import Population as Population
     from coala_eqx.shaping import ShapingProblem as ShapingProblem
 
-_ROOMS = (
-    "estimators",
-    "exact",
-    "games",
-    "learners",
-    "policies",
-    "runs",
-    "shaping",
-    "structure",
-    "training",
-    "verification",
-)
 _OF_SHAPING = ("IteratedShapingProblem", "MetaEpisode", "Population", "ShapingProblem")
 
 __all__ = [
@@ -59,10 +47,10 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     """Import a room, or a class of `coala_eqx.shaping`, when it is first asked for."""
-    if name in _ROOMS:
-        return importlib.import_module(f"coala_eqx.{name}")
     if name in _OF_SHAPING:
         return getattr(importlib.import_module("coala_eqx.shaping"), name)
+    if name in __all__:
+        return importlib.import_module(f"coala_eqx.{name}")
     raise AttributeError(f"module 'coala_eqx' has no attribute {name!r}")
 
 

@@ -31,13 +31,7 @@ def load_callable(source: str, kind: type[Kind], what: str) -> Callable[..., Kin
         )
 
     def make(*arguments: Any, **named: Any) -> Kind:
-        made = found(*arguments, **named)
-        if not isinstance(made, kind):
-            raise ValueError(
-                f"{source} is not a valid {what}: it must make an instance of {kind.__name__}, but makes "
-                f"{in_one_line(made)}."
-            )
-        return made
+        return _checked(found(*arguments, **named), source, kind, what)
 
     return make
 
@@ -57,13 +51,7 @@ def load_object(source: str, kind: type[Kind], what: str) -> Kind:
         raise ValueError(
             f"{source} is not a valid {what}: it must be a subclass of {kind.__name__}, but is {in_one_line(found)}."
         )
-    made = made_apart(found, source, f"{source} cannot be made without arguments")
-    if not isinstance(made, kind):
-        raise ValueError(
-            f"{source} is not a valid {what}: it must make an instance of {kind.__name__}, but makes "
-            f"{in_one_line(made)}."
-        )
-    return made
+    return _checked(made_apart(found, source, f"{source} cannot be made without arguments"), source, kind, what)
 
 
 def find(source: str, kind: type, what: str) -> Any:
@@ -99,6 +87,16 @@ def made_apart(make: Callable[[], Any], program: str, otherwise: str) -> Any:
         return run_apart(make, program=program)
     except ForeignError as error:
         raise ValueError(f"{otherwise}: {error}") from error
+
+
+def _checked(made: Any, source: str, kind: type[Kind], what: str) -> Kind:
+    """What the source has made; **raises** `ValueError` unless it is an instance of `kind`."""
+    if not isinstance(made, kind):
+        raise ValueError(
+            f"{source} is not a valid {what}: it must make an instance of {kind.__name__}, but makes "
+            f"{in_one_line(made)}."
+        )
+    return made
 
 
 def _is_kind(value: Any, kind: type) -> bool:

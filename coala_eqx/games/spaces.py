@@ -37,11 +37,8 @@ class Discrete:
 
 
 @dataclasses.dataclass(frozen=True)
-class Vector:
-    """Vectors of n real numbers, as observations.
-
-    **Raises** `ValueError` unless `n` is a whole number, at least 1.
-    """
+class _Vectors:
+    """Vectors of n numbers."""
 
     n: int
 
@@ -57,6 +54,13 @@ class Vector:
     def size(self) -> int:
         """Length."""
         return self.n
+
+
+class Vector(_Vectors):
+    """Vectors of n real numbers, as observations.
+
+    **Raises** `ValueError` unless `n` is a whole number, at least 1.
+    """
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,27 +88,11 @@ class Image:
         return math.prod(self.shape)
 
 
-@dataclasses.dataclass(frozen=True)
-class Box:
+class Box(_Vectors):
     """Vectors of n real numbers without bounds, as actions. A game that needs bounds clips what it is given.
 
     **Raises** `ValueError` unless `n` is a whole number, at least 1.
     """
-
-    n: int
-
-    def __post_init__(self):
-        _make_whole(self)
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Shape of one element."""
-        return (self.n,)
-
-    @property
-    def size(self) -> int:
-        """Length."""
-        return self.n
 
 
 ObservationSpace = Discrete | Vector | Image

@@ -8,9 +8,9 @@ from jaxtyping import Array, Float, Int, Key, Shaped
 from coala_eqx._checks import check_sizes
 from coala_eqx.games.spaces import ActionSpace, ObservationSpace
 from coala_eqx.loops import scan
-from coala_eqx.policies.base import AbstractPolicy, Memory, PolicyOutput
+from coala_eqx.policies.base import Memory, PolicyOutput
 from coala_eqx.policies.encoders import AbstractEncoder, make_encoder
-from coala_eqx.policies.network import ReadOut, as_action_space
+from coala_eqx.policies.network import AbstractNetwork, ReadOut, as_action_space
 
 
 class GRUMemory(eqx.Module):
@@ -21,7 +21,7 @@ class GRUMemory(eqx.Module):
     """Number of steps so far."""
 
 
-class GRU(AbstractPolicy):
+class GRU(AbstractNetwork):
     """A GRU (Cho et al., 2014) on the observations, with linear read-outs for policy and value.
 
     Integer observations enter as one-hot vectors, vectors as they are, and images through a `Convolution`.
@@ -62,18 +62,6 @@ class GRU(AbstractPolicy):
         self.cell = eqx.nn.GRUCell(self.encoder.features, width, key=key_cell)
         self.read_out = ReadOut(width, self.action_space, scale=head_scale, keys=(key_policy, key_value))
         self.forget_after = forget_after
-
-    @property
-    def num_observations(self) -> int:
-        return self.encoder.size
-
-    @property
-    def num_actions(self) -> int:
-        return self.action_space.size
-
-    @property
-    def observation_space(self) -> ObservationSpace | None:
-        return self.encoder.space
 
     def initial_memory(self) -> GRUMemory:
         return GRUMemory(jnp.zeros(self.cell.hidden_size, dtype=self.cell.weight_hh.dtype), jnp.zeros((), int))

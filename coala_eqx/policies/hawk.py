@@ -8,10 +8,10 @@ from jaxtyping import Array, Int, Key, Shaped
 from coala_eqx._checks import check_choice, check_sizes
 from coala_eqx.games.spaces import ActionSpace, ObservationSpace
 from coala_eqx.loops import scan
-from coala_eqx.policies.base import AbstractPolicy, Memory, PolicyOutput
+from coala_eqx.policies.base import Memory, PolicyOutput
 from coala_eqx.policies.encoders import AbstractEncoder, make_encoder
 from coala_eqx.policies.hawk_block import BlockMemory, HawkBlock, RMSNorm, linear
-from coala_eqx.policies.network import ReadOut, apply, as_action_space
+from coala_eqx.policies.network import AbstractNetwork, ReadOut, apply, as_action_space
 from coala_eqx.policies.recurrence import SCANS
 
 
@@ -23,7 +23,7 @@ class HawkMemory(eqx.Module):
     """Number of steps so far."""
 
 
-class Hawk(AbstractPolicy):
+class Hawk(AbstractNetwork):
     """Hawk (De et al., 2024), with linear read-outs for policy and value: the paper's agent by default.
 
     Integer observations enter as one-hot vectors, vectors as they are, and images through a `Convolution`. A linear
@@ -97,18 +97,6 @@ class Hawk(AbstractPolicy):
         self.scan = scan
         self.rematerialise = rematerialise
         self.forget_after = forget_after
-
-    @property
-    def num_observations(self) -> int:
-        return self.encoder.size
-
-    @property
-    def num_actions(self) -> int:
-        return self.action_space.size
-
-    @property
-    def observation_space(self) -> ObservationSpace | None:
-        return self.encoder.space
 
     def initial_memory(self) -> HawkMemory:
         return HawkMemory(tuple(block.initial_memory() for block in self.blocks), jnp.zeros((), int))

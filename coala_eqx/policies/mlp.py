@@ -7,12 +7,12 @@ from jaxtyping import Array, Key, Shaped
 
 from coala_eqx._checks import check_sizes
 from coala_eqx.games.spaces import ActionSpace, ObservationSpace
-from coala_eqx.policies.base import AbstractPolicy, Memory, PolicyOutput
+from coala_eqx.policies.base import Memory, PolicyOutput
 from coala_eqx.policies.encoders import AbstractEncoder, make_encoder
-from coala_eqx.policies.network import ReadOut, apply, as_action_space
+from coala_eqx.policies.network import AbstractNetwork, ReadOut, apply, as_action_space
 
 
-class MLP(AbstractPolicy):
+class MLP(AbstractNetwork):
     """One hidden layer (GELU) on the current observation, without memory.
 
     **Arguments:**
@@ -47,18 +47,6 @@ class MLP(AbstractPolicy):
         key_hidden, key_policy, key_value = jax.random.split(key, 3)
         self.hidden = eqx.nn.Linear(self.encoder.features, width, key=key_hidden)
         self.read_out = ReadOut(width, self.action_space, scale=head_scale, keys=(key_policy, key_value))
-
-    @property
-    def num_observations(self) -> int:
-        return self.encoder.size
-
-    @property
-    def num_actions(self) -> int:
-        return self.action_space.size
-
-    @property
-    def observation_space(self) -> ObservationSpace | None:
-        return self.encoder.space
 
     def initial_memory(self) -> Memory:
         return jnp.zeros(0, dtype=self.hidden.weight.dtype)

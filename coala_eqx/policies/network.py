@@ -1,4 +1,4 @@
-"""Parts that policies share which are networks: their read-outs."""
+"""Parts that policies share which are networks: their sizes, and their read-outs."""
 
 import equinox as eqx
 import jax
@@ -6,9 +6,29 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
 from coala_eqx._checks import check_sizes
-from coala_eqx.games.spaces import ActionSpace, Box, Discrete
-from coala_eqx.policies.base import PolicyOutput
+from coala_eqx.games.spaces import ActionSpace, Box, Discrete, ObservationSpace
+from coala_eqx.policies.base import AbstractPolicy, PolicyOutput
 from coala_eqx.policies.distributions import Gaussian
+from coala_eqx.policies.encoders import AbstractEncoder
+
+
+class AbstractNetwork(AbstractPolicy):
+    """A policy that is a network: its encoder and its action space give its sizes."""
+
+    encoder: eqx.AbstractVar[AbstractEncoder]
+    """Encoder of the observations."""
+
+    @property
+    def num_observations(self) -> int:
+        return self.encoder.size
+
+    @property
+    def num_actions(self) -> int:
+        return self.action_space.size
+
+    @property
+    def observation_space(self) -> ObservationSpace | None:
+        return self.encoder.space
 
 
 class ReadOut(eqx.Module):

@@ -155,9 +155,7 @@ class Recording:
         the mean of its co-players if there are any, and what the game measures.
         """
         rewards = self.rewards.mean(axis=1)
-        found = {"reward": rewards[:, 0]}
-        if rewards.shape[1] > 1:
-            found["other_reward"] = rewards[:, 1:].mean(axis=1)
+        found = reward_measures(rewards)
         if isinstance(self.game, AbstractDrawnGame):
             seen = jnp.asarray(self.observations, self.game.observation_type().dtype)
             found |= jax.device_get(jax.vmap(self.game.measures)(seen, jnp.asarray(self.actions, int)))
@@ -183,6 +181,12 @@ class Recording:
             return recording
         except _BROKEN as error:
             raise ValueError(f"{file} holds no meta-episode that can be shown: {error}") from error
+
+
+def reward_measures(rewards: Any) -> dict[str, Any]:
+    """`reward` of the agent, and `other_reward`, the mean of its co-players if there are any, from `[…, players]`."""
+    found = {"reward": rewards[..., 0]}
+    return found | ({"other_reward": rewards[..., 1:].mean(axis=-1)} if rewards.shape[-1] > 1 else {})
 
 
 def _game_of(about: dict[str, Any], held: Any) -> tuple[AbstractGame | None, str]:

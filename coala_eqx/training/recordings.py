@@ -12,7 +12,7 @@ from coala_eqx.policies import AbstractPolicy
 from coala_eqx.runs.files import has_no_name
 from coala_eqx.runs.processes import as_local, is_first
 from coala_eqx.runs.progress import Progress
-from coala_eqx.runs.recordings import Cast, Recording
+from coala_eqx.runs.recordings import Cast, Recording, reward_measures
 from coala_eqx.training.info import measures
 from coala_eqx.training.layout import Layout
 from coala_eqx.training.meetings import NAIVE
@@ -63,10 +63,7 @@ def recordings(pool: Pool, states: PoolState, layout: Layout) -> dict[str, Recor
         others = episodes.co_players
         rewards = jnp.stack([episodes.rewards, *(one.rewards for one in others)], axis=PLAYER)
         actions = jnp.stack([episodes.actions, *(one.actions for one in others)], axis=PLAYER)
-        by_player = rewards.mean(axis=PLAYER - 1)
-        measured = {"reward": by_player[..., 0]}
-        if others:
-            measured["other_reward"] = by_player[..., 1:].mean(axis=-1)
+        measured = reward_measures(rewards.mean(axis=PLAYER - 1))
         shown = jax.tree.map(lambda leaf: leaf[0, 0], (episodes.observations, actions, rewards))
         return *shown, jax.tree.map(lambda of: of.mean(axis=(0, 1)), measured | measures(game, episodes))
 
