@@ -89,8 +89,8 @@ def test_figures_6_and_13_are_judged_and_drawn(tmp_path, monkeypatch):
     few = {"seeds": 1, "devices": 1, **MEMORYLESS, **map_}
     run("fig6", tmp_path / "fig6", settings_of("fig6", "smoke", few))
     read, pool, (agent,) = load_agents(tmp_path / "fig6", "CoalaPG")
-    assert read.actions == tuple(map_["actions"])
-    assert pool.game == read.game() == ce.games.CleanUpLite(**map_)
+    assert read.game.actions == tuple(map_["actions"])
+    assert pool.game == read.game.make() == ce.games.CleanUpLite(**map_)
     assert agent.num_actions == 3
     records = pl.read_parquet(tmp_path / "fig6" / "records.parquet")
     training, episodes = (records.filter(pl.col("panel") == panel) for panel in ("training", "episodes"))
