@@ -9,7 +9,7 @@ SMOKE ?= fig3a fig4b
 PYTEST := JAX_COMPILATION_CACHE_DIR="$(CURDIR)/.pytest_cache/programs" \
 	JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=0.05 JAX_DISABLE_MOST_OPTIMIZATIONS=1 $(BIN)/python -m pytest
 
-.PHONY: env verify test optimised faults prove environments smoke figures lint types bench clean
+.PHONY: env verify test optimised slow faults prove environments smoke figures lint types bench clean
 
 env: .venv/.complete
 
@@ -30,6 +30,10 @@ test: env
 # The same numbers from programs that XLA has optimised, as in runs.
 optimised: env
 	$(BIN)/python -m pytest -n 2 --dist worksteal tests/test_probabilities.py tests/test_hawk.py $(ARGS)
+
+# Tests that take long and have a faster sibling in `make test`: more devices and processes, whole figures on grids.
+slow: env
+	$(PYTEST) -n 2 --dist worksteal -m slow $(ARGS)
 
 faults: env
 	$(PYTEST) tests/test_interruptions.py --kills 20 --timeout 0 $(ARGS)

@@ -191,7 +191,7 @@ STRICT = {
 """All that must work under JAX's strict flags."""
 
 
-@pytest.mark.parametrize("x64", [False, True])
+@pytest.mark.parametrize("x64", [pytest.param(False, marks=pytest.mark.slow), True])
 @pytest.mark.parametrize("name", STRICT)
 def test_strict_promotion_changes_nothing(name, x64):
     """Whoever sets these flags gets what others get."""

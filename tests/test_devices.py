@@ -96,6 +96,7 @@ for devices in (1, 8):
     assert shared < alone / 4
 
 
+@pytest.mark.slow
 def test_each_core_of_a_cpu_is_a_device(alone, tmp_path):
     """Unless somebody says otherwise, as many are used as divide the seeds."""
     finish(start(tmp_path, *ARGUMENTS))
@@ -105,6 +106,7 @@ def test_each_core_of_a_cpu_is_a_device(alone, tmp_path):
     assert_close(tmp_path, alone)
 
 
+@pytest.mark.slow
 def test_killed_on_two_devices_it_ends_with_the_same_bits(on_two, tmp_path):
     process = start_on_two(tmp_path)
     assert wait_until(lambda: any(name.isdigit() for name in states(tmp_path)), process)
@@ -131,6 +133,7 @@ def test_devices_that_do_not_divide_the_work(tmp_path):
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_two_processes_with_two_devices_each(on_two, tmp_path):
     """One of them is asked to stop: both do, and go on from there."""
     processes = start_two(tmp_path, "--devices", "4", "--checkpoint-seconds", "0")

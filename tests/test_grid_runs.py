@@ -33,6 +33,7 @@ def whole(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 def test_figure_7_goes_on_from_its_checkpoint(whole, tmp_path, monkeypatch):
     """Killed while the second pool trains: optimisers by SGD, critics, learners that go on over meetings, and all."""
     settings, reports = settings_of("fig7", "smoke", {"devices": 1, **MEMORYLESS, **EVEN}), []
@@ -56,6 +57,7 @@ def test_figure_7_goes_on_from_its_checkpoint(whole, tmp_path, monkeypatch):
         assert (tmp_path / name).read_bytes() == (whole / name).read_bytes(), name
 
 
+@pytest.mark.slow
 def test_figure_7_on_eight_devices(whole, tmp_path):
     """Its first pool is enough."""
     figure = "fig7", *set_to(EVEN | MEMORYLESS)
@@ -138,6 +140,7 @@ def test_actions_are_a_choice_of_all():
         settings_of("scripted", "smoke", {"actions": ["left", "zap"]})
 
 
+@pytest.mark.slow
 def test_the_coin_game_is_judged_and_drawn(tmp_path):
     run("coin-game", tmp_path, settings_of("coin-game", "smoke", {"seeds": 1, "devices": 1, **MEMORYLESS}))
     records = pl.read_parquet(tmp_path / "records.parquet")
@@ -188,6 +191,7 @@ def test_noise_is_judged_and_drawn(tmp_path):
     assert_noise(tmp_path, "noise", 1)
 
 
+@pytest.mark.slow
 def test_noise_in_clean_up_on_eight_devices(tmp_path):
     """Two along the seeds, four along the meta-batch, in chunks; beside what one device does."""
     run("noise-clean-up", tmp_path / "one", settings_of("noise-clean-up", "smoke", {"devices": 1, **MEMORYLESS}))

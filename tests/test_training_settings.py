@@ -179,7 +179,7 @@ def test_values_are_clipped_as_is_said(value_clip, loss, slope):
         assert update == PPO(ASCENT, clip=0.6, value_coefficient=1.0)
 
 
-@pytest.mark.parametrize("double", [True, False])
+@pytest.mark.parametrize("double", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_training_runs_with_strict_promotion(double):
     """Mixed pools with a falling entropy bonus, groups and chunks; LOLA; and how noisy they are."""
     with jax.numpy_dtype_promotion("strict"), jax.enable_x64(double):
