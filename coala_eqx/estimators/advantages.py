@@ -42,7 +42,7 @@ def batch_lambda_returns(
     Source: Meulemans et al. (2025), Algorithm 1. Here v_t is the value of the next history and both accumulators start
     at 0; the reading v_t = V̂(h_t) makes every advantage biased (see `docs/errata.md`).
     """
-    rewards, next_values = _arrays("next_values", rewards, next_values)
+    rewards, next_values = reward_and_value_arrays("next_values", rewards, next_values)
     batch = len(rewards)
     # A step's contribution to its own return, and to the average that takes over at the end of an inner episode.
     alone, together = rewards / batch if normalize_current_episode else rewards, rewards
@@ -104,7 +104,7 @@ def td_errors(rewards: Any, values: Any = None, discount: Scalar = 1.0) -> Float
     Without values, the TD errors are the rewards. **Raises** `ValueError` if `values` does not have the shape of
     `rewards`.
     """
-    rewards, values = _arrays("values", rewards, values)
+    rewards, values = reward_and_value_arrays("values", rewards, values)
     if values is None:
         return rewards
     return rewards + discount * next_values(values) - values
@@ -117,7 +117,8 @@ def next_values(values: Float[Array, "batch episodes steps"]) -> Float[Array, "b
     return shifted.reshape(values.shape)
 
 
-def _arrays(name: str, rewards: Any, values: Any) -> tuple[Array, Array | None]:
+def reward_and_value_arrays(name: str, rewards: Any, values: Any) -> tuple[Array, Array | None]:
+    """Both as floating-point arrays. **Raises** `ValueError` that names `name` if shapes differ."""
     rewards = jnp.asarray(rewards)
     if rewards.ndim != 3 or 0 in rewards.shape:
         raise ValueError(f"`rewards` must have shape [batch, episodes, steps], but has {rewards.shape}.")

@@ -1,6 +1,7 @@
 """The contract of an estimator."""
 
 import abc
+import inspect
 from typing import Any, ClassVar, TypeGuard
 
 import equinox as eqx
@@ -8,10 +9,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Key
 
+from coala_eqx.estimators.critics import AbstractLearnerCritic, ShapingValues
 from coala_eqx.games import AbstractDrawnGame, AbstractEnumerableGame
 from coala_eqx.learners import NoGradientLearner, gradient_learners
 from coala_eqx.policies import AbstractPolicy
-from coala_eqx.shaping import MetaEpisode, ShapingProblem, score_function
+from coala_eqx.shaping import AbstractProbe, MetaEpisode, ShapingProblem, score_function
 
 Gradient = Any
 """A pytree like the policy, with `None` in place of every leaf that is not a floating-point array."""
@@ -71,6 +73,11 @@ class AbstractEstimator(eqx.Module):
     needs_differentiable_learner: ClassVar[bool] = False
     """Whether the estimator differentiates through the co-players' updates."""
 
+    @property
+    def probe(self) -> AbstractProbe | None:
+        """The probe of which the estimator needs the features; `None` if it needs none."""
+        return None
+
     @abc.abstractmethod
     def from_episode(self, problem: ShapingProblem, policy: AbstractPolicy, episode: MetaEpisode) -> Gradient:
         """The estimate from one sampled meta-episode: a pytree like `policy`."""
@@ -87,7 +94,7 @@ class AbstractEstimator(eqx.Module):
         **Raises** `ValueError` if this estimator cannot be applied to this problem.
         """
         self.check_problem(problem)
-        episode = problem.play(policy, key)
+        episode = problem.play(policy, key, self.probe)
         gradient = self.from_episode(problem, policy, episode)
         return gradient, EstimateInfo(episode=episode, shaping_return=episode.shaping_return)
 
@@ -129,7 +136,14 @@ class Inapplicable(ValueError):
 
 
 class AbstractScoreFunctionEstimator(AbstractEstimator):
-    """ĝ = Σ_b Σ_l ∇_φ log π(a_l^b | h_l^b; φ) · C_l^b. A subclass defines only the coefficients C."""
+    """ĝ = Σ_b Σ_l ∇_φ log π(a_l^b | h_l^b; φ) · C_l^b. A subclass defines only the coefficients C.
+
+    `coefficients` may have a third argument, `shaping`: the `ShapingValues` of a critic that sees the learner. Those
+    that have it can be given a `critic`.
+    """
+
+    critic: AbstractLearnerCritic | None = eqx.field(default=None, kw_only=True)
+    """The critic that sees the learner, where the estimator is used outside of training."""
 
     @abc.abstractmethod
     def coefficients(self, rewards: Any, values: Any = None) -> Float[Array, "batch episodes steps"]:
@@ -148,6 +162,39 @@ class AbstractScoreFunctionEstimator(AbstractEstimator):
     trajectory, or `"last_episode_return"` for the last inner episode only.
     """
 
+    @property
+    def needs_shaping(self) -> bool:
+        """Whether `coefficients` must be given `shaping`."""
+        return False
+
+    @property
+    def takes_shaping(self) -> bool:
+        """Whether `coefficients` has the argument `shaping`."""
+        return "shaping" in inspect.signature(type(self).coefficients).parameters
+
+    def at(self, updates: Any) -> "AbstractScoreFunctionEstimator":
+        """The estimator after some updates in training, its schedules being replaced by their values."""
+        del updates
+        return self
+
+    @property
+    def probe(self) -> AbstractProbe | None:
+        return None if self.critic is None else self.critic.probe
+
+    def shaping_of(self, episode: MetaEpisode) -> ShapingValues | None:
+        """The values of the estimator's critic in a meta-episode; `None` without one.
+
+        **Raises** `ValueError` if the meta-episode was played without the critic's probe.
+        """
+        if self.critic is None:
+            return None
+        if episode.features is None:
+            raise ValueError(
+                f"{type(self).__name__} has a critic that sees the learner, but the meta-episode has no features: play "
+                f"it by `problem.play(policy, key, probe=estimator.probe)`."
+            )
+        return self.critic.values(episode.features)
+
     def critic_rewards(self, rewards: Array) -> Float[Array, "batch episodes steps"]:
         """The rewards that make up the critic's target (Eq. 10): those that `critic_of` keeps, and 0 elsewhere."""
         if self.critic_of == "shaping_return":
@@ -160,9 +207,21 @@ class AbstractScoreFunctionEstimator(AbstractEstimator):
             f"{self.critic_of!r}."
         )
 
-    def checked_coefficients(self, rewards: Array, values: Array | None) -> Float[Array, "batch episodes steps"]:
-        """The coefficients. **Raises** `ValueError` if a subclass returns a shape other than that of the rewards."""
-        coefficients = self.coefficients(rewards, values)
+    def checked_coefficients(
+        self, rewards: Array, values: Array | None, shaping: ShapingValues | None = None
+    ) -> Float[Array, "batch episodes steps"]:
+        """The coefficients.
+
+        **Raises** `ValueError` if a subclass returns a shape other than that of the rewards, or if it is given
+        `shaping` and does not take it.
+        """
+        if shaping is not None and not self.takes_shaping:
+            raise ValueError(
+                f"{type(self).__name__} has no use for a critic that sees the learner: give its `coefficients` an "
+                f"argument `shaping`, or leave the critic out."
+            )
+        given: dict[str, Any] = {} if shaping is None else {"shaping": shaping}
+        coefficients = self.coefficients(rewards, values, **given)
         if jnp.shape(coefficients) != rewards.shape:
             raise ValueError(
                 f"{type(self).__name__}.coefficients must return an array of the shape of the rewards, [batch, "
@@ -171,7 +230,8 @@ class AbstractScoreFunctionEstimator(AbstractEstimator):
         return coefficients
 
     def from_episode(self, problem: ShapingProblem, policy: AbstractPolicy, episode: MetaEpisode) -> Gradient:
-        return weigh_scores(policy, episode, self.checked_coefficients(episode.rewards, episode.values))
+        coefficients = self.checked_coefficients(episode.rewards, episode.values, self.shaping_of(episode))
+        return weigh_scores(policy, episode, coefficients)
 
 
 def trains_by_coefficients(estimator: AbstractEstimator) -> TypeGuard[AbstractScoreFunctionEstimator]:

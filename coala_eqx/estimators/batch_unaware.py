@@ -5,8 +5,10 @@ from typing import Any, ClassVar
 from jaxtyping import Array, Float
 
 from coala_eqx.arrays import Scalar
-from coala_eqx.estimators.advantages import batch_advantages
+from coala_eqx.estimators.advantages import batch_advantages, reward_and_value_arrays
 from coala_eqx.estimators.base import AbstractScoreFunctionEstimator
+from coala_eqx.estimators.bootstrapping import own_futures, shaped_advantages
+from coala_eqx.estimators.critics import check_shaping
 
 
 class BatchUnaware(AbstractScoreFunctionEstimator):
@@ -18,9 +20,14 @@ class BatchUnaware(AbstractScoreFunctionEstimator):
 
     With values, C_l^b − (1/B)·V̂(h_l^b).
 
+    With `shaping`, the values of a critic that sees the learner, C_l^b = (1/B)·(own inner episode − V̂(h_l^b) + F_m^b −
+    W(X_{m+1}^(−b))), F_m^b being the own later inner episodes. W is a baseline here. It cannot take the place of F_m^b,
+    as it predicts a mean over the batch.
+
     **Arguments:**
 
     - `discount`, `gae_lambda`: factors per step.
+    - `critic`: as in `CoalaPG`.
 
     Source: Meulemans et al. (2025), Eqs 6 and 25.
     """
@@ -31,7 +38,21 @@ class BatchUnaware(AbstractScoreFunctionEstimator):
     unbiased_for: ClassVar[str | None] = None
     exchangeable: ClassVar[bool] = True
 
-    def coefficients(self, rewards: Any, values: Any = None) -> Float[Array, "batch episodes steps"]:
+    def coefficients(
+        self, rewards: Any, values: Any = None, shaping: Any = None
+    ) -> Float[Array, "batch episodes steps"]:
+        if shaping is not None:
+            rewards, values = reward_and_value_arrays("values", rewards, values)
+            without = check_shaping(shaping, rewards.shape).without.astype(rewards.dtype)
+            future = own_futures(rewards, discount=self.discount) - without
+            return shaped_advantages(
+                rewards,
+                values,
+                future / len(rewards),
+                discount=self.discount,
+                gae_lambda=self.gae_lambda,
+                own_weight=1 / len(rewards),
+            )
         advantages = batch_advantages(
             rewards,
             values,

@@ -14,7 +14,15 @@ from coala_eqx.exact.outcomes import InnerOutcomes
 from coala_eqx.interpreter.compiled import compiled
 from coala_eqx.learners import Draw, Experience
 from coala_eqx.policies import AbstractPolicy
-from coala_eqx.shaping import MetaEpisode, ShapingProblem, replay, replay_co_players
+from coala_eqx.shaping import (
+    AbstractProbe,
+    LearnerFeatures,
+    MetaEpisode,
+    ShapingProblem,
+    replay,
+    replay_co_players,
+    replay_features,
+)
 from coala_eqx.shaping.learning import Policies
 
 Function = Callable[[ShapingProblem, AbstractPolicy, MetaEpisode], Any]
@@ -77,6 +85,24 @@ def meet_chunk(
 
     log_probs, chance, episodes = jax.vmap(one)(*_arrays(chunk))
     return log_probs, chance * chunk.multiplicities, episodes
+
+
+@compiled
+def features_chunk(
+    problem: ShapingProblem,
+    policy: AbstractPolicy,
+    co_players: Policies,
+    outcomes: InnerOutcomes,
+    probe: AbstractProbe,
+    chunk: Chunk,
+) -> LearnerFeatures:
+    """What a probe shows in the meta-episodes of a chunk, leaves `[chunk, …]`."""
+
+    def one(trajectories: Int[Array, " batch"], draws: tuple[Draw, ...]) -> LearnerFeatures:
+        experiences, _ = _experiences(problem, outcomes, trajectories)
+        return replay_features(problem, policy, co_players, experiences, draws, probe)
+
+    return jax.vmap(one)(*_arrays(chunk))
 
 
 @compiled

@@ -14,6 +14,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from coala_eqx.arrays import concrete, in_words
+from coala_eqx.estimators import AbstractEstimator
 from coala_eqx.exact.batches import Chunk, count_batches, enumerate_batches, log_count_batches
 from coala_eqx.exact.chunks import Run, meet_chunk, replay_chunk, sum_chunk, values_of
 from coala_eqx.exact.draws import Draws, count_draws, draws_of_update, log_count_draws
@@ -23,7 +24,7 @@ from coala_eqx.exact.rounding import Sum
 from coala_eqx.games import AbstractEnumerableGame, Box, TabularGame
 from coala_eqx.interpreter.compiled import QUICK_BELOW
 from coala_eqx.policies import AbstractPolicy
-from coala_eqx.shaping import Population, ShapingProblem
+from coala_eqx.shaping import AbstractProbe, Population, ShapingProblem
 from coala_eqx.shaping.learning import Policies
 
 LIMIT = 20_000_000
@@ -81,6 +82,7 @@ class Enumeration:
     - `exchangeable`: whether the summed function ignores the order of the trajectories.
     - `limit`: the largest number of outcomes that is enumerated.
     - `chunk`: number of outcomes at a time; from the sizes of the problem and the policy unless given.
+    - `probe`: shows the features that are noted in each meta-episode.
 
     **Raises** `ValueError` if the game cannot be tabulated, a co-player is a function of a key, a learner uses a key
     and declares no finite set of draws, the policy does not fit, or there are too many outcomes.
@@ -95,10 +97,16 @@ class Enumeration:
         limit: int,
         chunk: int | None = None,
         progress: Progress | None = None,
+        probe: AbstractProbe | None = None,
     ):
         problem.check_policy(policy)
+        if probe is not None:
+            problem.check_probe(probe)
+            # Groups are made in order, so that the order of a batch matters to them.
+            exchangeable = exchangeable and probe.groups_of(problem.batch) in (1, problem.batch)
         self.problem = problem
         self.policy = policy
+        self.probe = probe
         self.meetings = list_meetings(problem)
         self.exchangeable = exchangeable and learners_exchangeable(problem)
         self.count = count_outcomes(problem, exchangeable=exchangeable)
@@ -208,6 +216,14 @@ class Enumeration:
         fits = max(1, _CHUNK_BYTES // (8 * floats))
         needed = self.count // len(self.meetings)
         return 1 << min(fits.bit_length() - 1, (needed - 1).bit_length())
+
+
+def shared_probe(estimators: Sequence[AbstractEstimator]) -> AbstractProbe | None:
+    """The probe whose features some estimators need. **Raises** `ValueError` if they need different ones."""
+    probes = [one.probe for one in estimators if one.probe is not None]
+    if any(not eqx.tree_equal(probes[0], other) for other in probes[1:]):
+        raise ValueError("Estimators that are enumerated together must have critics with the same probe.")
+    return probes[0] if probes else None
 
 
 def likelihood_leaves(log_probs: Float[np.ndarray, " chunk"]) -> Leaves:

@@ -53,7 +53,13 @@ def moments(
         raise ValueError("`moments` must be called outside of `jit`, `vmap` and `grad`; use `expectation` there.")
     estimator.check_problem(problem)
     space = Enumeration(
-        problem, policy, exchangeable=estimator.exchangeable, limit=limit, chunk=chunk, progress=progress
+        problem,
+        policy,
+        exchangeable=estimator.exchangeable,
+        limit=limit,
+        chunk=chunk,
+        progress=progress,
+        probe=estimator.probe,
     )
     (estimated,) = survey(space, (estimator,)).estimated
     _, unravel = ravel_pytree(eqx.filter(policy, eqx.is_inexact_array))

@@ -1,5 +1,6 @@
 """Moments of all score-function estimators of a problem at once, from their coefficients."""
 
+import dataclasses
 from collections.abc import Sequence
 
 import jax
@@ -34,7 +35,8 @@ class Scored:
 
     def coefficients(self, episodes: MetaEpisode) -> Float[np.ndarray, "chunk estimators batch long"]:
         """C of every estimator, in meta-episodes with leaves `[chunk, …]`."""
-        return np.asarray(_coefficients(self.estimators, episodes.rewards, episodes.values, quick=self.quick))
+        some = dataclasses.replace(episodes, observations=(), actions=(), log_probs=(), co_players=())
+        return np.asarray(_coefficients(self.estimators, some, quick=self.quick))
 
     def leaves(self, seen: Seen) -> Float[np.ndarray, "estimators chunk batch long"]:
         """The sums of C over equal trajectories, sorted. They determine an estimate and ignore the order of a batch."""
@@ -91,13 +93,18 @@ def _units(coefficients: np.ndarray, weights: np.ndarray) -> np.ndarray:
 
 @compiled
 def _coefficients(
-    estimators: tuple[AbstractScoreFunctionEstimator, ...], rewards: Array, values: Array
+    estimators: tuple[AbstractScoreFunctionEstimator, ...], episodes: MetaEpisode
 ) -> Float[Array, "chunk estimators batch long"]:
-    def one(rewards: Array, values: Array) -> Array:
-        made = [estimator.checked_coefficients(rewards, values) for estimator in estimators]
+    """`episodes` hold rewards, values and features only."""
+
+    def one(episode: MetaEpisode) -> Array:
+        rewards, values = episode.rewards, episode.values
+        made = [
+            estimator.checked_coefficients(rewards, values, estimator.shaping_of(episode)) for estimator in estimators
+        ]
         return jnp.stack([one.reshape(len(rewards), -1).astype(float) for one in made])
 
-    return jax.vmap(one)(rewards, values)
+    return jax.vmap(one)(episodes)
 
 
 def _sums_by_products(

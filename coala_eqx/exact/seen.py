@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Float
 
 from coala_eqx.exact.batches import Chunk
-from coala_eqx.exact.chunks import meet_chunk
+from coala_eqx.exact.chunks import features_chunk, meet_chunk
 from coala_eqx.exact.ego import EgoTrajectories
 from coala_eqx.exact.enumeration import Enumeration
 from coala_eqx.shaping import MetaEpisode
@@ -71,6 +71,11 @@ def see(space: Enumeration, ego: EgoTrajectories, co_players: Policies, chunk: C
     least = float(np.where(weights > 0, together, 0.0).min())
     filled = [one.reshape(np.shape(episodes.actions)) for one in (own, values)]
     episodes = eqx.tree_at(lambda some: [some.log_probs, some.values], episodes, filled)
+    if space.probe is not None:
+        features = features_chunk(
+            space.problem, space.policy, co_players, space.outcomes, space.probe, chunk, quick=space.quick
+        )
+        episodes = dataclasses.replace(episodes, features=features)
     return Seen(trajectories, weights, episodes, log_probs, least)
 
 

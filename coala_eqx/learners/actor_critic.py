@@ -47,10 +47,16 @@ def value_losses(
 
 def normalised(advantages: Float[Array, "batch steps"]) -> Float[Array, "batch steps"]:
     """Advantages with mean 0 and standard deviation 1 over everything; equal ones come out near 0."""
-    centred = advantages - advantages.mean()
+    mean, deviation = moments(advantages)
+    return (advantages - mean) / deviation
+
+
+def moments(advantages: Float[Array, "batch steps"]) -> tuple[Float[Array, ""], Float[Array, ""]]:
+    """Mean and standard deviation of advantages over everything."""
+    mean = advantages.mean()
     # Equal advantages differ by rounding only, and must come out near 0, not blown up to 1.
     floor = jnp.finfo(advantages.dtype).eps * (advantages**2).mean() + _LEAST_DEVIATION**2
-    return centred / jnp.sqrt((centred**2).mean() + floor)
+    return mean, jnp.sqrt(((advantages - mean) ** 2).mean() + floor)
 
 
 def value_limit(clip: Any, value_clip: Any) -> Any:

@@ -5,6 +5,7 @@ from jaxtyping import Array, Float, Shaped
 
 from coala_eqx.learners import Experience
 from coala_eqx.policies import AbstractPolicy
+from coala_eqx.shaping.probing import LearnerFeatures
 
 
 class MetaEpisode(eqx.Module):
@@ -33,6 +34,9 @@ class MetaEpisode(eqx.Module):
 
     co_player_policies: tuple[AbstractPolicy, ...]
     """The co-players' policies before their first update."""
+
+    features: LearnerFeatures | None = None
+    """What a probe shows of co-players and memories, if there is one."""
 
     @property
     def shaping_return(self) -> Float[Array, ""]:

@@ -8,13 +8,14 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Key
+from jaxtyping import Array, Float, Key
 
 from coala_eqx.learners import AbstractDrawingLearner, AbstractLearner, Draw, Experience, init_rule, update_rule
 from coala_eqx.learners.protocol import NoKey
 from coala_eqx.loops import scan
 from coala_eqx.policies import AbstractPolicy
 from coala_eqx.policies.base import PolicyState, initial_policy_state
+from coala_eqx.shaping.probing import AbstractProbe, LearnerFeatures
 
 Policies = tuple[AbstractPolicy, ...]
 PolicyStates = tuple[PolicyState, ...]
@@ -30,6 +31,7 @@ def alternate(
     *,
     keys: Key[Array, "episodes learners"] | None = None,
     draws: tuple[Draw, ...] = (),
+    probe: AbstractProbe | None = None,
 ) -> tuple[Any, Any]:
     """Visit M inner episodes in a row. After each but the last every co-player learns from it.
 
@@ -43,6 +45,8 @@ def alternate(
     - `keys`: keys of the learners that use them, first for `init`, then for each update.
     - `draws`: in place of keys, the draws of all updates, one entry for each learner: leaves `[episodes − 1, …]`, or
       `None` for a learner that draws nothing.
+    - `probe`: shows features of the co-players before each inner episode, and after it without each group of its
+      trajectories. The records are then pairs with `CoPlayerFeatures`.
 
     **Returns** the last carry, and the records, arrays `[episodes, …]`.
 
@@ -60,10 +64,13 @@ def alternate(
         (carry, arrays), (episode, keys, draws) = scan_carry, inputs
         policies, states = eqx.combine(arrays, static)
         carry, experiences, record = visit(carry, policies, episode)
-        learned = [
-            _update(*given, None if keys is None else keys[number])
-            for number, given in enumerate(zip(learners, policies, states, experiences, draws, strict=True))
+        given = [
+            (*one, None if keys is None else keys[number])
+            for number, one in enumerate(zip(learners, policies, states, experiences, draws, strict=True))
         ]
+        if probe is not None:
+            record = record, _shown(probe, learners, policies, states, given, experiences)
+        learned = [_update(*one) for one in given]
         policies, states = tuple(p for p, _ in learned), tuple(s for _, s in learned)
         return (carry, eqx.filter((policies, states), eqx.is_array)), record
 
@@ -74,10 +81,64 @@ def alternate(
         inputs = (but_last, None if keys is None else keys[1:], draws)
         (carry, arrays), record = scan(visit_and_learn, (carry, arrays), inputs)
         records.append(record)
-    policies, _ = eqx.combine(arrays, static)
-    carry, _, record = visit(carry, policies, jax.tree.map(lambda leaf: leaf[-1], episodes))
+    policies, states = eqx.combine(arrays, static)
+    carry, experiences, record = visit(carry, policies, jax.tree.map(lambda leaf: leaf[-1], episodes))
+    if probe is not None:
+        record = record, _shown(probe, learners, policies, states, None, experiences)
     records.append(jax.tree.map(lambda leaf: jnp.asarray(leaf)[None], record))
     return carry, jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *records)
+
+
+class CoPlayerFeatures(eqx.Module):
+    """What a probe shows of all co-players around one inner episode, stacked along `episodes`."""
+
+    before: Float[Array, "*episodes features"]
+    without: Float[Array, "*episodes groups features"]
+
+    def with_memories(self, memories: Float[Array, "batch episodes memory"]) -> LearnerFeatures:
+        """The features of a whole meta-episode, leaves `[episodes, …]`, with the ego agent's memories."""
+        return LearnerFeatures(self.before, jnp.moveaxis(self.without, 0, 1), memories)
+
+
+def _shown(
+    probe: AbstractProbe,
+    learners: tuple[AbstractLearner, ...],
+    policies: Policies,
+    states: tuple[Any, ...],
+    given: list[Any] | None,
+    experiences: tuple[Experience, ...],
+) -> CoPlayerFeatures:
+    """`given`: the arguments of each update; `None` after the last inner episode, when nobody learns."""
+    before = probe.co_players(policies, learners, states)
+    groups = probe.groups_of(len(experiences[0].rewards)) if experiences else 1
+    if given is None:
+        return CoPlayerFeatures(before, jnp.zeros((groups, *before.shape), before.dtype))
+    learned = [
+        _updates_without(learner, policy, state, experience, groups, draw, key)
+        for learner, policy, state, experience, draw, key in given
+    ]
+    arrays, rest = eqx.partition(learned, eqx.is_array)
+
+    def of_group(arrays: Any) -> Array:
+        policies, states = zip(*eqx.combine(arrays, rest), strict=True)
+        return probe.co_players(policies, learners, states)
+
+    return CoPlayerFeatures(before, jax.vmap(of_group)(arrays) if learned else before[None])
+
+
+def _updates_without(
+    learner: AbstractLearner,
+    policy: AbstractPolicy,
+    state: Any,
+    experience: Experience,
+    groups: int,
+    draw: Draw,
+    key: Any,
+) -> tuple[AbstractPolicy, Any]:
+    if draw is not None:
+        assert isinstance(learner, AbstractDrawingLearner)  # as others draw nothing
+        return learner.updates_without(policy, state, experience, groups, draw=draw)
+    return learner.updates_without(policy, state, experience, groups, key)
 
 
 def initial_policy_states(policies: Policies, batch: int) -> PolicyStates:

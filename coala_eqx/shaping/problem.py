@@ -15,6 +15,7 @@ from coala_eqx.policies import AbstractPolicy, FullHistory
 from coala_eqx.shaping.episode import MetaEpisode
 from coala_eqx.shaping.fit import check_observations
 from coala_eqx.shaping.population import CoPlayer, Population, draw_co_player
+from coala_eqx.shaping.probing import AbstractProbe
 from coala_eqx.shaping.roll_out import roll_out
 
 
@@ -120,17 +121,23 @@ class ShapingProblem(eqx.Module):
         return (self.co_players_remember,) * len(self.co_players)
 
     @eqx.filter_jit
-    def play(self, policy: AbstractPolicy, key: Key[Array, ""]) -> MetaEpisode:
+    def play(self, policy: AbstractPolicy, key: Key[Array, ""], probe: AbstractProbe | None = None) -> MetaEpisode:
         """Sample one meta-episode of the ego agent `policy`: compiled, and fit for `vmap` over keys and problems.
+
+        With a `probe`, the meta-episode also holds `features` for a critic that sees the learner. They include what
+        co-players would have become without each group of trajectories. Play stays the same.
 
         (`eqx.filter_vmap`, where a co-player has leaves that are no arrays. To map over problems, build them
         inside the mapped function, or stack their arrays with one optimiser object in all of them.)
 
         Where a parameter of some policy's distribution is NaN, so are all rewards of that step.
 
-        **Raises** `ValueError` if the policy does not fit the game or the length of the meta-episode.
+        **Raises** `ValueError` if the policy does not fit the game or the length of the meta-episode, or the probe does
+        not fit the game or the batch.
         """
         self.check_policy(policy)
+        if probe is not None:
+            self.check_probe(probe)
         random = any(learner.uses_key for learner in self.learners)
         key_co_players, key_play, *key_learn = jax.random.split(key, 3 if random else 2)
         keys = jax.random.split(key_co_players, max(1, len(self.co_players)))
@@ -148,7 +155,15 @@ class ShapingProblem(eqx.Module):
             remembering=self.remembering,
             key=key_play,
             key_learn=key_learn[0] if random else None,
+            probe=probe,
         )
+
+    def check_probe(self, probe: Any) -> None:
+        """Check that `probe` fits the game and the batch; raises `ValueError` that says why not."""
+        if not isinstance(probe, AbstractProbe):
+            raise ValueError(f"`probe` must be a probe, such as probe_game(game), but is {probe!r}.")
+        probe.groups_of(self.batch)
+        probe.check(self.game)
 
     def check_policy(self, policy: AbstractPolicy) -> None:
         """Check that `policy` can be the ego agent; raises `ValueError` that says why not."""

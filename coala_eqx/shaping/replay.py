@@ -10,9 +10,17 @@ from jaxtyping import Array, Float
 
 from coala_eqx.learners import Draw, Experience
 from coala_eqx.policies import AbstractPolicy
-from coala_eqx.policies.base import PolicyOutput, initial_policy_state, log_probs_of, replay_on, replay_outputs
+from coala_eqx.policies.base import (
+    PolicyOutput,
+    PolicyState,
+    initial_policy_state,
+    log_probs_of,
+    replay_on,
+    replay_outputs,
+)
 from coala_eqx.shaping.episode import MetaEpisode
 from coala_eqx.shaping.learning import Policies, PolicyStates, alternate, initial_policy_states
+from coala_eqx.shaping.probing import AbstractProbe, LearnerFeatures
 from coala_eqx.shaping.problem import ShapingProblem
 
 
@@ -122,3 +130,27 @@ def replay_co_players(
     # After an inner episode of probability 0, learners may do anything, and may return NaN.
     impossible = jnp.cumsum(jnp.isneginf(log_probs)) > 0
     return jnp.where(impossible, -jnp.inf, log_probs).sum()
+
+
+def replay_features(
+    problem: ShapingProblem,
+    policy: AbstractPolicy,
+    co_players: Policies,
+    experiences: tuple[Experience, ...],
+    draws: tuple[Draw, ...],
+    probe: AbstractProbe,
+) -> LearnerFeatures:
+    """The features that `ShapingProblem.play` records with this probe. Arguments are those of `replay`."""
+    ego, *others = experiences
+
+    def visit(
+        state: PolicyState, _: Policies, experiences: tuple[Experience, ...]
+    ) -> tuple[PolicyState, tuple[Experience, ...], Array]:
+        own, *rest = experiences
+        after = replay_outputs(policy, state, own.observations, own.actions)[0]
+        return after, tuple(rest), probe.memory(policy, state)
+
+    by_episode = jax.tree.map(lambda leaf: jnp.moveaxis(leaf, 1, 0), (ego, *others))
+    start = initial_policy_state(policy, problem.batch)
+    _, (memories, shown) = alternate(problem.learners, co_players, visit, start, by_episode, draws=draws, probe=probe)
+    return shown.with_memories(jnp.moveaxis(memories, 0, 1))

@@ -14,6 +14,7 @@ from coala_eqx.policies import AbstractPolicy
 from coala_eqx.policies.base import PolicyOutput, PolicyState, initial_policy_state, log_probs_of
 from coala_eqx.shaping.episode import MetaEpisode
 from coala_eqx.shaping.learning import Policies, PolicyStates, alternate, initial_policy_states
+from coala_eqx.shaping.probing import AbstractProbe
 
 
 def roll_out(
@@ -28,6 +29,7 @@ def roll_out(
     remembering: tuple[bool, ...],
     key: Key[Array, ""],
     key_learn: Key[Array, ""] | None = None,
+    probe: AbstractProbe | None = None,
 ) -> MetaEpisode:
     """`ShapingProblem.play` once the co-players are drawn; `key_learn` is for learners that use keys."""
 
@@ -35,18 +37,21 @@ def roll_out(
         states: PolicyStates, co_players: Policies, key: Array
     ) -> tuple[PolicyStates, tuple[Experience, ...], Any]:
         ego, *others = states
+        memories = None if probe is None else probe.memory(policy, ego)
         others = [
             state if remembers else initial_policy_state(co_player, batch)
             for state, remembers, co_player in zip(others, remembering, co_players, strict=True)
         ]
         states, record = inner_episode(game, (policy, *co_players), (ego, *others), batch, steps, key)
-        return states, tuple(experience_of(record, player) for player in range(1, game.num_players)), record
+        experiences = tuple(experience_of(record, player) for player in range(1, game.num_players))
+        return states, experiences, (record, memories)
 
     keys = jax.random.split(key, episodes)
     keys_learn = None if key_learn is None else jax.random.split(key_learn, (episodes, len(learners)))
     states = initial_policy_states((policy, *co_players), batch)
-    _, record = alternate(learners, co_players, visit, states, keys, keys=keys_learn)
-    record = jax.tree.map(lambda leaf: jnp.moveaxis(leaf, 0, 1), record)
+    _, records = alternate(learners, co_players, visit, states, keys, keys=keys_learn, probe=probe)
+    (record, memories), shown = records if probe is not None else (records, None)
+    record, memories = jax.tree.map(lambda leaf: jnp.moveaxis(leaf, 0, 1), (record, memories))
     ego, *others = (experience_of(record, player) for player in range(game.num_players))
     return MetaEpisode(
         observations=ego.observations,
@@ -56,6 +61,7 @@ def roll_out(
         values=record.values,
         co_players=tuple(others),
         co_player_policies=co_players,
+        features=None if shown is None else shown.with_memories(memories),
     )
 
 

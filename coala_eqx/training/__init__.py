@@ -17,6 +17,7 @@ from coala_eqx.training.batch import Batch as Batch
 from coala_eqx.training.batch import flatten_meta_batch as flatten_meta_batch
 from coala_eqx.training.batch import make_batch as make_batch
 from coala_eqx.training.batch import subtract_leave_one_out as subtract_leave_one_out
+from coala_eqx.training.critics import CriticTraining as CriticTraining
 from coala_eqx.training.deprecated import FORMER
 from coala_eqx.training.driver import STOP as STOP
 from coala_eqx.training.driver import Moment as Moment

@@ -16,6 +16,7 @@ from coala_eqx.learners import AbstractLearner, check_learner
 from coala_eqx.learners.optimising import is_optimiser
 from coala_eqx.policies import AbstractPolicy, Hawk
 from coala_eqx.training.algorithms import AbstractAlgorithm
+from coala_eqx.training.critics import CriticTraining
 
 MakePolicy = Callable[[Key[Array, ""]], AbstractPolicy]
 """A function key → policy."""
@@ -36,6 +37,8 @@ class Agent(eqx.Module):
       their return in these meetings plus 1 − p_naive times their return in all others.
     - `meta_estimator`: the estimator for meetings with meta agents, who do not learn within a meeting. By default it is
       the plain policy gradient, `BatchUnaware`, with the discount and λ of `estimator`.
+    - `critic`: a critic that sees the learner, and how it is trained. Its values are the `shaping` of `estimator`, in
+      meetings with naive learners; the agent's own critic then predicts the inner episode only.
 
     **Raises** `ValueError` for settings of a wrong type, or that do not fit each other.
 
@@ -48,6 +51,7 @@ class Agent(eqx.Module):
     seats: tuple[int, ...] | None = eqx.field(static=True, default=None)
     naive_weight: float = 1.0
     meta_estimator: AbstractScoreFunctionEstimator | None = None
+    critic: CriticTraining | None = eqx.field(static=True, default=None)
 
     def __check_init__(self):
         for name, estimator in (("estimator", self.estimator), ("meta_estimator", self.meta_estimator)):
@@ -74,6 +78,7 @@ class Agent(eqx.Module):
             )
         if self.meta_estimator is not None:
             _check_discounts(self.estimator, self.meta_estimator)
+        _check_critic(self.estimator, self.critic)
 
     @property
     def by_advantages(self) -> bool:
@@ -85,7 +90,7 @@ class Agent(eqx.Module):
         """The estimator for meetings with meta agents."""
         if self.meta_estimator is not None:
             return self.meta_estimator
-        own = {name: getattr(self.estimator, name, 1.0) for name in ("discount", "gae_lambda")}
+        own: dict[str, Any] = {name: getattr(self.estimator, name, 1.0) for name in ("discount", "gae_lambda")}
         return BatchUnaware(**own)
 
     def make(self, game: AbstractGame) -> MakePolicy:
@@ -161,6 +166,28 @@ def _check_seats(seats: Any) -> None:
     whole = isinstance(seats, tuple) and all(isinstance(seat, int) and not isinstance(seat, bool) for seat in seats)
     if not whole or not seats or len(set(seats)) < len(seats) or min(seats) < 0:
         raise ValueError(f"`seats` must be a tuple of different players, such as (0,) or (0, 1), but is {seats!r}.")
+
+
+def _check_critic(estimator: AbstractEstimator, critic: Any) -> None:
+    """**Raises** `ValueError` unless the estimator has the critic that it needs, and takes the one that it has."""
+    name = type(estimator).__name__
+    if critic is not None and not isinstance(critic, CriticTraining):
+        raise ValueError(f"`critic` must be a CriticTraining, such as CriticTraining(), but is {critic!r}.")
+    by_advantages = isinstance(estimator, AbstractScoreFunctionEstimator)
+    if critic is not None and not (by_advantages and estimator.takes_shaping):
+        raise ValueError(
+            f"`critic` gives `shaping` to an estimator, and {name}.coefficients has no such argument: leave it out."
+        )
+    if by_advantages and estimator.critic is not None:
+        raise ValueError(
+            f"The critic of {name} in a pool is trained with the agent: leave it out of {name}(…), and give the agent "
+            f"`critic=CriticTraining(…)`."
+        )
+    if critic is None and by_advantages and estimator.needs_shaping:
+        raise ValueError(
+            f"{name} needs a critic that sees the learner here (its κ is below 1, or it has no other way): give the "
+            f"agent `critic=CriticTraining()`."
+        )
 
 
 def _check_discounts(estimator: AbstractEstimator, meta_estimator: AbstractEstimator) -> None:

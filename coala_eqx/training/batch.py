@@ -5,7 +5,7 @@ import jax
 from jaxtyping import Array, Float, Shaped
 
 from coala_eqx._checks import check_flag, check_positive, check_share
-from coala_eqx.estimators import AbstractScoreFunctionEstimator
+from coala_eqx.estimators import AbstractLearnerCritic, AbstractScoreFunctionEstimator
 from coala_eqx.estimators.advantages import batch_lambda_returns, next_values
 from coala_eqx.shaping import MetaEpisode
 
@@ -41,6 +41,7 @@ def make_batch(
     td_lambda: float = 1.0,
     leave_one_out: bool = False,
     centre: bool = False,
+    critic: AbstractLearnerCritic | None = None,
 ) -> Batch:
     """The batch of meta-episodes `[meta_batch, batch, episodes, steps]`.
 
@@ -52,6 +53,8 @@ def make_batch(
     - `leave_one_out`: whether `subtract_leave_one_out` is applied to the advantages. The estimate stays unbiased.
     - `centre`: whether the mean of all advantages is subtracted from each. This biases the estimate
       (`docs/proofs.md`, normalisation). The paper calls it advantage normalisation (App. A.4).
+    - `critic`: a critic that sees the learner, in units of scaled rewards. Its values are the estimator's `shaping`.
+      The policy's own critic then predicts what is left of the inner episode.
 
     **Raises** `ValueError` for an estimator without advantages, a scale that is not positive, shares outside of [0, 1],
     or flags that are neither True nor False.
@@ -63,15 +66,25 @@ def make_batch(
     check_flag("leave_one_out", leave_one_out)
     check_flag("centre", centre)
     rewards = reward_scale * episodes.rewards
-    advantages = jax.vmap(estimator.checked_coefficients)(rewards, episodes.values) * rewards.shape[1]
+    shaping = None
+    if critic is not None:
+        assert episodes.features is not None  # as the critic's probe was there in play
+        shaping = jax.vmap(critic.values)(episodes.features)
+    advantages = jax.vmap(estimator.checked_coefficients)(rewards, episodes.values, shaping) * rewards.shape[1]
     if leave_one_out:
         advantages = subtract_leave_one_out(advantages)
     if centre:
         advantages -= advantages.mean()
 
     def target(rewards: Array, values: Array) -> Array:
+        if shaping is not None:  # every inner episode is a trajectory of its own
+            each = [leaf.reshape(-1, 1, leaf.shape[2]) for leaf in (rewards, values)]
+            return of_trajectory(*each).reshape(rewards.shape)
+        return of_trajectory(rewards, values)
+
+    def of_trajectory(rewards: Array, values: Array) -> Array:
         return batch_lambda_returns(
-            estimator.critic_rewards(rewards),
+            estimator.critic_rewards(rewards) if shaping is None else rewards,
             next_values(values),
             discount=getattr(estimator, "discount", 1.0),
             lambda_=td_lambda,

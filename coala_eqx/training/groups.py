@@ -31,7 +31,12 @@ def take(keys: Key[Array, " agents"], group: tuple[int, ...]) -> Key[Array, " gr
 
 def alike(one: Agent, other: Agent) -> bool:
     """Whether two agents can be trained by one vectorised program."""
-    same = (one.policy, one.seats, one.by_advantages) == (other.policy, other.seats, other.by_advantages)
+    same = (one.policy, one.seats, one.by_advantages, one.critic) == (
+        other.policy,
+        other.seats,
+        other.by_advantages,
+        other.critic,
+    )
     return (
         same and equal(one.algorithm, other.algorithm) and (one.by_advantages or equal(one.estimator, other.estimator))
     )

@@ -12,7 +12,7 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float
 
 from coala_eqx._checks import check_flag, check_whole
-from coala_eqx.estimators import AbstractEstimator, AbstractScoreFunctionEstimator
+from coala_eqx.estimators import AbstractEstimator, AbstractScoreFunctionEstimator, LearnerCritic
 from coala_eqx.policies import AbstractPolicy
 from coala_eqx.shaping import MetaEpisode, score_function
 from coala_eqx.training.algorithms import AbstractActorCritic
@@ -21,7 +21,7 @@ from coala_eqx.training.layout import Layout, shard
 from coala_eqx.training.pieces import mean_over_chunks
 from coala_eqx.training.play import meet
 from coala_eqx.training.pool import Pool
-from coala_eqx.training.state import PoolState
+from coala_eqx.training.state import PoolState, members
 
 
 class GradientNoise(eqx.Module):
@@ -105,6 +105,7 @@ def gradient_noise(
     *,
     index: int = 0,
     leave_one_out: Sequence[bool] | None = None,
+    by_critic: Sequence[bool] | None = None,
     layout: Layout = Layout(),
 ) -> GradientNoise:
     """Measure the gradients that an agent of a pool would follow against naive learners with these estimators.
@@ -119,6 +120,8 @@ def gradient_noise(
     - `index`: number of the agent.
     - `leave_one_out`: one flag for each estimator, in place of the agent's. It compares baselines on the same
       meta-episodes.
+    - `by_critic`: one flag for each estimator: whether it is given the agent's critic that sees the learner. By default
+      those are that need it.
     - `layout`: sizes of the pieces of work.
 
     **Raises** `ValueError` if
@@ -154,27 +157,37 @@ def gradient_noise(
         )
     for baseline in leave_one_out:
         check_flag("leave_one_out", baseline)
+    if by_critic is None:
+        by_critic = [one.needs_shaping for one in by_advantages]
+    _check_by_critic(pool, state, index, by_advantages, by_critic)
     agents = tuple(
         dataclasses.replace(
             pool.agents[index],
             estimator=estimator,
             meta_estimator=None,
             algorithm=dataclasses.replace(algorithm, leave_one_out=baseline),
+            critic=pool.agents[index].critic if shaped else None,
         )
-        for estimator, baseline in zip(by_advantages, leave_one_out, strict=True)
+        for estimator, baseline, shaped in zip(by_advantages, leave_one_out, by_critic, strict=True)
     )
     alone = dataclasses.replace(pool, p_naive=1.0)
     for one in agents:
         dataclasses.replace(alone, agents=(one,)).check_problem(state)
     agent, own = alone.agent(state, index), alone.class_of(index)
 
+    critic = _critic_of(pool, state, index)
+    probe = None if critic is None else critic.probe
+
     def measure(key: Array) -> Float[Array, "estimators parameters"]:
         met = [
             one.episodes
-            for one in meet(alone, state, agent, own, jnp.zeros((), int), key, layout)
+            for one in meet(alone, state, agent, own, jnp.zeros((), int), key, layout, probe)
             if one.line_up.meetings
         ]
-        batches = [_batch(one.algorithm, estimator, met) for one, estimator in zip(agents, by_advantages, strict=True)]
+        batches = [
+            _batch(one.algorithm, estimator, met, critic if shaped else None)
+            for one, estimator, shaped in zip(agents, by_advantages, by_critic, strict=True)
+        ]
         return _gradients(algorithm, agent, batches, layout)
 
     gradients = jax.lax.map(measure, jax.random.split(state.spare_key(3), measured))
@@ -182,8 +195,42 @@ def gradient_noise(
     return GradientNoise(inner, pool.meta_batch)
 
 
-def _batch(algorithm: Any, estimator: AbstractScoreFunctionEstimator, met: Sequence[MetaEpisode]) -> Batch:
-    batches = [algorithm.batch(estimator, episodes) for episodes in met]
+def _check_by_critic(
+    pool: Pool,
+    state: PoolState,
+    index: int,
+    estimators: Sequence[AbstractScoreFunctionEstimator],
+    by_critic: Sequence[bool],
+) -> None:
+    """**Raises** `ValueError` unless there is a flag for each estimator, and the critic that is asked for."""
+    if len(by_critic) != len(estimators):
+        raise ValueError(
+            f"`by_critic` must have a flag for each of {len(estimators)} estimators, but has {len(by_critic)}."
+        )
+    for shaped in by_critic:
+        check_flag("by_critic", shaped)
+    if any(by_critic) and _critic_of(pool, state, index) is None:
+        names = ", ".join(type(one).__name__ for one, shaped in zip(estimators, by_critic, strict=True) if shaped)
+        raise ValueError(
+            f"{names} must be given a critic that sees the learner, but the agent has none: give it "
+            f"`critic=CriticTraining()`."
+        )
+
+
+def _critic_of(pool: Pool, state: PoolState, index: int) -> LearnerCritic | None:
+    """The critic of an agent that sees the learner, if there is one."""
+    group = next(number for number, group in enumerate(pool.groups) if index in group)
+    critics = state.critics[group] if state.critics else None
+    return None if critics is None else members(critics.critic, pool.groups[group].index(index))
+
+
+def _batch(
+    algorithm: Any,
+    estimator: AbstractScoreFunctionEstimator,
+    met: Sequence[MetaEpisode],
+    critic: LearnerCritic | None,
+) -> Batch:
+    batches = [algorithm.batch(estimator, episodes, critic) for episodes in met]
     return jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *batches)
 
 

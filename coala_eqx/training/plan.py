@@ -14,6 +14,7 @@ from coala_eqx.training.driver import Programs, Training, programs_of
 from coala_eqx.training.layout import Layout, place
 from coala_eqx.training.play import meet, without_co_players
 from coala_eqx.training.pool import Pool
+from coala_eqx.training.state import members
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,7 +56,10 @@ def _bytes_played(training: Training, programs: Programs) -> int:
 
     def play(arrays: Any) -> Any:
         state = eqx.combine(arrays, programs.static)
-        met = meet(pool, state, pool.agent(state, 0), pool.class_of(0), jnp.zeros((), int), state.key, training.layout)
+        critic = state.critics[0] if state.critics else None
+        probe = None if critic is None else members(critic.critic.probe, 0)
+        agent, place = pool.agent(state, 0), jnp.zeros((), int)
+        met = meet(pool, state, agent, pool.class_of(0), place, state.key, training.layout, probe)
         return eqx.filter([without_co_players(one.episodes) for one in met], eqx.is_array)
 
     one_seed = jax.tree.map(lambda leaf: leaf[0], programs.arrays)

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Array, Int, Key
 
 from coala_eqx.policies import AbstractPolicy
-from coala_eqx.shaping import MetaEpisode
+from coala_eqx.shaping import AbstractProbe, MetaEpisode
 from coala_eqx.training.layout import Layout
 from coala_eqx.training.meetings import NAIVE, LineUp, draw
 from coala_eqx.training.pieces import map_in_groups
@@ -37,6 +37,7 @@ def meet(
     place: Int[Array, ""],
     key: Key[Array, ""],
     layout: Layout,
+    probe: AbstractProbe | None = None,
 ) -> list[Met]:
     """Play all meetings of an agent in one iteration, by line-up.
 
@@ -44,6 +45,7 @@ def meet(
 
     - `own`: number of the agent's class.
     - `place`: the agent's index among the members of the class.
+    - `probe`: shows what naive learners have learned, in meetings with them.
     """
     kinds = pool.line_ups(own)
     pairs = tuple(zip(kinds[::2], kinds[1::2], strict=True))
@@ -55,7 +57,8 @@ def meet(
         some = each[: pair[0].meetings], each[pair[0].meetings :]
         for line_up, key_kind, keys_play in zip(pair, jax.random.split(key_draw), some, strict=True):
             opponents = draw_opponents(pool, state, own, place, line_up, key_kind)
-            met.append(Met(line_up, play(pool, agent, line_up, opponents, keys_play, layout)))
+            shown = probe if line_up.kind == "naive" else None
+            met.append(Met(line_up, play(pool, agent, line_up, opponents, keys_play, layout, shown)))
     return met
 
 
@@ -108,12 +111,13 @@ def play(
     opponents: tuple[AbstractPolicy, ...],
     keys: Key[Array, " meetings"],
     layout: Layout,
+    probe: AbstractProbe | None = None,
 ) -> MetaEpisode:
     """Play meta-episodes against opponents with leaves `[meetings, …]`."""
 
     def one(entry: tuple[tuple[AbstractPolicy, ...], Key[Array, ""]]) -> MetaEpisode:
         opponents, key = entry
-        return pool.problem(line_up, opponents, pool.episodes).play(agent, key)
+        return pool.problem(line_up, opponents, pool.episodes).play(agent, key, probe)
 
     return map_in_groups(one, (opponents, keys), layout.group)
 
@@ -155,3 +159,8 @@ def by_agent(pool: "Pool", groups: tuple[AbstractPolicy, ...]) -> tuple[Abstract
 def without_co_players(episodes: MetaEpisode) -> MetaEpisode:
     """The meta-episodes without the policies of co-players. These are still in the state from which they were drawn."""
     return eqx.tree_at(lambda episode: episode.co_player_policies, episodes, ())
+
+
+def played_only(episodes: MetaEpisode) -> MetaEpisode:
+    """The meta-episodes without the policies of co-players, and without their features."""
+    return dataclasses.replace(without_co_players(episodes), features=None)

@@ -13,17 +13,19 @@ from coala_eqx.games import AbstractGame, seen_from
 from coala_eqx.learners import Static, update_rule
 from coala_eqx.policies import AbstractPolicy
 from coala_eqx.shaping import ShapingProblem
+from coala_eqx.streams import stream
 from coala_eqx.training.agent import Agent, NaiveLearners
 from coala_eqx.training.algorithms.base import AlgorithmState
 from coala_eqx.training.beginning import initial_state
-from coala_eqx.training.data import data_of
+from coala_eqx.training.critics import CriticState
+from coala_eqx.training.data import data_of, learn_critic
 from coala_eqx.training.deprecated import members_of, with_policies
 from coala_eqx.training.fit import check_pool, static_number
 from coala_eqx.training.groups import groups_of, take
 from coala_eqx.training.info import PoolInfo, all_finite, in_order, info_of
 from coala_eqx.training.layout import Layout
 from coala_eqx.training.meetings import NAIVE, Class, LineUp, classes_of, line_ups
-from coala_eqx.training.play import meet, starts, without_co_players
+from coala_eqx.training.play import meet, played_only, starts
 from coala_eqx.training.state import PoolState, members
 
 
@@ -170,14 +172,15 @@ class Pool(eqx.Module):
         """
         self.check_problem(state)
         keys = jax.random.split(jax.random.fold_in(state.key, state.iteration), len(self.agents))
-        agents, algorithms, infos = [], [], []
+        moved, infos = [], []
+        critics = state.critics or (None,) * len(self.groups)
         for number, group in enumerate(self.groups):
-            before = state.groups[number], state.algorithms[number]
-            agent, algorithm, info = self._iterate_group(state, group, *before, take(keys, group), layout)
-            agents.append(agent)
-            algorithms.append(algorithm)
+            before = state.groups[number], state.algorithms[number], critics[number]
+            *after, info = self._iterate_group(state, group, *before, take(keys, group), layout)
+            moved.append(after)
             infos.append(info)
-        state = PoolState(tuple(agents), tuple(algorithms), state.populations, state.key, state.iteration + 1)
+        agents, algorithms, critics = zip(*moved, strict=True)
+        state = PoolState(agents, algorithms, state.populations, state.key, state.iteration + 1, critics)
         return state, in_order(infos, self.groups)
 
     def _iterate_group(
@@ -186,23 +189,33 @@ class Pool(eqx.Module):
         group: tuple[int, ...],
         agents: AbstractPolicy,
         algorithms: AlgorithmState,
+        critics: CriticState | None,
         keys: Key[Array, " agents"],
         layout: Layout,
-    ) -> tuple[AbstractPolicy, AlgorithmState, PoolInfo]:
+    ) -> tuple[AbstractPolicy, AlgorithmState, CriticState | None, PoolInfo]:
         """One iteration of agents with leaves `[agents, …]`."""
         own = self.class_of(group[0])
         places = jnp.asarray([self.classes[own].members.index(number) for number in group])
         algorithm = self.agents[group[0]].algorithm
 
-        def one(agent: AbstractPolicy, before: AlgorithmState, place: Array, index: Array, key: Array) -> Any:
+        def one(
+            agent: AbstractPolicy,
+            before: AlgorithmState,
+            learning: CriticState | None,
+            place: Array,
+            index: Array,
+            key: Array,
+        ) -> Any:
             key_play, key_update = jax.random.split(key)
-            met = meet(self, state, agent, own, place, key_play, layout)
-            data = data_of(self, group, index, agent, met, layout)
+            critic = None if learning is None else learning.critic
+            met = meet(self, state, agent, own, place, key_play, layout, None if critic is None else critic.probe)
+            data = data_of(self, group, index, agent, met, layout, critic=critic, updates=before.updates)
             agent, after, info = update_rule(algorithm, agent, before, data, key_update)
-            return agent, after, ([without_co_players(one.episodes) for one in met], info)
+            learned = learn_critic(self.agents[group[0]], learning, met, stream(key, "critic"))
+            return agent, after, learned, ([played_only(one.episodes) for one in met], info)
 
-        moved, algorithms, (played, update) = eqx.filter_vmap(one)(
-            agents, algorithms, places, jnp.arange(len(group)), keys
+        moved, algorithms, critics, (played, update) = eqx.filter_vmap(one)(
+            agents, algorithms, critics, places, jnp.arange(len(group)), keys
         )
         kinds = self.line_ups(own)
         played_naive, played_meta = (
@@ -212,7 +225,7 @@ class Pool(eqx.Module):
         seats = kinds[0].seat, *self.other_seats(kinds[0])[:1]
         actions = tuple(self.game.action_spaces[seat] for seat in seats)
         finite = all_finite(moved, agents)
-        return moved, algorithms, info_of(self.game, played_naive, played_meta, actions, update, finite)
+        return moved, algorithms, critics, info_of(self.game, played_naive, played_meta, actions, update, finite)
 
     def check_problem(self, state: PoolState) -> None:
         """**Raises** `Inapplicable`, a `ValueError`, if an estimator needs what the game or the learner lacks."""

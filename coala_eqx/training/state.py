@@ -10,6 +10,7 @@ from jaxtyping import Array, Int, Key
 
 from coala_eqx.policies import AbstractPolicy
 from coala_eqx.training.algorithms.base import AlgorithmState
+from coala_eqx.training.critics import CriticState
 
 Tree = TypeVar("Tree")
 
@@ -31,6 +32,9 @@ class PoolState(eqx.Module):
 
     iteration: Int[Array, ""]
     """Number of iterations so far."""
+
+    critics: tuple[CriticState | None, ...] = ()
+    """Critics that see the learner, one entry for each group, leaves `[agents, …]`, or `None` without one."""
 
     @property
     def agents(self) -> Any:

@@ -14,7 +14,7 @@ from coala_eqx.estimators import AbstractEstimator, Inapplicable
 from coala_eqx.estimators.base import check_contract
 from coala_eqx.estimators.objectives import objective_of
 from coala_eqx.exact import LIMIT, gradient
-from coala_eqx.exact.enumeration import Enumeration, Progress
+from coala_eqx.exact.enumeration import Enumeration, Progress, shared_probe
 from coala_eqx.exact.precision import to_float64
 from coala_eqx.exact.rounding import EPS, norm
 from coala_eqx.exact.seen import Estimated, Exact
@@ -226,10 +226,16 @@ class _Certification:
     ) -> None:
         asked = dict.fromkeys(objective_of(estimators[number]) for number in numbers)
         objectives = tuple(one for one in asked if one != _LOOKAHEAD) or ("shaping_return",)
+        chosen = [estimators[number] for number in numbers]
         space = Enumeration(
-            self.problem, self.policy, exchangeable=exchangeable, limit=self.limit, progress=self.progress
+            self.problem,
+            self.policy,
+            exchangeable=exchangeable,
+            limit=self.limit,
+            progress=self.progress,
+            probe=shared_probe(chosen),
         )
-        results = self._survey(space, [estimators[number] for number in numbers], objectives)
+        results = self._survey(space, chosen, objectives)
         for number, result in zip(numbers, results, strict=True):
             if result.estimated is None:
                 made[number] = self._without_numbers(estimators[number], "error", result.error)

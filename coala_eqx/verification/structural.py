@@ -9,7 +9,7 @@ import dataclasses
 import functools
 import itertools
 from collections.abc import Iterable
-from typing import Any, Literal
+from typing import Any
 
 import jax
 import numpy as np
@@ -23,8 +23,7 @@ from coala_eqx.interpreter.program import evaluate, has_rules
 from coala_eqx.structure.findings import WEIGHTS, Finding, NotLinear, Size, checked_size
 from coala_eqx.structure.kernel import FREE, Kernel, relations
 from coala_eqx.verification.counterexample import Counterexample, find_counterexample
-
-StructuralVerdict = Literal["unbiased", "biased", "not linear"]
+from coala_eqx.verification.shaped import SHAPED_SIZES, ShapedCertificate, StructuralVerdict, certify_shaping
 
 SIZES: tuple[Size, ...] = (
     *itertools.product(range(1, 7), range(1, 6), range(1, 6)),
@@ -92,6 +91,9 @@ class StructuralCertificate:
 
     source: AbstractScoreFunctionEstimator = dataclasses.field(repr=False, compare=False)
 
+    learner_critic: ShapedCertificate | None = None
+    """The verdicts where the estimator is given a critic that sees the learner; `None` if it takes none."""
+
     @property
     def kept(self) -> bool:
         """Whether nothing contradicts the estimator's claim."""
@@ -99,6 +101,11 @@ class StructuralCertificate:
 
     def kernel(self, batch: int, episodes: int, steps: int) -> Kernel:
         """The matrix at one size. **Raises** `NotLinear`, a `ValueError`, if the coefficients are not linear."""
+        if self.source.needs_shaping:
+            raise ValueError(
+                f"{self.estimator} works only with a critic that sees the learner: its matrices are those of "
+                f"`verification.shaped_kernel(estimator, (batch, episodes, steps))`."
+            )
         return kernel_of(self.source, (batch, episodes, steps))
 
     @functools.cached_property
@@ -151,7 +158,10 @@ def _certify(estimator: AbstractEstimator, sizes: tuple[Size, ...] | None) -> St
     if objective not in WEIGHTS:
         raise Inapplicable(f"{name} is held against the {objective}, which is judged by enumeration only.")
     check_contract(estimator)
+    if estimator.needs_shaping:
+        return _certify_shaped(estimator, objective, sizes)
     _check_purity(estimator, (3, 2, 3) if sizes is None else max(sizes, key=np.prod))
+    given = sizes
     if sizes is None:
         sizes = SIZES if _is_plain(estimator) else _FEW_SIZES
     counts = dict.fromkeys(("downstream", "wrong", "free_in_use", "forbidden_values"), 0)
@@ -173,9 +183,31 @@ def _certify(estimator: AbstractEstimator, sizes: tuple[Size, ...] | None) -> St
     verdict: StructuralVerdict = "biased" if finding else "not linear" if bent else "unbiased"
     against: StructuralVerdict = "biased" if exchangeable else "not linear" if bent else "unbiased"
     note = finding.text if finding else bent or f"unbiased for every game, learner and policy at {len(sizes)} sizes"
+    shaped = None
+    if estimator.takes_shaping and objective == "shaping_return":
+        shaped = certify_shaping(estimator, tuple(size for size in SHAPED_SIZES if given is None or size in given))
+        if verdict == "unbiased" and shaped.verdict != "unbiased":
+            verdict = against = shaped.verdict
+            note = f"with a critic that sees the learner: {shaped.note}"
     return StructuralCertificate(
         name, estimator.unbiased_for, objective, verdict, against, tuple(sizes), **counts, note=note, finding=finding,
-        source=estimator,
+        source=estimator, learner_critic=shaped,
+    )  # fmt: skip
+
+
+def _certify_shaped(
+    estimator: AbstractScoreFunctionEstimator, objective: str, sizes: tuple[Size, ...] | None
+) -> StructuralCertificate:
+    """The certificate of an estimator that works only with a critic that sees the learner."""
+    if objective != "shaping_return":
+        raise Inapplicable(
+            f"{type(estimator).__name__} is held against the {objective}, for which no critic of the learner is known."
+        )
+    shaped = certify_shaping(estimator, sizes or SHAPED_SIZES)
+    downstream = sum(int((relations(*size) != FREE).sum()) for size in shaped.sizes)
+    return StructuralCertificate(
+        type(estimator).__name__, estimator.unbiased_for, objective, shaped.verdict, shaped.verdict, shaped.sizes,
+        downstream, shaped.wrong, 0, shaped.forbidden, shaped.note, None, estimator, shaped,
     )  # fmt: skip
 
 

@@ -11,7 +11,7 @@ import optax
 from jaxtyping import Array, ArrayLike, Float, Int
 
 from coala_eqx._checks import check_flag, check_not_negative, check_positive, check_share
-from coala_eqx.estimators import AbstractEstimator, AbstractScoreFunctionEstimator
+from coala_eqx.estimators import AbstractEstimator, AbstractLearnerCritic, AbstractScoreFunctionEstimator
 from coala_eqx.estimators.base import Gradient
 from coala_eqx.learners.optimising import check_optimiser, descend
 from coala_eqx.learners.protocol import AbstractUpdateRule, Data
@@ -131,8 +131,16 @@ class AbstractActorCritic(AbstractAlgorithm[Batch]):
                 f"train it by Follow(optimiser)."
             )
 
-    def batch(self, estimator: AbstractScoreFunctionEstimator, episodes: MetaEpisode) -> Batch:
-        """The batch of meta-episodes `[meetings, batch, …]`, with advantages by an estimator."""
+    def batch(
+        self,
+        estimator: AbstractScoreFunctionEstimator,
+        episodes: MetaEpisode,
+        critic: AbstractLearnerCritic | None = None,
+    ) -> Batch:
+        """The batch of meta-episodes `[meetings, batch, …]`, with advantages by an estimator.
+
+        `critic`: the critic that sees the learner, if there is one.
+        """
         return make_batch(
             estimator,
             episodes,
@@ -140,6 +148,7 @@ class AbstractActorCritic(AbstractAlgorithm[Batch]):
             td_lambda=self.td_lambda,
             leave_one_out=self.leave_one_out,
             centre=self.centre,
+            critic=critic,
         )
 
     @abc.abstractmethod
