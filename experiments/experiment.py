@@ -35,6 +35,7 @@ BEYOND = (
     "coin-game",
     "continuous-time",
     "inner-batch",
+    "learner-critic",
     "memory",
     "noise",
     "noise-clean-up",
@@ -44,7 +45,7 @@ BEYOND = (
 )
 """Figures of this project's own."""
 
-TRAINED = (*SAMPLED, "coin-game", "inner-batch", "memory", "noise", "noise-clean-up")
+TRAINED = (*SAMPLED, "coin-game", "inner-batch", "learner-critic", "memory", "noise", "noise-clean-up")
 """Figures for which sequence models are trained."""
 
 FIGURES = {name: name.replace("-", "_") for name in ANALYTIC + SAMPLED + BEYOND}

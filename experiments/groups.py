@@ -1,4 +1,4 @@
-"""Groups of settings of the sampled figures: pool, run, layout, agents and naive learners.
+"""Groups of settings of the sampled figures: pool, run, layout, agents, naive learners and critics.
 
 The defaults are the paper's for the iterated prisoner's dilemma.
 
@@ -6,11 +6,14 @@ Source: Meulemans et al. (2025), App. B (Tables 5 to 8 of the iterated prisoner'
 """
 
 import dataclasses
+import functools
 from collections.abc import Callable
 from typing import ClassVar
 
 from coala_eqx.foreign.loading import is_source, load_callable
 from coala_eqx.policies import GRU, MLP, AbstractPolicy, Hawk
+from coala_eqx.shaping import probe_game
+from coala_eqx.training import CriticTraining
 from experiments.settings import (
     check_at_least,
     check_choice,
@@ -274,4 +277,53 @@ def check_network(settings: AgentSettings | LearnerSettings) -> None:
         raise ValueError(
             f"`{settings.PREFIX}width` must be a multiple of {HEADS} with `hawk`, whose gates have {HEADS} heads, but "
             f"is {settings.width}."
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class CriticSettings:
+    """The critic that sees what naive learners have learned."""
+
+    PREFIX: ClassVar[str] = "critic."
+
+    groups: int = 4
+    """Number of groups of trajectories that are left out of the learners' updates, one after the other.
+    It must divide `batch`; 0 leaves out each trajectory alone."""
+
+    width: int = 64
+    """Width of its network."""
+
+    depth: int = 2
+    """Number of hidden layers of its network."""
+
+    rate: float = 3e-3
+    """Learning rate of its Adam."""
+
+    steps: int = 40
+    """Number of gradient steps in an iteration."""
+
+    minibatch: int = 16
+    """Number of meta-episodes in each step."""
+
+    replay: int = 24
+    """Number of recent iterations that it learns from."""
+
+    momentum: bool = True
+    """Whether it sees what the learners' momentum will do."""
+
+    def __post_init__(self) -> None:
+        check_at_least(self, 0, "groups")
+        check_at_least(self, 1, "width", "depth", "steps", "minibatch", "replay")
+        check_positive(self, "rate")
+
+    def make(self) -> CriticTraining:
+        """The critic, and how it is trained."""
+        return CriticTraining(
+            functools.partial(probe_game, groups=self.groups or None, momentum=self.momentum),
+            self.width,
+            self.depth,
+            self.rate,
+            self.steps,
+            self.minibatch,
+            self.replay,
         )

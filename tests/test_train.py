@@ -25,7 +25,7 @@ from coala_eqx.policies.base import unroll_by_steps
 from coala_eqx.runs import AbstractMeter, Silent, load_agents
 from coala_eqx.runs.processes import on_host
 from coala_eqx.runs.trees import read_tree, write_tree
-from coala_eqx.training import PPO, STOP, Agent, Follow, Layout, NaiveLearners, Pool, train
+from coala_eqx.training import PPO, STOP, Agent, CriticTraining, Follow, Layout, NaiveLearners, Pool, train
 from coala_eqx.training.api import describe_pool
 
 ADAM, SGD = optax.adam(0.05), optax.sgd(0.1)
@@ -40,6 +40,9 @@ def make_pool(*agents, learner=PolicyGradient(optimiser=SGD), **changes):  # noq
     agents = agents or (Agent(CoalaPG(), PPO(ADAM, epochs=1), make),)
     sizes = {"batch": 2, "episodes": 2, "steps": 2, "meta_batch": 4}
     return Pool(changes.pop("game", ce.games.chicken()), agents, NaiveLearners(learner, make), **(sizes | changes))
+
+
+pool_of = make_pool
 
 
 @pytest.fixture(autouse=True)
@@ -108,8 +111,13 @@ def test_seeds_are_trained_at_once():
     )
 
 
-def test_killed_and_resumed_it_ends_with_the_same_bits(by_iteration, tmp_path):
-    """What is measured, too; a finished run is read back, and does no work."""
+@pytest.mark.parametrize("critic", [None, CriticTraining(width=4, depth=1, steps=2, minibatch=2, replay=2)])
+def test_killed_and_resumed_it_ends_with_the_same_bits(critic, by_iteration, tmp_path):
+    """What is measured, and what critics have learned and keep, too. A finished run is read back, and does no work."""
+    estimator = CoalaPG() if critic is None else CoalaPG(kappa=0.5)
+
+    def make_pool():
+        return pool_of(Agent(estimator, PPO(ADAM, epochs=1), make, critic=critic))
 
     def watch(pool, state):
         return {"bias": jax.tree.leaves(state.agents)[-1].mean(), "other": jnp.ones((7, 2))}

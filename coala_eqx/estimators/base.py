@@ -13,7 +13,7 @@ from coala_eqx.estimators.critics import AbstractLearnerCritic, ShapingValues
 from coala_eqx.games import AbstractDrawnGame, AbstractEnumerableGame
 from coala_eqx.learners import NoGradientLearner, gradient_learners
 from coala_eqx.policies import AbstractPolicy
-from coala_eqx.shaping import AbstractProbe, MetaEpisode, ShapingProblem, score_function
+from coala_eqx.shaping import AbstractProbe, LearnerFeatures, MetaEpisode, ShapingProblem, score_function
 
 Gradient = Any
 """A pytree like the policy, with `None` in place of every leaf that is not a floating-point array."""
@@ -181,19 +181,19 @@ class AbstractScoreFunctionEstimator(AbstractEstimator):
     def probe(self) -> AbstractProbe | None:
         return None if self.critic is None else self.critic.probe
 
-    def shaping_of(self, episode: MetaEpisode) -> ShapingValues | None:
-        """The values of the estimator's critic in a meta-episode; `None` without one.
+    def shaping_of(self, features: LearnerFeatures | None) -> ShapingValues | None:
+        """The values of the estimator's critic from the features of a meta-episode; `None` without a critic.
 
         **Raises** `ValueError` if the meta-episode was played without the critic's probe.
         """
         if self.critic is None:
             return None
-        if episode.features is None:
+        if features is None:
             raise ValueError(
                 f"{type(self).__name__} has a critic that sees the learner, but the meta-episode has no features: play "
                 f"it by `problem.play(policy, key, probe=estimator.probe)`."
             )
-        return self.critic.values(episode.features)
+        return self.critic.values(features)
 
     def critic_rewards(self, rewards: Array) -> Float[Array, "batch episodes steps"]:
         """The rewards that make up the critic's target (Eq. 10): those that `critic_of` keeps, and 0 elsewhere."""
@@ -230,7 +230,7 @@ class AbstractScoreFunctionEstimator(AbstractEstimator):
         return coefficients
 
     def from_episode(self, problem: ShapingProblem, policy: AbstractPolicy, episode: MetaEpisode) -> Gradient:
-        coefficients = self.checked_coefficients(episode.rewards, episode.values, self.shaping_of(episode))
+        coefficients = self.checked_coefficients(episode.rewards, episode.values, self.shaping_of(episode.features))
         return weigh_scores(policy, episode, coefficients)
 
 

@@ -133,6 +133,13 @@ class ExactLearnerValues:
                 others[:, b, m] = theirs[m][(*past, joint)]
         return ShapingValues(*map(jnp.asarray, (before, after, without, others)))
 
+    def random_values(self, generator: np.random.Generator) -> Float[np.ndarray, "outcomes episodes"]:
+        """Random numbers after each inner episode but the last, the same wherever the same has been played."""
+        made = np.zeros((len(self.weights), self.episodes))
+        for m in range(self.episodes - 1):
+            made[:, m] = generator.normal(size=(self._many,) * (m + 1))[tuple(self._joint[:, : m + 1].T)]
+        return made
+
     def moments(self, estimators: Sequence[AbstractScoreFunctionEstimator], *, shaped: bool) -> list[ExactMoments]:
         """Moments of estimators that are given these values, or none if not `shaped`.
 
@@ -141,19 +148,24 @@ class ExactLearnerValues:
         return [self._moments(self.estimates(estimator, shaped=shaped)) for estimator in estimators]
 
     def estimates(
-        self, estimator: AbstractScoreFunctionEstimator, *, shaped: bool, own: np.ndarray | None = None
+        self,
+        estimator: AbstractScoreFunctionEstimator,
+        *,
+        shaped: bool | ShapingValues,
+        own: np.ndarray | None = None,
     ) -> Float[np.ndarray, "outcomes parameters"]:
         """The estimate of each outcome.
 
         **Arguments:**
 
+        - `shaped`: whether the estimator is given the exact values, or other ones, leaves `[outcomes, …]`.
         - `own` `[outcomes, batch, episodes, steps]`: values of the own critic. By default those of the policy.
         """
         if own is None:
             own = self._values[self.trajectories].reshape(self.rewards.shape)
         with jax.enable_x64(True):
             given = jnp.asarray(self.rewards), jnp.asarray(own)
-            shaping = [self.values] if shaped else []
+            shaping = [shaped] if isinstance(shaped, ShapingValues) else [self.values] if shaped else []
             made = np.asarray(jax.vmap(estimator.checked_coefficients)(*given, *shaping))
         return self.weigh(made)
 

@@ -1,6 +1,5 @@
 """Moments of all score-function estimators of a problem at once, from their coefficients."""
 
-import dataclasses
 from collections.abc import Sequence
 
 import jax
@@ -13,7 +12,7 @@ from coala_eqx.exact.ego import EgoTrajectories
 from coala_eqx.exact.rounding import Sum, norm
 from coala_eqx.exact.seen import Estimated, Exact, Seen
 from coala_eqx.interpreter.compiled import compiled
-from coala_eqx.shaping import MetaEpisode
+from coala_eqx.shaping import LearnerFeatures, MetaEpisode
 
 
 class Scored:
@@ -35,8 +34,8 @@ class Scored:
 
     def coefficients(self, episodes: MetaEpisode) -> Float[np.ndarray, "chunk estimators batch long"]:
         """C of every estimator, in meta-episodes with leaves `[chunk, …]`."""
-        some = dataclasses.replace(episodes, observations=(), actions=(), log_probs=(), co_players=())
-        return np.asarray(_coefficients(self.estimators, some, quick=self.quick))
+        given = episodes.rewards, episodes.values, episodes.features
+        return np.asarray(_coefficients(self.estimators, *given, quick=self.quick))
 
     def leaves(self, seen: Seen) -> Float[np.ndarray, "estimators chunk batch long"]:
         """The sums of C over equal trajectories, sorted. They determine an estimate and ignore the order of a batch."""
@@ -93,18 +92,18 @@ def _units(coefficients: np.ndarray, weights: np.ndarray) -> np.ndarray:
 
 @compiled
 def _coefficients(
-    estimators: tuple[AbstractScoreFunctionEstimator, ...], episodes: MetaEpisode
+    estimators: tuple[AbstractScoreFunctionEstimator, ...],
+    rewards: Array,
+    values: Array,
+    features: LearnerFeatures | None,
 ) -> Float[Array, "chunk estimators batch long"]:
-    """`episodes` hold rewards, values and features only."""
-
-    def one(episode: MetaEpisode) -> Array:
-        rewards, values = episode.rewards, episode.values
+    def one(rewards: Array, values: Array, features: LearnerFeatures | None) -> Array:
         made = [
-            estimator.checked_coefficients(rewards, values, estimator.shaping_of(episode)) for estimator in estimators
+            estimator.checked_coefficients(rewards, values, estimator.shaping_of(features)) for estimator in estimators
         ]
         return jnp.stack([one.reshape(len(rewards), -1).astype(float) for one in made])
 
-    return jax.vmap(one)(episodes)
+    return jax.vmap(one)(rewards, values, features)
 
 
 def _sums_by_products(

@@ -75,7 +75,7 @@ def see(space: Enumeration, ego: EgoTrajectories, co_players: Policies, chunk: C
         features = features_chunk(
             space.problem, space.policy, co_players, space.outcomes, space.probe, chunk, quick=space.quick
         )
-        episodes = dataclasses.replace(episodes, features=features)
+        episodes = eqx.tree_at(lambda some: some.features, episodes, features, is_leaf=lambda leaf: leaf is None)
     return Seen(trajectories, weights, episodes, log_probs, least)
 
 

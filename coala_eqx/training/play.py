@@ -1,7 +1,7 @@
 """Playing of meetings: opponents are drawn, and meta-episodes are sampled."""
 
 import dataclasses
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import equinox as eqx
 import jax
@@ -163,4 +163,8 @@ def without_co_players(episodes: MetaEpisode) -> MetaEpisode:
 
 def played_only(episodes: MetaEpisode) -> MetaEpisode:
     """The meta-episodes without the policies of co-players, and without their features."""
-    return dataclasses.replace(without_co_players(episodes), features=None)
+    return eqx.tree_at(lambda episode: episode.features, without_co_players(episodes), None, is_leaf=_is_none)
+
+
+def _is_none(leaf: Any) -> bool:
+    return leaf is None

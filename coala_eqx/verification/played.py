@@ -19,7 +19,7 @@ from coala_eqx.exact.seen import earned
 from coala_eqx.exact.survey import Survey
 from coala_eqx.interpreter.compiled import compiled
 from coala_eqx.policies import AbstractPolicy
-from coala_eqx.shaping import MetaEpisode, ShapingProblem
+from coala_eqx.shaping import AbstractProbe, MetaEpisode, ShapingProblem
 from coala_eqx.shaping.learning import Policies
 
 PLAYS = 4096
@@ -115,16 +115,18 @@ def _play(survey: Survey, plays: int, key: Key[Array, ""]) -> Iterator[MetaEpiso
     size = PLAYS * math.ceil(space.chunk / PLAYS)
     for number in range(math.ceil(plays / size)):
         keys = jax.random.split(jax.random.fold_in(key, number), size).reshape(-1, PLAYS)
-        parts = [_play_some(space.problem, space.policy, some, quick=space.quick) for some in keys]
+        parts = [_play_some(space.problem, space.policy, space.probe, some, quick=space.quick) for some in keys]
         played = jax.tree.map(lambda *leaves: np.concatenate(leaves), *parts)
         for start in range(0, size, space.chunk):
             yield jax.tree.map(lambda leaf, s=start: leaf[s : s + space.chunk], played)
 
 
 @compiled
-def _play_some(problem: ShapingProblem, policy: AbstractPolicy, keys: Key[Array, " plays"]) -> MetaEpisode:
+def _play_some(
+    problem: ShapingProblem, policy: AbstractPolicy, probe: AbstractProbe | None, keys: Key[Array, " plays"]
+) -> MetaEpisode:
     def one(key: Key[Array, ""]) -> MetaEpisode:
-        return eqx.filter(problem.play(policy, key), eqx.is_array)
+        return eqx.filter(problem.play(policy, key, probe), eqx.is_array)
 
     return jax.vmap(one)(keys)
 
