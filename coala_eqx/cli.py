@@ -144,6 +144,11 @@ def _add_verify(commands: "argparse._SubParsersAction[_Parser]") -> None:
     own.add_argument(
         "--policy", help="the ego agent's: name such as memory-one, FILE.py:NAME or module:NAME (full-history)"
     )
+    verify.add_argument(
+        "--critic",
+        choices=("learner",),
+        help="give estimators that take it a random critic of this kind: `learner` sees what co-players have learned",
+    )
     verify.add_argument("--seed", type=_whole(0, 2**32 - 1), default=0, help="draws policies, the stochastic game (0)")
     verify.add_argument("--limit", type=_whole(1), help="most outcomes to enumerate per problem (20,000,000)")
     verify.add_argument("--json", type=Path, metavar="FILE", help="write all numbers, unrounded")

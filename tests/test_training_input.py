@@ -77,6 +77,8 @@ WRONG = {
     "Layout(chunk=0)": "`chunk` must be at least 1, but is 0.",
     "Layout(group=1.5)": "`group` must be a whole number, but is 1.5.",
     "Layout(devices=True)": "`devices` must be a whole number, but is True.",
+    "Agent(CoalaPG(), A2C(SGD), critic=CoalaPG())": "`critic` must be a CriticTraining, such as CriticTraining()",
+    "CriticTraining(probe=CoalaPG())": "`probe` must be a function game → probe, such as probe_game, but is CoalaPG",
     "Agent(CoalaPG, A2C(SGD))": "`estimator` must be an estimator, such as CoalaPG(), but is <class",
     "Agent(CoalaPG(), SGD)": "must be an algorithm, such as PPO(optimiser=optax.adam(1e-3)), but is an optax op",
     "Agent(CoalaPG(), A2C)": "`algorithm` must be an algorithm, such as PPO(",
@@ -158,7 +160,7 @@ import coala_eqx as ce
 from coala_eqx.estimators import CoalaPG, LolaDice
 from coala_eqx.learners import ExactAscent, GradientFlow, PolicyGradient, clip_by_global_norm
 from coala_eqx.policies import MemoryOne
-from coala_eqx.training import A2C, PPO, Agent, Follow, Layout, NaiveLearners, Pool, gradient_noise, make_batch
+from coala_eqx.training import A2C, PPO, Agent, CriticTraining, Follow, Layout, NaiveLearners, Pool, gradient_noise, make_batch
 
 SGD, key = optax.sgd(1.0), jax.random.key(0)
 agent = MemoryOne(np.zeros((5, 2)))

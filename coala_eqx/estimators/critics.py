@@ -189,20 +189,22 @@ def check_shaping(shaping: Any, shape: tuple[int, ...]) -> ShapingValues:
       that needs `others` says so where it is missing.
     - `shape`: (B, M, T).
     """
-    if isinstance(shaping, tuple | list):
+    batch, episodes = shape[:2]
+    wanted = {"before": (episodes,), "after": (episodes,), "without": (batch, episodes), "others": (batch, episodes)}
+    if isinstance(shaping, ShapingValues):
+        given = {name: getattr(shaping, name) for name in wanted}
+    elif isinstance(shaping, tuple | list):
         if len(shaping) not in (3, 4):
             raise ValueError(
                 f"`shaping` must be (before, after, without) or (before, after, without, others), but has "
                 f"{len(shaping)} entries."
             )
         missing = (jnp.full(shape[:2], np.nan),) * (4 - len(shaping))
-        shaping = ShapingValues(*map(jnp.asarray, (*shaping, *missing)))
-    if not isinstance(shaping, ShapingValues):
+        given = dict(zip(wanted, map(jnp.asarray, (*shaping, *missing)), strict=True))
+    else:
         raise ValueError(f"`shaping` must be the ShapingValues of a critic, but is {shaping!r}.")
-    batch, episodes = shape[:2]
-    wanted = {"before": (episodes,), "after": (episodes,), "without": (batch, episodes), "others": (batch, episodes)}
     for name, expected in wanted.items():
-        if jnp.shape(given := getattr(shaping, name)) != expected:
+        if jnp.shape(given[name]) != expected:
             axes = "[episodes]" if len(expected) == 1 else "[batch, episodes]"
-            raise ValueError(f"`shaping.{name}` must have shape {axes} = {expected}, but has {jnp.shape(given)}.")
-    return shaping
+            raise ValueError(f"`shaping.{name}` must have shape {axes} = {expected}, but has {jnp.shape(given[name])}.")
+    return ShapingValues(**given)

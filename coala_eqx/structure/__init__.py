@@ -5,3 +5,7 @@ from coala_eqx.structure.columns import remark as remark
 from coala_eqx.structure.findings import Finding as Finding
 from coala_eqx.structure.findings import NotLinear as NotLinear
 from coala_eqx.structure.kernel import Kernel as Kernel
+from coala_eqx.structure.shaped import ShapedCertificate as ShapedCertificate
+from coala_eqx.structure.shaped import certify_shaping as certify_shaping
+from coala_eqx.structure.shaped import shaped_kernel as shaped_kernel
+from coala_eqx.structure.shaping import ShapedKernel as ShapedKernel

@@ -25,6 +25,7 @@ from coala_eqx.exact import LIMIT, count_outcomes
 from coala_eqx.foreign.apart import describe
 from coala_eqx.terminal import Countdown, ReaderGoneError
 from coala_eqx.verification.certificate import Certificate, certify_all
+from coala_eqx.verification.critics import with_random_critic
 from coala_eqx.verification.files import check_outputs, write_json, write_safely
 from coala_eqx.verification.kernel_picture import draw_kernels
 from coala_eqx.verification.loading import DEFAULT_ESTIMATORS, load_estimators
@@ -196,9 +197,12 @@ class _Run:
         def show(done: int, total: int) -> None:
             countdown.show(f"{named.name}, row {row} of {len(self._estimators)}: {done:,} of {total:,} outcomes")
 
-        made = certify_all(
-            self._estimators.values(), named.problem, named.policy, name=named.name, limit=self._limit, progress=show
-        )
+        estimators = list(self._estimators.values())
+        if self._options.critic == "learner":
+            estimators = [
+                with_random_critic(one, named.problem, named.policy, self._options.seed) for one in estimators
+            ]
+        made = certify_all(estimators, named.problem, named.policy, name=named.name, limit=self._limit, progress=show)
         try:
             for name, certificate in zip(self._estimators, made, strict=True):
                 row += 1

@@ -22,8 +22,8 @@ from coala_eqx.interpreter.compiled import evaluating
 from coala_eqx.interpreter.program import evaluate, has_rules
 from coala_eqx.structure.findings import WEIGHTS, Finding, NotLinear, Size, checked_size
 from coala_eqx.structure.kernel import FREE, Kernel, relations
+from coala_eqx.structure.shaped import SHAPED_SIZES, ShapedCertificate, StructuralVerdict, certify_shaping
 from coala_eqx.verification.counterexample import Counterexample, find_counterexample
-from coala_eqx.verification.shaped import SHAPED_SIZES, ShapedCertificate, StructuralVerdict, certify_shaping
 
 SIZES: tuple[Size, ...] = (
     *itertools.product(range(1, 7), range(1, 6), range(1, 6)),

@@ -7,6 +7,7 @@ import jax
 import numpy as np
 
 from coala_eqx.estimators import AbstractScoreFunctionEstimator, ShapingValues
+from coala_eqx.interpreter.compiled import evaluating
 from coala_eqx.interpreter.program import evaluate
 from coala_eqx.structure.findings import NotLinear, Size
 from coala_eqx.structure.shaping import KINDS, ShapedKernel, shapes_of_values
@@ -50,10 +51,15 @@ def certify_shaping(
 
     **Raises** `ValueError` if the estimator breaks its contract.
     """
+    with jax.enable_x64(True), evaluating():
+        return _certify(estimator, sizes)
+
+
+def _certify(estimator: AbstractScoreFunctionEstimator, sizes: tuple[Size, ...]) -> ShapedCertificate:
     wrong, forbidden, exact, bent, found = 0, 0, False, "", ""
     for size in sizes:
         try:
-            kernel = shaped_kernel(estimator, size)
+            kernel = _kernel(estimator, size)
         except NotLinear as reason:
             bent = bent or str(reason)
             continue
@@ -96,6 +102,11 @@ def _sentence(kernel: ShapedKernel, counts: tuple[int, int]) -> str:
 
 def shaped_kernel(estimator: AbstractScoreFunctionEstimator, size: Size) -> ShapedKernel:
     """The matrices at one size. **Raises** `NotLinear`, a `ValueError`, if the coefficients are not linear."""
+    with jax.enable_x64(True):
+        return _kernel(estimator, size)
+
+
+def _kernel(estimator: AbstractScoreFunctionEstimator, size: Size) -> ShapedKernel:
     shapes = {"rewards": size, "values": size, **shapes_of_values(size)}
     numbers = [int(np.prod(shape)) for shape in shapes.values()]
     total = sum(numbers)
