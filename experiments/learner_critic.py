@@ -162,7 +162,6 @@ def claims(records: Sequence[Record]) -> list[dict[str, Any]]:
     """The claims that judge the figure."""
     table = table_of(records)
     ran = Ran(table)
-    last = table["iteration"].max()
 
     def ratio(method: str, column: str) -> Measured:
         ours, theirs = needed(table, method, column), needed(table, OTHERS, column)
@@ -171,7 +170,7 @@ def claims(records: Sequence[Record]) -> list[dict[str, Any]]:
         return jackknifed(lambda mine, other: mine / other, ours, theirs)
 
     def reward(method: str) -> Any:
-        return over_seeds(final(table, last, method=method), "reward")
+        return over_seeds(final(table, method=method), "reward")
 
     both = (HALF, OTHERS)
     return [

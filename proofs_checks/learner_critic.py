@@ -75,7 +75,8 @@ def random_critic(problem: ce.ShapingProblem, policy: Any, kind: Any = None, see
     """A critic with random weights. `kind`: a class that derives from `LearnerCritic`."""
     probe = probe_game(problem.game)
     features = jax.eval_shape(lambda key: problem.play(policy, key, probe).features, jax.random.key(0))
-    return (kind or LearnerCritic)(probe, **sizes_of(features), width=6, last=3.0, key=jax.random.key(seed))
+    critic = (kind or LearnerCritic)(probe, **sizes_of(features), width=6, last=3.0, key=jax.random.key(seed))
+    return eqx.tree_at(lambda one: one.scale, critic, 0.3 * critic.scale)  # steep, so that it is far from linear
 
 
 class WithB(LearnerCritic):

@@ -13,7 +13,7 @@ import pytest
 import coala_eqx as ce
 from coala_eqx.estimators import MFOS, BatchUnaware, CoalaHybrid, CoalaPG, LearnerCritic, Reinforce, ShapingValues
 from coala_eqx.estimators.critics import sizes_of
-from coala_eqx.learners import PPO, AbstractLearner, Experience, PolicyGradient
+from coala_eqx.learners import PPO, AbstractLearner, Experience, PolicyGradient, updates_without
 from coala_eqx.learners.counterfactual import others, replaced
 from coala_eqx.shaping import OutputProbe, probe_game, replay_features
 from coala_eqx.training import A2C, Agent, CriticTraining, NaiveLearners, Pool, gradient_noise
@@ -75,8 +75,8 @@ def test_nothing_is_left_of_the_trajectories_that_are_left_out(name, groups, exp
         state = ce.learners.init_rule(learner, policy, key)
         if name != "static":
             policy, state = ce.learners.update_rule(learner, policy, state, experience, key)
-        without = eqx.filter_jit(learner.updates_without)
-        before = without(policy, state, experience, groups, key)
+        without = eqx.filter_jit(lambda *given: updates_without(learner, *given, groups, key=key))
+        before = without(policy, state, experience)
         for group in range(groups):
             out = np.arange(6).reshape(groups, -1)[group]
             changed = Experience(
@@ -84,7 +84,7 @@ def test_nothing_is_left_of_the_trajectories_that_are_left_out(name, groups, exp
                 experience.actions.at[out].set(1 - experience.actions[out]),
                 experience.rewards.at[out].multiply(-3.0),
             )
-            after = without(policy, state, changed, groups, key)
+            after = without(policy, state, changed)
             for one, other in zip(arrays(before), arrays(after), strict=True):
                 np.testing.assert_allclose(one[group], other[group], rtol=1e-9, atol=1e-12)
             rest = np.delete(np.arange(groups), group)
@@ -103,8 +103,11 @@ def test_shared_passes_give_the_updates_on_the_others(name, groups, experience):
         )
         learner, policy = LEARNERS[name], ego()
         policy, state = learner.update(policy, learner.init(policy), experience)
-        made = eqx.filter_jit(learner.updates_without)(policy, state, experience, groups)
-        expected = eqx.filter_jit(AbstractLearner.updates_without)(learner, policy, state, experience, groups)
+        plain = updates_without.dispatch(AbstractLearner)
+        made, expected = (
+            eqx.filter_jit(lambda *given, each=each: each(learner, *given, groups))(policy, state, experience)
+            for each in (updates_without, plain)
+        )
         for one, other in zip(arrays(made), arrays(expected), strict=True):
             np.testing.assert_allclose(one, other, rtol=1e-9, atol=1e-11)
 
@@ -116,8 +119,8 @@ def test_a_learner_with_an_update_of_its_own_is_asked_for_it(experience):
             return super().update(policy, state, halved, key)
 
     learner, policy = Slower(optimiser=optax.sgd(1.0)), ego()
-    made = learner.updates_without(policy, learner.init(policy), experience, 6)
-    expected = AbstractLearner.updates_without(learner, policy, learner.init(policy), experience, 6)
+    given = learner, policy, learner.init(policy), experience, 6
+    made, expected = updates_without(*given), updates_without.dispatch(AbstractLearner)(*given)
     for one, other in zip(arrays(made), arrays(expected), strict=True):
         np.testing.assert_array_equal(one, other)
 

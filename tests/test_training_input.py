@@ -78,7 +78,7 @@ WRONG = {
     "Layout(group=1.5)": "`group` must be a whole number, but is 1.5.",
     "Layout(devices=True)": "`devices` must be a whole number, but is True.",
     "Agent(CoalaPG(), A2C(SGD), critic=CoalaPG())": "`critic` must be a CriticTraining, such as CriticTraining()",
-    "CriticTraining(probe=CoalaPG())": "`probe` must be a function game → probe, such as probe_game, but is CoalaPG",
+    "CriticTraining(probe=5)": "`probe` must be a function game → probe, such as probe_game, but is 5",
     "Agent(CoalaPG, A2C(SGD))": "`estimator` must be an estimator, such as CoalaPG(), but is <class",
     "Agent(CoalaPG(), SGD)": "must be an algorithm, such as PPO(optimiser=optax.adam(1e-3)), but is an optax op",
     "Agent(CoalaPG(), A2C)": "`algorithm` must be an algorithm, such as PPO(",
@@ -160,7 +160,8 @@ import coala_eqx as ce
 from coala_eqx.estimators import CoalaPG, LolaDice
 from coala_eqx.learners import ExactAscent, GradientFlow, PolicyGradient, clip_by_global_norm
 from coala_eqx.policies import MemoryOne
-from coala_eqx.training import A2C, PPO, Agent, CriticTraining, Follow, Layout, NaiveLearners, Pool, gradient_noise, make_batch
+from coala_eqx.training import A2C, PPO, Agent, CriticTraining, Follow, Layout, NaiveLearners, Pool, make_batch
+from coala_eqx.training import gradient_noise
 
 SGD, key = optax.sgd(1.0), jax.random.key(0)
 agent = MemoryOne(np.zeros((5, 2)))

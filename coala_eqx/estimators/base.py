@@ -1,6 +1,7 @@
 """The contract of an estimator."""
 
 import abc
+import dataclasses
 import inspect
 from typing import Any, ClassVar, TypeGuard
 
@@ -173,9 +174,16 @@ class AbstractScoreFunctionEstimator(AbstractEstimator):
         return "shaping" in inspect.signature(type(self).coefficients).parameters
 
     def at(self, updates: Any) -> "AbstractScoreFunctionEstimator":
-        """The estimator after some updates in training, its schedules being replaced by their values."""
-        del updates
-        return self
+        """The estimator after some updates in training. Fields that are schedules, functions of the number of updates,
+        are replaced by their values.
+        """
+        fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        now = {
+            name: jnp.asarray(value(updates), float)
+            for name, value in fields.items()
+            if callable(value) and not isinstance(value, eqx.Module)
+        }
+        return dataclasses.replace(self, **now) if now else self
 
     @property
     def probe(self) -> AbstractProbe | None:

@@ -169,8 +169,3 @@ def check_unshaped(kappa: Kappa, name: str) -> None:
             f"sees the learner: train it with `Agent(…, critic=CriticTraining())`, pass `shaping` to `coefficients`, "
             f"or leave `kappa` at 1."
         )
-
-
-def kappa_at(kappa: Kappa, updates: Any) -> Any:
-    """κ after some updates."""
-    return jnp.asarray(kappa(updates), float) if callable(kappa) else kappa

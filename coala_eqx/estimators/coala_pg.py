@@ -1,6 +1,5 @@
 """COALA-PG."""
 
-import dataclasses
 from typing import Any, ClassVar
 
 from jaxtyping import Array, Float
@@ -13,7 +12,6 @@ from coala_eqx.estimators.bootstrapping import (
     bootstraps,
     check_kappa,
     check_unshaped,
-    kappa_at,
     learner_aware_advantages,
 )
 
@@ -60,9 +58,6 @@ class CoalaPG(AbstractScoreFunctionEstimator):
     @property
     def needs_shaping(self) -> bool:
         return bootstraps(self.kappa)
-
-    def at(self, updates: Any) -> "CoalaPG":
-        return dataclasses.replace(self, kappa=kappa_at(self.kappa, updates))
 
     def coefficients(
         self, rewards: Any, values: Any = None, shaping: Any = None

@@ -37,17 +37,17 @@ class ShapingValues(eqx.Module):
     In the last inner episode, after which nothing comes, all should be 0.
     """
 
-    before: Float[Array, " episodes"]
+    before: Float[Array, "*stacked episodes"]
     """From X_m, before the inner episode is played. It may be subtracted."""
 
-    after: Float[Array, " episodes"]
+    after: Float[Array, "*stacked episodes"]
     """From X_{m+1}. It may be put in the future's place if it is exact. It must not be subtracted."""
 
-    without: Float[Array, "batch episodes"]
+    without: Float[Array, "*stacked batch episodes"]
     """From X_{m+1}^(−b), for each trajectory b: with the others' memories, and the co-players as they would be without
     b. It may be subtracted from what belongs to an action of b."""
 
-    others: Float[Array, "batch episodes"]
+    others: Float[Array, "*stacked batch episodes"]
     """From ψ_{m+1}, with the others' memories only: `others` − `without` is what b changed through the co-players."""
 
 

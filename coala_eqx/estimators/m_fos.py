@@ -1,6 +1,5 @@
 """M-FOS, in its policy-gradient form."""
 
-import dataclasses
 from typing import Any, ClassVar
 
 from jaxtyping import Array, Float
@@ -13,7 +12,6 @@ from coala_eqx.estimators.bootstrapping import (
     bootstraps,
     check_kappa,
     check_unshaped,
-    kappa_at,
     learner_aware_advantages,
 )
 
@@ -49,9 +47,6 @@ class MFOS(AbstractScoreFunctionEstimator):
     @property
     def needs_shaping(self) -> bool:
         return bootstraps(self.kappa)
-
-    def at(self, updates: Any) -> "MFOS":
-        return dataclasses.replace(self, kappa=kappa_at(self.kappa, updates))
 
     def coefficients(
         self, rewards: Any, values: Any = None, shaping: Any = None

@@ -8,6 +8,8 @@ from coala_eqx.learners.base import NoGradientLearner as NoGradientLearner
 from coala_eqx.learners.base import check_learner as check_learner
 from coala_eqx.learners.base import gradient_learners as gradient_learners
 from coala_eqx.learners.clipping import clip_by_global_norm as clip_by_global_norm
+from coala_eqx.learners.counterfactual import coast as coast
+from coala_eqx.learners.counterfactual import updates_without as updates_without
 from coala_eqx.learners.drawing import AbstractDrawingLearner as AbstractDrawingLearner
 from coala_eqx.learners.drawing import Draw as Draw
 from coala_eqx.learners.exact import AbstractExactLearner as AbstractExactLearner

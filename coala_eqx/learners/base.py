@@ -4,13 +4,10 @@ import abc
 from typing import Any, ClassVar
 
 import equinox as eqx
-import jax
-import jax.numpy as jnp
 from jaxtyping import Array, Float, Shaped
 
-from coala_eqx.learners.counterfactual import Updated, others, repeat, replaced, update_on
 from coala_eqx.learners.optimising import is_optimiser
-from coala_eqx.learners.protocol import AbstractUpdateRule, check_signatures, update_rule
+from coala_eqx.learners.protocol import AbstractUpdateRule, check_signatures
 from coala_eqx.policies import AbstractPolicy
 
 LearnerState = Any
@@ -57,30 +54,6 @@ class AbstractLearner(AbstractUpdateRule[Experience]):
         **Returns** the new policy and state, with the same structure, shapes and dtypes as the old.
         """
 
-    def updates_without(
-        self, policy: AbstractPolicy, state: LearnerState, experience: Experience, groups: int, key: Any = None
-    ) -> Updated:
-        """The updates that would have been made, had one group of trajectories not been played.
-
-        Trajectories are grouped in order. A learner that ignores the order of its batch learns from the others alone.
-        For any other one, the next group stands in for the missing one, so that its batch keeps its size and order. All
-        updates have the key of the real one. With a single group nothing is left to learn from, and nothing changes.
-
-        **Returns** policies and states, leaves `[groups, …]`. Nothing of a group must have a trace in its entry.
-        """
-        if groups == 1:
-            return repeat((policy, state), 1)
-        chosen = (others if self.exchangeable else replaced)(len(experience.rewards), groups)
-        return update_on(lambda some: update_rule(self, policy, state, some, key), policy, state, experience, chosen)
-
-    def coast(self, policy: AbstractPolicy, state: LearnerState) -> AbstractPolicy | None:
-        """The policy after a step of the optimiser with gradient 0, as momentum alone would move it.
-
-        `None` for a learner without an optimiser's state. It tells a critic what the state will do.
-        """
-        del policy, state
-        return None
-
 
 class AbstractGradientLearner(AbstractLearner):
     """A learner that ascends a gradient estimate of its own expected return in one inner episode.
@@ -102,16 +75,6 @@ class AbstractGradientLearner(AbstractLearner):
 
         The step must be differentiable.
         """
-
-    def coast(self, policy: AbstractPolicy, state: LearnerState) -> AbstractPolicy | None:
-        if not has_moments(state):
-            return None
-        return self.ascend(policy, state, jax.tree.map(jnp.zeros_like, eqx.filter(policy, eqx.is_inexact_array)))[0]
-
-
-def has_moments(state: LearnerState) -> bool:
-    """Whether a learner's state holds numbers that its next update depends on, such as an optimiser's moments."""
-    return bool(jax.tree.leaves(eqx.filter(state, eqx.is_inexact_array)))
 
 
 def check_learner(name: str, value: Any) -> None:

@@ -6,7 +6,6 @@ from typing import Any, ClassVar
 from jaxtyping import Array, Float, Key
 
 from coala_eqx.learners.base import AbstractLearner, Experience, LearnerState
-from coala_eqx.learners.counterfactual import Updated, repeat, replaced, update_on
 from coala_eqx.policies import AbstractPolicy
 
 Draw = Any
@@ -48,21 +47,3 @@ class AbstractDrawingLearner(AbstractLearner):
         self, policy: AbstractPolicy, state: LearnerState, experience: Experience, key: Any = None
     ) -> tuple[AbstractPolicy, LearnerState]:
         return self.learn(policy, state, experience, self.draw(len(experience.rewards), key))
-
-    def updates_without(
-        self,
-        policy: AbstractPolicy,
-        state: LearnerState,
-        experience: Experience,
-        groups: int,
-        key: Any = None,
-        draw: Draw = None,
-    ) -> Updated:
-        """As of any learner. A draw is for a batch of one size, so the next group stands in for the missing one."""
-        if groups == 1:
-            return repeat((policy, state), 1)
-        batch = len(experience.rewards)
-        draw = self.draw(batch, key) if draw is None else draw
-        return update_on(
-            lambda some: self.learn(policy, state, some, draw), policy, state, experience, replaced(batch, groups)
-        )

@@ -9,16 +9,11 @@ import optax
 from jaxtyping import Array, Float
 
 from coala_eqx._checks import check_choice, check_finite, check_flag, check_not_negative, check_share
-from coala_eqx.learners.actor_critic import moments, normalised, policy_losses, value_losses
+from coala_eqx.learners.actor_critic import normalised, policy_losses, value_losses
 from coala_eqx.learners.base import AbstractGradientLearner, Experience, LearnerState
-from coala_eqx.learners.counterfactual import Updated, others
 from coala_eqx.learners.optimising import ascend, check_optimiser
 from coala_eqx.policies import AbstractPolicy, replay_actions
 from coala_eqx.returns.to_go import sums_to_go
-
-_FEWEST_GROUPS = 5
-"""Least number of groups for which counterfactual updates share their passes. For fewer, updates on the others cost
-less."""
 
 
 class PolicyGradient(AbstractGradientLearner):
@@ -84,73 +79,6 @@ class PolicyGradient(AbstractGradientLearner):
 
         descent = eqx.filter_grad(loss)(policy)
         return self.ascend(policy, state, jax.tree.map(jnp.negative, descent))
-
-    def updates_without(
-        self, policy: AbstractPolicy, state: LearnerState, experience: Experience, groups: int, key: Any = None
-    ) -> Updated:
-        """As of any learner, but with one backward pass for each trajectory in place of one for each pair of them.
-
-        Without trajectory b the gradient is (Σ G/σ − μ/σ · Σ S + Σ V)/(B − 1) over the others. G, S and V are a
-        trajectory's scores times advantages, its scores, and the gradient of its values' fit; μ and σ are the mean and
-        deviation of the others' advantages, 0 and 1 unless they are normalised. Where σ is no more than the rounding of
-        the advantages, what is left of b is rounding, too.
-        """
-        own_update = type(self).update is PolicyGradient.update
-        # The mean of a batch is another one at each step, and would take as many passes as `update` itself.
-        if groups < _FEWEST_GROUPS or self.baseline == "batch_mean" or not own_update:
-            return super().updates_without(policy, state, experience, groups, key)
-        batch, arrays = len(experience.rewards), eqx.filter(policy, eqx.is_inexact_array)
-        rest = eqx.filter(policy, eqx.is_inexact_array, inverse=True)
-        returns = sums_to_go(self.reward_scale * experience.rewards, self.discount)
-
-        def outputs(arrays: Any, observations: Array, actions: Array) -> tuple[Array, Array]:
-            return replay_actions(eqx.combine(arrays, rest), observations, actions)
-
-        (log_probs, values), pull = jax.vjp(
-            lambda arrays: outputs(arrays, experience.observations, experience.actions), arrays
-        )
-        raw, errors = returns, jnp.zeros_like(values)
-        if self.baseline == "critic":
-            raw, errors = returns - values, -2 * self.value_coefficient * (values - returns)
-        if self.normalise_advantages:
-            raw = raw - raw.mean()  # so that less cancels below
-        shift, scale = self._others_moments(raw, groups)
-
-        def weigh(weights: Array, errors: Array) -> Any:
-            return pull((weights.astype(log_probs.dtype), errors.astype(values.dtype)))[0]
-
-        everyone = weigh(raw, jnp.zeros_like(errors)), weigh(jnp.ones_like(raw), jnp.zeros_like(errors))
-        fit = weigh(jnp.zeros_like(raw), errors)
-
-        def of_group(observations: Array, actions: Array, weights: Array, errors: Array) -> Any:
-            _, pull = jax.vjp(lambda arrays: outputs(arrays, observations, actions), arrays)
-            return pull((weights.astype(log_probs.dtype), errors.astype(values.dtype)))[0]
-
-        def grouped(array: Array) -> Array:
-            return array.reshape(groups, batch // groups, *array.shape[1:])
-
-        weights = (grouped(raw) - shift[:, None, None]) / scale[:, None, None]
-        own = jax.vmap(of_group)(
-            grouped(experience.observations), grouped(experience.actions), weights, grouped(errors)
-        )
-
-        def without(shift: Array, scale: Array, own: Any) -> Updated:
-            gradient = jax.tree.map(
-                lambda g, s, v, mine: ((g - shift * s) / scale + v - mine) / (batch - batch // groups),
-                *everyone, fit, own,
-            )  # fmt: skip
-            return eqx.filter(self.ascend(policy, state, gradient), eqx.is_array)
-
-        updated = jax.vmap(without)(shift, scale, own)
-        return eqx.combine(updated, eqx.filter((policy, state), eqx.is_array, inverse=True))
-
-    def _others_moments(
-        self, raw: Float[Array, "batch steps"], groups: int
-    ) -> tuple[Float[Array, " groups"], Float[Array, " groups"]]:
-        """Mean and deviation of the advantages outside of each group; 0 and 1 unless they are normalised."""
-        if not self.normalise_advantages:
-            return jnp.zeros(groups, raw.dtype), jnp.ones(groups, raw.dtype)
-        return jax.vmap(moments)(raw[others(len(raw), groups)])
 
     def ascend(
         self, policy: AbstractPolicy, state: LearnerState, gradient: AbstractPolicy

@@ -16,7 +16,7 @@ from coala_eqx.learners.actor_critic import (
     value_limit,
     value_losses,
 )
-from coala_eqx.learners.base import Experience, LearnerState, has_moments
+from coala_eqx.learners.base import Experience, LearnerState
 from coala_eqx.learners.drawing import AbstractDrawingLearner
 from coala_eqx.learners.minibatches import (
     count_minibatches,
@@ -97,12 +97,6 @@ class PPO(AbstractDrawingLearner):
 
     def init(self, policy: AbstractPolicy, key: Any = None) -> LearnerState:
         return self.optimiser.init(eqx.filter(policy, eqx.is_inexact_array))
-
-    def coast(self, policy: AbstractPolicy, state: LearnerState) -> AbstractPolicy | None:
-        if not has_moments(state):
-            return None
-        nothing = jax.tree.map(jnp.zeros_like, eqx.filter(policy, eqx.is_inexact_array))
-        return descend(self.optimiser, policy, state, nothing)[0]
 
     def draw(self, batch: int, key: Any) -> Int[Array, "minibatches size"]:
         size = minibatch_size(batch, self.minibatches, "batch = ")

@@ -10,7 +10,15 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Key
 
-from coala_eqx.learners import AbstractDrawingLearner, AbstractLearner, Draw, Experience, init_rule, update_rule
+from coala_eqx.learners import (
+    AbstractDrawingLearner,
+    AbstractLearner,
+    Draw,
+    Experience,
+    init_rule,
+    update_rule,
+    updates_without,
+)
 from coala_eqx.learners.protocol import NoKey
 from coala_eqx.loops import scan
 from coala_eqx.policies import AbstractPolicy
@@ -114,7 +122,7 @@ def _shown(
     if given is None:
         return CoPlayerFeatures(before, jnp.zeros((groups, *before.shape), before.dtype))
     learned = [
-        _updates_without(learner, policy, state, experience, groups, draw, key)
+        updates_without(learner, policy, state, experience, groups, key=key, draw=draw)
         for learner, policy, state, experience, draw, key in given
     ]
     arrays, rest = eqx.partition(learned, eqx.is_array)
@@ -124,21 +132,6 @@ def _shown(
         return probe.co_players(policies, learners, states)
 
     return CoPlayerFeatures(before, jax.vmap(of_group)(arrays) if learned else before[None])
-
-
-def _updates_without(
-    learner: AbstractLearner,
-    policy: AbstractPolicy,
-    state: Any,
-    experience: Experience,
-    groups: int,
-    draw: Draw,
-    key: Any,
-) -> tuple[AbstractPolicy, Any]:
-    if draw is not None:
-        assert isinstance(learner, AbstractDrawingLearner)  # as others draw nothing
-        return learner.updates_without(policy, state, experience, groups, draw=draw)
-    return learner.updates_without(policy, state, experience, groups, key)
 
 
 def initial_policy_states(policies: Policies, batch: int) -> PolicyStates:

@@ -17,7 +17,7 @@ from jaxtyping import Array, Float, Shaped
 from coala_eqx._checks import check_flag, check_whole
 from coala_eqx.arrays import concrete
 from coala_eqx.games import AbstractGame, ActionSpace, Discrete
-from coala_eqx.learners import AbstractLearner
+from coala_eqx.learners import AbstractLearner, coast
 from coala_eqx.policies import AbstractPolicy
 from coala_eqx.policies.base import PolicyOutput, PolicyState, initial_policy_state
 from coala_eqx.policies.distributions import Categorical
@@ -64,9 +64,9 @@ class AbstractProbe(eqx.Module):
     def memory(self, policy: AbstractPolicy, state: PolicyState) -> Float[Array, "batch memory"]:
         """Features of what the ego agent remembers on each trajectory."""
 
+    @abc.abstractmethod
     def check(self, game: AbstractGame) -> None:
         """Check that the probe fits a game; raises `ValueError` that says why not."""
-        del game
 
     def groups_of(self, batch: int) -> int:
         """The number of groups in a batch. **Raises** `ValueError` if it does not divide the batch."""
@@ -142,7 +142,7 @@ class OutputProbe(AbstractProbe):
         self, number: int, policy: AbstractPolicy, learner: AbstractLearner, state: Any
     ) -> Float[Array, " features"]:
         outputs = self._outputs(policy, number)
-        coasted = learner.coast(policy, state) if self.momentum else None
+        coasted = coast(learner, policy, state) if self.momentum else None
         if coasted is None:
             return outputs
         return jnp.concatenate([outputs, self._outputs(coasted, number) - outputs])

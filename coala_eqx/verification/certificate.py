@@ -10,7 +10,7 @@ import jax
 import numpy as np
 from jax.flatten_util import ravel_pytree
 
-from coala_eqx.estimators import AbstractEstimator, AbstractScoreFunctionEstimator, Inapplicable
+from coala_eqx.estimators import AbstractEstimator, Inapplicable
 from coala_eqx.estimators.base import check_contract
 from coala_eqx.estimators.objectives import objective_of
 from coala_eqx.exact import LIMIT, gradient
@@ -23,6 +23,7 @@ from coala_eqx.interpreter.compiled import evaluating
 from coala_eqx.learners import NoGradientLearner
 from coala_eqx.policies import AbstractPolicy
 from coala_eqx.shaping import ShapingProblem
+from coala_eqx.verification.critics import check_critic
 from coala_eqx.verification.judging import cosine, is_unbiased, ratio
 from coala_eqx.verification.played import PLAYS, check_play
 
@@ -208,7 +209,7 @@ class _Certification:
         try:
             check_contract(estimator)
             estimator.check_problem(self.problem)
-            _check_shaping(estimator)
+            check_critic(estimator)
         except Inapplicable as reason:
             made[number] = self._without_numbers(estimator, "inapplicable", str(reason))
         except KeyboardInterrupt:
@@ -334,17 +335,6 @@ class _Certification:
             seconds=0.0,
             verdict=verdict,
             note=note,
-        )
-
-
-def _check_shaping(estimator: AbstractEstimator) -> None:
-    """**Raises** `Inapplicable` if an estimator lacks the critic that it needs."""
-    by_coefficients = isinstance(estimator, AbstractScoreFunctionEstimator)
-    if by_coefficients and estimator.needs_shaping and estimator.critic is None:
-        name = type(estimator).__name__
-        raise Inapplicable(
-            f"{name} cannot be applied: it needs a critic that sees the learner, such as {name}(…, critic=W); "
-            f"`coala-eqx verify --critic learner` gives it a random one."
         )
 
 

@@ -4,7 +4,7 @@ import dataclasses
 
 import jax
 
-from coala_eqx.estimators import AbstractEstimator, AbstractScoreFunctionEstimator, LearnerCritic
+from coala_eqx.estimators import AbstractEstimator, AbstractScoreFunctionEstimator, Inapplicable, LearnerCritic
 from coala_eqx.estimators.critics import sizes_of
 from coala_eqx.policies import AbstractPolicy
 from coala_eqx.shaping import LearnerFeatures, ShapingProblem, probe_game
@@ -32,3 +32,14 @@ def random_critic(problem: ShapingProblem, policy: AbstractPolicy, seed: int = 0
         return features
 
     return LearnerCritic(probe, **sizes_of(jax.eval_shape(play)), width=8, last=2.0, key=jax.random.key(seed))
+
+
+def check_critic(estimator: AbstractEstimator) -> None:
+    """**Raises** `Inapplicable` if an estimator lacks the critic that it needs."""
+    by_coefficients = isinstance(estimator, AbstractScoreFunctionEstimator)
+    if by_coefficients and estimator.needs_shaping and estimator.critic is None:
+        name = type(estimator).__name__
+        raise Inapplicable(
+            f"{name} cannot be applied: it needs a critic that sees the learner, such as {name}(…, critic=W); "
+            f"`coala-eqx verify --critic learner` gives it a random one."
+        )
