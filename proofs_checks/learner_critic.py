@@ -67,8 +67,9 @@ TRAPS = {
     "inside 13-14": "Learner's critic: bias of a critic of ψ inside Eqs 13–14",
 }
 
-LEAST = 0.01
-"""Relative bias that each trap has at least, in the cases that are tried."""
+LEAST = {"with b": 0.1, "linearised after": 1e-3, "own memory": 0.1, "inside 13-14": 0.1}
+"""Relative bias that each trap has at least, in the cases that are tried. The error of a linearisation is of second
+order, and so is its bias."""
 
 
 def random_critic(problem: ce.ShapingProblem, policy: Any, kind: Any = None, seed: int = 0) -> LearnerCritic:
@@ -249,7 +250,7 @@ TRAPPED = (Case(ego="FullHistory", episodes=3), Case(ego="FullHistory", batch=3,
 def test_what_looks_right_and_is_not():
     for case in TRAPPED:
         for name, bias in traps(case).items():
-            differs(TRAPS[name], bias, LEAST)
+            differs(TRAPS[name], bias, LEAST[name])
 
 
 @given(case=cases(cover=TRAPPED, limit=20_000, tabulated=True))

@@ -374,7 +374,7 @@ def test_bad_input_is_named():
         "an array for each of 2 players, but has 1",
         lambda: problem.play(policy, key, OutputProbe(probe.observations[:1])),
     )
-    bad("must be numbers from 0 to 4", lambda: problem.play(policy, key, OutputProbe((jnp.arange(6),) * 2)))
+    bad("must be numbers from 0 to 4", lambda: OutputProbe((jnp.arange(6),) * 2).check(GAME))
     bad(r"must have shape \[probes, \*\[\]\]", lambda: problem.play(policy, key, OutputProbe((jnp.ones((5, 2)),) * 2)))
     bad("one probe or more", lambda: OutputProbe((jnp.arange(0),) * 2))
     bad("must be a tuple with an array for each player", lambda: OutputProbe(jnp.arange(5)))

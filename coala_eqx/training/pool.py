@@ -172,14 +172,13 @@ class Pool(eqx.Module):
         """
         self.check_problem(state)
         keys = jax.random.split(jax.random.fold_in(state.key, state.iteration), len(self.agents))
-        moved, infos = [], []
         critics = state.critics or (None,) * len(self.groups)
-        for number, group in enumerate(self.groups):
-            before = state.groups[number], state.algorithms[number], critics[number]
-            *after, info = self._iterate_group(state, group, *before, take(keys, group), layout)
-            moved.append(after)
-            infos.append(info)
-        agents, algorithms, critics = zip(*moved, strict=True)
+        befores = zip(state.groups, state.algorithms, critics, strict=True)
+        moved = [
+            self._iterate_group(state, group, *before, take(keys, group), layout)
+            for group, before in zip(self.groups, befores, strict=True)
+        ]
+        agents, algorithms, critics, infos = zip(*moved, strict=True)
         state = PoolState(agents, algorithms, state.populations, state.key, state.iteration + 1, critics)
         return state, in_order(infos, self.groups)
 
