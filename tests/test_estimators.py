@@ -11,7 +11,7 @@ import coala_eqx as ce
 from coala_eqx.estimators import AbstractEstimator
 from coala_eqx.learners import PolicyGradient
 from coala_eqx.policies import MemoryOne
-from coala_eqx.verification.loading import DEFAULT_ESTIMATORS
+from coala_eqx.verification.loading import BUILT_IN, DEFAULT_ESTIMATORS
 from examples.leave_one_out import LeaveOneOut
 from tests.makers import ADAM, SGD, distance, estimate, make_policy, make_problem, norm, random_game, tabulate
 
@@ -135,8 +135,10 @@ def test_metadata_is_complete(estimator):
 
 def test_all_estimators_of_the_package_are_in_the_registry():
     public = {name for name, value in vars(ce.estimators).items() if isinstance(value, type)}
-    public -= {"AbstractEstimator", "AbstractScoreFunctionEstimator", "EstimateInfo", "Inapplicable"}
-    assert public == {cls.__name__ for cls in DEFAULT_ESTIMATORS}
+    public = {name for name in public if issubclass(getattr(ce.estimators, name), AbstractEstimator)}
+    public -= {"AbstractEstimator", "AbstractScoreFunctionEstimator"}
+    assert public == {cls.__name__ for cls in BUILT_IN}
+    assert set(BUILT_IN) - set(DEFAULT_ESTIMATORS) == {ce.estimators.CoalaHybrid}
 
 
 def test_score_functions_weigh_the_score(getkey):

@@ -377,9 +377,6 @@ def test_bad_input_is_named():
     bad("must be numbers from 0 to 4", lambda: OutputProbe((jnp.arange(6),) * 2).check(GAME))
     bad(r"must have shape \[probes, \*\[\]\]", lambda: problem.play(policy, key, OutputProbe((jnp.ones((5, 2)),) * 2)))
     bad("one probe or more", lambda: OutputProbe((jnp.arange(0),) * 2))
-    bad("must be a tuple with an array for each player", lambda: OutputProbe(jnp.arange(5)))
-    bad("`momentum` must be True or False", lambda: OutputProbe(probe.observations, momentum=1))
-    bad("`probe` must be a probe", lambda: problem.play(policy, key, "outputs"))
     bad("`steps` must be at least 16, as many as there are probes", lambda: probe_game(GAME, steps=2))
     critic = random_critic(problem, policy, probe)
     bad(

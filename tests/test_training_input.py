@@ -78,6 +78,8 @@ WRONG = {
     "Layout(group=1.5)": "`group` must be a whole number, but is 1.5.",
     "Layout(devices=True)": "`devices` must be a whole number, but is True.",
     "Agent(CoalaPG(), A2C(SGD), critic=CoalaPG())": "`critic` must be a CriticTraining, such as CriticTraining()",
+    "ce.shaping.OutputProbe(jnp.arange(5))": "`observations` must be a tuple with an array for each player",
+    "ce.shaping.OutputProbe((jnp.arange(5),) * 2, momentum=1)": "`momentum` must be True or False, but is 1.",
     "CriticTraining(probe=5)": "`probe` must be a function game → probe, such as probe_game, but is 5",
     "Agent(CoalaPG, A2C(SGD))": "`estimator` must be an estimator, such as CoalaPG(), but is <class",
     "Agent(CoalaPG(), SGD)": "must be an algorithm, such as PPO(optimiser=optax.adam(1e-3)), but is an optax op",

@@ -197,14 +197,7 @@ class Pool(eqx.Module):
         places = jnp.asarray([self.classes[own].members.index(number) for number in group])
         algorithm = self.agents[group[0]].algorithm
 
-        def one(
-            agent: AbstractPolicy,
-            before: AlgorithmState,
-            learning: CriticState | None,
-            place: Array,
-            index: Array,
-            key: Array,
-        ) -> Any:
+        def one(agent: AbstractPolicy, before: Any, learning: Any, place: Array, index: Array, key: Array) -> Any:
             key_play, key_update = jax.random.split(key)
             critic = None if learning is None else learning.critic
             met = meet(self, state, agent, own, place, key_play, layout, None if critic is None else critic.probe)

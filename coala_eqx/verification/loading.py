@@ -26,7 +26,10 @@ DEFAULT_ESTIMATORS: tuple[type[AbstractEstimator], ...] = (
     builtin.LolaDice,
     builtin.LolaCoala,
 )
-"""The estimators of this package, in the order of the table."""
+"""The estimators that are verified unless others are named, in the order of the table."""
+
+BUILT_IN = (*DEFAULT_ESTIMATORS, builtin.CoalaHybrid)
+"""All estimators of this package. The others work only with a critic that sees the learner."""
 
 
 def is_foreign(source: str) -> bool:
@@ -39,7 +42,7 @@ def load_estimator(source: str) -> AbstractEstimator:
 
     **Raises** `ValueError` that says what was not found, or what failed on import.
     """
-    known = {cls.__name__: cls for cls in DEFAULT_ESTIMATORS}
+    known = {cls.__name__: cls for cls in BUILT_IN}
     if source in known:
         return known[source]()
     registered = _registered()
