@@ -34,6 +34,7 @@ BEYOND = (
     "bias-variance",
     "coin-game",
     "continuous-time",
+    "critics",
     "inner-batch",
     "learner-critic",
     "memory",

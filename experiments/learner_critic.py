@@ -4,9 +4,9 @@ All methods train an agent against naive learners in the iterated prisoner's dil
 differ in what is subtracted from sampled returns, or put in their place (`docs/learner_critic.md`). Meta-episodes and
 CPU time are both counted, since a critic saves the one and costs the other.
 
-Settings were chosen on two other seeds, the first ones of `seed` 1000. The critic's are the first that were tried, but for
-`critic.groups`: 2, 4 and 16 did about equally well, and 4 costs less than 16. The agents' are those of Figure 5A for
-every method.
+Settings were chosen on two other seeds, the first ones of `seed` 1000. The critic's are the first that were tried, but
+for `critic.groups`: 2, 4 and 16 did about equally well, and 4 costs less than 16. The agents' are those of Figure 5A
+for every method.
 """
 
 import dataclasses

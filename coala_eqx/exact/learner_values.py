@@ -145,7 +145,7 @@ class ExactLearnerValues:
 
         The policy's own critic is the policy's. See `own_values` for an exact one.
         """
-        return [self._moments(self.estimates(estimator, shaped=shaped)) for estimator in estimators]
+        return [self.moments_of(self.estimates(estimator, shaped=shaped)) for estimator in estimators]
 
     def estimates(
         self,
@@ -178,7 +178,8 @@ class ExactLearnerValues:
             total += np.einsum("nl,nlp->np", flat[:, b], scores)
         return total
 
-    def _moments(self, estimates: np.ndarray) -> ExactMoments:
+    def moments_of(self, estimates: Float[np.ndarray, "outcomes parameters"]) -> ExactMoments:
+        """Mean and variance of estimates, one for each outcome."""
         mean = self.weights @ estimates
         return ExactMoments(mean, float(self.weights @ ((estimates - mean) ** 2).sum(axis=1)))
 
