@@ -250,7 +250,7 @@ def test_the_page_of_claims_counts_them(tmp_path, monkeypatch):
     assert rows[0].startswith("| [Figure 6](figures.md#figure-6-agents-in-cleanup-lite-that-shape-naive-learners-")
 
 
-EXACT = ("bias-variance", "continuous-time")
+EXACT = ("bias-variance", "continuous-time", "critics")
 """Figures that enumerate, or solve: numbers without errors."""
 
 

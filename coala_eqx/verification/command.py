@@ -231,7 +231,8 @@ class _Run:
         return f"{count:,} outcomes, {estimators}, about {about}"
 
     def _draw_kernels(self, path: Path) -> None:
-        draw_kernels(path, [one.source for one in self._findings.structures if one.verdict != "not linear"])
+        shown = [one for one in self._findings.structures if one.verdict != "not linear"]
+        draw_kernels(path, [one.source for one in shown if not one.source.needs_shaping])
 
     def _write(self, *, complete: bool) -> dict[str, Path | None]:
         """Write the files that were asked for. A file that cannot be written does not stop the others.

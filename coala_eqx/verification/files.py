@@ -163,7 +163,13 @@ def _entries(certificate: Any) -> dict[str, Any]:
 def _structural_entries(structure: StructuralCertificate) -> dict[str, Any]:
     """The fields of a structural certificate, and the counterexample to a refuted claim as a sentence."""
     found = None if structure.kept else structure.counterexample
-    return _entries(structure) | {"kept": structure.kept, "counterexample": found and found.text}
+    shaped = None if structure.learner_critic is None else dataclasses.asdict(structure.learner_critic)
+    counterexample = None if found is None else found.text
+    return _entries(structure) | {
+        "kept": structure.kept,
+        "counterexample": counterexample,
+        "learner_critic": shaped,
+    }
 
 
 def _plain(value: Any) -> Any:
