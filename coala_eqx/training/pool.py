@@ -13,7 +13,6 @@ from coala_eqx.games import AbstractGame, seen_from
 from coala_eqx.learners import Static, update_rule
 from coala_eqx.policies import AbstractPolicy
 from coala_eqx.shaping import ShapingProblem
-from coala_eqx.streams import stream
 from coala_eqx.training.agent import Agent, NaiveLearners
 from coala_eqx.training.algorithms.base import AlgorithmState
 from coala_eqx.training.beginning import initial_state
@@ -174,8 +173,9 @@ class Pool(eqx.Module):
         keys = jax.random.split(jax.random.fold_in(state.key, state.iteration), len(self.agents))
         critics = state.critics or (None,) * len(self.groups)
         befores = zip(state.groups, state.algorithms, critics, strict=True)
+        of_critics = jax.random.split(state.critics_key(), len(self.agents))
         moved = [
-            self._iterate_group(state, group, *before, take(keys, group), layout)
+            self._iterate_group(state, group, *before, (take(keys, group), take(of_critics, group)), layout)
             for group, before in zip(self.groups, befores, strict=True)
         ]
         agents, algorithms, critics, infos = zip(*moved, strict=True)
@@ -189,7 +189,7 @@ class Pool(eqx.Module):
         agents: AbstractPolicy,
         algorithms: AlgorithmState,
         critics: CriticState | None,
-        keys: Key[Array, " agents"],
+        keys: tuple[Key[Array, " agents"], Key[Array, " agents"]],
         layout: Layout,
     ) -> tuple[AbstractPolicy, AlgorithmState, CriticState | None, PoolInfo]:
         """One iteration of agents with leaves `[agents, …]`."""
@@ -197,13 +197,13 @@ class Pool(eqx.Module):
         places = jnp.asarray([self.classes[own].members.index(number) for number in group])
         algorithm = self.agents[group[0]].algorithm
 
-        def one(agent: AbstractPolicy, before: Any, learning: Any, place: Array, index: Array, key: Array) -> Any:
-            key_play, key_update = jax.random.split(key)
+        def one(agent: AbstractPolicy, before: Any, learning: Any, place: Array, index: Array, keys: Any) -> Any:
+            (key_play, key_update), key_critic = jax.random.split(keys[0]), keys[1]
             critic = None if learning is None else learning.critic
             met = meet(self, state, agent, own, place, key_play, layout, None if critic is None else critic.probe)
             data = data_of(self, group, index, agent, met, layout, critic=critic, updates=before.updates)
             agent, after, info = update_rule(algorithm, agent, before, data, key_update)
-            learned = learn_critic(self.agents[group[0]], learning, met, stream(key, "critic"))
+            learned = learn_critic(self.agents[group[0]], learning, met, key_critic)
             return agent, after, learned, ([played_only(one.episodes) for one in met], info)
 
         moved, algorithms, critics, (played, update) = eqx.filter_vmap(one)(

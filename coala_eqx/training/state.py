@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Int, Key
 
 from coala_eqx.policies import AbstractPolicy
+from coala_eqx.streams import stream
 from coala_eqx.training.algorithms.base import AlgorithmState
 from coala_eqx.training.critics import CriticState
 
@@ -47,6 +48,10 @@ class PoolState(eqx.Module):
         tuple with an entry for each.
         """
         return self.populations[0] if len(self.populations) == 1 else self.populations
+
+    def critics_key(self) -> Key[Array, ""]:
+        """The key of this iteration for the training of critics that see the learner."""
+        return jax.random.fold_in(stream(self.key, "training of critics"), self.iteration)
 
     def spare_key(self, number: int) -> Key[Array, ""]:
         """One of three keys, numbered 1 to 3, that no iteration uses. Iterations use the numbers below 2³⁰."""
