@@ -45,7 +45,7 @@ from hypothesis import given, note
 import coala_eqx as ce
 from coala_eqx.estimators import AbstractScoreFunctionEstimator, CoalaHybrid, CoalaPG, LearnerCritic, ShapingValues
 from coala_eqx.estimators.advantages import batch_advantages
-from coala_eqx.estimators.critics import others, sizes_of, statistics
+from coala_eqx.estimators.critics import fitting_critic, others, statistics
 from coala_eqx.exact.learner_values import ExactLearnerValues
 from coala_eqx.shaping import LearnerFeatures, probe_game
 from proofs_checks.common.cases import Case, cases, examples
@@ -74,9 +74,8 @@ order, and so is its bias."""
 
 def random_critic(problem: ce.ShapingProblem, policy: Any, kind: Any = None, seed: int = 0) -> LearnerCritic:
     """A critic with random weights. `kind`: a class that derives from `LearnerCritic`."""
-    probe = probe_game(problem.game)
-    features = jax.eval_shape(lambda key: problem.play(policy, key, probe).features, jax.random.key(0))
-    critic = (kind or LearnerCritic)(probe, **sizes_of(features), width=6, last=3.0, key=jax.random.key(seed))
+    probe, key = probe_game(problem.game), jax.random.key(seed)
+    critic = fitting_critic(problem, policy, probe, kind or LearnerCritic, width=6, last=3.0, key=key)
     return eqx.tree_at(lambda one: one.scale, critic, 0.3 * critic.scale)  # steep, so that it is far from linear
 
 

@@ -11,8 +11,8 @@ import optax
 import pytest
 
 import coala_eqx as ce
-from coala_eqx.estimators import MFOS, BatchUnaware, CoalaHybrid, CoalaPG, LearnerCritic, Reinforce, ShapingValues
-from coala_eqx.estimators.critics import sizes_of
+from coala_eqx.estimators import MFOS, BatchUnaware, CoalaHybrid, CoalaPG, Reinforce, ShapingValues
+from coala_eqx.estimators.critics import fitting_critic
 from coala_eqx.learners import PPO, AbstractLearner, Experience, PolicyGradient, updates_without
 from coala_eqx.learners.counterfactual import others, replaced
 from coala_eqx.shaping import OutputProbe, probe_game, replay_features
@@ -276,9 +276,8 @@ def test_at_kappa_one_no_prediction_enters_but_the_counterfactual_one():
         np.testing.assert_array_equal(made, np.broadcast_to(-shaping.without[..., None], made.shape))
 
 
-def random_critic(problem, policy, probe, seed=1):
-    features = jax.eval_shape(lambda key: problem.play(policy, key, probe).features, jax.random.key(0))
-    return LearnerCritic(probe, **sizes_of(features), width=8, last=2.0, key=jax.random.key(seed))
+def random_critic(problem, policy, probe):
+    return fitting_critic(problem, policy, probe, width=8, last=2.0, key=jax.random.key(1))
 
 
 def test_values_without_counterfactual_updates_are_those_before():

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from coala_eqx.arrays import Scalar, concrete
-from coala_eqx.estimators.advantages import reward_and_value_arrays
+from coala_eqx.estimators.advantages import reward_and_value_arrays, td_errors
 from coala_eqx.estimators.critics import check_shaping
 from coala_eqx.loops import scan
 from coala_eqx.returns.to_go import sums_to_go
@@ -42,10 +42,10 @@ def shaped_advantages(
     **Raises** `ValueError` for other shapes.
     """
     rewards, values = reward_and_value_arrays("values", rewards, values)
-    errors, steps = rewards, rewards.shape[2]
-    if values is not None:
-        after = jnp.concatenate([values[..., 1:], jnp.zeros_like(values[..., :1])], axis=2)
-        errors = rewards + discount * after - values
+    steps = rewards.shape[2]
+    # Every inner episode is a trajectory of its own.
+    alone = None if values is None else values.reshape(-1, 1, steps)
+    errors = td_errors(rewards.reshape(-1, 1, steps), alone, discount)
     own = sums_to_go(errors.reshape(-1, steps), discount * gae_lambda).reshape(rewards.shape)
     return own_weight * own + discount ** (steps - jnp.arange(steps)) * future.astype(rewards.dtype)[..., None]
 
@@ -69,10 +69,9 @@ def bootstrapped_futures(
     - `discount`: factor per step.
     - `kappa`: κ, a number or one for each inner episode `[episodes]`, of which the first is not used.
     """
-    steps = rewards.shape[2]
-    mean = (rewards * discount ** jnp.arange(steps)).sum(axis=2).mean(axis=0)
+    mean = inner_returns(rewards, discount).mean(axis=0)
     kappas = jnp.broadcast_to(jnp.asarray(kappa, mean.dtype), mean.shape)
-    shorter = discount**steps
+    shorter = discount ** rewards.shape[2]
 
     def back(future: Array, inputs: tuple[Array, Array, Array]) -> tuple[Array, Array]:
         mean, after, kappa = inputs
@@ -91,38 +90,38 @@ def own_futures(
     rewards: Float[Array, "batch episodes steps"], *, discount: Scalar = 1.0
 ) -> Float[Array, "batch episodes"]:
     """The return of each trajectory after each inner episode."""
-    steps = rewards.shape[2]
-    earned = (rewards * discount ** jnp.arange(steps)).sum(axis=2)
+    earned = inner_returns(rewards, discount)
     later = jnp.concatenate([earned[:, 1:], jnp.zeros_like(earned[:, :1])], axis=1)
-    return sums_to_go(later, discount**steps)
+    return sums_to_go(later, discount ** rewards.shape[2])
+
+
+def inner_returns(rewards: Float[Array, "batch episodes steps"], discount: Scalar) -> Float[Array, "batch episodes"]:
+    """The return of each trajectory in each inner episode, as seen from its start."""
+    return (rewards * discount ** jnp.arange(rewards.shape[2])).sum(axis=2)
 
 
 def learner_aware_advantages(
-    rewards: Any,
-    values: Any,
-    shaping: Any,
-    *,
-    discount: Scalar,
-    gae_lambda: Scalar,
-    kappa: Kappa,
-    average_own: bool,
+    estimator: Any, rewards: Any, values: Any, shaping: Any, *, average_own: bool
 ) -> Float[Array, "batch episodes steps"]:
     """C = w·A(own inner episode) + F̂_m − W(X_{m+1}^(−b)), with F̂ by TD(κ), and w = 1/B if `average_own`, else 1.
 
-    **Arguments:** those of the estimators' `coefficients`, and their settings.
+    **Arguments:**
+
+    - `estimator`: has `discount`, `gae_lambda` and `kappa`.
+    - `rewards`, `values`, `shaping`: those of its `coefficients`.
 
     **Raises** `ValueError` for arrays of other shapes, and for κ that is not fixed or does not fit.
     """
     rewards, values = reward_and_value_arrays("values", rewards, values)
     shaping = check_shaping(shaping, rewards.shape)
-    check_fixed(kappa, rewards.shape[1])
-    future = bootstrapped_futures(rewards, shaping.after, discount=discount, kappa=kappa)
+    check_fixed(estimator.kappa, rewards.shape[1])
+    future = bootstrapped_futures(rewards, shaping.after, discount=estimator.discount, kappa=estimator.kappa)
     return shaped_advantages(
         rewards,
         values,
         future - shaping.without.astype(rewards.dtype),
-        discount=discount,
-        gae_lambda=gae_lambda,
+        discount=estimator.discount,
+        gae_lambda=estimator.gae_lambda,
         own_weight=1 / len(rewards) if average_own else 1.0,
     )
 

@@ -63,15 +63,7 @@ class CoalaPG(AbstractScoreFunctionEstimator):
         self, rewards: Any, values: Any = None, shaping: Any = None
     ) -> Float[Array, "batch episodes steps"]:
         if shaping is not None:
-            return learner_aware_advantages(
-                rewards,
-                values,
-                shaping,
-                discount=self.discount,
-                gae_lambda=self.gae_lambda,
-                kappa=self.kappa,
-                average_own=True,
-            )
+            return learner_aware_advantages(self, rewards, values, shaping, average_own=True)
         check_unshaped(self.kappa, "CoalaPG")
         return batch_advantages(
             rewards,

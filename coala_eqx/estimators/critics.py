@@ -28,7 +28,8 @@ from jaxtyping import Array, Float, Key
 
 from coala_eqx._checks import check_not_negative, check_whole
 from coala_eqx.learners.counterfactual import others
-from coala_eqx.shaping.probing import AbstractProbe, LearnerFeatures
+from coala_eqx.policies import AbstractPolicy
+from coala_eqx.shaping import AbstractProbe, LearnerFeatures, ShapingProblem
 
 
 class ShapingValues(eqx.Module):
@@ -109,7 +110,7 @@ class LearnerCritic(AbstractLearnerCritic):
     **Arguments:**
 
     - `probe`: shows the features.
-    - `features`, `memory`: their numbers; `sizes_of` tells them.
+    - `features`, `memory`: their numbers (`fitting_critic` finds them).
     - `episodes`: M, which fixes the units of each inner episode.
     - `width`, `depth`: of the network.
     - `key`: draws its weights. Those of the last layer are scaled by `last`: with 0 it predicts the mean at first.
@@ -169,15 +170,30 @@ def statistics(memories: Float[Array, "batch *episodes memory"]) -> Float[Array,
     return jnp.concatenate([memories.mean(axis=0), memories.std(axis=0)], axis=-1)
 
 
-def sizes_of(features: LearnerFeatures) -> dict[str, int]:
-    """The sizes of a `LearnerCritic` for such features."""
-    episodes = features.before.shape[-2]
-    return {"features": features.before.shape[-1], "memory": features.memories.shape[-1], "episodes": episodes}
+def fitting_critic(
+    problem: ShapingProblem,
+    policy: AbstractPolicy,
+    probe: AbstractProbe,
+    kind: type[LearnerCritic] = LearnerCritic,
+    **settings: Any,
+) -> LearnerCritic:
+    """A critic whose sizes fit what a probe shows in a problem. Nothing is played.
+
+    `kind` is its class, and `settings` are the further arguments.
+    """
+    shown: Any = jax.eval_shape(lambda: problem.play(policy, jax.random.key(0), probe).features)
+    episodes, features = shown.before.shape
+    return kind(probe, features=features, memory=shown.memories.shape[-1], episodes=episodes, **settings)
 
 
 def _one_earlier(values: Float[Array, " episodes"]) -> Float[Array, " episodes"]:
     """Values before each inner episode as values after the one before it; 0 after the last."""
     return jnp.concatenate([values[1:], jnp.zeros_like(values[:1])])
+
+
+def shapes_of_values(batch: int, episodes: int) -> dict[str, tuple[int, ...]]:
+    """The shapes of the fields of `ShapingValues`, by name."""
+    return {"before": (episodes,), "after": (episodes,), "without": (batch, episodes), "others": (batch, episodes)}
 
 
 def check_shaping(shaping: Any, shape: tuple[int, ...]) -> ShapingValues:
@@ -189,8 +205,7 @@ def check_shaping(shaping: Any, shape: tuple[int, ...]) -> ShapingValues:
       that needs `others` says so where it is missing.
     - `shape`: (B, M, T).
     """
-    batch, episodes = shape[:2]
-    wanted = {"before": (episodes,), "after": (episodes,), "without": (batch, episodes), "others": (batch, episodes)}
+    wanted = shapes_of_values(*shape[:2])
     if isinstance(shaping, ShapingValues):
         given = {name: getattr(shaping, name) for name in wanted}
     elif isinstance(shaping, tuple | list):

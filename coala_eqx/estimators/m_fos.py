@@ -52,15 +52,7 @@ class MFOS(AbstractScoreFunctionEstimator):
         self, rewards: Any, values: Any = None, shaping: Any = None
     ) -> Float[Array, "batch episodes steps"]:
         if shaping is not None:
-            return learner_aware_advantages(
-                rewards,
-                values,
-                shaping,
-                discount=self.discount,
-                gae_lambda=self.gae_lambda,
-                kappa=self.kappa,
-                average_own=False,
-            )
+            return learner_aware_advantages(self, rewards, values, shaping, average_own=False)
         check_unshaped(self.kappa, "MFOS")
         return batch_advantages(
             rewards,

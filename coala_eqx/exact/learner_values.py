@@ -6,7 +6,6 @@ episode m: that has happened, too, in some outcome, and its exact value is in th
 """
 
 import functools
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import jax
@@ -140,13 +139,6 @@ class ExactLearnerValues:
             made[:, m] = generator.normal(size=(self._many,) * (m + 1))[tuple(self._joint[:, : m + 1].T)]
         return made
 
-    def moments(self, estimators: Sequence[AbstractScoreFunctionEstimator], *, shaped: bool) -> list[ExactMoments]:
-        """Moments of estimators that are given these values, or none if not `shaped`.
-
-        The policy's own critic is the policy's. See `own_values` for an exact one.
-        """
-        return [self.moments_of(self.estimates(estimator, shaped=shaped)) for estimator in estimators]
-
     def estimates(
         self,
         estimator: AbstractScoreFunctionEstimator,
@@ -206,7 +198,7 @@ class ExactLearnerValues:
         made = np.zeros_like(left)
         for long in range(flat.shape[2]):
             m, t = divmod(long, self.steps)
-            seen = self._seen(m, t)  # number of the own history before the action, for each inner outcome
+            seen = self._seen(t)  # number of the own history before the action, for each inner outcome
             for b in range(self.batch):
                 rows = [seen[self._numbers[:, b, m]]]
                 if whole:
@@ -226,7 +218,7 @@ class ExactLearnerValues:
         some = [np.asarray(self._outcomes.observations)[:, :, 0], np.asarray(self._outcomes.actions)[:, :, 0]]
         return np.unique(np.concatenate(some, axis=1), axis=0, return_inverse=True)[1].ravel()
 
-    def _seen(self, m: int, t: int) -> np.ndarray:
+    def _seen(self, t: int) -> np.ndarray:
         """The number of what the ego agent has seen and done before its action at step t, of each inner outcome."""
         seen, done = np.asarray(self._outcomes.observations)[:, :, 0], np.asarray(self._outcomes.actions)[:, :, 0]
         some = np.concatenate([seen[:, : t + 1], done[:, :t]], axis=1)
@@ -254,7 +246,7 @@ class ExactLearnerValues:
                     [table[(*past, self._replace(joint, b, np.full_like(joint, o)))] for o in range(self.inner)], axis=1
                 )
                 for t in range(self.steps):
-                    seen = self._seen(m, t)
+                    seen = self._seen(t)
                     for action in np.unique(actions[:, t]):
                         fits = (seen[own][:, None] == seen) & (actions[:, t] == action)
                         weights = alone * fits

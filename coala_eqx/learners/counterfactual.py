@@ -57,31 +57,15 @@ def updates_without(
 
     **Returns** policies and states, leaves `[groups, …]`. Nothing of a group has a trace in its entry.
     """
-    del draw
-    if groups == 1:
-        return _repeat((policy, state), 1)
-    chosen = (others if learner.exchangeable else replaced)(len(experience.rewards), groups)
-    return _update_on(lambda some: update_rule(learner, policy, state, some, key), policy, state, experience, chosen)
-
-
-@updates_without.register
-def _(
-    learner: AbstractDrawingLearner,
-    policy: AbstractPolicy,
-    state: Any,
-    experience: Experience,
-    groups: int,
-    *,
-    key: Any = None,
-    draw: Draw = None,
-) -> Updated:
-    """A draw is for a batch of one size, so the next group stands in for the missing one."""
     if groups == 1:
         return _repeat((policy, state), 1)
     batch = len(experience.rewards)
-    drawn = learner.draw(batch, key) if draw is None else draw
-    chosen = replaced(batch, groups)
-    return _update_on(lambda some: learner.learn(policy, state, some, drawn), policy, state, experience, chosen)
+    if isinstance(learner, AbstractDrawingLearner):  # a draw is for a batch of one size
+        drawn = learner.draw(batch, key) if draw is None else draw
+        learn = functools.partial(learner.learn, policy, state)
+        return _update_on(lambda some: learn(some, drawn), policy, state, experience, replaced(batch, groups))
+    chosen = (others if learner.exchangeable else replaced)(batch, groups)
+    return _update_on(lambda some: update_rule(learner, policy, state, some, key), policy, state, experience, chosen)
 
 
 @updates_without.register

@@ -7,10 +7,11 @@ import jax
 import numpy as np
 
 from coala_eqx.estimators import AbstractScoreFunctionEstimator, ShapingValues
+from coala_eqx.estimators.critics import shapes_of_values
 from coala_eqx.interpreter.compiled import evaluating
-from coala_eqx.interpreter.program import evaluate
 from coala_eqx.structure.findings import NotLinear, Size
-from coala_eqx.structure.shaping import KINDS, ShapedKernel, shapes_of_values
+from coala_eqx.structure.linear import linear_map
+from coala_eqx.structure.shaping import ShapedKernel
 
 StructuralVerdict = Literal["unbiased", "biased", "not linear"]
 
@@ -20,7 +21,8 @@ SHAPED_SIZES: tuple[Size, ...] = (
 )  # fmt: skip
 """Sizes (B, M, T) that are tried."""
 
-_LINEAR_UP_TO = 1e-9
+_TRIES = 24
+"""Number of inputs at which linearity is tried."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -107,40 +109,21 @@ def shaped_kernel(estimator: AbstractScoreFunctionEstimator, size: Size) -> Shap
 
 
 def _kernel(estimator: AbstractScoreFunctionEstimator, size: Size) -> ShapedKernel:
-    shapes = {"rewards": size, "values": size, **shapes_of_values(size)}
-    numbers = [int(np.prod(shape)) for shape in shapes.values()]
-    total = sum(numbers)
+    def coefficients(rewards: Any, values: Any, *shaping: Any) -> Any:
+        return estimator.checked_coefficients(rewards, values, ShapingValues(**dict(zip(kinds, shaping, strict=True))))
+
+    kinds = shapes_of_values(*size[:2])
+    shapes = {"rewards": size, "values": size, **kinds}
     generator = np.random.default_rng([*size, 1])
-    tried = generator.normal(size=(24, total)) * (10.0 ** generator.integers(-6, 7, size=(24, 1)))
-    tried[::3] *= generator.random((8, total)) < 0.3
-    flat = np.concatenate([np.zeros((1, total)), np.eye(total), tried])
-    parts = np.split(flat, np.cumsum(numbers)[:-1], axis=1)
-    inputs = [part.reshape(-1, *shape) for part, shape in zip(parts, shapes.values(), strict=True)]
-    made = evaluate(jax.vmap(_coefficients(estimator)), *inputs)
-    constant, columns = made[0], made[1 : 1 + total] - made[0]
-    _check_linear(made[1 + total :], constant, columns, tried, size)
-    matrices = {
-        name: np.moveaxis(column, 0, -1).reshape(*size, *shape)
-        for column, (name, shape) in zip(
-            np.split(columns, np.cumsum(numbers)[:-1], axis=0), shapes.items(), strict=True
-        )
-    }
-    resolution = float(np.spacing(np.abs(constant)).max()) if np.any(constant) else 0.0
+    scales = 10.0 ** generator.integers(-6, 7, size=_TRIES)
+    tried = [_tries(generator, scales, shape) for shape in shapes.values()]
+    constant, matrices, resolution = linear_map(coefficients, size, shapes, tried)
     rewards, values = matrices.pop("rewards"), matrices.pop("values")
     return ShapedKernel(rewards, values, constant, resolution, matrices)
 
 
-def _coefficients(estimator: AbstractScoreFunctionEstimator) -> Any:
-    def function(rewards: Any, values: Any, *shaping: Any) -> Any:
-        return estimator.checked_coefficients(rewards, values, ShapingValues(**dict(zip(KINDS, shaping, strict=True))))
-
-    return function
-
-
-def _check_linear(made: np.ndarray, constant: np.ndarray, columns: np.ndarray, tried: np.ndarray, size: Size) -> None:
-    with np.errstate(all="ignore"):
-        expected = constant + np.tensordot(tried, columns, axes=1)
-        scale = np.abs(constant) + np.abs(columns).max() * np.abs(tried).sum(axis=1)[:, None, None, None]
-        bent = ~(np.abs(made - expected) <= _LINEAR_UP_TO * np.maximum(scale, np.abs(made)))
-    if not (np.isfinite(constant).all() and np.isfinite(columns).all()) or bent.any():
-        raise NotLinear(size)
+def _tries(generator: np.random.Generator, scales: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """Numbers of many magnitudes, every third array of them sparse."""
+    made = generator.normal(size=(_TRIES, *shape)) * scales.reshape(-1, *(1,) * len(shape))
+    made[::3] *= generator.random(made[::3].shape) < 0.3
+    return made

@@ -19,9 +19,6 @@ from jaxtyping import Bool, Float
 
 from coala_eqx.structure.kernel import Kernel
 
-KINDS = ("before", "after", "without", "others")
-"""Kinds of values, in the order of `ShapingValues`."""
-
 Masks = dict[str, Bool[np.ndarray, "batch episodes steps *place"]]
 
 
@@ -30,7 +27,7 @@ class ShapedKernel(Kernel):
     """`Kernel`, and the matrices of the values of a critic that sees the learner."""
 
     shaping: dict[str, Float[np.ndarray, "batch episodes steps *place"]]
-    """One matrix for each of `KINDS`: axes of the action, then those of the value."""
+    """One matrix for each field of `ShapingValues`: axes of the action, then those of the value."""
 
     def forbidden_shaping(self) -> Masks:
         """Masks of the entries that are not 0, at values that may depend on the action."""
@@ -67,9 +64,3 @@ def admissible_shaping(batch: int, episodes: int, steps: int) -> Masks:
     for mask in masks.values():
         mask.flags.writeable = False
     return masks
-
-
-def shapes_of_values(size: tuple[int, int, int]) -> dict[str, tuple[int, ...]]:
-    """The shapes of the values at one size (B, M, T)."""
-    batch, episodes, _ = size
-    return {"before": (episodes,), "after": (episodes,), "without": (batch, episodes), "others": (batch, episodes)}

@@ -10,7 +10,6 @@ import jax.numpy as jnp
 from jaxtyping import Array, Key
 
 from coala_eqx.learners import init_rule
-from coala_eqx.shaping import AbstractProbe, LearnerFeatures
 from coala_eqx.streams import stream
 from coala_eqx.training.critics import CriticState
 from coala_eqx.training.groups import take
@@ -71,10 +70,5 @@ def _critic(pool: "Pool", state: PoolState, group: tuple[int, ...], keys: Key[Ar
     line_up = pool.line_ups(pool.class_of(group[0]))[0]
     co_players = tuple(members(starts(pool, state, seat), 0) for seat in pool.other_seats(line_up))
     problem = pool.problem(line_up, co_players, pool.episodes)
-
-    def play(probe: AbstractProbe) -> LearnerFeatures:
-        features = problem.play(pool.agent(state, group[0]), state.key, probe).features
-        assert features is not None  # as there is a probe
-        return features
-
-    return eqx.filter_vmap(lambda key: training.init(problem.game, play, pool.num_naive, key))(keys)
+    policy = pool.agent(state, group[0])
+    return eqx.filter_vmap(lambda key: training.init(problem, policy, pool.num_naive, key))(keys)

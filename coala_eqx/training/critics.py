@@ -12,10 +12,11 @@ from jaxtyping import Array, Float, Int, Key
 
 from coala_eqx._checks import check_positive, check_whole
 from coala_eqx.estimators import LearnerCritic
-from coala_eqx.estimators.bootstrapping import own_futures
-from coala_eqx.estimators.critics import sizes_of, statistics
+from coala_eqx.estimators.bootstrapping import inner_returns, own_futures
+from coala_eqx.estimators.critics import fitting_critic, statistics
 from coala_eqx.games import AbstractGame
-from coala_eqx.shaping import AbstractProbe, LearnerFeatures, probe_game
+from coala_eqx.policies import AbstractPolicy
+from coala_eqx.shaping import AbstractProbe, LearnerFeatures, ShapingProblem, probe_game
 
 _LEAST_SCALE = 1e-4
 """Least standard deviation by which inputs and targets are divided. What varies less is taken to be constant."""
@@ -76,21 +77,17 @@ class CriticTraining:
     def optimiser(self) -> optax.GradientTransformation:
         return optax.chain(optax.clip_by_global_norm(1.0), optax.adam(self.rate))
 
-    def init(
-        self, game: AbstractGame, play: Callable[[AbstractProbe], LearnerFeatures], meetings: int, key: Any
-    ) -> CriticState:
+    def init(self, problem: ShapingProblem, policy: AbstractPolicy, meetings: int, key: Any) -> CriticState:
         """The state before the first update: it predicts 0.
 
         **Arguments:**
 
-        - `game`: the game, as the agent sees it.
-        - `play`: a function from a probe to the features of one meta-episode. Only their shapes are used.
-        - `meetings`: number of meta-episodes in each iteration.
+        - `problem`, `policy`: a meeting with naive learners, and the agent. Only shapes are used.
+        - `meetings`: number of meetings in each iteration.
         """
-        probe = self.probe(game)
-        sizes = sizes_of(jax.eval_shape(lambda: play(probe)))
-        critic = LearnerCritic(probe, **sizes, width=self.width, depth=self.depth, key=key)
-        shape = self.replay, meetings, sizes["episodes"]
+        probe = self.probe(problem.game)
+        critic = fitting_critic(problem, policy, probe, width=self.width, depth=self.depth, key=key)
+        shape = self.replay, meetings, problem.episodes
         return CriticState(
             critic,
             self.optimiser.init(eqx.filter(critic.network, eqx.is_inexact_array)),
@@ -149,10 +146,9 @@ def _shown(features: LearnerFeatures) -> Float[Array, "episodes inputs"]:
 
 def _targets(rewards: Float[Array, "batch episodes steps"], discount: Any) -> Float[Array, "episodes 2"]:
     """The mean return from each inner episode on, and of what comes after it, as seen from the next one's start."""
-    steps = rewards.shape[2]
     later = own_futures(rewards, discount=discount).mean(axis=0)
-    this = (rewards * discount ** jnp.arange(steps)).sum(axis=2).mean(axis=0)
-    return jnp.stack([this + discount**steps * later, later], axis=1)
+    this = inner_returns(rewards, discount).mean(axis=0)
+    return jnp.stack([this + discount ** rewards.shape[2] * later, later], axis=1)
 
 
 def _standardised(critic: LearnerCritic, shown: Array, targets: Array, filled: Array) -> LearnerCritic:

@@ -31,12 +31,8 @@ def take(keys: Key[Array, " agents"], group: tuple[int, ...]) -> Key[Array, " gr
 
 def alike(one: Agent, other: Agent) -> bool:
     """Whether two agents can be trained by one vectorised program."""
-    same = (one.policy, one.seats, one.by_advantages, one.critic) == (
-        other.policy,
-        other.seats,
-        other.by_advantages,
-        other.critic,
-    )
+    names = ("policy", "seats", "by_advantages", "critic")
+    same = all(getattr(one, name) == getattr(other, name) for name in names)
     return (
         same and equal(one.algorithm, other.algorithm) and (one.by_advantages or equal(one.estimator, other.estimator))
     )

@@ -19,9 +19,9 @@ from coala_eqx.training.algorithms import AbstractActorCritic
 from coala_eqx.training.batch import Batch
 from coala_eqx.training.layout import Layout, shard
 from coala_eqx.training.pieces import mean_over_chunks
-from coala_eqx.training.play import meet
+from coala_eqx.training.play import critic_of, meet
 from coala_eqx.training.pool import Pool
-from coala_eqx.training.state import PoolState, members
+from coala_eqx.training.state import PoolState
 
 
 class GradientNoise(eqx.Module):
@@ -175,7 +175,7 @@ def gradient_noise(
         dataclasses.replace(alone, agents=(one,)).check_problem(state)
     agent, own = alone.agent(state, index), alone.class_of(index)
 
-    critic = _critic_of(pool, state, index)
+    critic = critic_of(pool, state, index)
     probe = None if critic is None else critic.probe
 
     def measure(key: Array) -> Float[Array, "estimators parameters"]:
@@ -209,19 +209,12 @@ def _check_by_critic(
         )
     for shaped in by_critic:
         check_flag("by_critic", shaped)
-    if any(by_critic) and _critic_of(pool, state, index) is None:
+    if any(by_critic) and critic_of(pool, state, index) is None:
         names = ", ".join(type(one).__name__ for one, shaped in zip(estimators, by_critic, strict=True) if shaped)
         raise ValueError(
             f"{names} must be given a critic that sees the learner, but the agent has none: give it "
             f"`critic=CriticTraining()`."
         )
-
-
-def _critic_of(pool: Pool, state: PoolState, index: int) -> LearnerCritic | None:
-    """The critic of an agent that sees the learner, if there is one."""
-    group = next(number for number, group in enumerate(pool.groups) if index in group)
-    critics = state.critics[group] if state.critics else None
-    return None if critics is None else members(critics.critic, pool.groups[group].index(index))
 
 
 def _batch(

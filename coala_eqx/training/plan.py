@@ -12,9 +12,8 @@ import numpy as np
 from coala_eqx.training.algorithms import AbstractActorCritic
 from coala_eqx.training.driver import Programs, Training, programs_of
 from coala_eqx.training.layout import Layout, place
-from coala_eqx.training.play import meet, without_co_players
+from coala_eqx.training.play import critic_of, meet, without_co_players
 from coala_eqx.training.pool import Pool
-from coala_eqx.training.state import members
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,8 +55,8 @@ def _bytes_played(training: Training, programs: Programs) -> int:
 
     def play(arrays: Any) -> Any:
         state = eqx.combine(arrays, programs.static)
-        critic = state.critics[0] if state.critics else None
-        probe = None if critic is None else members(critic.critic.probe, 0)
+        critic = critic_of(pool, state, 0)
+        probe = None if critic is None else critic.probe
         agent, place = pool.agent(state, 0), jnp.zeros((), int)
         met = meet(pool, state, agent, pool.class_of(0), place, state.key, training.layout, probe)
         return eqx.filter([without_co_players(one.episodes) for one in met], eqx.is_array)

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Int, Key
 
+from coala_eqx.estimators import LearnerCritic
 from coala_eqx.policies import AbstractPolicy
 from coala_eqx.shaping import AbstractProbe, MetaEpisode
 from coala_eqx.training.layout import Layout
@@ -143,6 +144,13 @@ def agents_of(pool: "Pool", state: PoolState, number: int) -> AbstractPolicy:
             f"give them different seats, or the same network. ({error})"
         ) from error
     return eqx.combine(together, rest[0])
+
+
+def critic_of(pool: "Pool", state: PoolState, number: int) -> LearnerCritic | None:
+    """The critic of an agent that sees the learner, if there is one."""
+    group = next(place for place, group in enumerate(pool.groups) if number in group)
+    critics = state.critics[group] if state.critics else None
+    return None if critics is None else members(critics.critic, pool.groups[group].index(number))
 
 
 def by_agent(pool: "Pool", groups: tuple[AbstractPolicy, ...]) -> tuple[AbstractPolicy, ...]:

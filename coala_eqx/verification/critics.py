@@ -4,10 +4,10 @@ import dataclasses
 
 import jax
 
-from coala_eqx.estimators import AbstractEstimator, AbstractScoreFunctionEstimator, Inapplicable, LearnerCritic
-from coala_eqx.estimators.critics import sizes_of
+from coala_eqx.estimators import AbstractEstimator, AbstractScoreFunctionEstimator, Inapplicable
+from coala_eqx.estimators.critics import fitting_critic
 from coala_eqx.policies import AbstractPolicy
-from coala_eqx.shaping import LearnerFeatures, ShapingProblem, probe_game
+from coala_eqx.shaping import ShapingProblem, probe_game
 
 
 def with_random_critic(
@@ -19,19 +19,8 @@ def with_random_critic(
     """
     if not isinstance(estimator, AbstractScoreFunctionEstimator) or not estimator.takes_shaping:
         return estimator
-    return dataclasses.replace(estimator, critic=random_critic(problem, policy, seed))
-
-
-def random_critic(problem: ShapingProblem, policy: AbstractPolicy, seed: int = 0) -> LearnerCritic:
-    """A critic of random weights, which fits a problem."""
-    probe = probe_game(problem.game)
-
-    def play() -> LearnerFeatures:
-        features = problem.play(policy, jax.random.key(0), probe).features
-        assert features is not None  # as there is a probe
-        return features
-
-    return LearnerCritic(probe, **sizes_of(jax.eval_shape(play)), width=8, last=2.0, key=jax.random.key(seed))
+    critic = fitting_critic(problem, policy, probe_game(problem.game), width=8, last=2.0, key=jax.random.key(seed))
+    return dataclasses.replace(estimator, critic=critic)
 
 
 def check_critic(estimator: AbstractEstimator) -> None:

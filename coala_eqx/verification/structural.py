@@ -13,7 +13,6 @@ from typing import Any
 
 import jax
 import numpy as np
-from jaxtyping import Float
 
 from coala_eqx.estimators import AbstractEstimator, AbstractScoreFunctionEstimator, Inapplicable
 from coala_eqx.estimators.base import check_contract
@@ -22,6 +21,7 @@ from coala_eqx.interpreter.compiled import evaluating
 from coala_eqx.interpreter.program import evaluate, has_rules
 from coala_eqx.structure.findings import WEIGHTS, Finding, NotLinear, Size, checked_size
 from coala_eqx.structure.kernel import FREE, Kernel, relations
+from coala_eqx.structure.linear import linear_map
 from coala_eqx.structure.shaped import SHAPED_SIZES, ShapedCertificate, StructuralVerdict, certify_shaping
 from coala_eqx.verification.counterexample import Counterexample, find_counterexample
 
@@ -38,9 +38,6 @@ _FEW_SIZES: tuple[Size, ...] = (
     (5, 4, 2),
 )
 """Sizes for coefficients that must be compiled at each size."""
-
-_LINEAR_UP_TO = 1e-9
-"""Largest relative difference from the linear map. Rounding stays below 1e-13."""
 
 _MAGNITUDES = (1e-6, 1e-2, 1.0, 3.0, 30.0, 1e3, 1e6, 1e12)
 
@@ -212,33 +209,9 @@ def _certify_shaped(
 
 
 def _kernel(estimator: AbstractScoreFunctionEstimator, size: Size) -> Kernel:
-    number = int(np.prod(size))
-    zero, basis = np.zeros((1, *size)), np.eye(number).reshape(number, *size)
-    tried_rewards, tried_values = _tries(size)
-    rewards = np.concatenate([zero, basis, np.zeros_like(basis), tried_rewards])
-    values = np.concatenate([zero, np.zeros_like(basis), basis, tried_values])
-    made = _evaluate(estimator, rewards, values)
-    constant, columns = made[0], made[1 : 1 + 2 * number] - made[0]
-    matrix = np.moveaxis(columns.reshape(2, *size, *size), (1, 2, 3), (4, 5, 6))
-    _check_linear(made[1 + 2 * number :], constant, matrix, tried_rewards, tried_values, size)
-    resolution = float(np.spacing(np.abs(constant)).max()) if np.any(constant) else 0.0
-    return Kernel(matrix[0], matrix[1], constant, resolution)
-
-
-def _check_linear(
-    made: np.ndarray, constant: np.ndarray, matrix: np.ndarray, rewards: np.ndarray, values: np.ndarray, size: Size
-) -> None:
-    def applied(matrix: np.ndarray, inputs: np.ndarray) -> np.ndarray:
-        return np.tensordot(inputs, matrix, axes=((1, 2, 3), (3, 4, 5)))
-
-    with np.errstate(all="ignore"):
-        expected = constant + applied(matrix[0], rewards) + applied(matrix[1], values)
-        # Terms that cancel on the way, such as values in TD errors, are rounded relative to their own size.
-        inputs = sum(np.abs(one).sum(axis=(1, 2, 3), keepdims=True) for one in (rewards, values))
-        scale = np.abs(constant) + np.abs(matrix).max() * inputs
-        bent = ~(np.abs(made - expected) <= _LINEAR_UP_TO * np.maximum(scale, np.abs(made)))
-    if not (np.isfinite(constant).all() and np.isfinite(matrix).all()) or bent.any():
-        raise NotLinear(size)
+    shapes = {"rewards": size, "values": size}
+    constant, matrices, resolution = linear_map(estimator.checked_coefficients, size, shapes, _tries(size))
+    return Kernel(**matrices, constant=constant, resolution=resolution)
 
 
 @functools.lru_cache(maxsize=256)
@@ -256,12 +229,6 @@ def _tries(size: Size) -> tuple[np.ndarray, np.ndarray]:
         [np.zeros(shape), scales * generator.normal(size=shape), whole[::-1], np.zeros(shape), equal, normal[::-1]]
     )
     return rewards, values
-
-
-def _evaluate(
-    estimator: AbstractScoreFunctionEstimator, rewards: np.ndarray, values: np.ndarray
-) -> Float[np.ndarray, "tries batch episodes steps"]:
-    return evaluate(jax.vmap(estimator.checked_coefficients), rewards, values)
 
 
 def _is_plain(estimator: AbstractScoreFunctionEstimator) -> bool:
