@@ -113,13 +113,14 @@ def _trained(figures: Iterable[str]) -> list[str]:
 
 
 def _print_plans(figure: str, settings: Any) -> None:
-    table = Table("part", "steps", "iteration", "all", "devices", "memory", "played")
+    table = Table("part", "steps", "iteration", "all", "devices", "memory", "played", "shown")
     with jax.enable_x64(False):
         for name, (one, pool) in settings.trainings().items():
             plan = plan_of(one.training(pool))
             hours = plan.seconds * one.run.iterations / 3600
             times = f"{plan.seconds:.2g} s", f"{hours:.2g} h"
             memory = f"{plan.devices}", f"{plan.memory:.2g} GB", f"{plan.played:.2g} GB"
+            memory += (f"{plan.shown:.2g} GB" if plan.shown else "–",)
             table.add_row(name, f"{plan.steps:.2g}", *times, *memory)
     Console().print(f"{figure} on this machine, and the memory of each device:", table, sep="\n")
 

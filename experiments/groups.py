@@ -286,6 +286,13 @@ class CriticSettings:
 
     PREFIX: ClassVar[str] = "critic."
 
+    use: bool = False
+    """Whether agents have one. Otherwise all other settings of `critic` are ignored."""
+
+    kappa: float = 1.0
+    """κ of TD over inner episodes, from 0 (predicted) to 1 (sampled).
+    COALA-PG is unbiased at 1, and below if the critic is exact."""
+
     groups: int = 4
     """Number of groups of trajectories that are left out of the learners' updates, one after the other.
     It must divide `batch`; 0 leaves out each trajectory alone."""
@@ -315,6 +322,14 @@ class CriticSettings:
         check_at_least(self, 0, "groups")
         check_at_least(self, 1, "width", "depth", "steps", "minibatch", "replay")
         check_positive(self, "rate")
+        check_share(self, "kappa")
+        if self.kappa != 1 and not self.use:
+            raise ValueError(f"`critic.kappa` must be 1 without `critic.use`, but is {self.kappa}.")
+
+    def check_batch(self, batch: int) -> None:
+        """**Raises** `ValueError` unless the groups divide the trajectories."""
+        if self.use and batch % (self.groups or batch):
+            raise ValueError(f"`critic.groups` must divide batch = {batch}, but is {self.groups}.")
 
     def make(self) -> CriticTraining:
         """The critic, and how it is trained."""

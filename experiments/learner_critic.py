@@ -28,7 +28,6 @@ from coala_eqx.training.layout import place
 from experiments import fig5a, sampled, training
 from experiments.claims import Ran, final, over_seeds
 from experiments.errors import Measured, jackknifed
-from experiments.groups import CriticSettings
 from experiments.settings import override
 
 SINGLE = True
@@ -53,9 +52,7 @@ class Method:
 
 @dataclasses.dataclass(frozen=True)
 class Settings(sampled.Settings):
-    """Settings of this figure. `agent.leave-one-out` is set by method."""
-
-    critic: CriticSettings = CriticSettings()
+    """Settings of this figure. `agent.leave-one-out`, `critic.use` and `critic.kappa` are set by method."""
 
     methods: tuple[str, ...] = (OTHERS, HALF, ONE, SCHEDULE, HYBRID, M_FOS, UNAWARE, NONE, PAPER, NINE)
     """Methods. All but "leave-one-out" and "paper's critic" have a critic that sees the learner."""
@@ -65,8 +62,7 @@ class Settings(sampled.Settings):
         known = self._known()
         if not self.methods or len(set(self.methods)) < len(self.methods) or set(self.methods) - set(known):
             raise ValueError(f"`methods` must be different ones of {', '.join(known)}, but are {self.methods}.")
-        if self.pool.batch % (self.critic.groups or self.pool.batch):
-            raise ValueError(f"`critic.groups` must divide batch = {self.pool.batch}, but is {self.critic.groups}.")
+        self.trainings()  # raises
 
     def _known(self) -> dict[str, Method]:
         half = self.run.iterations // 2
@@ -89,11 +85,9 @@ class Settings(sampled.Settings):
         return {name: self._training(known[name]) for name in self.methods}
 
     def _training(self, method: Method) -> tuple[sampled.Settings, Pool]:
-        settings = self.plain({"agent.leave_one_out": method.leave_one_out})
-        pool = settings.make_pool((CoalaPG(),))
-        critic = self.critic.make() if method.sees_learner else None
-        agents = tuple(dataclasses.replace(one, estimator=method.estimator, critic=critic) for one in pool.agents)
-        return settings, dataclasses.replace(pool, agents=agents)
+        changes = {"agent.leave_one_out": method.leave_one_out, "critic.use": method.sees_learner, "critic.kappa": 1.0}
+        settings = self.plain(changes)
+        return settings, settings.make_pool((method.estimator,))
 
 
 PRESETS = {

@@ -51,4 +51,5 @@ def claims(records: Sequence[Record]) -> list[dict[str, Any]]:
               "errors", within(-2, "cosine_coala", "MFOS", 0.98), "≥", 0.95),
         claim("λ = 0.98 turns COALA-PG's gradient away from the true one: cosine of their angle, plus two standard "
               "errors", with_the_true_one("CoalaPG", 0.98), "≤", 0.8),
+        *noise.shaped_claims(judged),
     ]  # fmt: skip

@@ -13,10 +13,8 @@ from typing import Annotated, Any
 import equinox as eqx
 import jax
 import numpy as np
-import optax
 from jaxtyping import Array, Key
 
-from coala_eqx import learners
 from coala_eqx.estimators import (
     MFOS,
     AbstractEstimator,
@@ -27,22 +25,22 @@ from coala_eqx.estimators import (
 )
 from coala_eqx.foreign.loading import is_source, load_callable, load_object
 from coala_eqx.games import AbstractGame, Box, Image, MatrixGame
-from coala_eqx.learners import AbstractLearner, PolicyGradient, clip_by_global_norm
 from coala_eqx.policies import AbstractPolicy
 from coala_eqx.runs.directory import Part, Record
 from coala_eqx.runs.progress import Progress
 from coala_eqx.runs.settings import named
-from coala_eqx.training import A2C, PPO, Agent, Follow, Layout, NaiveLearners, Pool, PoolState, check_symmetric
-from coala_eqx.training.algorithms import AbstractActorCritic
+from coala_eqx.training import Agent, Layout, NaiveLearners, Pool, PoolState, check_symmetric
 from coala_eqx.training.algorithms.follow import is_look_ahead
 from coala_eqx.training.driver import Training
 from coala_eqx.training.plan import fitting_layout, smallest_minibatch
+from experiments.algorithms import actor_critic, follow, make_learner, with_critic
 from experiments.analytic import load_two_player
 from experiments.claims import DILEMMA
 from experiments.groups import (
     HEADS,
     NETWORKS,
     AgentSettings,
+    CriticSettings,
     LayoutSettings,
     LearnerSettings,
     PoolSettings,
@@ -106,6 +104,7 @@ class Settings:
     layout: Annotated[LayoutSettings, ALONE] = LayoutSettings()
     agent: AgentSettings = AgentSettings()
     learner: LearnerSettings = LearnerSettings()
+    critic: CriticSettings = CriticSettings()
 
     def __post_init__(self) -> None:
         if self.layout.rematerialise and self.agent.network != "hawk":
@@ -134,6 +133,7 @@ class Settings:
             raise ValueError(
                 f"`learner.minibatches` must divide batch = {self.pool.batch}, but is {self.learner.minibatches}."
             )
+        self.critic.check_batch(self.pool.batch)
 
     def trainings(self) -> dict[str, tuple["Settings", Pool]]:
         """The settings and the pool of each training, keyed by part.
@@ -205,17 +205,28 @@ class Settings:
         estimators = [self._discounting(estimator) for estimator in estimators]
         by_advantages = all(isinstance(estimator, AbstractScoreFunctionEstimator) for estimator in estimators)
         looks_ahead = not by_advantages and is_look_ahead(estimators[0])
-        algorithm = _actor_critic(self.agent, self.run.iterations) if by_advantages else _follow(self, looks_ahead)
+        algorithm = (
+            actor_critic(self.agent, self.run.iterations)
+            if by_advantages
+            else follow(self.agent, sizes.episodes, looks_ahead=looks_ahead)
+        )
         memory = 1 if looks_ahead else self.agent.memory
+        seen = self.critic if sizes.p_naive else CriticSettings()  # without learners there is nothing to see
         make = functools.partial(self._network, self.agent, game, 0, sizes.steps * memory or None)
         return Pool(
             game=game,
             agents=tuple(
-                Agent(one, algorithm, make, naive_weight=self.naive_weight_of(one) if by_advantages else 1.0)
-                for one in estimators
+                Agent(
+                    one,
+                    algorithm,
+                    make,
+                    naive_weight=self.naive_weight_of(one) if by_advantages else 1.0,
+                    critic=critic,
+                )
+                for one, critic in (with_critic(estimator, seen) for estimator in estimators)
             ),
             naive=NaiveLearners(
-                _learner(self.learner, looked_through=not by_advantages),
+                make_learner(self.learner, looked_through=not by_advantages),
                 functools.partial(self._network, self.learner, game, 1, None),
                 self.learner.population,
                 self.learner.pretraining,
@@ -268,65 +279,6 @@ class Settings:
         if kind.network == "hawk":
             changes |= {"rematerialise": self.layout.rematerialise or None, "heads": HEADS}
         return NETWORKS[kind.network](*sizes, key=key, **changes)
-
-
-def _follow(settings: Settings, looks_ahead: bool) -> Follow:
-    """The algorithm of agents whose estimators return gradients."""
-    agent, episodes = settings.agent, settings.pool.episodes
-    if looks_ahead and agent.look_aheads >= episodes:
-        raise ValueError(
-            f"`agent.look_aheads` must be below episodes = {episodes}, to see their effect, but is {agent.look_aheads}."
-        )
-    return Follow(_optimiser(agent), agent.look_aheads + 1 if looks_ahead else None)
-
-
-def _actor_critic(agent: AgentSettings, iterations: int) -> AbstractActorCritic:
-    """The algorithm of agents whose estimators return advantages."""
-    optimiser = _optimiser(agent)
-    entropy: Any = agent.entropy_coefficient
-    if entropy:
-        entropy = optax.linear_schedule(entropy, 0.0, max(1, round(agent.entropy_until * iterations)))
-    shared: dict[str, Any] = {
-        "value_coefficient": agent.value_coefficient,
-        "entropy_coefficient": entropy,
-        "reward_scale": agent.reward_scale,
-        "td_lambda": agent.td_lambda,
-        "leave_one_out": agent.leave_one_out,
-        "centre": agent.centre,
-    }
-    if agent.algorithm == "a2c":
-        return A2C(optimiser, **shared)
-    return PPO(optimiser, epochs=agent.epochs, minibatches=agent.minibatches, clip=agent.clip, **shared)
-
-
-def _learner(learner: LearnerSettings, *, looked_through: bool) -> AbstractLearner:
-    """The learning rule. `looked_through`: whether an estimator differentiates through it."""
-    if is_source(learner.algorithm):
-        return load_object(learner.algorithm, AbstractLearner, "learner")
-    if learner.algorithm == "ppo":
-        return learners.PPO(
-            _optimiser(learner, learner.smoothing if looked_through else 0.0),
-            epochs=learner.epochs,
-            minibatches=learner.minibatches,
-            clip=learner.clip,
-            discount=learner.discount,
-            normalise_advantages=True,
-            reward_scale=learner.reward_scale,
-        )
-    return PolicyGradient(
-        optimiser=_optimiser(learner, learner.smoothing if looked_through else 0.0),
-        discount=learner.discount,
-        baseline="critic",
-        normalise_advantages=True,
-        reward_scale=learner.reward_scale,
-    )
-
-
-def _optimiser(kind: AgentSettings | LearnerSettings, smoothing: float = 0.0) -> optax.GradientTransformation:
-    """The optimiser, which clips the gradient's global norm first."""
-    adam = kind.optimiser == "adam"
-    step = optax.adam(kind.rate, eps=1e-5, eps_root=smoothing) if adam else optax.sgd(kind.rate)
-    return optax.chain(clip_by_global_norm(kind.norm), step)
 
 
 def _checksums(settings: Settings) -> dict[str, Any]:

@@ -20,6 +20,9 @@ WITHOUT_MEMORY = "mlp"
 BASELINES = {"critic": False, "critic and other meta-episodes": True}
 """Baselines of the measured gradients, with `leave_one_out`."""
 
+SEES_LEARNER = "critic that sees the learner, and other meta-episodes"
+"""The further baseline of gradients that are measured with `critic.use`."""
+
 SCRIPTS = ("works", "works and zaps", "waits", "waits at one cell")
 """Scripted agents. Work is cleaning while there is no apple, and eating apples. An agent that waits only eats them,
 anywhere or in the first row. An agent that zaps does so whenever the other one is in reach."""

@@ -5,17 +5,12 @@ from pathlib import Path
 import polars as pl
 
 from paper_figs.curves import label, panels, read, rewards_of_note, shared_legend
-from paper_figs.style import styled
+from paper_figs.style import SHAPED, styled
 
-METHODS = {
+METHODS = SHAPED | {
     "paper's critic": {"color": "#999999", "ls": ":", "label": "COALA-PG, paper's critic"},
     "leave-one-out": {"color": "#000000", "label": "COALA-PG, other meta-episodes' mean"},
-    "kappa 1": {"color": "#56B4E9", "label": "sees the learner, κ = 1 (unbiased)"},
-    "kappa 0.9": {"color": "#0072B2", "ls": "--", "label": "κ = 0.9"},
-    "kappa 0.5": {"color": "#0072B2", "label": "κ = 0.5"},
-    "kappa 0": {"color": "#0072B2", "ls": ":", "label": "κ = 0"},
     "kappa 0.5 to 1": {"color": "#CC79A7", "label": "κ from 0.5 to 1"},
-    "hybrid": {"color": "#009E73", "label": "own path sampled"},
     "M-FOS": {"color": "#D55E00", "label": "M-FOS, κ = 0.5"},
     "batch-unaware": {"color": "#E69F00", "label": "batch-unaware"},
 }

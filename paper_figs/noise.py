@@ -8,9 +8,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from experiments.tables import BASELINES, WITH_ADVANTAGES, noise_ratios
+from experiments.tables import BASELINES, SEES_LEARNER, WITH_ADVANTAGES, noise_ratios
 from paper_figs.curves import read
-from paper_figs.style import COLUMN, look, styled
+from paper_figs.style import COLUMN, SHAPED, look, styled
 
 LINES = dict(zip(BASELINES, ("--", "-"), strict=True))
 SAME: dict[str, Any] = {"ls": ":", "lw": 1.0, "marker": "x", "ms": 4}
@@ -21,20 +21,23 @@ LIMIT: dict[str, Any] = {"marker": "^", "mfc": "none", "ls": "none", "ms": 4}
 
 @styled
 def draw(records: Path, picture: Path) -> None:
-    """One row for each λ. Left: critical meta-batches, from means over seeds. Right: cosines, from advantages minus
-    both baselines, and where λ < 1 also cosines with COALA-PG's gradient of the same λ. Bars are standard errors over
-    the measured meta-batches.
+    """One row for each λ, and one for the critic that sees the learner, if it was used. Left: critical meta-batches,
+    from means over seeds. Right: cosines, from advantages minus both baselines, and where λ < 1 also cosines with
+    COALA-PG's gradient of the same λ. Bars are standard errors over the measured meta-batches.
 
     Cosines are ratios of unbiased estimates and may leave [−1, 1]. A point is missing if no signal is resolved, that is
     if ‖G‖² is less than two standard errors above 0. A triangle then shows the least number of meta-episodes that is
     needed, from the variance and ‖G‖² plus two standard errors. Near that limit only those points appear that chance
     made large, and critical meta-batches are underestimated.
     """
-    table = noise_ratios(read(records), "iteration").sort("iteration")
+    every = noise_ratios(read(records), "iteration").sort("iteration")
+    shaped = every.filter(pl.col("baseline") == SEES_LEARNER)
+    table = every.filter(pl.col("baseline") != SEES_LEARNER)
     lambdas = sorted(table["lambda"].unique(), reverse=True)
-    figure = Figure(figsize=(COLUMN, 0.5 + 1.7 * len(lambdas)), layout="constrained")
-    axes = figure.subplots(len(lambdas), 2, sharex=True, sharey="col", squeeze=False)
-    for value, (noise, angles) in zip(lambdas, axes, strict=True):
+    rows = len(lambdas) + (len(shaped) > 0)
+    figure = Figure(figsize=(COLUMN, 0.5 + 1.7 * rows), layout="constrained")
+    axes = figure.subplots(rows, 2, sharex=True, sharey="col", squeeze=False)
+    for value, (noise, angles) in zip(lambdas, axes, strict=False):
         for name in WITH_ADVANTAGES:
             of_one = table.filter(pl.col("estimator") == name, pl.col("lambda") == value)
             color = look(name)["color"]
@@ -45,14 +48,15 @@ def draw(records: Path, picture: Path) -> None:
             _points(angles, both, "cosine", color=color)
             if value < 1 and name != "CoalaPG":
                 _points(angles, both, "cosine_coala", color=color, **SAME)
-            least = 1 / (pl.col("signal") + 2 * pl.col("signal_error"))
-            unseen = both.filter(pl.col("critical").is_null()).select("iteration", least.alias("least"))
-            noise.plot(*unseen, color=color, **LIMIT)
+            _limits(noise, both, color)
         if table.filter(pl.col("lambda") == value, pl.col("baseline") == list(BASELINES)[-1])["cosine"].is_null().all():
             angles.text(0.5, 0.55, "the true gradient is not seen", transform=angles.transAxes, ha="center")
         noise.set_yscale("log")
         noise.set_ylabel(f"λ = {value:g}\ncritical meta-batch")
         angles.set_ylabel("cosine of gradients")
+    if len(shaped):
+        _shaped(axes[-1, 0], axes[-1, 1], shaped)
+    for angles in axes[:, 1]:
         for limit in (-1, 1):
             angles.axhline(limit, color="black", lw=0.5, ls=":", zorder=0)
     for panel in axes[-1]:
@@ -64,6 +68,35 @@ def draw(records: Path, picture: Path) -> None:
     entries += [Line2D([], [], color="gray", label="at least so many", **LIMIT)]
     figure.legend(handles=entries, loc="outside upper center", ncols=3, frameon=False)
     figure.savefig(picture)
+
+
+def _shaped(noise: Axes, angles: Axes, table: pl.DataFrame) -> None:
+    """The estimators with a critic that sees the learner. The first of them, κ = 1, is the true gradient."""
+    for name in table["estimator"].unique(maintain_order=True):
+        line = {key: value for key, value in _look(name).items() if key != "label"}
+        of_one = table.filter(pl.col("estimator") == name)
+        _points(noise, of_one, "critical", **line)
+        _points(angles, of_one, "cosine", **line)
+        _limits(noise, of_one, line["color"])
+    noise.set_ylabel("sees the learner\ncritical meta-batch")
+    angles.set_ylabel("cosine with κ = 1")
+    noise.set_yscale("log")
+    names = [name for name in table["estimator"].unique(maintain_order=True) if name not in WITH_ADVANTAGES[1:]]
+    handles = [Line2D([], [], **_look(name)) for name in names]
+    angles.legend(handles=handles, loc="lower left", fontsize=5.5, frameon=False)
+
+
+def _look(name: str) -> dict[str, Any]:
+    """Look of an estimator with a critic that sees the learner. COALA-PG's has κ = 1."""
+    shown = "kappa 1" if name == "CoalaPG" else name
+    return SHAPED[shown] if shown in SHAPED else look(shown)
+
+
+def _limits(axes: Axes, table: pl.DataFrame, color: str) -> None:
+    """Lower limits of critical meta-batches, where the gradient is not resolved."""
+    least = 1 / (pl.col("signal") + 2 * pl.col("signal_error"))
+    unseen = table.filter(pl.col("critical").is_null()).select("iteration", least.alias("least"))
+    axes.plot(*unseen, color=color, **LIMIT)
 
 
 def _points(axes: Axes, table: pl.DataFrame, column: str, **line: Any) -> None:

@@ -23,6 +23,15 @@ ESTIMATORS: dict[str, dict[str, Any]] = {
 }
 """Colour, marker and name of each estimator."""
 
+SHAPED: dict[str, dict[str, Any]] = {
+    "kappa 1": {"color": "#56B4E9", "label": "sees the learner, κ = 1 (unbiased)"},
+    "kappa 0.9": {"color": "#0072B2", "ls": "--", "label": "κ = 0.9"},
+    "kappa 0.5": {"color": "#0072B2", "label": "κ = 0.5"},
+    "kappa 0": {"color": "#0072B2", "ls": ":", "label": "κ = 0"},
+    "hybrid": {"color": "#009E73", "label": "own path sampled"},
+}
+"""Looks of COALA-PG with a critic that sees the learner."""
+
 _OWN = ("#882255", "#44AA99", "#999933", "#332288")
 """Colours of a user's own estimators, in turn."""
 

@@ -148,10 +148,10 @@ class Inside(CoalaPG):
         )
 
 
-def check_any_critic(estimator: AbstractScoreFunctionEstimator, case: Case) -> None:
-    """Check that E[ĝ] = ∇J̄ with random W and random values."""
+def check_any_critic(estimator: AbstractScoreFunctionEstimator, case: Case, kind: Any = None) -> None:
+    """Check that E[ĝ] = ∇J̄ with random W and random values. `kind`: the class of W."""
     problem, policy = case.build_with_random_critic()
-    with_critic = dataclasses.replace(estimator, critic=random_critic(problem, policy, seed=case.seed))
+    with_critic = dataclasses.replace(estimator, critic=random_critic(problem, policy, kind, case.seed))
     check_unbiased(ANY_W, with_critic, problem, policy, objective="shaping_return")
 
 

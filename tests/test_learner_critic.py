@@ -15,8 +15,9 @@ from coala_eqx.estimators import MFOS, BatchUnaware, CoalaHybrid, CoalaPG, Reinf
 from coala_eqx.estimators.critics import fitting_critic
 from coala_eqx.learners import PPO, AbstractLearner, Experience, PolicyGradient, updates_without
 from coala_eqx.learners.counterfactual import others, replaced
+from coala_eqx.runs import Silent
 from coala_eqx.shaping import OutputProbe, probe_game, replay_features
-from coala_eqx.training import A2C, Agent, CriticTraining, NaiveLearners, Pool, gradient_noise
+from coala_eqx.training import A2C, Agent, CriticTraining, KappaByCosine, Moment, NaiveLearners, Pool, gradient_noise
 from coala_eqx.training.claims import broken_claims
 from coala_eqx.verification.problems import LearnsFromOne
 
@@ -499,6 +500,65 @@ def test_kappa_follows_its_schedule():
     scheduled, none = (trained(pool, 2) for pool in pools)
     assert same(scheduled[1], none[1])
     assert not same(scheduled[2], none[2])
+
+
+def drive(driver, start, *cosines):
+    """The values of κ that are followed with these cosines with κ = 1, `[records, kappas]`."""
+    pool, history, followed = make_pool(CoalaPG(kappa=start), SMALL), [], []
+    for number, given in enumerate(cosines):
+        kappa = pool.agents[0].estimator.kappa
+        row = {"agent": 0, "iteration": 10 * (number + 1), "kappa": np.float32(kappa)}
+        for one, cosine in zip(driver.kappas, given, strict=True):
+            row |= {f"square_kappa_{one:g}": 4.0, f"product_kappa_{one:g}": 4.0 * cosine}
+        history.append(row)
+        pool = driver(Moment(row["iteration"], history, pool, None)) or pool
+        followed.append(pool.agents[0].estimator.kappa)
+    return followed
+
+
+def test_kappa_is_driven_by_cosines_with_hysteresis():
+    driver = KappaByCosine((0.5, 0.8, 1.0), low=0.8, high=0.95, records=1)
+    assert drive(driver, 0.5, [0.9, 1, 1], [0.79, 1, 1], [0.9, 0.9, 1], [0.96, 0.9, 1]) == [0.5, 0.8, 0.8, 0.5]
+    assert drive(driver, 0.8, [0.2, 0.7, 1], [0.2, 0.94, 1], [0.2, 0.96, 1]) == [1.0, 1.0, 0.8]
+    # Means over two records, both after the last change.
+    slower = dataclasses.replace(driver, records=2)
+    assert drive(slower, 0.5, *[[0.7, 1, 1]] * 3, [0.99, 1, 1], [0.99, 1, 1]) == [0.5, 0.8, 0.8, 0.8, 0.5]
+    assert drive(slower, 0.5, [0.95, 1, 1], [0.7, 1, 1], [0.7, 1, 1]) == [0.5, 0.5, 0.8]
+    # Of a gradient that is not seen no angle is known.
+    row = {"agent": 0, "iteration": 10, "kappa": 0.5}
+    row |= {f"{kind}_kappa_{one:g}": -1.0 for one in driver.kappas for kind in ("square", "product")}
+    assert driver(Moment(10, [row], make_pool(CoalaPG(kappa=0.5), SMALL), None)) is None
+
+
+def test_training_with_a_driven_kappa():
+    """Whatever is measured, κ changes where it must, and the run goes on with another κ."""
+    driver = KappaByCosine((0.5, 1.0), low=0.999, high=1.0, records=1, measured=2)
+    pool = make_pool(CoalaPG(kappa=0.5), SMALL, meta_batch=2)
+    trained = ce.training.train(
+        pool, key=jax.random.key(0), iterations=4, every=1, watch=driver.watch, callbacks=[driver], meter=Silent()
+    )
+    history = trained.history
+    ratio = history["product_kappa_0.5"] / (history["square_kappa_0.5"] * history["square_kappa_1"]).sqrt()
+    expected = [0.5]
+    for squares, cosine in zip(history.select("square_kappa_0.5", "square_kappa_1").rows(), ratio, strict=True):
+        seen = min(squares) > 0
+        up, down = expected[-1] == 0.5 and seen and cosine < 0.999, expected[-1] == 1.0 and seen and cosine > 1.0
+        expected.append(1.0 if up else 0.5 if down else expected[-1])
+    assert history["kappa"].to_list() == expected[:-1]
+    assert trained.pool.agents[0].estimator.kappa == expected[-1]
+
+
+def test_kappas_that_cannot_be_driven_are_refused():
+    bad(r"`kappas` must rise to 1.*\(0.5, 0.8\)", lambda: KappaByCosine((0.5, 0.8)))
+    bad("`kappas` must rise to 1", lambda: KappaByCosine((0.8, 0.5, 1.0)))
+    bad("`kappas` must lie between 0 and 1", lambda: KappaByCosine((-0.5, 1.0)))
+    bad("`low` must lie below `high`", lambda: KappaByCosine(low=0.9, high=0.9))
+    bad("`records` must be at least 1", lambda: KappaByCosine(records=0))
+    pool = make_pool(CoalaPG(), None)
+    bad("κ is driven for an agent with `critic=", lambda: KappaByCosine().watch(pool, pool.init(jax.random.key(0))))
+    other = make_pool(CoalaPG(kappa=0.7), SMALL)
+    bad("`kappa` is one of 0.5, 0.8, 1, such as", lambda: KappaByCosine()(Moment(1, [], other, None)))
+    bad("`index` must be that of one of 1 agents", lambda: KappaByCosine(index=1)(Moment(1, [], other, None)))
 
 
 def test_a_batch_of_one_trains_without_counterfactuals():

@@ -26,6 +26,7 @@ from proofs_checks import (
     equation_24,
     equations_13_14,
     figure_12,
+    learner_critic,
     lola_coala,
     lola_dice,
     m_fos_bias,
@@ -95,7 +96,8 @@ class Mutant:
     """Whether the check is put to the module of advantages itself."""
 
 
-ADVANTAGES = "advantages"
+ADVANTAGES, BOOTSTRAPPING = "advantages", "bootstrapping"
+SHAPED = Case(ego="FullHistory", episodes=3)
 MUTANTS = (
     Mutant("current episode not divided by B", "coala_pg", "normalize_current_episode=True",
            "normalize_current_episode=False", on(theorem_3_1.check_theorem, SMALL)),
@@ -121,6 +123,14 @@ MUTANTS = (
            lambda estimator: discounting.check_discounted(type(estimator)(discount=0.5), 0.5, SMALL), ADVANTAGES),
     Mutant("future weighed with 1/B once more", "coala_pg", "jnp.where(ends_episode, average, own)",
            "jnp.where(ends_episode, average / batch, own)", on(figure_12.check_weights, SMALL), ADVANTAGES),
+    Mutant("own inner episode not divided by B, beside a critic of the learner", "coala_pg", "average_own=True",
+           "average_own=False", on(learner_critic.check_any_critic, SHAPED)),
+    Mutant("rewards of this inner episode in its future", "coala_pg", "inputs = mean[1:],", "inputs = mean[:-1],",
+           on(learner_critic.check_any_critic, SHAPED), BOOTSTRAPPING),
+    Mutant("κ the wrong way round", "coala_pg", "(1 - kappa) * after + kappa *", "kappa * after + (1 - kappa) *",
+           on(learner_critic.check_any_critic, SHAPED), BOOTSTRAPPING),
+    Mutant("prediction with b in it", "coala_pg", "future - shaping.without.astype(rewards.dtype)",
+           "future - shaping.after.astype(rewards.dtype)", on(learner_critic.check_any_critic, SHAPED), BOOTSTRAPPING),
     Mutant("summed over the batch", "reinforce", "advantages.mean(axis=0)", "advantages.sum(axis=0)",
            on(equation_24.check_unbiasedness, SMALL)),
     Mutant("own trajectory left out", "reinforce", "advantages.mean(axis=0)",
@@ -176,7 +186,11 @@ def copy_of(module: str, name: str, old: str = "", new: str = "", **replaced: An
 def subject(mutant: Mutant, *, planted: bool) -> Any:
     """What the check is put to: the estimator, or the module of advantages where the check is of the scan."""
     change = (mutant.old, mutant.new) if planted else ("", "")
-    if mutant.planted_in == ADVANTAGES:
+    if mutant.planted_in == BOOTSTRAPPING:
+        bootstrapping = copy_of(BOOTSTRAPPING, f"mutant_bootstrapping_{planted}", *change)
+        shaped = {"learner_aware_advantages": bootstrapping.learner_aware_advantages}
+        estimator = copy_of(mutant.estimator, f"mutant_{planted}", **shaped)
+    elif mutant.planted_in == ADVANTAGES:
         advantages = copy_of(ADVANTAGES, f"mutant_advantages_{planted}", *change)
         if mutant.of_the_scan:
             return advantages
@@ -252,6 +266,14 @@ WRONG = {
     "shared activations: COALA-PG": lambda: shared_activations.check_sharing(
         CoalaPG(), shared_activations.UNSHARED, 1.0, 0
     ),
+    "learner's critic: with b in it": lambda: learner_critic.check_any_critic(CoalaPG(), SHAPED, learner_critic.WithB),
+    "learner's critic: b's own memory": lambda: learner_critic.check_any_critic(
+        CoalaPG(), SHAPED, learner_critic.OwnMemory
+    ),
+    "learner's critic: linearised after the update": lambda: learner_critic.check_any_critic(
+        CoalaPG(), SHAPED, learner_critic.LinearisedAfter
+    ),
+    "learner's critic: inside Eqs 13–14": lambda: learner_critic.check_any_critic(learner_critic.Inside(), SHAPED),
     "records: M-FOS in place of COALA-PG": lambda: bias_or_variance.check_records(
         (records := bias_or_variance.records_of(2, 2, 1)) | {("CoalaPG", "none"): records["MFOS", "none"]}, PROBLEM
     ),

@@ -388,6 +388,28 @@ def test_a_plan_counts_what_is_played():
     steps = seeds * agents * opponents * settings.pool.batch * settings.pool.episodes * settings.pool.steps
     assert found.played == pytest.approx(32 * steps / 1e9)
     assert found.memory > found.played
+    assert found.shown == 0
+
+
+@pytest.mark.parametrize("changes", [{}, {"batch": 8}, {"episodes": 6}, {"meta_batch": 8}])
+def test_a_plan_counts_what_critics_are_shown(changes):
+    """Of each inner episode features of the learner before it and without each trajectory, and of each memory. What is
+    played does not count them again.
+    """
+    sizes = {"seeds": 1, "devices": 1, "estimators": ("CoalaPG",), "batch": 4, "episodes": 3, "meta_batch": 4, **SMALL}
+    critic = {"critic.use": True, "critic.groups": 0, "critic.replay": 5, "critic.width": 4}
+    settings = settings_of("fig5a", "smoke", sizes | changes | critic)
+    with jax.enable_x64(False):
+        one, pool = settings.trainings()["CoalaPG"]
+        training = one.training(pool)
+        found = plan(training)
+    inputs = training.states.critics[0].shown.shape[-1]
+    learner = inputs // 2  # mean and deviation of memories, which show the agent's answers to the same observations
+    batch, episodes, meta_batch = (getattr(settings.pool, name) for name in ("batch", "episodes", "meta_batch"))
+    memories = (inputs - learner) // 2
+    features = learner * (1 + batch) + memories * batch
+    assert found.shown == pytest.approx(4 * meta_batch * episodes * (features + 5 * (inputs + 2)) / 1e9)
+    assert found.played == pytest.approx(32 * meta_batch * batch * episodes * settings.pool.steps / 1e9)
 
 
 RECORDS = [

@@ -23,6 +23,7 @@ from coala_eqx.training.driver import STOP as STOP
 from coala_eqx.training.driver import Moment as Moment
 from coala_eqx.training.fit import check_symmetric as check_symmetric
 from coala_eqx.training.info import PoolInfo as PoolInfo
+from coala_eqx.training.kappa import KappaByCosine as KappaByCosine
 from coala_eqx.training.layout import Layout as Layout
 from coala_eqx.training.layout import make_mesh as make_mesh
 from coala_eqx.training.layout import place as place

@@ -12,8 +12,9 @@ import numpy as np
 from coala_eqx.training.algorithms import AbstractActorCritic
 from coala_eqx.training.driver import Programs, Training, programs_of
 from coala_eqx.training.layout import Layout, place
-from coala_eqx.training.play import critic_of, meet, without_co_players
+from coala_eqx.training.play import critic_of, meet, played_only
 from coala_eqx.training.pool import Pool
+from coala_eqx.training.state import members
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,6 +33,9 @@ class Plan:
     played: float
     """Part of `memory` for the trajectories of an iteration, which are kept until it ends, in GB."""
 
+    shown: float
+    """Part of `memory` for what critics that see the learner are shown, in GB: features of an iteration, and replay."""
+
     devices: int
 
 
@@ -44,25 +48,35 @@ def plan(training: Training) -> Plan:
         if jax.tree.leaves(jax.eval_shape(programs.watch, arrays)):
             seconds_watched, memory_watched = _cost(programs.watch, arrays)
             seconds, memory = seconds + seconds_watched / training.every, max(memory, memory_watched)
-    played = training.seeds * len(training.pool.agents) * _bytes_played(training, programs) / mesh.size
+    each = training.seeds * len(training.pool.agents) / mesh.size / 1e9
+    played, shown = (each * part for part in _bytes_played(training, programs))
     steps = training.iterations * training.steps_per_iteration
-    return Plan(steps=steps, seconds=seconds, memory=memory / 1e9, played=played / 1e9, devices=mesh.size)
+    return Plan(steps=steps, seconds=seconds, memory=memory / 1e9, played=played, shown=shown, devices=mesh.size)
 
 
-def _bytes_played(training: Training, programs: Programs) -> int:
-    """Bytes of the trajectories that one agent of one seed plays in an iteration."""
+def _bytes_played(training: Training, programs: Programs) -> tuple[int, int]:
+    """Bytes of what the first agent of one seed plays in an iteration, and of what its critic is shown,
+    now and in its replay.
+    """
     pool = training.pool
 
-    def play(arrays: Any) -> Any:
+    def play(arrays: Any) -> tuple[Any, Any]:
         state = eqx.combine(arrays, programs.static)
         critic = critic_of(pool, state, 0)
         probe = None if critic is None else critic.probe
         agent, place = pool.agent(state, 0), jnp.zeros((), int)
         met = meet(pool, state, agent, pool.class_of(0), place, state.key, training.layout, probe)
-        return eqx.filter([without_co_players(one.episodes) for one in met], eqx.is_array)
+        replay = None if critic is None else members((state.critics[0].shown, state.critics[0].targets), 0)
+        shown = [one.episodes.features for one in met], replay
+        return eqx.filter(([played_only(one.episodes) for one in met], shown), eqx.is_array)
 
     one_seed = jax.tree.map(lambda leaf: leaf[0], programs.arrays)
-    return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(jax.eval_shape(play, one_seed)))
+    played, shown = jax.eval_shape(play, one_seed)
+    return _bytes(played), _bytes(shown)
+
+
+def _bytes(shapes: Any) -> int:
+    return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(shapes))
 
 
 def _cost(program: Any, arrays: Any) -> tuple[float, float]:
