@@ -40,13 +40,15 @@ BEYOND = (
     "memory",
     "noise",
     "noise-clean-up",
+    "noise-learner-critic",
     "phase-portraits",
     "scripted",
     "sensitivity",
 )
 """Figures of this project's own."""
 
-TRAINED = (*SAMPLED, "coin-game", "inner-batch", "learner-critic", "memory", "noise", "noise-clean-up")
+NOISE = ("noise", "noise-clean-up", "noise-learner-critic")
+TRAINED = (*SAMPLED, "coin-game", "inner-batch", "learner-critic", "memory", *NOISE)
 """Figures for which sequence models are trained."""
 
 FIGURES = {name: name.replace("-", "_") for name in ANALYTIC + SAMPLED + BEYOND}

@@ -61,8 +61,8 @@ def test_settings_that_do_not_fit_are_refused(changes, message):
 
 def test_noise_of_gradients_with_a_critic(tmp_path):
     """Further rows, whose true gradient is that of κ = 1, claims of their own, and a row of the picture."""
-    changes = {"seeds": 1, "devices": 1, **MEMORYLESS, **USED, "critic.kappa": 0.5, "lambdas": (1.0,), "kappas": (0.5,)}
-    run("noise", tmp_path, settings_of("noise", "smoke", changes))
+    changes = {"seeds": 1, "devices": 1, **MEMORYLESS, "kappas": (0.5,)}
+    run("noise-learner-critic", tmp_path, settings_of("noise-learner-critic", "smoke", changes))
     records = pl.read_parquet(tmp_path / "records.parquet")
     shaped = records.filter(pl.col("baseline") == SEES_LEARNER)
     names = ["CoalaPG", "kappa 0.5", "hybrid", *WITH_ADVANTAGES[1:]]
@@ -75,13 +75,13 @@ def test_noise_of_gradients_with_a_critic(tmp_path):
     half = shaped.filter(pl.col("estimator") == "kappa 0.5")
     assert (half["variance"] != true["variance"]).all()
     assert len(noise_ratios(shaped, "iteration")) == len(names) * 2
-    judged = json.loads((tmp_path / "noise.json").read_text())
-    assert [claim["claim"].split(":")[0] for claim in judged[3:]] == [
+    judged = json.loads((tmp_path / "noise-learner-critic.json").read_text())
+    assert [claim["claim"].split(":")[0] for claim in judged] == [
         "A critic that sees the learner improves the baseline, unbiased",
         "κ = 0.5 needs far fewer meta-episodes",
         "κ = 0.5 keeps the direction",
     ]
-    assert_judged_and_drawn(tmp_path, "noise", 6, measured=float | None)
+    assert_judged_and_drawn(tmp_path, "noise-learner-critic", 3, measured=float | None)
 
 
 def test_gradients_with_a_critic_are_judged():
