@@ -1,8 +1,12 @@
 """Beyond the paper: noise and direction of gradients with a critic that sees the learner.
 
 An agent is trained with κ = 0.5. At some stages the gradients of all κ, of the hybrid, M-FOS and batch-unaware are
-measured on the same meta-episodes, from the first ones to near convergence. The agent's own critic predicts the inner
-episode here, so COALA-PG without a critic of the learner relies on the other meta-episodes' mean alone.
+measured on the same meta-episodes, while most is learned. The agent's own critic predicts the inner episode here, so
+COALA-PG without a critic of the learner relies on the other meta-episodes' mean alone.
+
+A first run measured after 40, 80, …, 200 iterations. The agent earned 1.34 per step from the second of them on, and
+2048 meta-episodes did not resolve the true gradient. The preset `cpu` ends after 60 iterations since. The claims are
+the same.
 """
 
 from collections.abc import Sequence
@@ -24,9 +28,7 @@ SHAPED: dict[str, Any] = {
 
 PRESETS = {
     "smoke": override(noise.Measured(), sampled.SMOKE | SHAPED | {"measured": 3, "critic.groups": 2}),
-    "cpu": override(
-        noise.Measured(), fig5a.SMALL | SHAPED | {"iterations": 200, "every": 40, "seeds": 2, "measured": 32}
-    ),
+    "cpu": override(noise.Measured(), fig5a.SMALL | SHAPED | {"iterations": 60, "seeds": 2, "measured": 48}),
     "paper": override(noise.Measured(), SHAPED | {"every": 100}),
 }
 
