@@ -66,6 +66,8 @@ def draw(records: Path, picture: Path) -> None:
     entries += [Line2D([], [], color="gray", marker=".", ls="-", label="cosine with the true gradient")]
     entries += [Line2D([], [], color="gray", label="with COALA-PG's of the same λ", **SAME)]
     entries += [Line2D([], [], color="gray", label="at least so many", **LIMIT)]
+    names = [name for name in shaped["estimator"].unique(maintain_order=True) if name not in WITH_ADVANTAGES[1:]]
+    entries += [Line2D([], [], **_look(name)) for name in names]
     figure.legend(handles=entries, loc="outside upper center", ncols=3, frameon=False)
     figure.savefig(picture)
 
@@ -81,9 +83,6 @@ def _shaped(noise: Axes, angles: Axes, table: pl.DataFrame) -> None:
     noise.set_ylabel("sees the learner\ncritical meta-batch")
     angles.set_ylabel("cosine with κ = 1")
     noise.set_yscale("log")
-    names = [name for name in table["estimator"].unique(maintain_order=True) if name not in WITH_ADVANTAGES[1:]]
-    handles = [Line2D([], [], **_look(name)) for name in names]
-    angles.legend(handles=handles, loc="lower left", fontsize=5.5, frameon=False)
 
 
 def _look(name: str) -> dict[str, Any]:
