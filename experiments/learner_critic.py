@@ -62,7 +62,7 @@ class Settings(sampled.Settings):
         known = self._known()
         if not self.methods or len(set(self.methods)) < len(self.methods) or set(self.methods) - set(known):
             raise ValueError(f"`methods` must be different ones of {', '.join(known)}, but are {self.methods}.")
-        self.trainings()  # raises
+        dataclasses.replace(self.critic, use=True).check_batch(self.pool.batch)
 
     def _known(self) -> dict[str, Method]:
         half = self.run.iterations // 2

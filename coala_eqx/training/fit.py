@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 import jax
 import numpy as np
 
-from coala_eqx._checks import check_flag, check_share
+from coala_eqx._checks import check_flag, check_share, check_whole
 from coala_eqx.arrays import concrete
 from coala_eqx.games import AbstractGame, LinearQuadratic, MatrixGame
 from coala_eqx.games.spaces import check_spaces
@@ -26,6 +26,13 @@ def check_pool(pool: "Pool") -> None:
     check_seats(pool)
     for agent in pool.agents:
         check_algorithm(pool, agent)
+
+
+def check_index(pool: "Pool", index: int) -> None:
+    """**Raises** `ValueError` unless `index` is the number of an agent of the pool."""
+    check_whole("index", index, 0)
+    if index >= len(pool.agents):
+        raise ValueError(f"`index` must be that of one of {len(pool.agents)} agents, from 0 on, but is {index}.")
 
 
 def check_kinds(pool: "Pool") -> None:

@@ -9,6 +9,7 @@ import numpy as np
 from coala_eqx._checks import check_share, check_whole
 from coala_eqx.arrays import is_number
 from coala_eqx.training.driver import Moment
+from coala_eqx.training.fit import check_index
 from coala_eqx.training.history import Record
 from coala_eqx.training.layout import Layout
 from coala_eqx.training.noise import gradient_noise
@@ -114,10 +115,7 @@ class KappaByCosine:
 
     def _place(self, pool: Pool) -> int:
         """The place of the agent's κ among `kappas`. **Raises** `ValueError` if there is none."""
-        if self.index >= len(pool.agents):
-            raise ValueError(
-                f"`index` must be that of one of {len(pool.agents)} agents, from 0 on, but is {self.index}."
-            )
+        check_index(pool, self.index)
         agent = pool.agents[self.index]
         kappa = getattr(agent.estimator, "kappa", None)
         if agent.critic is None or not is_number(kappa) or kappa not in self.kappas:

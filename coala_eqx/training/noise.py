@@ -17,6 +17,7 @@ from coala_eqx.policies import AbstractPolicy
 from coala_eqx.shaping import MetaEpisode, score_function
 from coala_eqx.training.algorithms import AbstractActorCritic
 from coala_eqx.training.batch import Batch
+from coala_eqx.training.fit import check_index
 from coala_eqx.training.layout import Layout, shard
 from coala_eqx.training.pieces import mean_over_chunks
 from coala_eqx.training.play import critic_of, meet
@@ -143,9 +144,7 @@ def gradient_noise(
             "`estimators` must return advantages, but are "
             f"{', '.join(type(estimator).__name__ for estimator in estimators)}."
         )
-    check_whole("index", index, 0)
-    if index >= len(pool.agents):
-        raise ValueError(f"`index` must be that of one of {len(pool.agents)} agents, from 0 on, but is {index}.")
+    check_index(pool, index)
     algorithm = pool.agents[index].algorithm
     if not isinstance(algorithm, AbstractActorCritic):
         raise ValueError(f"The agent's algorithm must use advantages, as PPO and A2C do, but is {algorithm}.")

@@ -55,8 +55,8 @@ def plan(training: Training) -> Plan:
 
 
 def _bytes_played(training: Training, programs: Programs) -> tuple[int, int]:
-    """Bytes of what the first agent of one seed plays in an iteration, and of what its critic is shown,
-    now and in its replay.
+    """Bytes of what the first agent of one seed plays in an iteration, and of what its critic is shown: features, and
+    its replay.
     """
     pool = training.pool
 
